@@ -1,0 +1,276 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+// Options of a client. The zero value is fit for use.
+type Options struct {
+	// Now is the wall clock; nil is time.Now.
+	Now func() time.Time
+	// Rand is where ids and keys come from; nil is crypto/rand. Proofs and pauses,
+	// which decide nothing, always come from crypto/rand.
+	Rand io.Reader
+	// Logger gets what happened, with ids and counts and never a value that a
+	// person typed.
+	Logger zerolog.Logger
+	// Transport replaces the HTTP transport, Dial only how it connects.
+	Transport http.RoundTripper
+	Dial      Dial
+	// Roots are certificate authorities in PEM form, in place of the system's. They
+	// are kept at enrolment.
+	Roots []byte
+	// Version of the app; empty is that of the build.
+	Version string
+	// Timezone is the IANA name that new records carry; empty leaves it out.
+	Timezone string
+	// OnChange is called, after the commit, with the records whose shown state an
+	// answer may have changed. It must not block.
+	OnChange func(changed []syncengine.ID)
+}
+
+// Client is one device. Safe for concurrent use.
+type Client struct {
+	opts   Options
+	domain *record.Domain
+	device *syncengine.Device
+	cols   *columns
+	store  *store
+	log    zerolog.Logger
+
+	opened time.Time
+	boot   []byte
+	randMu sync.Mutex
+
+	// offsetMS is server time minus wall clock, reachedMS the server's time at the
+	// last contact; zero while unknown.
+	offsetMS, reachedMS atomic.Int64
+
+	mu sync.Mutex
+	// me is nil before enrolment; link is made at first use.
+	me   *identity
+	link *link
+	pace pace
+	// pushing is held over a push, so that one is under way at a time.
+	pushing chan struct{}
+	// asked: the verdicts on what was queued are known as far as the server has
+	// any. False at first, and after a push whose answer did not come.
+	asked bool
+	// work is signalled by saves; wakePush and wakePull end the pauses of Run.
+	work, wakePush, wakePull chan struct{}
+}
+
+// identity is who the device is, from enrolment on.
+type identity struct {
+	key         ed25519.PrivateKey
+	certificate string
+	server      string
+	roots       []byte
+	answer      *tandemv1.EnrollResponse
+}
+
+// Keys of the meta table.
+const (
+	metaKey       = "replica_key"
+	metaReplica   = "replica_id"
+	metaServer    = "server"
+	metaRoots     = "server_roots"
+	metaEnrolment = "enrolment"
+)
+
+// Open opens the store in dir, making it where there is none. One process at a time
+// may have it open.
+func Open(ctx context.Context, dir string, o Options) (*Client, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Version == "" {
+		o.Version = buildVersion()
+	}
+	domain := record.New()
+	cols, err := newColumns(domain)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		opts: o, domain: domain, device: &syncengine.Device{Rules: domain}, cols: cols, log: o.Logger,
+		opened: o.Now(), boot: make([]byte, 8),
+		pushing: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
+	}
+	c.pace.reset()
+	if err := c.random(c.boot); err != nil {
+		return nil, err
+	}
+	if c.store, err = openStore(ctx, dir, cols); err != nil {
+		return nil, err
+	}
+	if err := c.loadIdentity(ctx); err != nil {
+		return nil, errors.Join(err, c.store.close())
+	}
+	return c, nil
+}
+
+// Close ends the use of the store. Work under way is brought to its end first.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.link != nil {
+		c.link.close()
+	}
+	c.mu.Unlock()
+	return c.store.close()
+}
+
+// buildVersion is the module's version, or devel.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && len(info.Main.Version) <= 64 {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+// random fills b. The source need not be safe for concurrent use.
+func (c *Client) random(b []byte) error {
+	c.randMu.Lock()
+	defer c.randMu.Unlock()
+	if _, err := io.ReadFull(c.opts.Rand, b); err != nil {
+		return fmt.Errorf("reading random bytes: %w", err)
+	}
+	return nil
+}
+
+// Read implements io.Reader over the client's source of randomness.
+func (r randomReader) Read(b []byte) (int, error) {
+	if err := r.c.random(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+type randomReader struct{ c *Client }
+
+func (c *Client) newID() (syncengine.ID, error) {
+	return syncengine.NewID(c.opts.Now().UnixMilli(), randomReader{c})
+}
+
+// loadIdentity reads who the device is, where it is enrolled.
+func (c *Client) loadIdentity(ctx context.Context) error {
+	var me *identity
+	err := c.store.write(ctx, "reading the enrolment", func(t *tx) error {
+		certificate, err := t.meta(metaEnrolment)
+		if err != nil || certificate == nil {
+			return err
+		}
+		me = &identity{answer: &tandemv1.EnrollResponse{}}
+		if err := proto.Unmarshal(certificate, me.answer); err != nil {
+			return fmt.Errorf("the enrolment: %w", ErrDamaged)
+		}
+		me.certificate = me.answer.GetCertificate()
+		seed, err := t.meta(metaKey)
+		if err != nil {
+			return err
+		}
+		if len(seed) != ed25519.SeedSize {
+			return fmt.Errorf("the device's key: %w", ErrDamaged)
+		}
+		me.key = ed25519.NewKeyFromSeed(seed)
+		server, err := t.meta(metaServer)
+		if err != nil {
+			return err
+		}
+		me.server = string(server)
+		if me.roots, err = t.meta(metaRoots); err != nil {
+			return err
+		}
+		st, err := t.State()
+		if err == nil {
+			c.keepTime(st)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.me = me
+	c.mu.Unlock()
+	return nil
+}
+
+func (c *Client) identity() (*identity, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.me == nil {
+		return nil, ErrNotEnrolled
+	}
+	return c.me, nil
+}
+
+// way returns the way to the server, made at first use.
+func (c *Client) way() (*link, *identity, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.me == nil {
+		return nil, nil, ErrNotEnrolled
+	}
+	if c.link != nil {
+		return c.link, c.me, nil
+	}
+	u, err := parseServer(c.me.server)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := newProver(c.me.key, c.me.certificate, c.opts.Now)
+	if err != nil {
+		return nil, nil, err
+	}
+	roots := c.opts.Roots
+	if len(roots) == 0 {
+		roots = c.me.roots
+	}
+	if c.link, err = newLink(u, &c.opts, roots, p, c.serverNow); err != nil {
+		return nil, nil, err
+	}
+	return c.link, c.me, nil
+}
+
+// Domain returns the kinds and their rules.
+func (c *Client) Domain() *record.Domain { return c.domain }
+
+// keepTime keeps what the state knows of the server's time.
+func (c *Client) keepTime(st *syncengine.DeviceState) {
+	c.offsetMS.Store(st.OffsetMS)
+	if st.LastContactMS != 0 {
+		c.reachedMS.Store(st.LastContactMS + st.OffsetMS)
+	}
+}
+
+// serverNow is the server's time, as far as it is known, and never before the last
+// contact: certificates are judged by it, so that a device whose clock is years off
+// can still send.
+func (c *Client) serverNow() time.Time {
+	now := c.opts.Now().Add(time.Duration(c.offsetMS.Load()) * time.Millisecond)
+	if reached := time.UnixMilli(c.reachedMS.Load()); reached.After(now) {
+		return reached
+	}
+	return now
+}

@@ -1,0 +1,168 @@
+package client
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Filter narrows a list. Zero fields do not narrow.
+type Filter struct {
+	// Incident, Person and Parent are what a record refers to; Parent is the target
+	// of a note and the encounter of a referral.
+	Incident, Person, Parent syncengine.ID
+	// Lifecycle is a lifecycle code.
+	Lifecycle string
+	// FromMS and ToMS bound the record's time, ToMS excluded.
+	FromMS, ToMS int64
+	// Conflicts, Pending: only records with open conflicts, with own unsettled
+	// changes.
+	Conflicts, Pending bool
+}
+
+// Order of a list. The time of a record is when what it tells of began (a call was
+// received, an encounter started), else when it was created.
+type Order int
+
+// Orders.
+const (
+	// Newest first.
+	Newest Order = iota
+	// Oldest first.
+	Oldest
+)
+
+// List returns records of a kind, at most limit (0: all).
+func (c *Client) List(ctx context.Context, kind string, f Filter, order Order, limit int) ([]*View, error) {
+	k := c.domain.KindByName(kind)
+	if k == nil {
+		return nil, fmt.Errorf("there is no kind of record called %q", kind)
+	}
+	where, args := f.where()
+	where = append(where, "rec.kind = ?")
+	args = append(args, int64(k.Number))
+	by := " ORDER BY rec.at DESC, rec.id DESC"
+	if order == Oldest {
+		by = " ORDER BY rec.at, rec.id"
+	}
+	return c.views(ctx, strings.Join(where, " AND ")+by, limit, args...)
+}
+
+func (f *Filter) where() (where []string, args []any) {
+	add := func(condition string, arg any) {
+		where, args = append(where, condition), append(args, arg)
+	}
+	for _, ref := range []struct {
+		column string
+		id     syncengine.ID
+	}{{"incident", f.Incident}, {"person", f.Person}, {"parent", f.Parent}} {
+		if !ref.id.IsZero() {
+			add("rec."+ref.column+" = ?", ref.id[:])
+		}
+	}
+	if f.Lifecycle != "" {
+		add("rec.lifecycle = ?", f.Lifecycle)
+	}
+	if f.FromMS != 0 {
+		add("rec.at >= ?", f.FromMS)
+	}
+	if f.ToMS != 0 {
+		add("rec.at < ?", f.ToMS)
+	}
+	if f.Conflicts {
+		where = append(where, "rec.conflicts > 0")
+	}
+	if f.Pending {
+		where = append(where, "rec.pending > 0")
+	}
+	return where, args
+}
+
+// views returns the shown records that fit a condition with its order.
+func (c *Client) views(ctx context.Context, condition string, limit int, args ...any) (views []*View, err error) {
+	//nolint:gosec // The condition is this package's text; values are arguments.
+	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + visible + ` AND ` + condition
+	if limit > 0 {
+		query += ` LIMIT ?`
+		args = append(args, limit)
+	}
+	err = c.store.read(ctx, "listing records", func(rtx *sql.Tx) error {
+		rows, err := rtx.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func(scan func(...any) error) error {
+			_, r, err := scanRecord(scan)
+			if err != nil {
+				return err
+			}
+			v, err := c.newView(r)
+			views = append(views, v)
+			return err
+		})
+	})
+	return views, err
+}
+
+// Each calls fn with every shown record in order of id, until it returns an error.
+// It reads one snapshot; fn must not save.
+func (c *Client) Each(ctx context.Context, fn func(*syncengine.Record) error) error {
+	return c.store.read(ctx, "reading records", func(rtx *sql.Tx) error {
+		rows, err := rtx.QueryContext(ctx, `SELECT `+recordColumns+` FROM rec WHERE `+visible+` ORDER BY id`)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func(scan func(...any) error) error {
+			_, r, err := scanRecord(scan)
+			if err != nil {
+				return err
+			}
+			return fn(&r.Record)
+		})
+	})
+}
+
+// Counts returns the number of shown records by kind; kinds that this version does
+// not know count under "unknown".
+func (c *Client) Counts(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	err := c.store.read(ctx, "counting records", func(rtx *sql.Tx) error {
+		rows, err := rtx.QueryContext(ctx, `SELECT kind, count(*) FROM rec WHERE `+visible+` GROUP BY kind`)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func(scan func(...any) error) error {
+			var number uint32
+			var n int
+			if err := scan(&number, &n); err != nil {
+				return err
+			}
+			name := "unknown"
+			if k := c.domain.Kind(number); k != nil {
+				name = k.Name
+			}
+			counts[name] += n
+			return nil
+		})
+	})
+	return counts, err
+}
+
+// Conflicts returns the records with values that a human is to settle, newest
+// first.
+func (c *Client) Conflicts(ctx context.Context) ([]*View, error) {
+	return c.views(ctx, "rec.conflicts > 0 ORDER BY rec.at DESC, rec.id DESC", 0)
+}
+
+// Quarantined returns the own saves that the server keeps and did not apply, oldest
+// first.
+func (c *Client) Quarantined(ctx context.Context) (out []NotAccepted, err error) {
+	err = c.store.read(ctx, "reading what was not accepted", func(rtx *sql.Tx) error {
+		out, err = c.notAccepted(ctx, rtx, `o.state = 4 AND o.state IN (2, 4)`)
+		return err
+	})
+	return out, err
+}

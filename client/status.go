@@ -1,0 +1,149 @@
+package client
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Status is how a device stands.
+type Status struct {
+	// Enrolled; the rest but Drafts is empty before.
+	Enrolled bool
+	// Queued saves are not known to be at the server: how many, their bytes, and
+	// when the oldest was made (0: none).
+	Queued      int
+	QueuedBytes int64
+	OldestMS    int64
+	// Applied saves are at the server and not yet in a cut that this device shows.
+	Applied int
+	// NotAccepted saves are kept and were not applied: see Client.Quarantined.
+	NotAccepted int
+	// Records is the number of records that are shown, Conflicts of those that a
+	// human is to settle, Drafts that of drafts.
+	Records, Conflicts, Drafts int
+	// Scopes that the device holds.
+	Scopes []ScopeStatus
+	// LastContactMS is the wall clock at the last complete answer, 0 for never;
+	// OffsetMS server time minus wall clock then.
+	LastContactMS, OffsetMS int64
+	// LastFault says, in words, why the newest contact came to nothing; empty where
+	// it did not.
+	LastFault string
+	// Forked: this store is a copy of another, or was set back; it sends nothing.
+	Forked bool
+}
+
+// ScopeStatus is one scope.
+type ScopeStatus struct {
+	// ID is its wire id in hex, Digest what the device holds of it in hex.
+	ID, Digest string
+	// Compartment; Open for work in hand, else the rest.
+	Compartment tandemv1.Compartment
+	Open        bool
+	// Ready: its records are shown.
+	Ready bool
+	// VerifiedMS is when it was last proved identical to the server's, 0 for never.
+	VerifiedMS int64
+}
+
+// Status returns how the device stands, from one snapshot.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	s := &Status{}
+	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {
+		if err := rtx.QueryRowContext(ctx, `SELECT count(*) FROM draft`).Scan(&s.Drafts); err != nil {
+			return err
+		}
+		st, err := scanState(rtx.QueryRowContext(ctx, selectState))
+		if errors.Is(err, ErrNotEnrolled) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
+		for query, into := range map[string][]any{
+			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state = 1`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
+			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                                                {&s.Applied},
+			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                                                {&s.NotAccepted},
+			`SELECT count(*) FROM rec WHERE ` + visible:                                                  {&s.Records},
+			`SELECT count(*) FROM rec WHERE conflicts > 0 AND ` + visible:                                {&s.Conflicts},
+			`SELECT coalesce((SELECT fault FROM sync_event ORDER BY n DESC LIMIT 1), '')`:                {&s.LastFault},
+		} {
+			if err := rtx.QueryRowContext(ctx, query).Scan(into...); err != nil {
+				return err
+			}
+		}
+		s.Scopes, err = scopeStatus(ctx, rtx)
+		return err
+	})
+	return s, err
+}
+
+func scopeStatus(ctx context.Context, rtx *sql.Tx) (scopes []ScopeStatus, err error) {
+	held, err := readScopes(ctx, rtx)
+	for i := range held {
+		sc := &held[i]
+		scopes = append(scopes, ScopeStatus{
+			ID: hex.EncodeToString(sc.ID[:]), Digest: sc.Sum.String(), Compartment: sc.Compartment,
+			Open: sc.Open, Ready: sc.Ready, VerifiedMS: sc.VerifiedMS,
+		})
+	}
+	return scopes, err
+}
+
+func readScopes(ctx context.Context, rtx *sql.Tx) (held []syncengine.DeviceScope, err error) {
+	rows, err := rtx.QueryContext(ctx, selectScopes)
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(rows, func(scan func(...any) error) error {
+		sc, err := scanScope(scan)
+		held = append(held, sc)
+		return err
+	})
+	return held, err
+}
+
+// Event is one contact with the server that moved something, or came to nothing.
+type Event struct {
+	// AtMS is the wall clock, MS how long it took.
+	AtMS, MS int64
+	// Pushed changes and received rows; bytes of bodies as they went over the wire.
+	Pushed, Received   int
+	BytesUp, BytesDown int64
+	// Fault, in words; empty for none.
+	Fault string
+}
+
+// Events returns the last contacts, the newest first.
+func (c *Client) Events(ctx context.Context, limit int) (events []Event, err error) {
+	err = c.store.read(ctx, "reading the contacts", func(rtx *sql.Tx) error {
+		rows, err := rtx.QueryContext(ctx, `SELECT at, ms, pushed, received, bytes_up, bytes_down, fault FROM sync_event ORDER BY n DESC LIMIT $1`, limit)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func(scan func(...any) error) error {
+			var e Event
+			err := scan(&e.AtMS, &e.MS, &e.Pushed, &e.Received, &e.BytesUp, &e.BytesDown, &e.Fault)
+			events = append(events, e)
+			return err
+		})
+	})
+	return events, err
+}
+
+// keptEvents is the length of the ring of contacts.
+const keptEvents = 500
+
+func (t *tx) addEvent(e *Event) error {
+	if err := t.exec(`INSERT INTO sync_event (at, ms, pushed, received, bytes_up, bytes_down, fault) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		e.AtMS, e.MS, e.Pushed, e.Received, e.BytesUp, e.BytesDown, e.Fault); err != nil {
+		return err
+	}
+	return t.exec(`DELETE FROM sync_event WHERE n <= (SELECT max(n) FROM sync_event) - $1`, keptEvents)
+}

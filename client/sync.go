@@ -1,0 +1,389 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Moved is what a sync moved.
+type Moved struct {
+	// Applied own changes are at the server, Conflicting of those beside another's
+	// value, NotAccepted ones are kept there and were not applied.
+	Applied, Conflicting, NotAccepted int
+	// Rows of record state that came.
+	Rows int
+	// Cuts is how often what the screens show moved to a new cut.
+	Cuts int
+	// Requests, and the bytes of their bodies as they went over the wire.
+	Requests           int
+	BytesUp, BytesDown int64
+	// Verified counts the scopes whose digest equalled the server's at the newest
+	// cut, Differing those whose digest did not.
+	Verified, Differing int
+}
+
+// ErrForked says that this store is a copy of another or was set back: the server
+// has seen another history under its name. What is here stays here.
+var ErrForked = errors.New("this store is a copy of another one, or was set back to an older state: it sends nothing any more; keep it, enroll a new store, and ask your administrator")
+
+// errStalled says that a server answers and nothing comes of it.
+var errStalled = &ContactError{Kind: ErrRejected, Words: "the server answers and gives no verdict on what was sent: it may need an update"}
+
+// Sync pushes and pulls until nothing is left to do in either direction. What it
+// moved before an error is in Moved. Safe to call beside Run.
+func (c *Client) Sync(ctx context.Context) (*Moved, error) {
+	moved := &Moved{}
+	stalled := 0
+	var next ahead
+	defer next.drop()
+	for {
+		r, err := c.round(ctx, want{push: true, page: true, next: &next})
+		moved.add(r)
+		if err != nil {
+			return moved, err
+		}
+		if r.got.Forked {
+			return moved, ErrForked
+		}
+		if r.idle() {
+			return moved, nil
+		}
+		if r.progress() {
+			stalled = 0
+		} else if stalled++; stalled > 4 {
+			return moved, errStalled
+		}
+		if r.queued && r.sent > 0 {
+			if err := c.stream(ctx, moved); err != nil {
+				return moved, err
+			}
+		}
+	}
+}
+
+// stream pushes until nothing is queued, and takes in pages meanwhile: while the
+// server works on a push, the device works on what the one before it brought about.
+func (c *Client) stream(ctx context.Context, moved *Moved) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var mu sync.Mutex
+	one := func(w want) (*round, error) {
+		r, err := c.round(ctx, w)
+		mu.Lock()
+		defer mu.Unlock()
+		moved.add(r)
+		return r, err
+	}
+	pushed := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(pushed)
+		for {
+			r, err := one(want{push: true})
+			if err != nil {
+				stop(err)
+				return
+			}
+			if !r.queued || r.got.Forked || !r.progress() {
+				return
+			}
+			signal(pushed)
+		}
+	})
+	for range pushed {
+		for {
+			r, err := one(want{page: true})
+			if err != nil {
+				stop(err)
+				break
+			}
+			if !r.got.More && !r.got.Dropped {
+				break
+			}
+		}
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// want is what a request is for.
+type want struct {
+	push, page bool
+	wait       time.Duration
+	// next is a page that may be under way already; nil where none is to be.
+	next *ahead
+}
+
+// round is what one request did.
+type round struct {
+	sent int
+	ask  bool
+	got  *syncengine.Received
+	up   int64
+	down int64
+	// queued, applied: changes in those states are left.
+	queued, applied bool
+}
+
+// idle reports whether nothing is left to do.
+func (r *round) idle() bool {
+	return !r.queued && !r.got.More && !r.got.Dropped && !r.got.Scopes && (r.got.Flipped || r.sent == 0 || !r.applied)
+}
+
+// progress reports whether anything came of the request.
+func (r *round) progress() bool {
+	return len(r.got.Outcomes) > 0 || r.got.Rows > 0 || r.got.Flipped || r.got.Scopes || r.ask
+}
+
+func (m *Moved) add(r *round) {
+	if r == nil {
+		return
+	}
+	m.Requests++
+	m.BytesUp += r.up
+	m.BytesDown += r.down
+	if r.got == nil {
+		return
+	}
+	m.Rows += r.got.Rows
+	for _, o := range r.got.Outcomes {
+		switch o.GetCode() {
+		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
+			m.Applied++
+			m.Conflicting++
+		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED:
+			m.Applied++
+		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
+			m.NotAccepted++
+		}
+	}
+	if r.got.Flipped {
+		m.Cuts++
+		m.Verified, m.Differing = len(r.got.Verified), len(r.got.Differing)
+	}
+}
+
+// round makes one request and takes in its answer. Where no whole answer came
+// nothing has changed but what the next request does: it carries no changes and
+// asks what arrived.
+func (c *Client) round(ctx context.Context, w want) (*round, error) {
+	way, me, err := c.way()
+	if err != nil {
+		return nil, err
+	}
+	if w.push {
+		select {
+		case c.pushing <- struct{}{}:
+			defer func() { <-c.pushing }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	plan, ask, err := c.plan(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if len(plan.Ops) > 0 {
+		plan.Request.Signature = syncengine.SignBatch(me.key, plan.Newest)
+	}
+	r := &round{sent: len(plan.Ops), ask: ask}
+	began := c.opts.Now()
+	answer, met, err := w.next.take(plan.Request)
+	if answer == nil && err == nil {
+		call, cancel := context.WithTimeout(ctx, c.patience(plan.Request, w))
+		answer, met, err = way.exchange(call, plan.Request)
+		cancel()
+	}
+	r.up, r.down = met.up.Load(), met.down.Load()
+	if err != nil {
+		return r, c.broke(ctx, r, began, err)
+	}
+	if !w.push {
+		// A page may include what a push under way has brought about: it is taken in
+		// after the verdicts, so that what it includes is known to be settled.
+		if err := c.pushed(ctx); err != nil {
+			return r, err
+		}
+	}
+	if w.next != nil && !ask && len(plan.Ops) == 0 {
+		w.next.start(ctx, way, plan.Request, answer, c.patience(plan.Request, w))
+	}
+	if err := c.receive(ctx, plan.Request, answer, r, began); err != nil {
+		return r, err
+	}
+	c.mu.Lock()
+	if w.push {
+		c.asked = true
+	}
+	if w.wait == 0 {
+		c.pace.took(c.opts.Now().Sub(began), r.sent > 0, r.got.Rows > 0)
+	}
+	c.mu.Unlock()
+	return r, nil
+}
+
+// pushed waits until the push that is under way, if any, has been taken in.
+func (c *Client) pushed(ctx context.Context) error {
+	select {
+	case c.pushing <- struct{}{}:
+		<-c.pushing
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// plan builds the request.
+func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, ask bool, err error) {
+	c.mu.Lock()
+	o := syncengine.PlanOptions{WallMS: c.opts.Now().UnixMilli(), WaitMS: uint32(w.wait.Milliseconds())}
+	if w.page {
+		o.PageBytes = uint32(c.pace.page)
+	}
+	push, asked := c.pace.push, c.asked
+	c.mu.Unlock()
+	err = c.store.write(ctx, "planning a request", func(t *tx) error {
+		if w.push {
+			queued, err := t.any(anyQueued)
+			if err != nil {
+				return err
+			}
+			if ask = queued && !asked; ask {
+				o.Ask = true
+			} else {
+				o.PushBytes = push
+			}
+		}
+		var err error
+		plan, err = c.device.Plan(t, o)
+		return err
+	})
+	return plan, ask, err
+}
+
+// patience is how long a request may take on the slowest link.
+func (c *Client) patience(req *tandemv1.SyncRequest, w want) time.Duration {
+	size := int(req.GetBudget())
+	for _, run := range req.GetRuns() {
+		for _, raw := range run.GetChanges() {
+			size += len(raw)
+		}
+	}
+	return slack + w.wait + time.Duration(size/slowest)*time.Second
+}
+
+// broke notes a request without an answer.
+func (c *Client) broke(ctx context.Context, r *round, began time.Time, err error) error {
+	c.mu.Lock()
+	if r.sent > 0 {
+		c.asked = false
+	}
+	c.pace.broke()
+	c.mu.Unlock()
+	contact, ok := errors.AsType[*ContactError](err)
+	if !ok {
+		return err
+	}
+	c.log.Warn().Err(contact).Int("sent", r.sent).Msg("contact failed")
+	event := &Event{AtMS: began.UnixMilli(), MS: c.opts.Now().Sub(began).Milliseconds(), BytesUp: r.up, BytesDown: r.down, Fault: contact.Words}
+	noted := c.store.write(context.WithoutCancel(ctx), "noting a contact", func(t *tx) error {
+		var last string
+		if err := t.row(`SELECT fault FROM sync_event ORDER BY n DESC LIMIT 1`, nil, &last); err != nil || last == event.Fault {
+			return err
+		}
+		return t.addEvent(event)
+	})
+	if noted != nil {
+		c.log.Warn().Err(noted).Msg("contact not noted")
+	}
+	return err
+}
+
+// receive takes in a whole answer, in one transaction.
+func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, r *round, began time.Time) error {
+	now := c.opts.Now()
+	err := c.store.write(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
+		if r.got, err = c.device.Receive(t, req, answer, now.UnixMilli()); err != nil {
+			return err
+		}
+		st, err := t.State()
+		if err != nil {
+			return err
+		}
+		c.keepTime(st)
+		if r.queued, err = t.any(anyQueued); err != nil {
+			return err
+		}
+		if r.applied, err = t.any(anyApplied); err != nil {
+			return err
+		}
+		if err := t.noteDiffering(r.got); err != nil {
+			return err
+		}
+		event := &Event{
+			AtMS: began.UnixMilli(), MS: now.Sub(began).Milliseconds(), Pushed: len(r.got.Outcomes), Received: r.got.Rows,
+			BytesUp: r.up, BytesDown: r.down,
+		}
+		healed, err := t.any(`SELECT coalesce((SELECT fault <> '' FROM sync_event ORDER BY n DESC LIMIT 1), 0)`)
+		if err != nil || (!healed && event.Pushed == 0 && event.Received == 0) {
+			return err
+		}
+		return t.addEvent(event)
+	})
+	if errors.Is(err, syncengine.ErrIncomplete) {
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	for _, id := range r.got.Differing {
+		c.log.Error().Str("scope", hex.EncodeToString(id[:])).Msg("digest differs from the server's")
+	}
+	if len(r.got.Outcomes) > 0 || r.got.Rows > 0 {
+		c.log.Info().Int("outcomes", len(r.got.Outcomes)).Int("rows", r.got.Rows).Bool("cut", r.got.Flipped).Msg("synced")
+	}
+	if c.opts.OnChange != nil && len(r.got.Changed) > 0 {
+		c.opts.OnChange(r.got.Changed)
+	}
+	return nil
+}
+
+// Questions of any. The second condition lets the partial index serve.
+const (
+	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state = 1)`
+	anyApplied = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_judged WHERE state = 2 AND state IN (2, 4))`
+)
+
+// any asks the tables a question, as the transaction sees them.
+func (t *tx) any(query string) (yes bool, err error) {
+	if err := t.flush(); err != nil {
+		return false, err
+	}
+	err = t.row(query, nil, &yes)
+	return yes, err
+}
+
+// metaDiffering holds the scopes whose digest was not the server's at the newest
+// cut.
+const metaDiffering = "differing"
+
+func (t *tx) noteDiffering(got *syncengine.Received) error {
+	if !got.Flipped {
+		return nil
+	}
+	before, err := t.meta(metaDiffering)
+	if err != nil || (len(before) == 0 && len(got.Differing) == 0) {
+		return err
+	}
+	var ids []byte
+	for _, id := range got.Differing {
+		ids = append(ids, id[:]...)
+	}
+	return t.setMeta(metaDiffering, blob(ids))
+}

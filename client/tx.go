@@ -1,0 +1,276 @@
+package client
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// tx is one write transaction: what the engine sees of the store. Records are
+// written when it ends, or when so many have gathered that memory asks for it, so
+// that a record saved twice is written once and new ones go in together.
+type tx struct {
+	s   *store
+	ctx context.Context //nolint:containedctx // A transaction lives within one call of write.
+	// recs are the records read or saved here; dirty those to be written, in order.
+	recs  map[syncengine.ID]*entry
+	dirty []*entry
+	// next is the next free rec.n, 0 while unknown.
+	next    int64
+	dropped bool
+	// known holds the own changes, the state and the scopes as the transaction sees
+	// them; dirtyOps and stateDirty say what of them is to be written. writes are the
+	// live ops on a record, where they are known.
+	known
+
+	dirtyOps   []*opEntry
+	stateDirty bool
+	writes     map[syncengine.ID][]uint64
+	// noneStaged: no row waits for the flip.
+	noneStaged bool
+}
+
+// flush writes what has gathered.
+func (t *tx) flush() error {
+	if err := t.flushRecords(); err != nil {
+		return err
+	}
+	if err := t.flushOps(); err != nil {
+		return err
+	}
+	if !t.stateDirty {
+		return nil
+	}
+	t.stateDirty = false
+	return t.writeState(t.state)
+}
+
+// relieve flushes and forgets where a transaction holds so much that memory asks
+// for it.
+func (t *tx) relieve() error {
+	if len(t.recs) < maxEntries && len(t.ops) < maxEntries {
+		return nil
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	clear(t.recs)
+	clear(t.ops)
+	clear(t.writes)
+	return nil
+}
+
+var _ syncengine.DeviceTx = (*tx)(nil)
+
+func (t *tx) exec(query string, args ...any) error {
+	st, err := t.s.stmt(t.ctx, query)
+	if err != nil {
+		return err
+	}
+	_, err = st.ExecContext(t.ctx, args...)
+	return err
+}
+
+// row scans the only row; into stays as it is where there is none.
+func (t *tx) row(query string, args []any, into ...any) error {
+	st, err := t.s.stmt(t.ctx, query)
+	if err != nil {
+		return err
+	}
+	err = st.QueryRowContext(t.ctx, args...).Scan(into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+func (t *tx) rows(query string, args []any, each func(scan func(...any) error) error) error {
+	st, err := t.s.stmt(t.ctx, query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(t.ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, each)
+}
+
+// eachRow calls each for every row and closes rows.
+func eachRow(rows *sql.Rows, each func(scan func(...any) error) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+const selectState = `SELECT org, replica, person, device, next_op, last_hash, known_op, staged,
+	offset_ms, offset_known, contact_ms, forked, want FROM replica`
+
+// State implements syncengine.DeviceTx.
+func (t *tx) State() (*syncengine.DeviceState, error) {
+	if t.state == nil {
+		st, err := t.s.stmt(t.ctx, selectState)
+		if err != nil {
+			return nil, err
+		}
+		if t.state, err = scanState(st.QueryRowContext(t.ctx)); err != nil {
+			t.state = nil
+			return nil, err
+		}
+	}
+	state := *t.state
+	return &state, nil
+}
+
+func scanState(row *sql.Row) (*syncengine.DeviceState, error) {
+	st := &syncengine.DeviceState{}
+	var want []byte
+	err := row.Scan((*idColumn)(&st.Org), (*idColumn)(&st.Replica), (*idColumn)(&st.Person), (*idColumn)(&st.Device),
+		&st.NextOp, (*hashColumn)(&st.LastHash), &st.KnownOp, &st.Staged, &st.OffsetMS, &st.OffsetKnown, &st.LastContactMS, &st.Forked, &want)
+	st.Want = decodeIDs(want)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotEnrolled
+	}
+	return st, err
+}
+
+// SaveState implements syncengine.DeviceTx.
+func (t *tx) SaveState(st *syncengine.DeviceState) error {
+	kept := *st
+	t.state, t.stateDirty = &kept, true
+	return nil
+}
+
+func (t *tx) writeState(st *syncengine.DeviceState) error {
+	return t.exec(`INSERT INTO replica (one, org, replica, person, device, next_op, last_hash, known_op, staged,
+			offset_ms, offset_known, contact_ms, forked, want)
+		VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		ON CONFLICT (one) DO UPDATE SET org = $1, replica = $2, person = $3, device = $4, next_op = $5, last_hash = $6,
+			known_op = $7, staged = $8, offset_ms = $9, offset_known = $10, contact_ms = $11, forked = $12, want = $13`,
+		st.Org[:], st.Replica[:], st.Person[:], st.Device[:], int64(st.NextOp), st.LastHash[:], int64(st.KnownOp), st.Staged,
+		st.OffsetMS, boolColumn(st.OffsetKnown), st.LastContactMS, boolColumn(st.Forked), encodeIDs(st.Want))
+}
+
+const selectScopes = `SELECT bit, id, compartment, open, ready, position, sum, verified_ms FROM scope ORDER BY bit`
+
+// Scopes implements syncengine.DeviceTx.
+func (t *tx) Scopes() ([]syncengine.DeviceScope, error) {
+	if t.scopes == nil {
+		scopes := []syncengine.DeviceScope{}
+		err := t.rows(selectScopes, nil, func(scan func(...any) error) error {
+			sc, err := scanScope(scan)
+			scopes = append(scopes, sc)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		t.scopes = scopes
+	}
+	return slices.Clone(t.scopes), nil
+}
+
+func scanScope(scan func(...any) error) (sc syncengine.DeviceScope, err error) {
+	var id, sum []byte
+	var compartment int32
+	if err := scan(&sc.Bit, &id, &compartment, &sc.Open, &sc.Ready, &sc.Position, &sum, &sc.VerifiedMS); err != nil {
+		return sc, err
+	}
+	var ok bool
+	sc.Sum, ok = syncengine.SumFromBytes(sum)
+	if !ok || len(id) != len(sc.ID) {
+		return sc, fmt.Errorf("a scope: %w", ErrDamaged)
+	}
+	sc.ID = syncengine.ScopeID(id)
+	sc.Compartment = tandemv1.Compartment(compartment)
+	return sc, nil
+}
+
+// SaveScope implements syncengine.DeviceTx.
+func (t *tx) SaveScope(sc syncengine.DeviceScope) error {
+	t.scopes = nil
+	return t.exec(`INSERT INTO scope (bit, id, compartment, open, ready, position, sum, verified_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (bit) DO UPDATE SET id = $2, compartment = $3, open = $4, ready = $5, position = $6, sum = $7, verified_ms = $8`,
+		int64(sc.Bit), sc.ID[:], int64(sc.Compartment), boolColumn(sc.Open), boolColumn(sc.Ready), sc.Position, sc.Sum.Bytes(), sc.VerifiedMS)
+}
+
+// DropScope implements syncengine.DeviceTx.
+func (t *tx) DropScope(id syncengine.ScopeID) error {
+	t.scopes = nil
+	return t.exec(`DELETE FROM scope WHERE id = $1`, id[:])
+}
+
+// meta returns a value of the meta table, nil where there is none.
+func (t *tx) meta(key string) (value []byte, err error) {
+	err = t.row(`SELECT value FROM meta WHERE key = $1`, []any{key}, &value)
+	return value, err
+}
+
+func (t *tx) setMeta(key string, value []byte) error {
+	return t.exec(`INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2`, key, value)
+}
+
+// idColumn scans a 16-byte id, no id from NULL.
+type idColumn syncengine.ID
+
+// Scan implements sql.Scanner.
+func (c *idColumn) Scan(src any) error { return scanFixed(c[:], src) }
+
+// hashColumn scans a SHA-256.
+type hashColumn syncengine.Hash
+
+// Scan implements sql.Scanner.
+func (c *hashColumn) Scan(src any) error { return scanFixed(c[:], src) }
+
+func scanFixed(into []byte, src any) error {
+	b, ok := src.([]byte)
+	if src != nil && (!ok || len(b) != len(into)) {
+		return fmt.Errorf("a column of %d bytes: %w", len(into), ErrDamaged)
+	}
+	clear(into)
+	copy(into, b)
+	return nil
+}
+
+func boolColumn(v bool) int64 {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// blob keeps empty apart from NULL: a nil slice is an empty blob here.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// encodeIDs puts ids one after another; nil for none.
+func encodeIDs(ids []syncengine.ID) []byte {
+	var b []byte
+	for _, id := range ids {
+		b = append(b, id[:]...)
+	}
+	return b
+}
+
+// decodeIDs is the inverse of encodeIDs.
+func decodeIDs(b []byte) (ids []syncengine.ID) {
+	const size = len(syncengine.ID{})
+	for ; len(b) >= size; b = b[size:] {
+		ids = append(ids, syncengine.ID(b[:size]))
+	}
+	return ids
+}

@@ -1,0 +1,176 @@
+package client
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+// flushOps writes the own changes that were added or judged. Verdicts that are alike
+// are written together.
+func (t *tx) flushOps() error {
+	var fresh []*opEntry
+	judged := map[verdict][]*syncengine.Op{}
+	var order []verdict
+	var drop []*syncengine.Op
+	for _, e := range t.dirtyOps {
+		e.dirty = false
+		if e.fresh {
+			e.fresh, e.hadRaw = false, true
+			fresh = append(fresh, e)
+			continue
+		}
+		outcome, err := encodeOutcome(e.op.Outcome)
+		if err != nil {
+			return err
+		}
+		v := verdict{e.op.State, string(outcome)}
+		if judged[v] == nil {
+			order = append(order, v)
+		}
+		judged[v] = append(judged[v], e.op)
+		if e.op.Raw == nil && e.hadRaw {
+			e.hadRaw = false
+			drop = append(drop, e.op)
+		}
+	}
+	t.dirtyOps = t.dirtyOps[:0]
+	if err := t.insertOps(fresh); err != nil {
+		return err
+	}
+	for _, v := range order {
+		var outcome []byte
+		if v.outcome != "" {
+			outcome = []byte(v.outcome)
+		}
+		if err := t.forOps(updateVerdicts, []any{int64(v.state), outcome}, judged[v]); err != nil {
+			return err
+		}
+		if v.state == syncengine.OpSettled {
+			if err := t.deleteWrites(judged[v]); err != nil {
+				return err
+			}
+		}
+	}
+	return t.forOps(deleteRaws, nil, drop)
+}
+
+// verdict is how far changes have come, alike for many.
+type verdict struct {
+	state   syncengine.OpState
+	outcome string
+}
+
+// encodeOutcome leaves the op number out: it stands beside.
+func encodeOutcome(o *tandemv1.Outcome) ([]byte, error) {
+	if o == nil {
+		return nil, nil
+	}
+	o = proto.CloneOf(o)
+	o.Op = 0
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("encoding an outcome: %w", err)
+	}
+	return blob(b), nil
+}
+
+var (
+	many           = `(?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
+	updateVerdicts = `UPDATE outbox SET state = ?, outcome = ? WHERE op IN ` + many
+	deleteRaws     = `DELETE FROM outbox_raw WHERE op IN ` + many
+	deleteWrites   = `DELETE FROM outbox_write WHERE record IN ` + many + ` AND +op IN ` + many
+)
+
+// forOps runs a statement that ends in many ops.
+func (t *tx) forOps(query string, first []any, ops []*syncengine.Op) error {
+	args := make([]any, len(first)+fetchMany)
+	copy(args, first)
+	for some := range slices.Chunk(ops, fetchMany) {
+		clear(args[len(first):])
+		for i, op := range some {
+			args[len(first)+i] = int64(op.Number)
+		}
+		if err := t.exec(query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteWrites removes the settled ops from the records they wrote. A pair of the
+// product that is there is that of a settled op. The plus keeps SQLite from looking
+// for each of the product.
+func (t *tx) deleteWrites(ops []*syncengine.Op) error {
+	for some := range slices.Chunk(ops, fetchMany) {
+		var ids []syncengine.ID
+		for _, op := range some {
+			ids = append(ids, op.Records...)
+		}
+		args := make([]any, 2*fetchMany)
+		for i, op := range some {
+			args[fetchMany+i] = int64(op.Number)
+		}
+		for part := range slices.Chunk(ids, fetchMany) {
+			clear(args[:fetchMany])
+			for i, id := range part {
+				args[i] = id[:]
+			}
+			if err := t.exec(deleteWrites, args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var (
+	opInsert      = []string{"op", "change", "class", "rank", "state", "at", "bytes", "envelope", "records", "needs", "outcome"}
+	insertOp      = insertInto("outbox", opInsert, 1)
+	insertManyOps = insertInto("outbox", opInsert, insertMany)
+	insertRaw     = `INSERT INTO outbox_raw (op, raw) VALUES (?, ?)`
+	insertManyRaw = insertRaw + strings.Repeat(`, (?, ?)`, insertMany-1)
+	insertWrite   = `INSERT INTO outbox_write (record, op) VALUES (?, ?) ON CONFLICT DO NOTHING`
+)
+
+func (t *tx) insertOps(fresh []*opEntry) error {
+	for len(fresh) > 0 {
+		some, query, rawQuery := fresh[:1], insertOp, insertRaw
+		if len(fresh) >= insertMany {
+			some, query, rawQuery = fresh[:insertMany], insertManyOps, insertManyRaw
+		}
+		fresh = fresh[len(some):]
+		args, raws := make([]any, 0, len(some)*len(opInsert)), make([]any, 0, len(some)*2)
+		for _, e := range some {
+			op := e.op
+			outcome, err := encodeOutcome(op.Outcome)
+			if err != nil {
+				return err
+			}
+			var needs []byte
+			for _, n := range op.Needs {
+				needs = binary.BigEndian.AppendUint64(needs, n)
+			}
+			args = append(args, int64(op.Number), op.Change[:], int64(op.Class), rankOf(op.Class), int64(op.State), op.AtMS, len(op.Raw),
+				op.Envelope[:], blob(encodeIDs(op.Records)), needs, outcome)
+			raws = append(raws, int64(op.Number), blob(op.Raw))
+			for _, id := range op.Records {
+				if err := t.exec(insertWrite, id[:], int64(op.Number)); err != nil {
+					return err
+				}
+			}
+		}
+		if err := t.exec(query, args...); err != nil {
+			return err
+		}
+		if err := t.exec(rawQuery, raws...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,296 @@
+package client
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+const opColumns = `o.op, o.change, o.class, o.state, o.at, o.envelope, o.records, o.needs, o.outcome, w.raw,
+	(SELECT p.envelope FROM outbox p WHERE p.op = o.op - 1)`
+
+const opTables = ` FROM outbox o LEFT JOIN outbox_raw w ON w.op = o.op `
+
+// scanOp reads opColumns.
+func scanOp(scan func(...any) error) (*syncengine.Op, error) {
+	op := &syncengine.Op{}
+	var class int32
+	var records, needs, outcome []byte
+	if err := scan(&op.Number, (*idColumn)(&op.Change), &class, &op.State, &op.AtMS, (*hashColumn)(&op.Envelope),
+		&records, &needs, &outcome, &op.Raw, (*hashColumn)(&op.Prev)); err != nil {
+		return nil, err
+	}
+	op.Class = tandemv1.Class(class)
+	op.Records = decodeIDs(records)
+	for ; len(needs) >= 8; needs = needs[8:] {
+		op.Needs = append(op.Needs, binary.BigEndian.Uint64(needs))
+	}
+	if outcome != nil {
+		op.Outcome = &tandemv1.Outcome{}
+		if err := proto.Unmarshal(outcome, op.Outcome); err != nil {
+			return nil, fmt.Errorf("the outcome of an own change: %w", ErrDamaged)
+		}
+		op.Outcome.Op = op.Number
+	}
+	return op, nil
+}
+
+// opEntry is an own change within one transaction.
+type opEntry struct {
+	op *syncengine.Op
+	// fresh: the tables do not have it. hadRaw: they have its bytes.
+	fresh, hadRaw, dirty bool
+}
+
+// readAhead is how many ops are read with one that is asked for: they are asked for
+// in order.
+const readAhead = 128
+
+// query reads ops, and returns them as the transaction sees them.
+func (t *tx) query(where string, args ...any) (ops []*syncengine.Op, err error) {
+	err = t.rows(`SELECT `+opColumns+opTables+where, args, func(scan func(...any) error) error {
+		op, err := scanOp(scan)
+		if err != nil {
+			return err
+		}
+		e := t.ops[op.Number]
+		if e == nil {
+			e = &opEntry{op: op, hadRaw: op.Raw != nil}
+			t.ops[op.Number] = e
+		}
+		ops = append(ops, e.op)
+		return nil
+	})
+	return ops, err
+}
+
+// rankOf orders the queue: urgent, normal, bulk; what is not stated is normal.
+func rankOf(class tandemv1.Class) int64 {
+	switch class {
+	case tandemv1.Class_CLASS_URGENT:
+		return 1
+	case tandemv1.Class_CLASS_BULK:
+		return 3
+	}
+	return 2
+}
+
+// AddOp implements syncengine.DeviceTx.
+func (t *tx) AddOp(op *syncengine.Op) error {
+	kept := *op
+	e := &opEntry{op: &kept, fresh: true}
+	t.ops[op.Number] = e
+	for _, id := range op.Records {
+		if known, ok := t.writes[id]; ok {
+			t.writes[id] = append(known, op.Number)
+		}
+	}
+	return t.markOp(e)
+}
+
+// SaveOp implements syncengine.DeviceTx. Raw bytes are dropped where op has none;
+// they never change.
+func (t *tx) SaveOp(op *syncengine.Op) error {
+	e, err := t.loadOp(op.Number)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return fmt.Errorf("own change %d is not in the outbox: %w", op.Number, ErrDamaged)
+	}
+	kept := *op
+	e.op = &kept
+	return t.markOp(e)
+}
+
+func (t *tx) markOp(e *opEntry) error {
+	if !e.dirty {
+		e.dirty = true
+		t.dirtyOps = append(t.dirtyOps, e)
+	}
+	return t.relieve()
+}
+
+func (t *tx) loadOp(number uint64) (*opEntry, error) {
+	if e := t.ops[number]; e != nil {
+		return e, nil
+	}
+	_, err := t.query(`WHERE o.op >= $1 AND o.op < $2 ORDER BY o.op`, int64(number), int64(number+readAhead))
+	return t.ops[number], err
+}
+
+// Op implements syncengine.DeviceTx.
+func (t *tx) Op(number uint64) (*syncengine.Op, error) {
+	e, err := t.loadOp(number)
+	if err != nil || e == nil {
+		return nil, err
+	}
+	op := *e.op
+	return &op, nil
+}
+
+// Queued implements syncengine.DeviceTx.
+func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
+	if err := t.flushOps(); err != nil {
+		return nil, err
+	}
+	// The sizes are read first, so that no more changes are than will be sent.
+	enough := errors.New("enough")
+	count, size := 0, 0
+	err := t.rows(`SELECT bytes FROM outbox WHERE state = 1 ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
+		var n int
+		if count > 0 && size > maxBytes {
+			return enough
+		}
+		err := scan(&n)
+		count, size = count+1, size+n
+		return err
+	})
+	if err != nil && !errors.Is(err, enough) {
+		return nil, err
+	}
+	return t.query(`WHERE o.state = 1 ORDER BY o.rank, o.op LIMIT $1`, count)
+}
+
+// OpsIn implements syncengine.DeviceTx.
+func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
+	where := `WHERE +o.state = $1 AND o.op > $2 ORDER BY o.op LIMIT $3`
+	switch state {
+	case syncengine.OpApplied, syncengine.OpQuarantined:
+		// The second condition lets the partial index serve.
+		where = `WHERE o.state = $1 AND o.state IN (2, 4) AND o.op > $2 ORDER BY o.op LIMIT $3`
+	}
+	// Each unwritten change may stand in for a row that the tables still give.
+	ops, err := t.query(where, int64(state), int64(after), limit+len(t.dirtyOps))
+	if err != nil {
+		return nil, err
+	}
+	ops = slices.DeleteFunc(ops, func(op *syncengine.Op) bool { return op.State != state })
+	for _, e := range t.dirtyOps {
+		if e.op.State == state && e.op.Number > after && !slices.Contains(ops, e.op) {
+			ops = append(ops, e.op)
+		}
+	}
+	slices.SortFunc(ops, compareOps)
+	return ops[:min(limit, len(ops))], nil
+}
+
+func compareOps(a, b *syncengine.Op) int { return cmp.Compare(a.Number, b.Number) }
+
+var selectWrites = `SELECT record, op FROM outbox_write WHERE record IN (?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
+
+// prefetchWrites reads which own changes stand on records.
+func (t *tx) prefetchWrites(records []syncengine.ID) error {
+	var ids []syncengine.ID
+	for _, id := range records {
+		if _, known := t.writes[id]; !known {
+			t.writes[id] = nil
+			ids = append(ids, id)
+		}
+	}
+	for _, e := range t.dirtyOps {
+		if !e.fresh {
+			continue
+		}
+		for _, id := range e.op.Records {
+			if slices.Contains(ids, id) {
+				t.writes[id] = append(t.writes[id], e.op.Number)
+			}
+		}
+	}
+	args := make([]any, fetchMany)
+	for some := range slices.Chunk(ids, fetchMany) {
+		clear(args)
+		for i, id := range some {
+			args[i] = id[:]
+		}
+		err := t.rows(selectWrites, args, func(scan func(...any) error) error {
+			var id syncengine.ID
+			var op uint64
+			err := scan((*idColumn)(&id), &op)
+			t.writes[id] = append(t.writes[id], op)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OpsOn implements syncengine.DeviceTx.
+func (t *tx) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
+	if _, known := t.writes[record]; !known {
+		if err := t.prefetchWrites([]syncengine.ID{record}); err != nil {
+			return nil, err
+		}
+	}
+	var ops []*syncengine.Op
+	for _, number := range t.writes[record] {
+		op, err := t.Op(number)
+		if err != nil {
+			return nil, err
+		}
+		if op != nil && (op.State == syncengine.OpQueued || op.State == syncengine.OpApplied) {
+			ops = append(ops, op)
+		}
+	}
+	slices.SortFunc(ops, compareOps)
+	return ops, nil
+}
+
+// Stage implements syncengine.DeviceTx.
+func (t *tx) Stage(in *syncengine.Incoming) error {
+	t.noneStaged = false
+	return t.exec(`INSERT INTO incoming (id, kind, scopes, body, stamps) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET kind = $2, scopes = $3, body = $4, stamps = $5`,
+		in.ID[:], int64(in.Kind), int64(in.Scopes), blob(in.Body), blob(in.Stamps))
+}
+
+const incomingColumns = `id, kind, scopes, body, stamps`
+
+func scanIncoming(scan func(...any) error) (*syncengine.Incoming, error) {
+	in := &syncengine.Incoming{}
+	var scopes int64
+	err := scan((*idColumn)(&in.ID), &in.Kind, &scopes, &in.Body, &in.Stamps)
+	in.Scopes = uint64(scopes)
+	return in, err
+}
+
+// Staged implements syncengine.DeviceTx.
+func (t *tx) Staged(after syncengine.ID, limit int) ([]*syncengine.Incoming, error) {
+	staged, err := t.incoming(`WHERE id > $1 ORDER BY id LIMIT $2`, after[:], limit)
+	t.noneStaged = err == nil && len(staged) == 0 && after.IsZero()
+	return staged, err
+}
+
+// StagedRow implements syncengine.DeviceTx.
+func (t *tx) StagedRow(record syncengine.ID) (*syncengine.Incoming, error) {
+	if t.noneStaged {
+		return nil, nil
+	}
+	staged, err := t.incoming(`WHERE id = $1`, record[:])
+	if err != nil || len(staged) == 0 {
+		return nil, err
+	}
+	return staged[0], nil
+}
+
+func (t *tx) incoming(where string, args ...any) (staged []*syncengine.Incoming, err error) {
+	err = t.rows(`SELECT `+incomingColumns+` FROM incoming `+where, args, func(scan func(...any) error) error {
+		in, err := scanIncoming(scan)
+		staged = append(staged, in)
+		return err
+	})
+	return staged, err
+}
+
+// Unstage implements syncengine.DeviceTx.
+func (t *tx) Unstage() error { return t.exec(`DELETE FROM incoming`) }

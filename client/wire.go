@@ -1,0 +1,286 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/gen/tandem/v1/tandemv1connect"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+// schemaHeader stands on every answer of a Tandem server: what lacks it came from
+// something in between.
+const schemaHeader = "Tandem-Schema"
+
+// Dial opens a connection; it has the form of net.Dialer.DialContext.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// link is the way to one server. Safe for concurrent use.
+type link struct {
+	sync   tandemv1connect.SyncServiceClient
+	enroll tandemv1connect.EnrollServiceClient
+	base   http.RoundTripper
+}
+
+// parseServer checks the address of a server: https, or http to this machine.
+func parseServer(address string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(address))
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("that is no server address: give it as https://host or https://host:port")
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	switch u.Scheme {
+	case "https":
+		return u, nil
+	case "http":
+		if loopback(u.Hostname()) {
+			return u, nil
+		}
+		return nil, errors.New("http:// is for a server on this same machine only: use https://")
+	}
+	return nil, errors.New("a server address begins with https://")
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback())
+}
+
+// newLink prepares the way to a server; p is nil before enrolment.
+func newLink(u *url.URL, o *Options, roots []byte, p *prover, now func() time.Time) (*link, error) {
+	base := o.Transport
+	if base == nil {
+		t, err := newTransport(u, o, roots, now)
+		if err != nil {
+			return nil, err
+		}
+		base = t
+	}
+	hc := &http.Client{
+		Transport: &guard{base: base, prover: p, agent: "tandem/" + o.Version},
+		// A redirect is not followed: it is a login page, or it takes the
+		// certificate somewhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	opts := zstdOptions()
+	return &link{
+		sync:   tandemv1connect.NewSyncServiceClient(hc, u.String(), opts...),
+		enroll: tandemv1connect.NewEnrollServiceClient(hc, u.String(), opts...),
+		base:   base,
+	}, nil
+}
+
+func newTransport(u *url.URL, o *Options, roots []byte, now func() time.Time) (*http.Transport, error) {
+	dial := o.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
+	t := &http.Transport{
+		DialContext: dial, Proxy: http.ProxyFromEnvironment, DisableCompression: true,
+		TLSHandshakeTimeout: 15 * time.Second, IdleConnTimeout: 5 * time.Minute,
+		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+		Protocols: new(http.Protocols),
+		// A connection that has died is found out while a request waits for news.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 20 * time.Second},
+	}
+	if u.Scheme == "http" {
+		t.Proxy = nil
+		t.Protocols.SetUnencryptedHTTP2(true)
+		return t, nil
+	}
+	t.Protocols.SetHTTP1(true)
+	t.Protocols.SetHTTP2(true)
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
+	if len(roots) > 0 {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(roots) {
+			return nil, errors.New("the file of certificate authorities holds no certificate in PEM form")
+		}
+		t.TLSClientConfig.RootCAs = pool
+	}
+	return t, nil
+}
+
+func (l *link) close() {
+	if c, ok := l.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// contact is what one call met on its way.
+type contact struct {
+	// reached: an answer with our header came. The rest is known only then.
+	reached bool
+	status  int
+	// foreign is the status of an answer that is not ours, 0 for none.
+	foreign int
+	// freshNonce: the server wants the proof with the nonce it just gave.
+	freshNonce bool
+	retryAfter time.Duration
+	up, down   atomic.Int64
+}
+
+type contactKey struct{}
+
+// errForeign says that an answer is not from a Tandem server.
+var errForeign = errors.New("the answer is not from a Tandem server")
+
+// guard signs requests and lets through only answers that are ours.
+type guard struct {
+	base   http.RoundTripper
+	prover *prover
+	agent  string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	met, ok := req.Context().Value(contactKey{}).(*contact)
+	if !ok {
+		met = &contact{}
+	}
+	req = req.Clone(req.Context())
+	req.Header.Set("User-Agent", g.agent)
+	if g.prover != nil {
+		if err := g.prover.sign(req); err != nil {
+			return nil, err
+		}
+	}
+	met.up.Add(max(req.ContentLength, 0))
+	resp, err := g.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.Header.Get(schemaHeader) == "" || (resp.StatusCode == http.StatusOK && !isProto(resp.Header)) {
+		met.foreign = resp.StatusCode
+		_ = resp.Body.Close()
+		return nil, errForeign
+	}
+	met.reached, met.status = true, resp.StatusCode
+	met.retryAfter = retryAfter(resp.Header)
+	met.freshNonce = resp.StatusCode == http.StatusUnauthorized && strings.Contains(resp.Header.Get("WWW-Authenticate"), "use_dpop_nonce")
+	if g.prover != nil {
+		g.prover.learn(resp.Header)
+	}
+	limit := int64(maxWire)
+	if resp.StatusCode != http.StatusOK {
+		limit = 64 << 10
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit, met: met}
+	return resp, nil
+}
+
+func isProto(h http.Header) bool {
+	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && media == "application/proto"
+}
+
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, time.Hour)
+}
+
+// boundedBody fails where an answer is longer than any of ours.
+type boundedBody struct {
+	io.ReadCloser
+
+	left int64
+	met  *contact
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.met.down.Add(int64(n))
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errBomb
+	}
+	return n, err
+}
+
+// exchange sends one request and returns the complete answer. What did not come
+// whole is a *ContactError.
+func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
+	met := &contact{}
+	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.SyncResponse, error) { return l.sync.Sync(ctx, req) })
+	if err != nil {
+		return nil, met, err
+	}
+	answer, err := syncengine.Unframe(resp)
+	if err != nil {
+		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	return answer, met, nil
+}
+
+// call makes a call, once more where the server asks for its fresh nonce.
+func call[T proto.Message](ctx context.Context, met *contact, send func(context.Context) (T, error)) (T, error) {
+	ctx = context.WithValue(ctx, contactKey{}, met)
+	resp, err := send(ctx)
+	if err != nil && met.freshNonce {
+		met.freshNonce, met.reached, met.status = false, false, 0
+		resp, err = send(ctx)
+	}
+	if err != nil {
+		return resp, met.verdict(ctx, err)
+	}
+	return resp, nil
+}
+
+const foreignWords = "no answer from the server: a login page or proxy may be in the way"
+
+// verdict says what an error of a call means. Only an answer with our header is
+// the server's word; everything else is the network's.
+func (met *contact) verdict(ctx context.Context, err error) error {
+	cause := wireCause(err)
+	if !met.reached {
+		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+			return ctx.Err()
+		}
+		if met.foreign != 0 {
+			return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign)}
+		}
+		return &ContactError{Kind: ErrNetwork, Words: "no answer from the server: there may be no signal, or the address is wrong", Err: cause}
+	}
+	switch met.status {
+	case http.StatusOK:
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: cause}
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return &ContactError{Kind: ErrRefused, Words: "the server refuses this device: it is not enrolled there, or was suspended; ask your administrator. What is unsent stays here", Err: cause}
+	case http.StatusTooManyRequests:
+		return &ContactError{Kind: ErrBusy, Words: "the server is busy; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause}
+	}
+	if met.status >= 500 {
+		return &ContactError{Kind: ErrBusy, Words: "the server has trouble; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause}
+	}
+	return &ContactError{Kind: ErrRejected, Words: "the server did not take the request; it may need an update, or this device may", RetryAfter: met.retryAfter, Err: cause}
+}
+
+// wireCause is an error fit for a log: connect's code and message, which hold no
+// values, without the address.
+func wireCause(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	if e, ok := errors.AsType[*connect.Error](err); ok {
+		return fmt.Errorf("%s: %s", e.Code(), e.Message())
+	}
+	return err
+}

@@ -1,0 +1,74 @@
+package client
+
+import (
+	"errors"
+	"io"
+
+	"connectrpc.com/connect"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Bounds of one answer, as it comes and inflated. The server's largest page is a
+// megabyte and a row; outcomes come on top.
+const (
+	maxWire     = 8 << 20
+	maxInflated = 16 << 20
+)
+
+var errBomb = errors.New("an answer inflates beyond all measure")
+
+// zstdOptions make zstd the only compression of a client.
+func zstdOptions() []connect.ClientOption {
+	return []connect.ClientOption{
+		connect.WithAcceptCompression("gzip", nil, nil),
+		connect.WithAcceptCompression("zstd", newInflater, newDeflater),
+		connect.WithSendCompression("zstd"),
+		// Below this a frame's header costs more than it saves.
+		connect.WithCompressMinBytes(192),
+		connect.WithReadMaxBytes(maxInflated),
+	}
+}
+
+func newDeflater() connect.Compressor {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		// The options are constants; a test makes one.
+		panic(err)
+	}
+	return e
+}
+
+func newInflater() connect.Decompressor {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxInflated), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		panic(err)
+	}
+	return &inflater{Decoder: d}
+}
+
+// inflater is a decoder that stops at the bound instead of inflating to the end.
+// Its Close leaves it usable: the pool that it lives in resets it.
+type inflater struct {
+	*zstd.Decoder
+
+	left int
+}
+
+// Read implements io.Reader.
+func (i *inflater) Read(p []byte) (int, error) {
+	if i.left <= 0 {
+		return 0, errBomb
+	}
+	n, err := i.Decoder.Read(p[:min(len(p), i.left)])
+	i.left -= n
+	return n, err
+}
+
+// Reset implements connect.Decompressor.
+func (i *inflater) Reset(r io.Reader) error {
+	i.left = maxInflated + 1
+	return i.Decoder.Reset(r)
+}
+
+// Close implements connect.Decompressor.
+func (i *inflater) Close() error { return nil }

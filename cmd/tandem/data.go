@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// dataFlag names a server's data.
+type dataFlag struct {
+	Data string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default})."`
+	Org  string `placeholder:"ID" help:"Org, where the server holds several."`
+}
+
+// open opens the server's data; makeIt says that it may be new.
+func (f dataFlag) open(a *app, makeIt bool) (*store.Store, error) {
+	st, err := store.Open(a.ctx, f.Data, store.Options{Create: makeIt})
+	if errors.Is(err, store.ErrNoDatabase) {
+		return nil, exits(exitUsage, fmt.Errorf("%w: name the server's directory with --data, or begin with tandem admin org create --data %s", err, f.Data))
+	}
+	return st, err
+}
+
+// org returns the org that the command is about.
+func (f dataFlag) org(ctx context.Context, st *store.Store) (*store.Org, error) {
+	orgs, err := st.Orgs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f.Org != "" {
+		id, err := syncengine.ParseID(f.Org)
+		if err != nil {
+			return nil, exits(exitUsage, fmt.Errorf("--org: %w", err))
+		}
+		if i := slices.IndexFunc(orgs, func(o *store.Org) bool { return o.ID == id }); i >= 0 {
+			return orgs[i], nil
+		}
+		return nil, exits(exitUsage, errors.New("--org: this server holds no such org"))
+	}
+	switch len(orgs) {
+	case 0:
+		return nil, exits(exitUsage, fmt.Errorf("this server holds no org yet: tandem admin org create --data %s --name NAME", f.Data))
+	case 1:
+		return orgs[0], nil
+	}
+	return nil, exits(exitUsage, fmt.Errorf("this server holds %d orgs: say which with --org", len(orgs)))
+}
+
+// sortedScopes returns the scopes of digests in their order.
+func sortedScopes(digests map[syncengine.ScopeKey]syncengine.Sum) []syncengine.ScopeKey {
+	keys := make([]syncengine.ScopeKey, 0, len(digests))
+	for k := range digests {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, syncengine.ScopeKey.Compare)
+	return keys
+}
+
+// agencyZone is the time zone of the org's first agency, UTC where it has none.
+func agencyZone(a *app, st *store.Store, org syncengine.ID, domain *record.Domain) (string, error) {
+	var first *syncengine.Record
+	kind := domain.KindByName("agency")
+	err := st.EachRecord(a.ctx, org, kind.Number, func(rec *syncengine.StoredRecord) error {
+		if first == nil || rec.ID.Compare(first.ID) < 0 {
+			r := rec.Record
+			first = &r
+		}
+		return nil
+	})
+	if err != nil || first == nil {
+		return "UTC", err
+	}
+	msg, err := domain.Message(first)
+	if err != nil {
+		return "", err
+	}
+	if agency, ok := msg.(*tandemv1.Agency); ok && agency.GetAgencyTz() != "" {
+		return agency.GetAgencyTz(), nil
+	}
+	return "UTC", nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
+)
+
+type serveCmd struct {
+	Data    string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
+	Listen  string `default:"127.0.0.1:8440" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
+	TLSCert string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
+	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
+	Origin  string `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+}
+
+func (serveCmd) Help() string {
+	return `Runs the server over one SQLite database. Plain HTTP is for loopback alone. Ctrl-C lets
+requests under way finish; everything acknowledged is on the disk.
+
+  tandem serve
+  tandem serve --listen :8443 --tls-cert fullchain.pem --tls-key privkey.pem --data /var/lib/tandem`
+}
+
+func (c *serveCmd) Run(a *app) (err error) {
+	config, err := c.tls()
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true})
+	if err != nil {
+		return err
+	}
+	defer closing(st, &err)
+	if a.log.GetLevel() > zerolog.InfoLevel {
+		a.log = a.log.Level(zerolog.InfoLevel)
+	}
+	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin})
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(a.ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: is another server there, or the address not this machine's? %w", c.Listen, err)
+	}
+	scheme := "http"
+	if config != nil {
+		scheme = "https"
+	}
+	a.say("tandem serves %s://%s", scheme, listener.Addr())
+	if orgs, err := st.Orgs(a.ctx); err == nil && len(orgs) == 0 {
+		a.say("It holds no org yet: tandem admin org create --data %s --name NAME (it may run beside the server)", c.Data)
+	}
+	if err := srv.Serve(a.ctx, listener, config); err != nil {
+		return err
+	}
+	a.say("ended")
+	return nil
+}
+
+func (c *serveCmd) tls() (*tls.Config, error) {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return nil, exits(exitUsage, errors.New("--tls-cert and --tls-key go together"))
+	}
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, exits(exitUsage, fmt.Errorf("the certificate and its key cannot be used: %w", err))
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}

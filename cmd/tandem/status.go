@@ -1,0 +1,126 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tandem-response/tandem/client"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+)
+
+type statusCmd struct {
+	storeFlag
+	JSON bool `help:"Print one line of JSON."`
+}
+
+func (statusCmd) Help() string {
+	return `Says what the device holds, what still waits to be sent, what needs a person, and when
+each part was last proved identical to the server's.
+
+  tandem status --store ~/car12`
+}
+
+func (c *statusCmd) Run(a *app) (err error) {
+	dev, err := c.open(a, false, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer closing(dev, &err)
+	st, err := dev.Status(a.ctx)
+	if err != nil {
+		return err
+	}
+	refused, err := dev.Quarantined(a.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.json(statusJSON(st, refused))
+	}
+	c.print(a, dev, st, refused)
+	return nil
+}
+
+// statusJSON is the stable form for scripts.
+func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any {
+	scopes := make([]map[string]any, 0, len(st.Scopes))
+	for _, s := range st.Scopes {
+		scopes = append(scopes, map[string]any{
+			"scope": s.ID, "compartment": compartment(s.Compartment), "open": s.Open, "ready": s.Ready,
+			"digest": s.Digest, "verified_at": stamp(s.VerifiedMS),
+		})
+	}
+	kept := make([]map[string]any, 0, len(refused))
+	for _, n := range refused {
+		kept = append(kept, map[string]any{"op": n.Op, "why": n.Words})
+	}
+	return map[string]any{
+		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
+		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
+		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
+		"last_fault": st.LastFault, "forked": st.Forked, "scopes": scopes,
+	}
+}
+
+func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused []client.NotAccepted) {
+	if !st.Enrolled {
+		a.say("Not enrolled yet: tandem enroll --store %s --server URL", c.Store)
+		return
+	}
+	if s, err := dev.Session(); err == nil {
+		a.say("%s (%s), device %q, server %s", s.Name, strings.Join(s.Roles, ", "), s.Label, s.Server)
+	}
+	a.say("%d records here. Last contact: %s.", st.Records, ago(st.LastContactMS))
+	if st.Queued == 0 {
+		a.say("Everything is sent.")
+	} else {
+		a.say("%d saves wait to be sent (%s), the oldest from %s.", st.Queued, size(st.QueuedBytes), ago(st.OldestMS))
+	}
+	if st.LastFault != "" {
+		a.say("The newest contact came to nothing: %s", st.LastFault)
+	}
+	if st.Conflicts > 0 {
+		a.say("%d records hold different values that a person should settle.", st.Conflicts)
+	}
+	for _, n := range refused {
+		a.say("Not accepted, kept (save %d): %s", n.Op, n.Words)
+	}
+	if st.Forked {
+		a.say("This store is a copy of another, or was set back: it sends nothing. Tell your administrator.")
+	}
+	for _, s := range st.Scopes {
+		tier := "the rest"
+		if s.Open {
+			tier = "open work"
+		}
+		switch {
+		case !s.Ready:
+			a.say("  %-10s %-9s still arriving", compartment(s.Compartment), tier)
+		case s.VerifiedMS == 0:
+			a.say("  %-10s %-9s nothing to verify yet", compartment(s.Compartment), tier)
+		default:
+			a.say("  %-10s %-9s verified identical %s", compartment(s.Compartment), tier, ago(s.VerifiedMS))
+		}
+	}
+}
+
+// compartment is the compartment's name in text.
+func compartment(c tandemv1.Compartment) string {
+	return strings.ToLower(strings.TrimPrefix(c.String(), "COMPARTMENT_"))
+}
+
+// stamp is a time for scripts; nil for never.
+func stamp(ms int64) any {
+	if ms == 0 {
+		return nil
+	}
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// ago is a time for people.
+func ago(ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return time.UnixMilli(ms).Local().Format("2006-01-02 15:04")
+}

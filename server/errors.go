@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"connectrpc.com/connect"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Errors of an enrolment. Their texts tell only whoever holds the code.
+var (
+	// ErrCode: the code is none of this server's.
+	ErrCode = errors.New("the code is not known here: check it, or ask for a new one")
+	// ErrCodeExpired: the code is older than its life.
+	ErrCodeExpired = errors.New("the code has expired: ask for a new one")
+	// ErrCodeUsed: another device has enrolled with the code.
+	ErrCodeUsed = errors.New("the code has been used by another device: ask for a new one")
+	// ErrEnrolForm: the request is no well-formed enrolment.
+	ErrEnrolForm = errors.New("the enrolment is malformed, or its signature does not fit key, code and replica")
+	// ErrReplicaTaken: the replica id is that of another enrolment.
+	ErrReplicaTaken = errors.New("the replica id is in use: make a new one")
+	// ErrGuesses: too many wrong codes came in.
+	ErrGuesses = errors.New("too many wrong codes: wait a minute and try again")
+	// ErrStaffInactive: the person does not work here, or no longer.
+	ErrStaffInactive = errors.New("the person has no active staff record with a role: ask your administrator")
+)
+
+// errBusy is what a device is told where the storage failed.
+var errBusy = errors.New("the server cannot store anything at the moment: nothing was done, try again later")
+
+// errInternal is what a device is told of a fault of the server.
+var errInternal = errors.New("the server has failed; its operator finds the reason in its log")
+
+// codes maps errors to what a device is told: the code, and the error's own text,
+// which is fixed. What is not here is a fault of the server.
+var codes = []struct {
+	err  error
+	code connect.Code
+	// says takes the place of the error's own text.
+	says error
+}{
+	{ErrCode, connect.CodePermissionDenied, nil},
+	{ErrCodeExpired, connect.CodePermissionDenied, nil},
+	{ErrCodeUsed, connect.CodePermissionDenied, nil},
+	{ErrEnrolForm, connect.CodeInvalidArgument, nil},
+	{ErrReplicaTaken, connect.CodeAlreadyExists, nil},
+	{ErrGuesses, connect.CodeResourceExhausted, nil},
+	{ErrStaffInactive, connect.CodePermissionDenied, nil},
+	{syncengine.ErrUnknownReplica, connect.CodePermissionDenied, nil},
+	{store.ErrUnknownOrg, connect.CodePermissionDenied, syncengine.ErrUnknownReplica},
+	{syncengine.ErrEpoch, connect.CodeFailedPrecondition, nil},
+	{syncengine.ErrPosition, connect.CodeInvalidArgument, nil},
+	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
+	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
+	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
+	{store.ErrStorage, connect.CodeUnavailable, errBusy},
+	{store.ErrClosed, connect.CodeUnavailable, errBusy},
+	{context.DeadlineExceeded, connect.CodeUnavailable, errBusy},
+	{context.Canceled, connect.CodeCanceled, errors.New("the request was given up")},
+}
+
+// refuse returns what a device is told of an error, and logs what it is not told.
+func (s *Server) refuse(err error) error {
+	for _, c := range codes {
+		if !errors.Is(err, c.err) {
+			continue
+		}
+		if c.says != nil {
+			if c.code != connect.CodeCanceled {
+				s.log.Error().Err(err).Msg("request failed")
+			}
+			return connect.NewError(c.code, c.says)
+		}
+		return connect.NewError(c.code, c.err)
+	}
+	s.log.Error().Err(err).Msg("request failed")
+	return connect.NewError(connect.CodeInternal, errInternal)
+}
+
+// recovered turns a panic into an error of this one request. What panicked may
+// hold anything, so only its type is logged.
+func (s *Server) recovered(_ context.Context, p any) error {
+	s.log.Error().Str("panic", fmt.Sprintf("%T", p)).Bytes("stack", debug.Stack()).Msg("request failed")
+	return connect.NewError(connect.CodeInternal, errInternal)
+}

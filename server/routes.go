@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/gen/tandem/v1/tandemv1connect"
+	"github.com/tandem-response/tandem/server/auth"
+)
+
+// Bounds of one request's body, as it comes and inflated. The largest push is 4 MiB
+// of changes.
+const (
+	maxWire     = 6 << 20
+	maxInflated = 8 << 20
+)
+
+// routes puts the services together: what stands further out sees a request first.
+func (s *Server) routes() http.Handler {
+	options := append(compressions(),
+		connect.WithReadMaxBytes(maxInflated),
+		connect.WithRecover(func(ctx context.Context, _ connect.Spec, _ http.Header, p any) error {
+			return s.recovered(ctx, p)
+		}),
+	)
+	mux := http.NewServeMux()
+	path, enroll := tandemv1connect.NewEnrollServiceHandler(&enrolling{s}, options...)
+	mux.Handle(path, http.MaxBytesHandler(enroll, maxWire))
+	path, sync := tandemv1connect.NewSyncServiceHandler(&syncing{s}, options...)
+	mux.Handle(path, s.auth.Middleware(noteIdentity(http.MaxBytesHandler(sync, maxWire))))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /readyz", s.ready)
+	return s.logged(mux)
+}
+
+// ready answers whether the database can be read.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := s.store.Orgs(ctx); err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// requestNote is what the log learns of a request on its way in.
+type requestNote struct{ org, replica string }
+
+type noteKey struct{}
+
+// noteIdentity notes who has been let in.
+func noteIdentity(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note, ok := r.Context().Value(noteKey{}).(*requestNote)
+		if id := auth.FromContext(r.Context()); ok && id != nil {
+			note.org, note.replica = id.Org.String(), id.Replica.String()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// logged sets the headers of every answer and writes one line for each. It names
+// ids that stand for a database and an organization, nothing of a person and nothing
+// that came in the request but its path where that is one of ours.
+func (s *Server) logged(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set(SchemaHeader, schemaVersion)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		began := s.now()
+		note := &requestNote{}
+		ctx := context.WithValue(r.Context(), noteKey{}, note)
+		counted := &countingWriter{ResponseWriter: w, status: http.StatusOK}
+		_, route := mux.Handler(r)
+		mux.ServeHTTP(counted, r.WithContext(ctx))
+		level := zerolog.InfoLevel
+		if counted.status >= http.StatusInternalServerError {
+			level = zerolog.ErrorLevel
+		}
+		e := s.log.WithLevel(level).Str("route", route).Int("status", counted.status).
+			Int64("request_bytes", max(r.ContentLength, 0)).Int64("answer_bytes", counted.bytes).Dur("took", s.now().Sub(began))
+		if note.replica != "" {
+			e = e.Str("org", note.org).Str("replica", note.replica)
+		}
+		e.Msg("request")
+	})
+}
+
+// countingWriter notes status and size of an answer.
+type countingWriter struct {
+	http.ResponseWriter
+
+	status int
+	bytes  int64
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *countingWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the writer beneath.
+func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush implements http.Flusher.
+func (w *countingWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }

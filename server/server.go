@@ -1,0 +1,118 @@
+// Package server is a Tandem server over HTTP: enrolment and sync, with
+// authentication before a body is read, bounded compression, and the long poll that
+// makes changes arrive at once. It also makes the records that an operator sets up
+// (Admin). All state is in the store, so any number of servers may come and go.
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/server/auth"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// SchemaHeader names the service and its schema version on every answer, so that a
+// device can tell the server's own answers from a proxy's.
+const SchemaHeader = "Tandem-Schema"
+
+// Options are how a server runs.
+type Options struct {
+	// Origin is scheme and host under which devices reach the server; proofs must
+	// name it. Empty: any.
+	Origin string
+	// NonceKey makes the nonces of proofs; servers behind one address share it. Nil:
+	// one of this server's own.
+	NonceKey []byte
+	// Log takes one line a request: no names, no content.
+	Log zerolog.Logger
+	// Clock is the wall clock; nil is the system's.
+	Clock func() time.Time
+	// Rand makes ids and keys; nil is crypto/rand's. It is read by one goroutine at a
+	// time.
+	Rand io.Reader
+}
+
+// Server answers devices. It is an http.Handler, safe for concurrent use.
+type Server struct {
+	store   *store.Store
+	rules   syncengine.Rules
+	auth    *auth.Verifier
+	guesses *auth.Guesses
+	log     zerolog.Logger
+	now     func() time.Time
+	rand    io.Reader
+	handler http.Handler
+
+	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
+	end    context.CancelFunc
+}
+
+// New returns a server over a store, which stays the caller's to close, after the
+// server has ended.
+func New(st *store.Store, o Options) (*Server, error) {
+	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, rand: &lockedReader{r: o.Rand}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if o.Rand == nil {
+		s.rand = rand.Reader
+	}
+	var err error
+	s.auth, err = auth.NewVerifier(auth.Options{Keys: s.orgKey, Origin: o.Origin, NonceKey: o.NonceKey, Clock: s.now, Rand: s.rand})
+	if err != nil {
+		return nil, err
+	}
+	s.ending, s.end = context.WithCancel(context.Background())
+	s.handler = s.routes()
+	return s, nil
+}
+
+// lockedReader lets one goroutine at a time read.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+// Read implements io.Reader.
+func (l *lockedReader) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.Read(p)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// End answers requests that wait for news, and lets no further one wait. The server
+// answers all others as before.
+func (s *Server) End() { s.end() }
+
+// orgKey returns the public key of an org for the check of certificates.
+func (s *Server) orgKey(ctx context.Context, id syncengine.ID) (ed25519.PublicKey, error) {
+	org, err := s.store.Org(ctx, id)
+	if errors.Is(err, store.ErrUnknownOrg) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return org.PublicKey(), nil
+}
+
+// engine returns the protocol for an org.
+func (s *Server) engine(org *store.Org) *syncengine.Server {
+	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets}
+}
+
+var schemaVersion = strconv.Itoa(syncengine.Schema)

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// changeColumns are read by scanChange, in this order. A prev that is not stored is
+// the envelope hash of the op before.
+const changeColumns = `replica, op, seq, verdict, refusal, at_ms, received_ms, id, body_hash, envelope,
+	COALESCE(prev, (SELECT p.envelope FROM change p WHERE p.org = change.org AND p.replica = change.replica AND p.op = change.op - 1)),
+	author, device, fields, holes, body`
+
+// changeRow is a row of the change log.
+type changeRow struct {
+	*syncengine.StoredChange
+	// body is what is stored of the body, holes what is left out of it.
+	body, holes []byte
+	replica     sql.NullInt64
+}
+
+// scanChange reads a row; resolveChange completes it all but the body.
+func scanChange(rows *sql.Rows) (*changeRow, error) {
+	c := &syncengine.StoredChange{}
+	row := &changeRow{StoredChange: c}
+	var op sql.NullInt64
+	var seq, verdict, refusal int64
+	var fields sql.NullString
+	err := rows.Scan(&row.replica, &op, &seq, &verdict, &refusal, &c.AtMS, &c.ReceivedMS, (*scanID)(&c.ID), (*scanHash)(&c.BodyHash),
+		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), (*scanID)(&c.Author), (*scanID)(&c.Device), &fields, &row.holes, &row.body)
+	if err != nil {
+		return nil, err
+	}
+	c.Op, c.Seq = uint64(op.Int64), uint64(seq)
+	c.Outcome = outcomeOf(op.Int64, verdict, refusal, fields)
+	return row, nil
+}
+
+func outcomeOf(op, verdict, refusal int64, fields sql.NullString) *tandemv1.Outcome {
+	out := &tandemv1.Outcome{Op: uint64(op), Code: tandemv1.OutcomeCode(verdict), Refusal: tandemv1.Refusal(refusal)}
+	if fields.Valid {
+		out.Fields = strings.Split(fields.String, "\n")
+	}
+	return out
+}
+
+// changes returns the entries that a condition names, without their bodies put
+// together.
+func (v *view) changes(where string, args ...any) ([]*changeRow, error) {
+	var found []*changeRow
+	err := v.c.each("SELECT "+changeColumns+" FROM change WHERE org = $1 AND "+where, append([]any{v.org.num}, args...), func(rows *sql.Rows) error {
+		row, err := scanChange(rows)
+		found = append(found, row)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range found {
+		if err := v.resolveChange(row); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// resolveChange puts the replica, and what it stands for, in place of its number.
+func (v *view) resolveChange(row *changeRow) error {
+	if !row.replica.Valid {
+		return nil
+	}
+	r, err := v.replicaByNum(row.replica.Int64)
+	if err != nil {
+		return err
+	}
+	row.Replica = r.id
+	if row.Author.IsZero() {
+		row.Author = r.person
+	}
+	if row.Device.IsZero() {
+		row.Device = r.device
+	}
+	return nil
+}
+
+// whole puts the body of an entry together.
+func (v *view) whole(row *changeRow) error {
+	if row.Body != nil {
+		return nil
+	}
+	body, err := fill(row.body, row.holes, func(id syncengine.ID) (body []byte, err error) {
+		_, err = v.c.one("SELECT body FROM record WHERE org = $1 AND id = $2", []any{v.org.num, id[:]}, &body)
+		return body, err
+	})
+	if err != nil {
+		return err
+	}
+	if sha256.Sum256(body) != row.BodyHash {
+		return fmt.Errorf("a change is not the one that was received: %w", ErrDamaged)
+	}
+	row.Body = body
+	return nil
+}

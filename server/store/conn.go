@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// conn is one connection with the statements it has prepared. Not safe for
+// concurrent use.
+type conn struct {
+	c *sql.Conn
+	// ctx is never cancelled: a statement is not broken off half-way.
+	ctx   context.Context //nolint:containedctx // It belongs to the connection, not to a call.
+	stmts map[string]*sql.Stmt
+}
+
+func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, classify(err)
+	}
+	return &conn{c: c, ctx: context.WithoutCancel(ctx), stmts: map[string]*sql.Stmt{}}, nil
+}
+
+func (c *conn) close() error {
+	for _, s := range c.stmts {
+		_ = s.Close()
+	}
+	return c.c.Close()
+}
+
+func (c *conn) prepared(text string) (*sql.Stmt, error) {
+	if s := c.stmts[text]; s != nil {
+		return s, nil
+	}
+	s, err := c.c.PrepareContext(c.ctx, text)
+	if err != nil {
+		return nil, fmt.Errorf("preparing a statement: %w", classify(err))
+	}
+	c.stmts[text] = s
+	return s, nil
+}
+
+func (c *conn) exec(text string, args ...any) error {
+	s, err := c.prepared(text) //nolint:sqlclosecheck // Kept until the connection closes.
+	if err != nil {
+		return err
+	}
+	_, err = s.ExecContext(c.ctx, args...)
+	return classify(err)
+}
+
+// one scans the first row of a query; false where there is none.
+func (c *conn) one(text string, args []any, dest ...any) (bool, error) {
+	found := false
+	err := c.each(text, args, func(rows *sql.Rows) error {
+		if found {
+			return nil
+		}
+		found = true
+		return rows.Scan(dest...)
+	})
+	return found, err
+}
+
+// each calls f for each row of a query.
+func (c *conn) each(text string, args []any, f func(*sql.Rows) error) error {
+	s, err := c.prepared(text) //nolint:sqlclosecheck // Kept until the connection closes.
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(c.ctx, args...)
+	if err != nil {
+		return classify(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return classify(rows.Err())
+}
+
+// inSizes are the lengths of IN lists that are prepared; a shorter list repeats its
+// last element.
+var inSizes = []int{1, 8, 64, 256}
+
+// eachIn calls f for each row of a query that ends in IN, in pieces.
+func (c *conn) eachIn(d *dialect, head string, lead []any, keys []any, tail string, f func(*sql.Rows) error) error {
+	for len(keys) > 0 {
+		size := inSizes[len(inSizes)-1]
+		for _, s := range inSizes {
+			if s >= len(keys) {
+				size = s
+				break
+			}
+		}
+		n := min(size, len(keys))
+		args := append(make([]any, 0, len(lead)+size), lead...)
+		args = append(args, keys[:n]...)
+		for range size - n {
+			args = append(args, keys[n-1])
+		}
+		if err := c.each(d.in(head, len(lead)+1, size, tail), args, f); err != nil {
+			return err
+		}
+		keys = keys[n:]
+	}
+	return nil
+}
+
+// scanID scans a 16-byte id; NULL is the zero id.
+type scanID syncengine.ID
+
+// Scan implements sql.Scanner.
+func (d *scanID) Scan(src any) error { return scanFixed(d[:], src) }
+
+// scanHash scans a 32-byte hash; NULL is the zero hash.
+type scanHash syncengine.Hash
+
+// Scan implements sql.Scanner.
+func (d *scanHash) Scan(src any) error { return scanFixed(d[:], src) }
+
+func scanFixed(dst []byte, src any) error {
+	switch v := src.(type) {
+	case nil:
+		clear(dst)
+		return nil
+	case []byte:
+		if copy(dst, v) == len(v) && len(v) == len(dst) {
+			return nil
+		}
+	}
+	return fmt.Errorf("a stored id or hash is not of %d bytes: %w", len(dst), ErrDamaged)
+}
+
+// idArg is an id as an argument: NULL for the zero id.
+func idArg(id syncengine.ID) any {
+	if id.IsZero() {
+		return nil
+	}
+	return id[:]
+}
+
+// bytesArg is a value that may be empty: NULL then.
+func bytesArg(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func boolArg(b bool) any {
+	if b {
+		return int64(1)
+	}
+	return int64(0)
+}

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// keptCommits is how many sequences back commits are kept.
+const keptCommits = 1 << 20
+
+// batchSizes are the numbers of rows that one statement inserts.
+var batchSizes = []int{64, 8, 1}
+
+// flush writes what has been gathered. The transaction goes on.
+func (tx *Tx) flush() error {
+	for _, step := range []func() error{
+		tx.flushMembers, tx.flushChanges, tx.flushRecords, tx.flushFollows, tx.flushDigests, tx.flushReplicas, tx.flushHead,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insert writes rows of width columns with as few statements as there are sizes.
+func (tx *Tx) insert(head, tail string, width int, args []any) error {
+	rows := len(args) / width
+	for _, size := range batchSizes {
+		text := ""
+		for ; rows >= size; rows -= size {
+			if text == "" {
+				text = tx.s.dialect.values(head, size, width, tail)
+			}
+			if err := tx.c.exec(text, args[:size*width]...); err != nil {
+				return err
+			}
+			args = args[size*width:]
+		}
+	}
+	return nil
+}
+
+// flushChanges adds to the change log. It comes before the records, which tell
+// whose body a change may leave out.
+func (tx *Tx) flushChanges() error {
+	if len(tx.log.fresh) == 0 {
+		return nil
+	}
+	made := map[syncengine.Stamp][]*recordEntry{}
+	for _, e := range tx.dirty {
+		if e.stored {
+			continue
+		}
+		if origin, err := e.rec.Origin(); err == nil {
+			made[origin.Created] = append(made[origin.Created], e)
+		}
+	}
+	const width = 18
+	args := make([]any, 0, width*len(tx.log.fresh))
+	for _, e := range tx.log.fresh {
+		row, err := tx.changeArgs(e.c, made[syncengine.StampOf(e.c.ID)])
+		if err != nil {
+			return err
+		}
+		args = append(args, row[:]...)
+	}
+	tx.log.fresh = nil
+	return tx.insert(`INSERT INTO change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
+		id, body_hash, envelope, prev, author, device, fields, holes, body)`, "", width, args)
+}
+
+// changeArgs returns the columns of a new entry.
+func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [18]any, err error) {
+	row = [18]any{
+		tx.org.num, nil, nil, int64(syncengine.StampOf(c.ID)), int64(c.Seq),
+		int64(c.Outcome.GetCode()), int64(c.Outcome.GetRefusal()), c.AtMS, c.ReceivedMS,
+		c.ID[:], c.BodyHash[:], nil, nil, idArg(c.Author), idArg(c.Device), fieldsArg(c), nil, bytesArg(c.Body),
+	}
+	if !c.Replica.IsZero() {
+		r, err := tx.replicaByID(c.Replica)
+		if err != nil {
+			return row, err
+		}
+		if r == nil {
+			return row, syncengine.ErrUnknownReplica
+		}
+		row[1], row[2], row[11] = r.num, int64(c.Op), c.Envelope[:]
+		before := tx.log.ops[opKey{c.Replica, c.Op - 1}]
+		if c.Op > 1 && (before == nil || before.c.Envelope != c.Prev) {
+			row[12] = c.Prev[:]
+		}
+		if c.Author == r.person {
+			row[13] = nil
+		}
+		if c.Device == r.device {
+			row[14] = nil
+		}
+	}
+	rest, holes, fillers := cut(c.Body, made)
+	if len(fillers) > 0 {
+		row[16], row[17] = holes, bytesArg(rest)
+		for _, e := range fillers {
+			e.shared = true
+		}
+	}
+	return row, nil
+}
+
+// flushRecords writes the records that have changed.
+func (tx *Tx) flushRecords() error {
+	if len(tx.dirty) == 0 {
+		return nil
+	}
+	const width = 14
+	var fresh, known []any
+	for _, e := range tx.dirty {
+		if e.stored && e.shared && !bytes.Equal(e.was, e.rec.Body) {
+			if err := tx.restore(e); err != nil {
+				return err
+			}
+			e.shared = false
+		}
+		row, err := tx.recordArgs(e)
+		if err != nil {
+			return err
+		}
+		if e.stored {
+			known = append(known, row[:]...)
+		} else {
+			fresh = append(fresh, row[:]...)
+		}
+		e.stored, e.dirty, e.was = true, false, e.rec.Body
+	}
+	tx.dirty = nil
+	const head = `INSERT INTO record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`
+	if err := tx.insert(head, "", width, fresh); err != nil {
+		return err
+	}
+	return tx.insert(head, ` ON CONFLICT (org, id) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, hash = excluded.hash,
+		plain = excluded.plain, shared = excluded.shared, run_replica = excluded.run_replica, run_base = excluded.run_base,
+		touch_base = excluded.touch_base, scopes = excluded.scopes, touches = excluded.touches, stamps = excluded.stamps,
+		body = excluded.body`, width, known)
+}
+
+func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
+	rec := e.rec
+	nums := make([]int64, 0, 4)
+	for _, k := range rec.Scopes {
+		num, err := tx.mustScope(k)
+		if err != nil {
+			return row, err
+		}
+		nums = append(nums, num)
+	}
+	row = [14]any{
+		tx.org.num, int64(rec.Kind), int64(rec.Seq), int64(rec.Hash), boolArg(rec.Plain), boolArg(e.shared), nil,
+		int64(rec.RunBase), int64(rec.TouchBase), rec.ID[:], bytesArg(packNumbers(nums)), bytesArg(packTouches(rec.Touches)),
+		bytesArg(rec.Stamps), bytesArg(rec.Body),
+	}
+	if !rec.RunReplica.IsZero() {
+		r, err := tx.replicaByID(rec.RunReplica)
+		if err != nil {
+			return row, err
+		}
+		if r == nil {
+			return row, syncengine.ErrUnknownReplica
+		}
+		row[6] = r.num
+	}
+	return row, nil
+}
+
+// flushMembers writes the scope index, in its own order: with less work for records
+// that are new, which no scope has a row of.
+func (tx *Tx) flushMembers() error {
+	if len(tx.members) == 0 {
+		return nil
+	}
+	keys := slices.SortedFunc(maps.Keys(tx.members), func(a, b memberKey) int {
+		return cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(tx.members[a].Seq, tx.members[b].Seq), a.record.Compare(b.record))
+	})
+	const width = 5
+	var fresh, known []any
+	for _, k := range keys {
+		m := tx.members[k]
+		rows := &known
+		if e := tx.records[k.record]; e != nil && e.dirty && !e.stored {
+			rows = &fresh
+		}
+		*rows = append(*rows, tx.org.num, k.scope, int64(m.Seq), m.Record[:], boolArg(m.Live))
+	}
+	clear(tx.members)
+	const head = "INSERT INTO scope_index (org, scope, seq, record, live)"
+	if err := tx.insert(head, "", width, fresh); err != nil {
+		return err
+	}
+	return tx.insert(head, " ON CONFLICT (org, scope, record) DO UPDATE SET seq = excluded.seq, live = excluded.live", width, known)
+}
+
+func (tx *Tx) flushDigests() error {
+	for k, e := range tx.digests {
+		if !e.dirty {
+			continue
+		}
+		e.dirty = false
+		num, err := tx.mustScope(k)
+		if err != nil {
+			return err
+		}
+		err = tx.c.exec("INSERT INTO scope_digest (org, scope, sums) VALUES ($1, $2, $3) ON CONFLICT (org, scope) DO UPDATE SET sums = excluded.sums",
+			tx.org.num, num, packDigest(&e.sums))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushHead stores where the history stands, and the commits that led there.
+func (tx *Tx) flushHead() error {
+	if !tx.headDirty {
+		return nil
+	}
+	tx.headDirty = false
+	for _, h := range tx.commits {
+		if err := tx.c.exec("INSERT INTO history (org, seq, hash) VALUES ($1, $2, $3)", tx.org.num, int64(h.Seq), h.Hash[:]); err != nil {
+			return err
+		}
+	}
+	tx.commits = nil
+	h := tx.head
+	if h.Seq > keptCommits {
+		if err := tx.c.exec("DELETE FROM history WHERE org = $1 AND seq < $2", tx.org.num, int64(h.Seq-keptCommits)); err != nil {
+			return err
+		}
+	}
+	return tx.c.exec("UPDATE org SET epoch = $1, seq = $2, hash = $3 WHERE num = $4", h.Epoch[:], int64(h.Seq), h.Hash[:], tx.org.num)
+}

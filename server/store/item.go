@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// OpenItem implements syncengine.ServerTx.
+func (tx *Tx) OpenItem(record syncengine.ID, item syncengine.Item, seq uint64) error {
+	tx.writes++
+	tx.fill(tableItem)
+	path := appendPath(nil, item.Path)
+	if item.Kind == syncengine.ItemByPolicy {
+		return tx.c.exec("INSERT INTO item (org, record, kind, path, opened_seq, closed_seq) VALUES ($1, $2, $3, $4, $5, $6)",
+			tx.org.num, record[:], string(item.Kind), path, int64(seq), int64(seq))
+	}
+	return tx.c.exec("INSERT INTO item (org, record, kind, path, opened_seq) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+		tx.org.num, record[:], string(item.Kind), path, int64(seq))
+}
+
+// CloseItems implements syncengine.ServerTx.
+func (tx *Tx) CloseItems(record syncengine.ID, p syncengine.Path, seq uint64) error {
+	some, err := tx.hasRows(tableItem)
+	if err != nil || !some {
+		return err
+	}
+	tx.writes++
+	return tx.c.exec("UPDATE item SET closed_seq = $1 WHERE org = $2 AND record = $3 AND path = $4 AND closed_seq IS NULL",
+		int64(seq), tx.org.num, record[:], appendPath(nil, p))
+}
+
+// WorkItem is an item with its record and its life.
+type WorkItem struct {
+	syncengine.Item
+	Record syncengine.ID
+	// OpenedSeq and ClosedSeq are sequences; ClosedSeq is 0 while it is open.
+	OpenedSeq, ClosedSeq uint64
+}
+
+// Items returns the work items of an org, open ones only or all, in the order in
+// which they were opened.
+func (s *Store) Items(ctx context.Context, org syncengine.ID, openOnly bool) ([]WorkItem, error) {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	where := ""
+	if openOnly {
+		where = " AND closed_seq IS NULL"
+	}
+	var items []WorkItem
+	err = s.viewing(ctx, o, func(v *view) error {
+		return v.c.each("SELECT record, kind, path, opened_seq, closed_seq FROM item WHERE org = $1"+where+" ORDER BY opened_seq, record, kind, path",
+			[]any{o.num}, func(rows *sql.Rows) error {
+				var w WorkItem
+				var kind string
+				var path []byte
+				var opened int64
+				var closed sql.NullInt64
+				if err := rows.Scan((*scanID)(&w.Record), &kind, &path, &opened, &closed); err != nil {
+					return err
+				}
+				u := unpack(path)
+				w.Kind, w.Path = syncengine.ItemKind(kind), u.path()
+				w.OpenedSeq, w.ClosedSeq = uint64(opened), uint64(closed.Int64)
+				items = append(items, w)
+				return u.err()
+			})
+	})
+	return items, err
+}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// keysFile is the content of keys.json: what must not be in the database, nor in
+// its backups.
+type keysFile struct {
+	Version int       `json:"version"`
+	Orgs    []orgKeys `json:"orgs"`
+}
+
+// orgKeys are the keys of one org.
+type orgKeys struct {
+	ID string `json:"id"`
+	// SigningSeed is that of the Ed25519 key which certifies replicas.
+	SigningSeed []byte `json:"signing_seed"`
+	// Secret is what the engine derives its keys from.
+	Secret []byte `json:"secret"`
+}
+
+const keysVersion = 1
+
+// readKeys reads the keys file; one that is not there holds none.
+func readKeys(dir string) (*keysFile, error) {
+	keys := &keysFile{Version: keysVersion}
+	f, err := os.Open(filepath.Join(dir, keysName))
+	if errors.Is(err, os.ErrNotExist) {
+		return keys, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the keys file: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // It was only read.
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("opening the keys file: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return nil, ErrKeysExposed
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading the keys file: %w", err)
+	}
+	// The error of json would quote the content.
+	if json.Unmarshal(text, keys) != nil || keys.Version < 1 {
+		return nil, ErrKeysUnreadable
+	}
+	if keys.Version > keysVersion {
+		return nil, fmt.Errorf("the keys file: %w", ErrNewer)
+	}
+	return keys, nil
+}
+
+// writeKeys replaces the keys file; it is on disk when writeKeys returns.
+func writeKeys(dir string, keys *keysFile) (err error) {
+	text, err := json.MarshalIndent(keys, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the keys file: %w", err)
+	}
+	tmp, err := os.CreateTemp(dir, keysName+".*")
+	if err != nil {
+		return fmt.Errorf("writing the keys file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing the keys file: %w", err)
+			_ = tmp.Close()
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	if err := tmp.Chmod(0o600); err != nil && runtime.GOOS != "windows" {
+		return err
+	}
+	if _, err := tmp.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), filepath.Join(dir, keysName)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename in dir durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close() //nolint:errcheck // It was only opened to be synced.
+	return d.Sync()
+}
+
+// newKeys makes the keys of a new org.
+func newKeys(id syncengine.ID, rand io.Reader) (orgKeys, error) {
+	k := orgKeys{ID: id.String(), SigningSeed: make([]byte, ed25519.SeedSize), Secret: make([]byte, 32)}
+	for _, b := range [][]byte{k.SigningSeed, k.Secret} {
+		if _, err := io.ReadFull(rand, b); err != nil {
+			return orgKeys{}, fmt.Errorf("making the keys of an organization: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// find returns the keys of an org.
+func (f *keysFile) find(id syncengine.ID) (orgKeys, error) {
+	for _, k := range f.Orgs {
+		if k.ID != id.String() {
+			continue
+		}
+		if len(k.SigningSeed) != ed25519.SeedSize || len(k.Secret) != 32 {
+			return orgKeys{}, ErrKeysUnreadable
+		}
+		return k, nil
+	}
+	return orgKeys{}, ErrKeysMissing
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Org is an organization with its keys. Immutable; safe for concurrent use.
+type Org struct {
+	// ID and Name of the org.
+	ID   syncengine.ID
+	Name string
+	// Signing is the Ed25519 key that certifies replicas.
+	Signing ed25519.PrivateKey
+	// Secrets are what the engine derives its keys from.
+	Secrets *syncengine.Secrets
+
+	num int64
+}
+
+// PublicKey returns the key that certificates of the org are checked with.
+func (o *Org) PublicKey() ed25519.PublicKey {
+	return o.Signing.Public().(ed25519.PublicKey) //nolint:forcetypeassert,errcheck // An Ed25519 key has no other.
+}
+
+// maxName is the longest name of an org, in bytes.
+const maxName = 200
+
+// ErrName refuses the name of an org.
+var ErrName = errors.New("an organization needs a name of 1 to 200 bytes")
+
+// CreateOrg adds an org with new keys and an empty history, and makes it durable.
+func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
+	name = strings.TrimSpace(name)
+	if name == "" || len(name) > maxName {
+		return nil, ErrName
+	}
+	unlock, err := s.lockFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	now := s.now().UnixMilli()
+	var ids [2]syncengine.ID
+	for i := range ids {
+		if ids[i], err = syncengine.NewID(now, s.rand); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := newKeys(ids[0], s.rand)
+	if err != nil {
+		return nil, err
+	}
+	// The keys first: a row without its keys would be of no use.
+	file, err := readKeys(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	file.Orgs = append(file.Orgs, keys)
+	if err := writeKeys(s.dir, file); err != nil {
+		return nil, err
+	}
+	public := ed25519.NewKeyFromSeed(keys.SigningSeed).Public().(ed25519.PublicKey) //nolint:forcetypeassert,errcheck // An Ed25519 key has no other.
+	err = s.raw(ctx, func(c *conn) error {
+		return c.exec(`INSERT INTO org (num, id, name, public_key, epoch, seq, hash, created_ms)
+			SELECT COALESCE(MAX(num), 0) + 1, CAST($1 AS `+blobType+`), $2, CAST($3 AS `+blobType+`), CAST($4 AS `+blobType+`), 0, CAST($5 AS `+blobType+`), $6 FROM org`,
+			ids[0][:], name, []byte(public), ids[1][:], make([]byte, len(syncengine.Hash{})), now)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("adding an organization: %w", err)
+	}
+	return s.Org(ctx, ids[0])
+}
+
+// blobType is the type of bytes in a CAST; $n in a SELECT list has none of its own.
+const blobType = "BLOB"
+
+// Org returns an org. The error is ErrUnknownOrg where there is none, and
+// ErrKeysMissing where its keys are not in the keys file.
+func (s *Store) Org(ctx context.Context, id syncengine.ID) (*Org, error) {
+	s.mu.Lock()
+	o := s.orgs[id]
+	s.mu.Unlock()
+	if o != nil {
+		return o, nil
+	}
+	all, err := s.Orgs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		if o.ID == id {
+			return o, nil
+		}
+	}
+	return nil, ErrUnknownOrg
+}
+
+// Orgs returns the orgs of the database in the order of their making.
+func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
+	type row struct {
+		Org
+		public []byte
+	}
+	var found []row
+	err := s.reading(ctx, func(c *conn) error {
+		return c.each("SELECT num, id, name, public_key FROM org ORDER BY num", nil, func(r *sql.Rows) error {
+			var o row
+			if err := r.Scan(&o.num, (*scanID)(&o.ID), &o.Name, &o.public); err != nil {
+				return err
+			}
+			found = append(found, o)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the organizations: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys *keysFile
+	orgs := make([]*Org, 0, len(found))
+	for i := range found {
+		if o := s.orgs[found[i].ID]; o != nil {
+			orgs = append(orgs, o)
+			continue
+		}
+		if keys == nil {
+			if keys, err = readKeys(s.dir); err != nil {
+				return nil, err
+			}
+		}
+		o := found[i].Org
+		k, err := keys.find(o.ID)
+		if err != nil {
+			return nil, err
+		}
+		o.Signing = ed25519.NewKeyFromSeed(k.SigningSeed)
+		if !bytes.Equal(o.PublicKey(), found[i].public) {
+			return nil, ErrKeysMissing
+		}
+		if o.Secrets, err = syncengine.NewSecrets(k.Secret); err != nil {
+			return nil, err
+		}
+		s.orgs[o.ID] = &o
+		orgs = append(orgs, &o)
+	}
+	return orgs, nil
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// replicaEntry is a replica as a transaction sees it, nil r: unknown.
+type replicaEntry struct {
+	r     *syncengine.Replica
+	dirty bool
+}
+
+// Replica implements syncengine.ServerView.
+func (tx *Tx) Replica(id syncengine.ID) (*syncengine.Replica, error) {
+	e := tx.replicas[id]
+	if e == nil {
+		r, err := tx.view.Replica(id)
+		if err != nil {
+			return nil, err
+		}
+		e = &replicaEntry{r: r}
+		tx.replicas[id] = e
+	}
+	return e.r, nil
+}
+
+// SaveReplica implements syncengine.ServerTx. A replica keeps its first person,
+// device and key.
+func (tx *Tx) SaveReplica(r *syncengine.Replica) error {
+	known, err := tx.replicaByID(r.ID)
+	if err != nil {
+		return err
+	}
+	tx.writes++
+	if known == nil {
+		if err := tx.addReplica(r); err != nil {
+			return err
+		}
+	}
+	tx.replicas[r.ID] = &replicaEntry{r: r, dirty: true}
+	return nil
+}
+
+// addReplica gives a replica its number and its row.
+func (tx *Tx) addReplica(r *syncengine.Replica) error {
+	n, err := tx.ownNumbers()
+	if err != nil {
+		return err
+	}
+	row := &replicaNumber{num: 1, id: r.ID, person: r.Person, device: r.Device}
+	for used := range n.replicaIDs {
+		row.num = max(row.num, used+1)
+	}
+	err = tx.c.exec(`INSERT INTO replica (org, num, id, person, device, public_key, highest, highest_hash, forked, revoked)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, $7, 0, 0)`,
+		tx.org.num, row.num, r.ID[:], r.Person[:], r.Device[:], r.Key, make([]byte, len(syncengine.Hash{})))
+	if err != nil {
+		return err
+	}
+	n.addReplica(row)
+	return nil
+}
+
+func (tx *Tx) flushReplicas() error {
+	for _, e := range tx.replicas {
+		if !e.dirty {
+			continue
+		}
+		e.dirty = false
+		r := e.r
+		err := tx.c.exec("UPDATE replica SET ranges = $1, highest = $2, highest_hash = $3, forked = $4, revoked = $5 WHERE org = $6 AND id = $7",
+			bytesArg(packRanges(r.Ranges)), int64(r.Highest), r.HighestHash[:], boolArg(r.Forked), boolArg(r.Revoked), tx.org.num, r.ID[:])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OutcomesIn implements syncengine.ServerView.
+func (tx *Tx) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit int) ([]*tandemv1.Outcome, error) {
+	if err := tx.flush(); err != nil {
+		return nil, err
+	}
+	return tx.view.OutcomesIn(replica, ops, limit)
+}

@@ -1,0 +1,264 @@
+// Package store keeps a server's organizations in one database: change log,
+// records, scopes, digests, replicas, quarantine. It implements the engine's
+// transaction interfaces, gathers waiting writes into one durable commit, and wakes
+// whoever waits for what a commit touched.
+//
+// A data directory holds the database (tandem.db with its write-ahead log), and
+// beside it keys.json with the private keys of the organizations, readable by its
+// owner alone and never part of a backup of the database. Several processes may use
+// one directory at once: a server, which holds it exclusively among servers, and
+// administrative commands.
+//
+// A write that returns without error is on disk.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Options are how a store is opened. The zero value is right for a command beside
+// a server.
+type Options struct {
+	// Create makes directory and database where they are not there; otherwise their
+	// absence is ErrNoDatabase.
+	Create bool
+	// Serve claims the directory for one server: a second one gets ErrInUse.
+	Serve bool
+	// Clock is the wall clock; nil is the system's.
+	Clock func() time.Time
+	// Rand makes ids and keys; nil is crypto/rand's.
+	Rand io.Reader
+	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
+	MaxPages int64
+}
+
+// readers is the number of connections for reading.
+const readers = 4
+
+// Store is an open database. Safe for concurrent use.
+type Store struct {
+	dir     string
+	now     func() time.Time
+	rand    io.Reader
+	dialect *dialect
+
+	writerDB, readerDB *sql.DB
+	writer             *conn
+	idle               chan *conn
+	lock               *flock.Flock
+
+	queue   queue
+	watch   watch
+	closing chan struct{}
+	done    sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	orgs   map[syncengine.ID]*Org
+	// numbers that commits have made immutable, by org.
+	numbers map[int64]*numbers
+}
+
+// Open opens the database in a data directory and brings it to the version of this
+// program. The errors of this package say what to do where that is refused.
+func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
+	s := &Store{
+		dir: dir, now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
+		idle: make(chan *conn, readers), closing: make(chan struct{}),
+		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.rand == nil {
+		s.rand = rand.Reader
+	}
+	if o.Create {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the data directory: %w", err)
+		}
+	} else if _, err := os.Stat(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNoDatabase
+	}
+	defer func() {
+		if err != nil {
+			_ = s.release()
+		}
+	}()
+	if o.Serve {
+		s.lock = flock.New(filepath.Join(dir, serveLock))
+		got, err := s.lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("claiming the data directory: %w", err)
+		}
+		if !got {
+			s.lock = nil
+			return nil, ErrInUse
+		}
+	}
+	if err := s.open(ctx, o); err != nil {
+		return nil, err
+	}
+	s.queue.wake = make(chan struct{}, 1)
+	s.watch.watchers = map[*Watcher]struct{}{}
+	s.watch.seen = map[syncengine.ID]uint64{}
+	s.done.Go(s.write)
+	return s, nil
+}
+
+// open prepares file and connections.
+func (s *Store) open(ctx context.Context, o Options) error {
+	unlock, err := s.lockFiles(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	path := filepath.Join(s.dir, databaseName)
+	fresh, err := inspect(ctx, path)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		keys, err := readKeys(s.dir)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(keys.Orgs) > 0:
+			return ErrEmptied
+		case !o.Create:
+			return ErrNoDatabase
+		}
+	}
+	if s.writerDB, err = sql.Open("sqlite", writerDSN(path)); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	s.writerDB.SetMaxOpenConns(1)
+	if fresh {
+		if _, err := s.writerDB.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return fmt.Errorf("making the database: %w", classify(err))
+		}
+	}
+	if err := migrate(ctx, s.dialect, s.writerDB); err != nil {
+		return err
+	}
+	if s.writer, err = newConn(ctx, s.writerDB); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	if err := s.writer.settings(true); err != nil {
+		return err
+	}
+	if o.MaxPages > 0 {
+		var got int64
+		if _, err := s.writer.one(fmt.Sprintf("PRAGMA max_page_count = %d", o.MaxPages), nil, &got); err != nil {
+			return fmt.Errorf("opening the database: %w", err)
+		}
+	}
+	if s.readerDB, err = sql.Open("sqlite", readerDSN(path)); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	s.readerDB.SetMaxOpenConns(readers)
+	for range readers {
+		c, err := newConn(ctx, s.readerDB)
+		if err != nil {
+			return fmt.Errorf("opening the database: %w", err)
+		}
+		s.idle <- c
+		if err := c.settings(false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockFiles keeps other processes from making or migrating the database, or
+// changing the keys file, at the same time.
+func (s *Store) lockFiles(ctx context.Context) (unlock func(), err error) {
+	l := flock.New(filepath.Join(s.dir, openLockName))
+	got, err := l.TryLockContext(ctx, 20*time.Millisecond)
+	if err != nil || !got {
+		return nil, fmt.Errorf("waiting for another process to finish with the data directory: %w", err)
+	}
+	return func() { _ = l.Unlock() }, nil
+}
+
+// Close ends waiting reads and writes, lets those under way finish, and closes the
+// database. It may be called twice.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	close(s.closing)
+	s.done.Wait()
+	for range readers {
+		c := <-s.idle
+		_ = c.close()
+	}
+	return s.release()
+}
+
+// release frees what open took.
+func (s *Store) release() error {
+	var errs []error
+	for len(s.idle) > 0 {
+		c := <-s.idle
+		errs = append(errs, c.close())
+	}
+	if s.readerDB != nil {
+		errs = append(errs, s.readerDB.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.writerDB != nil {
+		errs = append(errs, s.writerDB.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// reading runs f on a connection for reading.
+func (s *Store) reading(ctx context.Context, f func(*conn) error) error {
+	select {
+	case c := <-s.idle:
+		defer func() { s.idle <- c }()
+		return f(c)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return ErrClosed
+	}
+}
+
+// snapshot runs f on a connection for reading, in one snapshot of the database.
+func (s *Store) snapshot(ctx context.Context, f func(*conn) error) error {
+	return s.reading(ctx, func(c *conn) (err error) {
+		if err := c.exec("BEGIN"); err != nil {
+			return err
+		}
+		defer func() {
+			if rerr := c.exec("ROLLBACK"); err == nil {
+				err = rerr
+			}
+		}()
+		return f(c)
+	})
+}

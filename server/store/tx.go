@@ -1,0 +1,155 @@
+package store
+
+import (
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Tx is one write transaction of an org: syncengine.ServerTx, and the enrolments.
+// What is read is kept until the end, what is written is gathered and written
+// together. Not safe for concurrent use; not to be used after the function it was
+// given to has returned.
+type Tx struct {
+	view
+	// writes counts what has been written, so that a job that only read can fail by
+	// itself.
+	writes int
+	// touched are the scopes to tell of.
+	touched map[syncengine.ScopeKey]bool
+	// renumbered: numbers is this transaction's own and holds new ones.
+	renumbered bool
+
+	head      *syncengine.HistoryHead
+	headDirty bool
+	// commits are those made in this transaction.
+	commits []syncengine.HistoryHead
+
+	log      changeLog
+	records  map[syncengine.ID]*recordEntry
+	dirty    []*recordEntry
+	members  map[memberKey]syncengine.Member
+	digests  map[syncengine.ScopeKey]*digestEntry
+	replicas map[syncengine.ID]*replicaEntry
+	awaited  awaitedSet
+	// teams of followers, as far as they are known; newFollows are to be added.
+	teams      map[syncengine.ID][]syncengine.ID
+	newFollows []followRow
+	// filled says of the small tables whether the org has a row in them; nil: not
+	// known yet.
+	filled *[smallTables]bool
+}
+
+var _ syncengine.ServerTx = (*Tx)(nil)
+
+func newTx(s *Store, c *conn, org *Org) *Tx {
+	return &Tx{
+		view:     view{s: s, c: c, org: org, numbers: s.published(org)},
+		touched:  map[syncengine.ScopeKey]bool{},
+		log:      newChangeLog(),
+		records:  map[syncengine.ID]*recordEntry{},
+		members:  map[memberKey]syncengine.Member{},
+		digests:  map[syncengine.ScopeKey]*digestEntry{},
+		replicas: map[syncengine.ID]*replicaEntry{},
+		awaited:  newAwaitedSet(),
+		teams:    map[syncengine.ID][]syncengine.ID{},
+	}
+}
+
+// Tables that are small and most often empty.
+const (
+	tableAwaited = iota
+	tableFollower
+	tableItem
+	tableQuarantine
+	smallTables
+)
+
+// hasRows reports whether the org has any row in a small table, so that a bulk of
+// look-ups in empty ones costs one query altogether.
+func (tx *Tx) hasRows(table int) (bool, error) {
+	if tx.filled == nil {
+		var filled [smallTables]bool
+		_, err := tx.c.one(`SELECT
+			CASE WHEN EXISTS (SELECT 1 FROM awaited WHERE org = $1) THEN 1 ELSE 0 END,
+			CASE WHEN EXISTS (SELECT 1 FROM follower WHERE org = $1) THEN 1 ELSE 0 END,
+			CASE WHEN EXISTS (SELECT 1 FROM item WHERE org = $1) THEN 1 ELSE 0 END,
+			CASE WHEN EXISTS (SELECT 1 FROM quarantine WHERE org = $1) THEN 1 ELSE 0 END`, []any{tx.org.num},
+			&filled[tableAwaited], &filled[tableFollower], &filled[tableItem], &filled[tableQuarantine])
+		if err != nil {
+			return false, err
+		}
+		tx.filled = &filled
+	}
+	return tx.filled[table], nil
+}
+
+// fill notes that a small table has a row now.
+func (tx *Tx) fill(table int) {
+	if tx.filled != nil {
+		tx.filled[table] = true
+	}
+}
+
+// Prefetch implements syncengine.ServerTx.
+func (tx *Tx) Prefetch(changes, records []syncengine.ID) error {
+	if err := tx.prefetchChanges(changes); err != nil {
+		return err
+	}
+	if err := tx.prefetchTeams(records); err != nil {
+		return err
+	}
+	return tx.prefetchRecords(records)
+}
+
+// Head implements syncengine.ServerView.
+func (tx *Tx) Head() (syncengine.HistoryHead, error) {
+	if tx.head == nil {
+		h, err := tx.view.Head()
+		if err != nil {
+			return h, err
+		}
+		tx.head = &h
+	}
+	return *tx.head, nil
+}
+
+// SetHead implements syncengine.ServerTx.
+func (tx *Tx) SetHead(h syncengine.HistoryHead) error {
+	tx.head, tx.headDirty = &h, true
+	tx.commits = append(tx.commits, h)
+	tx.writes++
+	return nil
+}
+
+func (tx *Tx) headSeq() uint64 {
+	if tx.head == nil {
+		return 0
+	}
+	return tx.head.Seq
+}
+
+// publish makes known what the commit has made immutable.
+func (tx *Tx) publish() {
+	if tx.renumbered || tx.loaded {
+		tx.s.publishNumbers(tx.org, tx.numbers)
+	}
+}
+
+// ownNumbers returns numbers that this transaction may add to, as they are in the
+// database.
+func (tx *Tx) ownNumbers() (*numbers, error) {
+	if !tx.loaded {
+		if err := tx.load(); err != nil {
+			return nil, err
+		}
+	}
+	tx.renumbered = true
+	return tx.numbers, nil
+}
+
+// CommitAt implements syncengine.ServerView.
+func (tx *Tx) CommitAt(seq uint64) (uint64, syncengine.Hash, bool, error) {
+	if err := tx.flush(); err != nil {
+		return 0, syncengine.Hash{}, false, err
+	}
+	return tx.view.CommitAt(seq)
+}

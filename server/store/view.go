@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// view reads one org in one transaction of its connection.
+type view struct {
+	s   *Store
+	c   *conn
+	org *Org
+	// numbers known; loaded: as this transaction sees them.
+	numbers *numbers
+	loaded  bool
+}
+
+var _ syncengine.ServerView = (*view)(nil)
+
+// Read runs f over one snapshot of an org. The view must not be used after f
+// returns.
+func (s *Store) Read(ctx context.Context, org syncengine.ID, f func(view syncengine.ServerView) error) error {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return err
+	}
+	return s.viewing(ctx, o, func(v *view) error { return f(v) })
+}
+
+func (s *Store) viewing(ctx context.Context, org *Org, f func(*view) error) error {
+	return s.snapshot(ctx, func(c *conn) error {
+		v := &view{s: s, c: c, org: org, numbers: s.published(org)}
+		err := f(v)
+		if v.loaded {
+			s.publishNumbers(org, v.numbers)
+		}
+		return err
+	})
+}
+
+// Org implements syncengine.ServerView.
+func (v *view) Org() syncengine.ID { return v.org.ID }
+
+// Head implements syncengine.ServerView.
+func (v *view) Head() (h syncengine.HistoryHead, err error) {
+	var seq int64
+	ok, err := v.c.one("SELECT epoch, seq, hash FROM org WHERE num = $1", []any{v.org.num},
+		(*scanID)(&h.Epoch), &seq, (*scanHash)(&h.Hash))
+	if err == nil && !ok {
+		err = ErrUnknownOrg
+	}
+	h.Seq = uint64(seq)
+	return h, err
+}
+
+// CommitAt implements syncengine.ServerView.
+func (v *view) CommitAt(seq uint64) (last uint64, hash syncengine.Hash, ok bool, err error) {
+	var at int64
+	ok, err = v.c.one("SELECT seq, hash FROM history WHERE org = $1 AND seq >= $2 ORDER BY seq LIMIT 1",
+		[]any{v.org.num, int64(seq)}, &at, (*scanHash)(&hash))
+	return uint64(at), hash, ok, err
+}
+
+// Members implements syncengine.ServerView.
+func (v *view) Members(scope syncengine.ScopeKey, seq uint64, record syncengine.ID, limit int) ([]syncengine.Member, error) {
+	num, ok, err := v.scopeNumber(scope)
+	if err != nil || !ok {
+		return nil, err
+	}
+	var members []syncengine.Member
+	err = v.c.each("SELECT seq, record, live FROM scope_index WHERE org = $1 AND scope = $2 AND (seq, record) > ($3, $4) ORDER BY seq, record LIMIT $5",
+		[]any{v.org.num, num, int64(seq), record[:], int64(limit)}, func(rows *sql.Rows) error {
+			var m syncengine.Member
+			var at, live int64
+			if err := rows.Scan(&at, (*scanID)(&m.Record), &live); err != nil {
+				return err
+			}
+			m.Seq, m.Live = uint64(at), live != 0
+			members = append(members, m)
+			return nil
+		})
+	return members, err
+}
+
+// Digest implements syncengine.ServerView.
+func (v *view) Digest(scope syncengine.ScopeKey) (*syncengine.Digest, error) {
+	d := &syncengine.Digest{}
+	num, ok, err := v.scopeNumber(scope)
+	if err != nil || !ok {
+		return d, err
+	}
+	var sums []byte
+	ok, err = v.c.one("SELECT sums FROM scope_digest WHERE org = $1 AND scope = $2", []any{v.org.num, num}, &sums)
+	if err != nil || !ok {
+		return d, err
+	}
+	return d, unpackDigest(d, sums)
+}
+
+func unpackDigest(d *syncengine.Digest, sums []byte) error {
+	if len(sums) != 16*len(d) {
+		return fmt.Errorf("a digest: %w", ErrDamaged)
+	}
+	for i := range d {
+		d[i], _ = syncengine.SumFromBytes(sums[16*i : 16*i+16])
+	}
+	return nil
+}
+
+func packDigest(d *syncengine.Digest) []byte {
+	b := make([]byte, 0, 16*len(d))
+	for i := range d {
+		b = append(b, d[i].Bytes()...)
+	}
+	return b
+}
+
+// Replica implements syncengine.ServerView.
+func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
+	r := &syncengine.Replica{ID: id}
+	var ranges []byte
+	var highest, forked, revoked int64
+	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked FROM replica WHERE org = $1 AND id = $2",
+		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked)
+	if err != nil || !ok {
+		return nil, err
+	}
+	r.Highest, r.Forked, r.Revoked = uint64(highest), forked != 0, revoked != 0
+	r.Ranges, err = unpackRanges(ranges)
+	return r, err
+}
+
+// OutcomesIn implements syncengine.ServerView.
+func (v *view) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit int) ([]*tandemv1.Outcome, error) {
+	r, err := v.replicaByID(replica)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	var out []*tandemv1.Outcome
+	err = v.c.each("SELECT op, verdict, refusal, fields FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
+		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, func(rows *sql.Rows) error {
+			var op, verdict, refusal int64
+			var fields sql.NullString
+			if err := rows.Scan(&op, &verdict, &refusal, &fields); err != nil {
+				return err
+			}
+			out = append(out, outcomeOf(op, verdict, refusal, fields))
+			return nil
+		})
+	return out, err
+}
+
+// maxOp bounds op numbers from outside, so that they fit a column.
+const maxOp = 1 << 62

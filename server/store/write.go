@@ -1,0 +1,254 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Bounds of one commit: no further job joins a transaction that holds so many
+// changes or has taken so long.
+const (
+	groupChanges = 500
+	groupTime    = 20 * time.Millisecond
+)
+
+// job is one write that waits for its commit.
+type job struct {
+	ctx    context.Context //nolint:containedctx // A job is a call that waits in a queue.
+	org    *Org
+	weight int
+	// do writes within the org; or, for org nil, bare does on the connection.
+	do   func(*Tx) error
+	bare func(*conn) error
+	done chan error
+}
+
+// queue is the jobs that wait, in order of arrival.
+type queue struct {
+	mu   sync.Mutex
+	jobs []*job
+	wake chan struct{}
+}
+
+func (q *queue) push(j *job) {
+	q.mu.Lock()
+	q.jobs = append(q.jobs, j)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the first job, or the first of an org with at most weight changes; nil
+// where there is none.
+func (q *queue) next(org *Org, weight int) *job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, j := range q.jobs {
+		if org != nil && (j.org != org || j.weight > weight) {
+			if j.org == org {
+				return nil
+			}
+			continue
+		}
+		q.jobs = append(q.jobs[:i], q.jobs[i+1:]...)
+		return j
+	}
+	return nil
+}
+
+// Write runs do in a transaction of an org and returns when it is durable. Writes
+// that wait at the same time share a commit; weight is about how many changes do
+// will make. A write that fails leaves nothing behind; where it had shared a commit
+// it is run again alone, so do must not rely on running once. An error of do that
+// comes before it has written is returned as it is. One that comes later is returned
+// after a second try, as ErrFailedTwice with the cause; ErrStorage says that the
+// storage failed, so that trying again later may help.
+func (s *Store) Write(ctx context.Context, org syncengine.ID, weight int, do func(tx *Tx) error) error {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return err
+	}
+	return s.submit(&job{ctx: ctx, org: o, weight: weight, do: do})
+}
+
+// raw runs do in a transaction of its own.
+func (s *Store) raw(ctx context.Context, do func(*conn) error) error {
+	return s.submit(&job{ctx: ctx, bare: do})
+}
+
+func (s *Store) submit(j *job) error {
+	j.done = make(chan error, 1)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.queue.push(j)
+	s.mu.Unlock()
+	return <-j.done
+}
+
+// write is the one goroutine that writes.
+func (s *Store) write() {
+	for {
+		for j := s.queue.next(nil, 0); j != nil; j = s.queue.next(nil, 0) {
+			s.group(j)
+		}
+		select {
+		case <-s.queue.wake:
+		case <-s.closing:
+			for j := s.queue.next(nil, 0); j != nil; j = s.queue.next(nil, 0) {
+				s.group(j)
+			}
+			return
+		}
+	}
+}
+
+// group runs a job, and those of its org that wait behind it, in one transaction.
+func (s *Store) group(first *job) {
+	if first.org == nil {
+		first.done <- s.alone(first)
+		return
+	}
+	var members []*job
+	err := s.transact(first.org, func(tx *Tx) error {
+		began := s.monotonic()
+		weight := 0
+		for j := first; j != nil; {
+			if err := j.ctx.Err(); err != nil {
+				j.done <- err
+			} else {
+				wrote, err := j.run(tx)
+				switch {
+				case err != nil && !wrote:
+					j.done <- err
+				case err != nil:
+					members = append(members, j)
+					return err
+				default:
+					members = append(members, j)
+					weight += j.weight
+				}
+			}
+			if weight >= groupChanges || s.monotonic()-began >= groupTime {
+				break
+			}
+			j = s.queue.next(first.org, groupChanges-weight)
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		for _, j := range members {
+			j.done <- nil
+		}
+	case len(members) == 1:
+		members[0].done <- s.again(members[0], err)
+	default:
+		for _, j := range members {
+			if err := s.transact(j.org, j.alone); err != nil {
+				j.done <- s.again(j, err)
+			} else {
+				j.done <- nil
+			}
+		}
+	}
+}
+
+func (s *Store) monotonic() time.Duration { return time.Since(processStart) }
+
+var processStart = time.Now()
+
+// again retries a job that has failed alone, unless the storage failed.
+func (s *Store) again(j *job, err error) error {
+	if errors.Is(err, ErrStorage) || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if err = s.transact(j.org, j.alone); err == nil || errors.Is(err, ErrStorage) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrFailedTwice, err)
+}
+
+// alone runs a job that belongs to no org.
+func (s *Store) alone(j *job) error {
+	if err := j.ctx.Err(); err != nil {
+		return err
+	}
+	return s.locked(func() error { return j.bare(s.writer) })
+}
+
+func (j *job) alone(tx *Tx) error {
+	_, err := j.run(tx)
+	return err
+}
+
+// run runs a job in a transaction; wrote tells whether it had written anything
+// before it ended. A panic is an error: one poisonous job must not end the server.
+func (j *job) run(tx *Tx) (wrote bool, err error) {
+	before := tx.writes
+	defer func() {
+		if p := recover(); p != nil {
+			// What panicked may hold anything; a fault of the runtime is worth its words.
+			if fault, ok := p.(runtime.Error); ok {
+				err = fmt.Errorf("panic: %w\n%s", fault, debug.Stack())
+			} else {
+				err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
+			}
+			// What it was doing is unknown.
+			wrote = true
+			return
+		}
+		wrote = tx.writes != before
+	}()
+	return false, j.do(tx)
+}
+
+// transact runs f in a transaction of an org. Its row comes first, since where rows
+// are locked that lock orders all writers; what f writes comes at the end.
+func (s *Store) transact(org *Org, f func(*Tx) error) error {
+	tx := newTx(s, s.writer, org)
+	err := s.locked(func() error {
+		if _, err := tx.Head(); err != nil {
+			return err
+		}
+		if err := f(tx); err != nil {
+			return err
+		}
+		return tx.flush()
+	})
+	if err != nil {
+		return err
+	}
+	tx.publish()
+	s.watch.tell(org.ID, tx.headSeq(), tx.touched)
+	return nil
+}
+
+// locked runs f between BEGIN IMMEDIATE and COMMIT. After an error nothing of f is
+// left.
+func (s *Store) locked(f func() error) error {
+	if err := s.writer.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		if err = s.writer.exec("COMMIT"); err == nil {
+			return nil
+		}
+	}
+	// Some failures have ended the transaction already; then there is nothing to
+	// roll back, and that error says nothing new.
+	_ = s.writer.exec("ROLLBACK")
+	return err
+}

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/auth"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// maxWait is the longest that a request waits for news.
+	maxWait = 50 * time.Second
+	// maxQueued is the longest that a push waits for its commit to begin.
+	maxQueued = 20 * time.Second
+)
+
+// syncing implements the SyncService.
+type syncing struct{ *Server }
+
+// Sync implements tandemv1connect.SyncServiceHandler.
+func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncResponse, error) {
+	id := auth.FromContext(ctx)
+	if id == nil {
+		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
+	}
+	org, err := s.store.Org(ctx, id.Org)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	pushed, err := syncengine.Prepare(s.rules, id.Replica, id.Key, req)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	var outcomes []*tandemv1.Outcome
+	if len(pushed) > 0 {
+		if outcomes, err = s.push(ctx, org, id, pushed, req); err != nil {
+			return nil, s.refuse(err)
+		}
+	}
+	answer, err := s.answer(ctx, org, id, req, outcomes)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	raw, err := proto.Marshal(answer.Message)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	return syncengine.Frame(raw, answer.Count), nil
+}
+
+// push commits a device's changes. Where they fail together, each is tried by
+// itself, and one that still fails is put into quarantine as it was sent.
+func (s *Server) push(ctx context.Context, org *store.Org, id *auth.Identity, pushed []syncengine.Prepared, req *tandemv1.SyncRequest) ([]*tandemv1.Outcome, error) {
+	outcomes, err := s.commit(ctx, org, id, pushed, req)
+	if !errors.Is(err, store.ErrFailedTwice) {
+		return outcomes, err
+	}
+	s.log.Error().Err(err).Stringer("replica", id.Replica).Int("changes", len(pushed)).Msg("push failed")
+	for i := range pushed {
+		one := pushed[i : i+1]
+		verdict, err := s.commit(ctx, org, id, one, req)
+		for _, keepDecoded := range []bool{true, false} {
+			if !errors.Is(err, store.ErrFailedTwice) {
+				break
+			}
+			s.log.Error().Err(err).Stringer("replica", id.Replica).Uint64("op", one[0].Op).Msg("change failed")
+			one[0].Refusal = &syncengine.Refusal{Code: tandemv1.Refusal_REFUSAL_INTERNAL}
+			if !keepDecoded {
+				one[0].Change = nil
+			}
+			verdict, err = s.commit(ctx, org, id, one, req)
+		}
+		if err != nil {
+			return nil, err
+		}
+		outcomes = append(outcomes, verdict...)
+	}
+	return outcomes, nil
+}
+
+// commit applies changes in one transaction, which others may share.
+func (s *Server) commit(ctx context.Context, org *store.Org, id *auth.Identity, pushed []syncengine.Prepared, req *tandemv1.SyncRequest) (outcomes []*tandemv1.Outcome, err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxQueued)
+	defer cancel()
+	now := s.now().UnixMilli()
+	engine := s.engine(org)
+	err = s.store.Write(ctx, org.ID, len(pushed), func(tx *store.Tx) error {
+		batch, err := engine.Begin(tx, now)
+		if err != nil {
+			return err
+		}
+		if outcomes, err = batch.Push(id.Replica, pushed, req); err != nil {
+			return err
+		}
+		_, err = batch.Commit()
+		return err
+	})
+	return outcomes, err
+}
+
+// answer reads the answer to a request; one that asks to wait gets it when there is
+// news, or when the wait is over.
+func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (answer *syncengine.Answer, err error) {
+	engine := s.engine(org)
+	read := func() error {
+		return s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
+			// The outcomes are given anew each time, since the answer extends them.
+			answer, err = engine.Answer(view, id.Replica, req, outcomes[:len(outcomes):len(outcomes)], s.now().UnixMilli())
+			return err
+		})
+	}
+	wait := min(time.Duration(req.GetWaitMs())*time.Millisecond, maxWait)
+	if wait <= 0 {
+		return answer, read()
+	}
+	news := s.store.Watch(org.ID)
+	defer news.Close()
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	defer context.AfterFunc(s.ending, cancel)()
+	for {
+		if err := read(); err != nil || answer.News {
+			return answer, err
+		}
+		news.Only(answer.Scopes)
+		if !news.Wait(waiting) {
+			return answer, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,572 @@
+package syncengine
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// Limits of one answer.
+const (
+	// MaxPage is the largest page that is sent, whatever a device asks for, in
+	// bytes; one row may exceed it.
+	MaxPage = 1 << 20
+	// MaxRows is the largest number of rows in a page.
+	MaxRows = 2048
+	// MaxWant is the largest number of whole rows that a request may ask for.
+	MaxWant = 256
+	// maxOutcomes bounds the outcomes that an answer repeats.
+	maxOutcomes = 2 * MaxPushChanges
+	// rowOverhead is what a row costs beside body and stamps, in bytes.
+	rowOverhead = 48
+)
+
+// Answer is what one request gets.
+type Answer struct {
+	// Message is the answer, to be encoded and framed.
+	Message *tandemv1.SyncAnswer
+	// Count is what Frame needs: outcomes plus rows.
+	Count int
+	// Scopes are what wakes a waiting request: those the replica may hold, and those
+	// of its person's own record, which says what that is.
+	Scopes []ScopeKey
+	// News: the answer says something worth ending a wait for.
+	News bool
+}
+
+// Answer reads one page, after any push of the same request has been committed, in
+// one snapshot. Record state leaves the server here and nowhere else.
+func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome, nowMS int64) (*Answer, error) {
+	r, err := view.Replica(replica)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, ErrUnknownReplica
+	}
+	head, err := view.Head()
+	if err != nil {
+		return nil, err
+	}
+	short := r.HighestHash.Short()
+	msg := &tandemv1.SyncAnswer{Outcomes: outcomes, Trailer: &tandemv1.Trailer{
+		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS, MinWriteSchema: 1,
+	}}
+	if r.Highest == 0 {
+		msg.Trailer.HighestHash = nil
+	}
+	a := &Answer{Message: msg, News: len(outcomes) > 0}
+	pg := &pager{srv: s, view: view, replica: r, req: req, head: head, answer: a}
+	if err := pg.positions(); err != nil {
+		return nil, err
+	}
+	if err := pg.outcomes(); err != nil {
+		return nil, err
+	}
+	if r.Revoked || r.Forked {
+		a.Count = len(msg.GetOutcomes())
+		return a, nil
+	}
+	p, err := s.Principal(view, r)
+	if err != nil {
+		return nil, err
+	}
+	pg.grants = s.Rules.Grants(view.Org(), p)
+	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
+		return nil, err
+	}
+	msg.Trailer.Processed = rangesToWire(r.Ranges)
+	if req.GetBudget() > 0 {
+		if err := pg.page(); err != nil {
+			return nil, err
+		}
+	}
+	a.Count = len(msg.GetOutcomes()) + len(msg.GetPage().GetRows())
+	return a, nil
+}
+
+// wakes returns the scopes whose commits may be news to a replica.
+func wakes(view ServerView, r *Replica, grants []ScopeKey) ([]ScopeKey, error) {
+	staff, err := view.Record(r.Person)
+	if err != nil || staff == nil {
+		return grants, err
+	}
+	scopes := slices.Concat(grants, staff.Scopes)
+	slices.SortFunc(scopes, ScopeKey.Compare)
+	return slices.Compact(scopes), nil
+}
+
+// pager builds one page.
+type pager struct {
+	srv     *Server
+	view    ServerView
+	replica *Replica
+	req     *tandemv1.SyncRequest
+	head    HistoryHead
+	answer  *Answer
+
+	// grants are the scopes the device may hold.
+	grants   []ScopeKey
+	ready    Position
+	readyRaw []byte
+	// backfill are the scopes that the device reads from where it stands in each.
+	backfill []backfill
+
+	// keys of the scopes the device may hold, by wire id; index of those that the
+	// page names.
+	keys  map[ScopeID]ScopeKey
+	ids   map[ScopeKey]ScopeID
+	index map[ScopeKey]int
+	out   *tandemv1.Page
+	sent  map[ID]bool
+	// spent are the bytes of rows so far.
+	spent, budget int
+}
+
+type backfill struct {
+	id  ScopeID
+	at  Position
+	raw []byte
+}
+
+// positions opens and checks where the device stands.
+func (g *pager) positions() error {
+	for i, sp := range g.req.GetPositions() {
+		pos, err := g.srv.Secrets.Open(g.replica.ID, sp.GetPosition())
+		if err != nil {
+			return err
+		}
+		if err := g.continues(pos); err != nil {
+			return err
+		}
+		switch {
+		case len(sp.GetScope()) == 0 && i == 0:
+			g.ready, g.readyRaw = pos, sp.GetPosition()
+		case len(sp.GetScope()) == len(ScopeID{}):
+			g.backfill = append(g.backfill, backfill{id: ScopeID(sp.GetScope()), at: pos, raw: sp.GetPosition()})
+		default:
+			return ErrPosition
+		}
+	}
+	return nil
+}
+
+// continues refuses a position of another history: another epoch, or one whose
+// commit hash is not that of the commit that holds its sequence.
+func (g *pager) continues(p Position) error {
+	if p == (Position{}) {
+		return nil
+	}
+	if p.Epoch != g.head.Epoch || p.Seq > g.head.Seq {
+		return ErrEpoch
+	}
+	hash, err := g.commitAt(p.Seq)
+	if err != nil {
+		return err
+	}
+	if hash != p.Commit {
+		return ErrEpoch
+	}
+	return nil
+}
+
+func (g *pager) commitAt(seq uint64) ([8]byte, error) {
+	if seq == g.head.Seq {
+		return g.head.Hash.Short(), nil
+	}
+	_, hash, ok, err := g.view.CommitAt(seq)
+	if err != nil {
+		return [8]byte{}, err
+	}
+	if !ok {
+		return [8]byte{}, ErrEpoch
+	}
+	return hash.Short(), nil
+}
+
+// outcomes adds the verdicts that the device asks for, and those that changed since
+// it last read.
+func (g *pager) outcomes() error {
+	msg := g.answer.Message
+	told := map[uint64]bool{}
+	for _, o := range msg.GetOutcomes() {
+		told[o.GetOp()] = true
+	}
+	add := func(more []*tandemv1.Outcome) {
+		for _, o := range more {
+			if !told[o.GetOp()] {
+				told[o.GetOp()] = true
+				msg.Outcomes = append(msg.Outcomes, o)
+				g.answer.News = true
+			}
+		}
+	}
+	for _, ops := range g.req.GetUnsettled() {
+		more, err := g.view.OutcomesIn(g.replica.ID, OpRange{First: ops.GetFirst(), Last: ops.GetLast()}, maxOutcomes)
+		if err != nil {
+			return err
+		}
+		add(more)
+	}
+	return nil
+}
+
+func rangesToWire(ranges []OpRange) []*tandemv1.OpRange {
+	out := make([]*tandemv1.OpRange, 0, len(ranges))
+	for _, r := range ranges {
+		out = append(out, &tandemv1.OpRange{First: r.First, Last: r.Last})
+	}
+	return out
+}
+
+// page builds the page: the ready scopes first, then, where those are read to the
+// end, the scopes in backfill.
+func (g *pager) page() error {
+	g.keys, g.ids, g.index = map[ScopeID]ScopeKey{}, map[ScopeKey]ScopeID{}, map[ScopeKey]int{}
+	held := make([]ScopeID, 0, len(g.grants))
+	for _, k := range g.grants {
+		id := g.srv.Secrets.ScopeID(k)
+		g.keys[id], g.ids[k] = k, id
+		held = append(held, id)
+	}
+	if !bytes.Equal(HashScopeSet(held), g.req.GetScopeSet()) {
+		g.answer.Message.Page = &tandemv1.Page{ScopeSet: g.scopeSet(held)}
+		g.answer.News = true
+		return nil
+	}
+	g.out = &tandemv1.Page{}
+	g.sent = map[ID]bool{}
+	g.budget = int(min(g.req.GetBudget(), MaxPage))
+	if err := g.wanted(); err != nil {
+		return err
+	}
+	if err := g.readReady(); err != nil {
+		return err
+	}
+	if g.out.GetClosing() {
+		if err := g.readBackfill(); err != nil {
+			return err
+		}
+		if err := g.digests(); err != nil {
+			return err
+		}
+	}
+	pg := g.out
+	news := len(pg.GetRows()) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
+	moved := !bytes.Equal(pg.GetTo()[0].GetPosition(), g.readyRaw)
+	if news || moved {
+		g.answer.Message.Page = pg
+	}
+	g.answer.News = g.answer.News || news
+	return nil
+}
+
+func (g *pager) scopeSet(held []ScopeID) *tandemv1.ScopeSet {
+	set := &tandemv1.ScopeSet{}
+	for _, id := range held {
+		k := g.keys[id]
+		set.Scopes = append(set.Scopes, &tandemv1.Scope{Id: bytes.Clone(id[:]), Compartment: k.Compartment, Open: k.Open})
+	}
+	return set
+}
+
+// wanted adds the whole rows that the device asks for.
+func (g *pager) wanted() error {
+	var ids []ID
+	for _, b := range g.req.GetWant() {
+		if id, ok := IDFromBytes(b); ok && len(ids) < MaxWant {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	recs, err := g.view.Records(ids)
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		if bits := g.bits(rec); bits != 0 && !g.sent[rec.ID] {
+			g.add(wholeRow(rec, bits))
+		}
+	}
+	return nil
+}
+
+// readReady reads the ready scopes: those held and not in backfill.
+func (g *pager) readReady() error {
+	inBackfill := map[ScopeID]bool{}
+	for _, b := range g.backfill {
+		inBackfill[b.id] = true
+	}
+	var scopes []ScopeKey
+	for _, k := range g.grants {
+		if !inBackfill[g.ids[k]] {
+			scopes = append(scopes, k)
+		}
+	}
+	known := g.ready.Cut
+	if len(g.req.GetWant()) > 0 {
+		// What the device splices differs from what was meant: whole rows, so that
+		// the next page is one it can take.
+		known = 0
+	}
+	at, done, err := g.read(scopes, g.ready, known)
+	if err != nil {
+		return err
+	}
+	g.out.Closing = done
+	return g.step(nil, g.readyRaw, at, done)
+}
+
+// readBackfill reads the scopes in backfill, in the order the device named them.
+func (g *pager) readBackfill() error {
+	for _, b := range g.backfill {
+		k, ok := g.keys[b.id]
+		if !ok {
+			continue
+		}
+		if g.full() {
+			g.answer.Message.Trailer.More = true
+			return nil
+		}
+		at, done, err := g.read([]ScopeKey{k}, b.at, 0)
+		if err != nil {
+			return err
+		}
+		if err := g.step(b.id[:], b.raw, at, done); err != nil {
+			return err
+		}
+		if done {
+			g.out.Ready = append(g.out.Ready, uint32(g.scope(k)))
+		} else {
+			g.answer.Message.Trailer.More = true
+		}
+	}
+	return nil
+}
+
+// step states from where to where the page reads.
+func (g *pager) step(scope, from []byte, to Position, done bool) error {
+	var last ID
+	for i := range last {
+		last[i] = 0xff
+	}
+	if done {
+		to = Position{Epoch: g.head.Epoch, Seq: g.head.Seq, Record: last, Cut: g.head.Seq}
+	} else {
+		g.answer.Message.Trailer.More = true
+	}
+	var sealed []byte
+	if to.Seq > 0 || done {
+		commit, err := g.commitAt(to.Seq)
+		if err != nil {
+			return err
+		}
+		to.Epoch, to.Commit = g.head.Epoch, commit
+		sealed = g.srv.Secrets.Seal(g.replica.ID, to)
+	}
+	g.out.From = append(g.out.From, &tandemv1.ScopePosition{Scope: bytes.Clone(scope), Position: from})
+	g.out.To = append(g.out.To, &tandemv1.ScopePosition{Scope: bytes.Clone(scope), Position: sealed})
+	return nil
+}
+
+func (g *pager) full() bool { return g.spent >= g.budget || len(g.out.GetRows()) >= MaxRows }
+
+// read adds the rows of scopes beyond a position, in order of sequence, then record,
+// until the page is full. It returns how far it came and whether that is the end.
+// known is the sequence at which, or after which, the device holds the state of all
+// of them; 0 where it need not hold any.
+func (g *pager) read(scopes []ScopeKey, at Position, known uint64) (Position, bool, error) {
+	const chunk = 256
+	for {
+		var members []Member
+		short := true
+		for _, k := range scopes {
+			more, err := g.view.Members(k, at.Seq, at.Record, chunk)
+			if err != nil {
+				return at, false, err
+			}
+			short = short && len(more) < chunk
+			members = append(members, more...)
+		}
+		slices.SortFunc(members, compareMembers)
+		if !short && len(members) > chunk {
+			members = members[:chunk]
+		}
+		var err error
+		var full bool
+		if at, full, err = g.rows(members, at, known); err != nil || full {
+			return at, false, err
+		}
+		if short {
+			return at, true, nil
+		}
+	}
+}
+
+func compareMembers(a, b Member) int {
+	return Position{Seq: a.Seq, Record: a.Record}.Compare(Position{Seq: b.Seq, Record: b.Record})
+}
+
+// rows adds the rows of members; full says that it stopped before the last.
+func (g *pager) rows(members []Member, at Position, known uint64) (Position, bool, error) {
+	const chunk = 128
+	for part := range slices.Chunk(members, chunk) {
+		ids := make([]ID, 0, len(part))
+		for _, m := range part {
+			if !g.sent[m.Record] && !slices.Contains(ids, m.Record) {
+				ids = append(ids, m.Record)
+			}
+		}
+		recs, err := g.view.Records(ids)
+		if err != nil {
+			return at, false, err
+		}
+		byID := make(map[ID]*StoredRecord, len(recs))
+		for _, rec := range recs {
+			byID[rec.ID] = rec
+		}
+		for _, m := range part {
+			if g.full() {
+				return at, true, nil
+			}
+			at.Seq, at.Record = m.Seq, m.Record
+			if g.sent[m.Record] {
+				continue
+			}
+			row, err := g.row(m.Record, byID[m.Record], known)
+			if err != nil {
+				return at, false, err
+			}
+			g.add(row)
+		}
+	}
+	return at, false, nil
+}
+
+func (g *pager) add(row *tandemv1.Row) {
+	id := ID(row.GetRecord())
+	g.sent[id] = true
+	g.out.Rows = append(g.out.Rows, row)
+	g.spent += rowOverhead + len(row.GetBody()) + len(row.GetStamps())
+	for _, d := range row.GetDeltas() {
+		g.spent += rowOverhead + len(d.GetValue())
+	}
+}
+
+// row builds one row: a drop, an own echo, the touched paths, or the whole.
+func (g *pager) row(id ID, rec *StoredRecord, known uint64) (*tandemv1.Row, error) {
+	if rec == nil {
+		return &tandemv1.Row{Record: bytes.Clone(id[:])}, nil
+	}
+	bits := g.bits(rec)
+	switch {
+	case bits == 0:
+		return &tandemv1.Row{Record: bytes.Clone(id[:])}, nil
+	case known > 0 && rec.RunReplica == g.replica.ID && rec.Plain && rec.RunBase <= known:
+		return &tandemv1.Row{Record: rec.ID[:], Kind: rec.Kind, Scopes: bits, Hash: uint64(rec.Hash), Echo: true}, nil
+	case known > 0 && rec.TouchBase <= known && len(rec.Touches) > 0:
+		return deltaRow(rec, bits, known)
+	}
+	return wholeRow(rec, bits), nil
+}
+
+func wholeRow(rec *StoredRecord, bits uint64) *tandemv1.Row {
+	return &tandemv1.Row{Record: rec.ID[:], Kind: rec.Kind, Scopes: bits, Body: rec.Body, Stamps: rec.Stamps}
+}
+
+// deltaRow sends the paths touched since the sequence whose state the device holds.
+func deltaRow(rec *StoredRecord, bits, known uint64) (*tandemv1.Row, error) {
+	s, err := Decode(&rec.Record)
+	if err != nil {
+		return nil, err
+	}
+	row := &tandemv1.Row{Record: rec.ID[:], Kind: rec.Kind, Scopes: bits, Hash: uint64(rec.Hash)}
+	size := 0
+	var paths []Path
+	for _, t := range rec.Touches {
+		if t.Seq > known {
+			paths = append(paths, t.Paths...)
+		}
+	}
+	slices.SortFunc(paths, Path.Compare)
+	for _, path := range slices.Compact(paths) {
+		d := &tandemv1.PathDelta{Field: path.Field, Key: []byte(path.Key)}
+		if p := s.at(path); p != nil {
+			d.Value = p.Shown()
+			if !s.plainCreated(p) {
+				d.Stamps = &tandemv1.PathStamps{}
+				if err := proto.Unmarshal(p.encode(nil, false), d.Stamps); err != nil {
+					return nil, err
+				}
+				d.Stamps.Field, d.Stamps.Key = 0, nil
+			}
+		}
+		size += len(d.GetValue())
+		row.Deltas = append(row.Deltas, d)
+	}
+	if len(row.GetDeltas()) == 0 || (size > len(rec.Body)/2 && len(row.GetDeltas()) > 4) {
+		return wholeRow(rec, bits), nil
+	}
+	return row, nil
+}
+
+// bits returns which of the device's scopes a record is in.
+func (g *pager) bits(rec *StoredRecord) uint64 {
+	var bits uint64
+	for _, k := range rec.Scopes {
+		if _, ok := g.ids[k]; ok {
+			bits |= 1 << g.scope(k)
+		}
+	}
+	return bits
+}
+
+// scope returns the index of a scope in the page, naming it where it is new.
+func (g *pager) scope(k ScopeKey) int {
+	i, ok := g.index[k]
+	if !ok {
+		i = len(g.out.GetScopes())
+		g.index[k] = i
+		id := g.ids[k]
+		g.out.Scopes = append(g.out.Scopes, bytes.Clone(id[:]))
+	}
+	return i
+}
+
+// digests states the digests of the scopes that the page names, as they stand at
+// its cut. The others have not changed since the device last compared.
+func (g *pager) digests() error {
+	for k, i := range g.index {
+		d, err := g.view.Digest(k)
+		if err != nil {
+			return err
+		}
+		g.answer.Message.Trailer.Digests = append(g.answer.Message.Trailer.Digests,
+			&tandemv1.ScopeDigest{Scope: g.out.GetScopes()[i], Sum: d.Total().Bytes()})
+	}
+	slices.SortFunc(g.answer.Message.GetTrailer().GetDigests(), func(a, b *tandemv1.ScopeDigest) int {
+		return bytes.Compare(a.GetScope(), b.GetScope())
+	})
+	return nil
+}
+
+// Unframe returns the answer of a complete response; the error is ErrIncomplete.
+func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
+	sum := sha256.Sum256(resp.GetAnswer())
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) {
+		return nil, ErrIncomplete
+	}
+	answer := &tandemv1.SyncAnswer{}
+	if err := proto.Unmarshal(resp.GetAnswer(), answer); err != nil {
+		return nil, ErrIncomplete
+	}
+	if answer.GetTrailer() == nil || len(answer.GetOutcomes())+len(answer.GetPage().GetRows()) != int(resp.GetCount()) {
+		return nil, ErrIncomplete
+	}
+	return answer, nil
+}

@@ -1,0 +1,147 @@
+// Package syncengine is the sync protocol of Tandem as pure code: both ends of it,
+// [Device] and [Server], as step functions over a small transaction interface
+// ([DeviceTx], [ServerTx]). It does no I/O, reads no clock, starts no goroutine, logs
+// nothing and makes nothing random; what it needs of the world it is given. The
+// client and the server meet its interfaces with SQL, the simulator with maps.
+//
+// This comment is the specification. Every number that another implementation
+// needs is here, in the contract (proto/tandem/v1), or beside the function named.
+//
+// # What is promised
+//
+// No lost words: every value that a person saved is, at any moment, in a head of
+// the record, an alternative beside it, the change log, quarantine, or the outbox
+// of the device. The wall: record state leaves the server in one place
+// ([Server.Answer]), and there only by the scopes that the person may hold in that
+// snapshot. Same answer everywhere: devices with equal scopes and empty outboxes
+// hold byte-identical records, which digests prove. No clock decides anything.
+//
+// # Identities
+//
+// An [ID] is 16 bytes, a ULID where a device made it; only equality and byte order
+// count. A change id is made at capture, never altered, and is the idempotency key
+// for ever. The [Stamp] of a value is the last 8 bytes of the id of the change that
+// wrote it; stamps are compared for equality only, and zero is the stamp of a path
+// never written. A replica is one life of a device's database, with an Ed25519 key
+// of its own. A replica numbers its changes from 1 without gaps: op numbers.
+//
+// The [Envelope] of a change is (replica, op, envelope hash of the op before, body
+// hash); [HashEnvelope] says over which bytes. In a run of consecutive ops only the
+// hash before the first travels. A push carries one signature, over the newest
+// envelope hash in it ([SignBatch]). Envelopes serve duplicates, forks and audit;
+// merging never looks at them.
+//
+// # Changes
+//
+// A change is everything one save wrote: writes to one or more records, all or
+// nothing, each naming the stamps of the values its author saw. Its bytes are
+// stored as they were sent and never re-encoded; the body hash is their SHA-256.
+// What a change does to one record is an act: create brings a whole body; set,
+// append and resolve write paths; sign, amend, void, restore, close and the others
+// act on the whole record and carry the screen they were made on (seen).
+//
+// # Records
+//
+// A record is a body and its stamps. The body holds the displayed value of every
+// path as raw protobuf fields in order of field number, spliced from changes byte
+// for byte. A path is a field, or an element of one; the number of a field tells
+// its shape ([ShapeOf]), so that a field of a newer version merges, is stored and is
+// sent on by code that does not know it. Elements of a field stand in byte order of
+// their key. Varints are minimal, nothing stands twice, groups are refused
+// ([ParseBody]).
+//
+// The stamps are the canonical encoding of the message Stamps: who created the
+// record, and an entry for each path that does not stand as the creating change
+// left it. The row hash is the first 8 bytes of SHA-256(body ‖ stamps). A field
+// never written has no entry, so a new field in a new version changes no hash.
+//
+// # Merging
+//
+// One algorithm over paths. H(p), the heads of a path, are the accepted writes of p
+// that no accepted change names as a base. A write takes its bases out of H. A base
+// that is no head is noted as awaited, without a look-up, because an accepted stamp
+// never comes twice; if its change lies in quarantine, that change's own bases for
+// p count as the write's too, also when it gets there later. Then the write joins H,
+// unless it is itself awaited: somebody has already written over it, and it goes to
+// history. H is the same for every order of arrival.
+//
+// The policy of a field only chooses which head is displayed and whether a human is
+// asked. keep-both: the head accepted first. safest-head: the most cautious by the
+// order of the code list. state-machine: as keep-both, and a step that the machine
+// does not know becomes a head beside its base. set: present over absent. append:
+// never asks. last-accepted: the newest; the other goes to history and is logged.
+// A path is in conflict while two of its heads differ in their bytes.
+//
+// A record whose displayed lifecycle is signed, amended, locked or void is sealed: a
+// plain write joins H without being displayed (a late edit), and a resolve only sets
+// alternatives aside. Sign and amend make exactly the heads on their author's screen,
+// with their own writes over them, the displayed version, whatever arrived first; a
+// head that was seen and has since been written over is put back from the change
+// log; one that never arrived makes the act wait in quarantine. Other acts apply, and
+// ask where the screen was not the present state. Void is a status; nothing is ever
+// deleted.
+//
+// # Judging
+//
+// [Prepare] decodes a push and judges each change alone: form, size, single fields.
+// In the transaction follow the author's rights by kind and role, before any
+// look-up; then reach and rights on the record as it stands. Absent and out of scope
+// are one code. A reference to a record that is not there never refuses. What is
+// refused is quarantined: kept as it was sent, with a code and the names of fields,
+// never a value. One bad change never holds up another. Rules over several fields
+// are no refusal: the merged state opens a work item for a human.
+//
+// # Order
+//
+// Transactions of an org run one after another ([ServerTx]). Each verdict takes the
+// next sequence; all that a change wrote carries its sequence. A commit extends the
+// history hash: h = SHA-256(h before ‖ for each change its id, outcome and refusal,
+// followed by the record, scope and direction of each move between scopes).
+//
+// # Scopes, pages, cuts
+//
+// A scope is an owner, a compartment and a tier; a record is in the scopes of its
+// team, a person in those of every team with a record about them. The scope index
+// has one row for each scope and record, at the record's latest sequence, so that a
+// newcomer never replays history.
+//
+// A device states a [Position] for its ready scopes together, and one for each scope
+// in backfill. A page is read in one snapshot: the rows of the ready scopes beyond
+// the position, in order of (sequence, record id); where those are read to the end
+// the page is closing, and the scopes in backfill follow, open work first. Only a
+// closing page lets the device flip: until then rows that could be seen are staged,
+// and rows of scopes that are not ready go to their place, hidden. The flip, one
+// transaction, shows the new cut, makes ready the backfilled scopes that the page
+// read to the end, and settles the own changes that the snapshot includes. What a
+// screen shows is therefore always one state of the server, with own unsettled
+// changes on top.
+//
+// A row is a record's whole state; or, where the device holds an earlier state that
+// the record remembers, the touched paths and the row hash; or, where only the
+// device's own changes led here, the hash alone. A device whose splice differs from
+// the hash asks for the whole row. A row without scopes is a drop.
+//
+// Scopes are granted by level, not by event: each request carries a hash of the
+// device's set; where it differs the answer states the set, and nothing else. Listed
+// but not held begins a backfill, held but not listed is purged. Unsettled changes
+// stay in the outbox.
+//
+// The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
+// incrementally at both ends and compared at each cut that changed the scope.
+//
+// # Answers
+//
+// An answer counts only if it is complete: schema, count, digest and end mark
+// ([Frame], [Unframe]). Anything else is no answer, and never a verdict on a change.
+// Answers may come late, twice or out of order: outcomes are facts, and a page that
+// does not start where the device stands is dropped. After a push whose answer did
+// not come, the next request carries no changes and asks for the verdicts first.
+//
+// # Forks
+//
+// Two hashes at one op show two histories under one replica id, a copied or
+// rolled-back store: the push that shows it is not applied, and the replica takes no
+// more. A device sees the same from an answer: the server holds an op that it never
+// made, or another one under its number. The server does not infer a fork from op
+// numbers alone, since a request that merely arrives late has low ones.
+package syncengine

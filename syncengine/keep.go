@@ -1,0 +1,302 @@
+package syncengine
+
+import (
+	"cmp"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+)
+
+// Compare orders scope keys: open work first, then by owner and compartment.
+func (k ScopeKey) Compare(o ScopeKey) int {
+	return cmp.Or(
+		cmp.Compare(boolByte(o.Open), boolByte(k.Open)),
+		cmp.Compare(k.Owner, o.Owner),
+		k.OwnerID.Compare(o.OwnerID),
+		cmp.Compare(k.Compartment, o.Compartment),
+	)
+}
+
+// maxTouches bounds what a record remembers of its latest changes for deltas.
+const (
+	maxTouches      = 8
+	maxTouchedPaths = 64
+)
+
+// save stores what a change did to a record: state, scopes, digests, work items.
+func (b *Batch) save(res *result, c *StoredChange) error {
+	next := &StoredRecord{
+		Record: *res.Record, Hash: res.Record.Hash(), Seq: c.Seq, Scopes: res.scopes,
+		RunReplica: c.Replica, Plain: res.Plain,
+	}
+	if old := res.old; old != nil {
+		next.RunBase = old.Seq
+		if old.RunReplica == c.Replica {
+			next.RunBase = old.RunBase
+		}
+		next.Touches, next.TouchBase = touch(old, res.before, res.State, c.Seq)
+		if !slices.Equal(old.Scopes, next.Scopes) {
+			// Who sees it for the first time holds nothing that a delta could build on.
+			next.Touches, next.TouchBase = nil, c.Seq
+		}
+	} else {
+		next.TouchBase = c.Seq
+	}
+	for _, a := range res.awaits {
+		if err := b.tx.Await(next.ID, a.path, a.stamp); err != nil {
+			return err
+		}
+	}
+	if err := b.place(res.old, next); err != nil {
+		return err
+	}
+	return b.items(res, c.Seq)
+}
+
+// place stores a record's state and its rows and sums in the scopes it is in and
+// those it has left.
+func (b *Batch) place(old, next *StoredRecord) error {
+	bucket := Bucket(next.ID)
+	term := Term(next.ID, next.Hash)
+	if old != nil {
+		gone := Sum{}.Sub(Term(old.ID, old.Hash))
+		for _, scope := range old.Scopes {
+			b.touched[scope] = true
+			if err := b.tx.AddDigest(scope, bucket, gone); err != nil {
+				return err
+			}
+			if slices.Contains(next.Scopes, scope) {
+				continue
+			}
+			b.move(next.ID, scope, false)
+			if err := b.tx.SaveMember(scope, Member{Record: next.ID, Seq: next.Seq}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, scope := range next.Scopes {
+		b.touched[scope] = true
+		if old == nil || !slices.Contains(old.Scopes, scope) {
+			b.move(next.ID, scope, true)
+		}
+		if err := b.tx.AddDigest(scope, bucket, term); err != nil {
+			return err
+		}
+		if err := b.tx.SaveMember(scope, Member{Record: next.ID, Seq: next.Seq, Live: true}); err != nil {
+			return err
+		}
+	}
+	return b.tx.SaveRecord(next)
+}
+
+// move extends the commit's hash by a record that enters or leaves a scope.
+func (b *Batch) move(record ID, scope ScopeKey, enters bool) {
+	id := b.srv.Secrets.ScopeID(scope)
+	b.hash.Write(record[:])
+	b.hash.Write(id[:])
+	b.hash.Write([]byte{boolByte(enters)})
+}
+
+// lead brings followers (the person of an encounter) into the scopes of the
+// record's team. The other records of the change are stored before: a follower may
+// be one of them.
+func (b *Batch) lead(res *result, seq uint64) error {
+	team, err := ParseID(res.Record.Text(FieldTeam))
+	if err != nil {
+		return nil //nolint:nilerr // A team that is no id is no team.
+	}
+	for _, follower := range res.followers {
+		teams, err := b.tx.Teams(follower)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(teams, team) {
+			continue
+		}
+		if err := b.tx.Follow(follower, team); err != nil {
+			return err
+		}
+		old, err := b.tx.Record(follower)
+		if err != nil {
+			return err
+		}
+		if old == nil {
+			continue
+		}
+		scopes, _, err := b.scopesOf(&old.Record)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(scopes, old.Scopes) {
+			continue
+		}
+		next := *old
+		next.Scopes, next.Seq, next.RunReplica, next.RunBase = scopes, seq, ID{}, 0
+		next.Touches, next.TouchBase = nil, seq
+		if err := b.place(old, &next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// items opens and closes the work items that a change leads to.
+func (b *Batch) items(res *result, seq uint64) error {
+	id := res.Record.ID
+	for _, item := range res.Items {
+		if err := b.tx.OpenItem(id, item, seq); err != nil {
+			return err
+		}
+	}
+	for _, rule := range b.srv.Rules.Review(res.Record) {
+		if err := b.tx.OpenItem(id, Item{Kind: ItemKind(rule)}, seq); err != nil {
+			return err
+		}
+	}
+	if res.before == nil {
+		return nil
+	}
+	open := res.State.Conflicts(res.kind)
+	for _, p := range res.before.Conflicts(res.kind) {
+		if !slices.Contains(open, p) {
+			if err := b.tx.CloseItems(id, p, seq); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// quarantine keeps a change that was not applied, and lets its bases count as those
+// of an accepted write that names it.
+func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {
+	var targets []ID
+	for _, w := range change.GetRecords() {
+		if id, ok := IDFromBytes(w.GetRecord()); ok && !slices.Contains(targets, id) {
+			targets = append(targets, id)
+		}
+	}
+	if err := b.tx.Quarantine(c, targets); err != nil {
+		return err
+	}
+	for _, w := range change.GetRecords() {
+		if err := b.stand(c, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stand takes the bases of a quarantined write out of the heads of each path where
+// an accepted write has already named it.
+func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
+	id, ok := IDFromBytes(w.GetRecord())
+	if !ok {
+		return nil
+	}
+	old, err := b.tx.Record(id)
+	if err != nil || old == nil {
+		return err
+	}
+	kind := b.srv.Rules.Kind(old.Kind)
+	writes, err := writesOf(w)
+	if err != nil || kind == nil {
+		return nil //nolint:nilerr // What cannot be read names no bases.
+	}
+	before, err := Decode(&old.Record)
+	if err != nil {
+		return err
+	}
+	after, err := Decode(&old.Record)
+	if err != nil {
+		return err
+	}
+	hist := &serverHistory{tx: b.tx, record: id}
+	m := &merger{kind: kind, s: after, by: Writer{Stamp: StampOf(c.ID)}, hist: hist}
+	changed := false
+	for _, write := range writes {
+		awaited, err := hist.Awaited(write.Path, m.by.Stamp)
+		if err != nil {
+			return err
+		}
+		p := after.at(write.Path)
+		if !awaited || p == nil {
+			continue
+		}
+		changed = true
+		sealed := after.sealed(kind)
+		var held Stamp
+		if sealed {
+			held = p.held()
+		}
+		if err := m.leave(p, write.Bases, held); err != nil {
+			return err
+		}
+		if !sealed {
+			p.Displayed = kind.choose(write.Path.Field, p.Heads)
+		}
+		if len(p.Heads) == 0 {
+			after.drop(write.Path)
+		}
+	}
+	if !changed {
+		return nil
+	}
+	res := &result{Applied: m.finish(id, old.Kind, nil), kind: kind, old: old, before: before, awaits: hist.awaits}
+	if res.scopes, res.followers, err = b.scopesOf(res.Record); err != nil {
+		return err
+	}
+	if err := b.save(res, &StoredChange{Seq: c.Seq}); err != nil {
+		return err
+	}
+	return b.lead(res, c.Seq)
+}
+
+// touch returns what a record remembers of its latest changes, after one more.
+func touch(old *StoredRecord, before, after *State, seq uint64) ([]Touch, uint64) {
+	paths, whole := changedPaths(before, after)
+	if whole {
+		return nil, seq
+	}
+	touches := append(slices.Clone(old.Touches), Touch{Seq: seq, Paths: paths})
+	base := old.TouchBase
+	total := 0
+	for i := len(touches) - 1; i >= 0; i-- {
+		total += len(touches[i].Paths)
+		if total > maxTouchedPaths || len(touches)-i > maxTouches {
+			return touches[i+1:], touches[i].Seq
+		}
+	}
+	return touches, base
+}
+
+// changedPaths returns the paths whose heads or display differ; whole says that
+// something outside the paths differs.
+func changedPaths(before, after *State) (paths []Path, whole bool) {
+	if before.Origin != after.Origin || before.Rev != after.Rev || before.Compartment != after.Compartment {
+		return nil, true
+	}
+	i, k := 0, 0
+	for i < len(before.Paths) || k < len(after.Paths) {
+		switch {
+		case k == len(after.Paths) || (i < len(before.Paths) && before.Paths[i].Path.Compare(after.Paths[k].Path) < 0):
+			paths = append(paths, before.Paths[i].Path)
+			i++
+		case i == len(before.Paths) || before.Paths[i].Path.Compare(after.Paths[k].Path) > 0:
+			paths = append(paths, after.Paths[k].Path)
+			k++
+		default:
+			if !samePath(&before.Paths[i], &after.Paths[k]) {
+				paths = append(paths, after.Paths[k].Path)
+			}
+			i++
+			k++
+		}
+	}
+	return paths, false
+}
+
+func samePath(a, b *PathState) bool {
+	return a.Displayed == b.Displayed && sameValue(a.Shown(), b.Shown()) &&
+		slices.EqualFunc(a.Heads, b.Heads, func(x, y Head) bool { return x.Stamp == y.Stamp })
+}

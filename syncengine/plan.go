@@ -1,0 +1,203 @@
+package syncengine
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+)
+
+// PlanOptions say what a request is for.
+type PlanOptions struct {
+	// PushBytes is the largest sum of changes to send; 0 sends none.
+	PushBytes int
+	// InFlight are ops that another request is carrying.
+	InFlight map[uint64]bool
+	// Ask asks for the verdicts on every queued change: after a push whose answer
+	// did not come, and at first contact.
+	Ask bool
+	// PageBytes is the largest page wanted; 0 asks for none.
+	PageBytes uint32
+	// WaitMS is how long the server may wait for news.
+	WaitMS uint32
+	// WallMS is the device's wall clock.
+	WallMS int64
+}
+
+// Planned is a request ready to be signed and sent.
+type Planned struct {
+	// Request, without its signature.
+	Request *tandemv1.SyncRequest
+	// Ops are the op numbers it carries, ascending.
+	Ops []uint64
+	// Newest is the envelope hash to sign (SignBatch) where there are ops.
+	Newest Hash
+}
+
+// Plan builds a request: the most urgent changes that fit, with the changes they
+// need, and where the device stands. It changes nothing.
+func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
+	st, err := tx.State()
+	if err != nil {
+		return nil, err
+	}
+	scopes, err := tx.Scopes()
+	if err != nil {
+		return nil, err
+	}
+	req := &tandemv1.SyncRequest{
+		KnownOp: st.KnownOp, NewestOp: st.NextOp - 1, Budget: o.PageBytes, WaitMs: o.WaitMS,
+		Schema: Schema, WallMs: o.WallMS,
+	}
+	if st.KnownOp > 0 {
+		known, err := tx.Op(st.KnownOp)
+		if err != nil {
+			return nil, err
+		}
+		if known != nil {
+			short := known.Envelope.Short()
+			req.KnownHash = short[:]
+		} else {
+			req.KnownOp = 0
+		}
+	}
+	stand(req, st, scopes)
+	if o.Ask {
+		if req.Unsettled, err = d.unsettled(tx); err != nil {
+			return nil, err
+		}
+	}
+	plan := &Planned{Request: req}
+	if o.PushBytes > 0 && !st.Forked {
+		if err := d.choose(tx, plan, o); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
+}
+
+// stand states where the device stands.
+func stand(req *tandemv1.SyncRequest, st *DeviceState, scopes []DeviceScope) {
+	ids := make([]ScopeID, 0, len(scopes))
+	req.Positions = []*tandemv1.ScopePosition{{Position: st.Staged}}
+	for _, open := range []bool{true, false} {
+		for i := range scopes {
+			s := &scopes[i]
+			if s.Open != open {
+				continue
+			}
+			ids = append(ids, s.ID)
+			if !s.Ready {
+				req.Positions = append(req.Positions, &tandemv1.ScopePosition{Scope: bytes.Clone(s.ID[:]), Position: s.Position})
+			}
+		}
+	}
+	req.ScopeSet = HashScopeSet(ids)
+	for _, id := range st.Want {
+		req.Want = append(req.Want, bytes.Clone(id[:]))
+	}
+}
+
+// unsettled returns the ranges of ops without a verdict.
+func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
+	var ranges []OpRange
+	after := uint64(0)
+	for {
+		ops, err := tx.OpsIn(OpQueued, after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		for _, op := range ops {
+			ranges = addOp(ranges, op.Number)
+			after = op.Number
+		}
+		if len(ops) < 1000 {
+			return rangesToWire(ranges), nil
+		}
+	}
+}
+
+// choose picks the changes of a push: by class, then number, each after what it
+// needs.
+func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
+	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), o.PushBytes+inFlightBytes(len(o.InFlight)))
+	if err != nil {
+		return err
+	}
+	chosen := map[uint64]*Op{}
+	left := o.PushBytes
+	for _, op := range queued {
+		bundle := map[uint64]*Op{}
+		if o.InFlight[op.Number] || chosen[op.Number] != nil {
+			continue
+		}
+		if ready, err := d.bundle(tx, op, o.InFlight, chosen, bundle); err != nil {
+			return err
+		} else if !ready {
+			continue
+		}
+		size := 0
+		for _, b := range bundle {
+			size += len(b.Raw)
+		}
+		if len(chosen) > 0 && (size > left || len(chosen)+len(bundle) > MaxPushChanges) {
+			break
+		}
+		left -= size
+		maps.Copy(chosen, bundle)
+	}
+	plan.fill(chosen)
+	return nil
+}
+
+// inFlightBytes is a generous guess of what changes in flight take, so that reading
+// the queue reaches beyond them.
+func inFlightBytes(n int) int { return n * 2048 }
+
+// bundle collects an op and what it needs and the server has not been sent. It
+// reports false where another request carries a need: the two might overtake each
+// other.
+func (d *Device) bundle(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen, bundle map[uint64]*Op) (bool, error) {
+	if bundle[op.Number] != nil {
+		return true, nil
+	}
+	bundle[op.Number] = op
+	for _, n := range op.Needs {
+		if chosen[n] != nil || bundle[n] != nil {
+			continue
+		}
+		need, err := tx.Op(n)
+		if err != nil {
+			return false, err
+		}
+		if need == nil || need.State != OpQueued {
+			continue
+		}
+		if inFlight[n] {
+			return false, nil
+		}
+		if ready, err := d.bundle(tx, need, inFlight, chosen, bundle); err != nil || !ready {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// fill puts the chosen ops into runs of consecutive numbers.
+func (p *Planned) fill(chosen map[uint64]*Op) {
+	for n := range chosen {
+		p.Ops = append(p.Ops, n)
+	}
+	slices.Sort(p.Ops)
+	var run *tandemv1.Run
+	for i, n := range p.Ops {
+		op := chosen[n]
+		if i == 0 || p.Ops[i-1]+1 != n {
+			run = &tandemv1.Run{FirstOp: n, PrevHash: bytes.Clone(op.Prev[:])}
+			p.Request.Runs = append(p.Request.Runs, run)
+		}
+		run.Changes = append(run.Changes, op.Raw)
+		p.Newest = op.Envelope
+	}
+}

@@ -1,0 +1,150 @@
+package record
+
+import (
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Lifecycle codes that several kinds share.
+const (
+	Active  = "active"
+	Draft   = "draft"
+	Open    = "open"
+	Cleared = "cleared"
+	Signed  = "signed"
+	Amended = "amended"
+	Locked  = "locked"
+	Closed  = "closed"
+	Merged  = "merged"
+	Retired = "retired"
+	Void    = "void"
+)
+
+// sealed lists the lifecycle codes under which plain writes are kept and no
+// longer displayed.
+var sealed = map[string]bool{Signed: true, Amended: true, Locked: true, Void: true, Merged: true}
+
+// done lists the codes, of lifecycle and state, that end the work on a record: it
+// leaves the open tier. Signed encounters stay open, since their follow-up runs.
+var done = map[string]bool{Locked: true, Closed: true, Void: true, Merged: true}
+
+// steps are the transitions of one state machine: from a code to the codes that
+// may follow it.
+type steps map[string][]string
+
+// transitions holds a table for each code list that is a state machine. Staying
+// is always legal, void is reached from everywhere that knows it, and a restore
+// leads from void back to any code: which one, the record's history says. The
+// amendment of a locked incident leaves it locked.
+var transitions = map[string]steps{
+	"lifecycle_reference": {
+		Active:  {Retired},
+		Retired: {Active},
+		Void:    {},
+	},
+	"lifecycle_device": {
+		Active: {},
+		Void:   {},
+	},
+	"lifecycle_incident": {
+		Open:    {Cleared},
+		Cleared: {Locked},
+		Locked:  {},
+		Void:    {},
+	},
+	// A merge can be taken back.
+	"lifecycle_person": {
+		Active: {Merged},
+		Merged: {Active},
+		Void:   {},
+	},
+	"lifecycle_encounter": signedKind,
+	"lifecycle_note":      signedKind,
+	"lifecycle_referral": {
+		Active: {},
+		Void:   {},
+	},
+	// Skips forward are legal, closing is legal from everywhere. Backward leads a
+	// lead's resolve alone, with a reason: see rights.go.
+	"referral_state": {
+		Draft:          {"offered", "sent", "acknowledged", "accepted", "waitlisted", "scheduled", Closed},
+		"offered":      {"sent", "acknowledged", "accepted", "waitlisted", "scheduled", Closed},
+		"sent":         {"acknowledged", "accepted", "waitlisted", "scheduled", Closed},
+		"acknowledged": {"accepted", "waitlisted", "scheduled", Closed},
+		"accepted":     {"waitlisted", "scheduled", Closed},
+		"waitlisted":   {"scheduled", Closed},
+		"scheduled":    {Closed},
+		Closed:         {},
+	},
+	// A device that was revoked or wiped may be enrolled anew.
+	"device_state": {
+		"enrolled":     {Active, "suspended", "revoked", "wipe_pending"},
+		Active:         {"suspended", "revoked", "wipe_pending"},
+		"suspended":    {Active, "revoked", "wipe_pending"},
+		"revoked":      {"enrolled", "wipe_pending"},
+		"wipe_pending": {"wiped"},
+		"wiped":        {"enrolled"},
+	},
+}
+
+var signedKind = steps{
+	Draft:   {Signed},
+	Signed:  {Amended},
+	Amended: {},
+	Void:    {},
+}
+
+// legal reports whether a state machine may step from one raw value to another. A
+// value that is absent may become any known one; none may become absent.
+func (s steps) legal(from, to []byte) bool {
+	next, ok := syncengine.RawString(to)
+	if _, known := s[next]; !ok || !known {
+		return false
+	}
+	if from == nil {
+		return true
+	}
+	now, _ := syncengine.RawString(from)
+	follow, known := s[now]
+	return known && (now == next || now == Void || next == Void || slices.Contains(follow, next))
+}
+
+// Next returns the codes that may follow a code in a state machine, in the order
+// of its code list; voiding and restoring, which are acts of their own, left out.
+func (d *Domain) Next(list, code string) []string {
+	l := d.lists[list]
+	if l == nil {
+		return nil
+	}
+	var next []string
+	for _, c := range l.codes {
+		if slices.Contains(transitions[list][code], c.GetCode()) {
+			next = append(next, c.GetCode())
+		}
+	}
+	return next
+}
+
+// actCodes lists, for each act, the lifecycle codes that it may write. An act on
+// the whole record must write one; the others may leave the lifecycle alone. Plain
+// writes never seal a record.
+var actCodes = map[tandemv1.Act]struct {
+	codes []string
+	must  bool
+}{
+	tandemv1.Act_ACT_CREATE:  {codes: []string{Active, Retired, Draft, Open, Cleared}},
+	tandemv1.Act_ACT_SET:     {codes: []string{Active, Retired, Draft, Open, Cleared}},
+	tandemv1.Act_ACT_APPEND:  {},
+	tandemv1.Act_ACT_VOID:    {codes: []string{Void}, must: true},
+	tandemv1.Act_ACT_RESTORE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged}, must: true},
+	tandemv1.Act_ACT_RESOLVE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged, Void}},
+	tandemv1.Act_ACT_SIGN:    {codes: []string{Signed}, must: true},
+	tandemv1.Act_ACT_AMEND:   {codes: []string{Amended, Locked}, must: true},
+	tandemv1.Act_ACT_CLOSE:   {codes: []string{Cleared, Locked}},
+	tandemv1.Act_ACT_MERGE:   {codes: []string{Merged}, must: true},
+	tandemv1.Act_ACT_APPROVE: {},
+	tandemv1.Act_ACT_REVIEW:  {},
+	tandemv1.Act_ACT_SHARE:   {},
+}

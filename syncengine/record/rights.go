@@ -1,0 +1,431 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Acts, short.
+const (
+	create  = tandemv1.Act_ACT_CREATE
+	set     = tandemv1.Act_ACT_SET
+	appends = tandemv1.Act_ACT_APPEND
+	void    = tandemv1.Act_ACT_VOID
+	restore = tandemv1.Act_ACT_RESTORE
+	resolve = tandemv1.Act_ACT_RESOLVE
+	sign    = tandemv1.Act_ACT_SIGN
+	amend   = tandemv1.Act_ACT_AMEND
+	closes  = tandemv1.Act_ACT_CLOSE
+	merge   = tandemv1.Act_ACT_MERGE
+)
+
+// reach is how far a right goes.
+type reach uint8
+
+const (
+	// ofTeams: every record in the scopes one holds, which is the engine's test.
+	ofTeams reach = iota
+	// ofOwn: the records one made.
+	ofOwn
+	// ofAgency: reference data of one's own agency.
+	ofAgency
+	// ofMember: the teams one is a member of.
+	ofMember
+)
+
+// cell is one right of a role on a kind.
+type cell struct {
+	acts  []tandemv1.Act
+	reach reach
+	// fields that the right is limited to, by name; none: the whole kind, fields of
+	// a newer version included.
+	fields []string
+	// values limits fields to codes; a field that is not written is no matter.
+	values map[string][]string
+	// except lists compartments that the right stops at.
+	except []tandemv1.Compartment
+	// imported limits creation to imports.
+	imported bool
+}
+
+type acts = []tandemv1.Act
+
+// noSUD limits a peer, who sees such records by consent alone.
+var noSUD = []tandemv1.Compartment{sud, private}
+
+// leFields are what a police partner writes of an incident.
+var leFields = []string{"le_involvement", "le_actions", "le_cleared_at", "force_used", "force_types", "weapon"}
+
+// contactFields are what a peer writes of a person.
+var contactFields = []string{"phones", "contacts", "address", "zip5", "city", "do_not_contact", "do_not_contact_reason"}
+
+// matrix is who may do what: kind, role, cells. What is not here is forbidden;
+// reading is the scopes' affair. A private note is its author's alone, whatever
+// stands here. The author or a lead voids, with a reason, and restores.
+var matrix = map[string]map[string][]cell{
+	incident: {
+		clinician: {
+			{acts: acts{create, set, appends}},
+			{acts: acts{closes}, values: toCleared},
+			{acts: acts{resolve, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{create}},
+			{acts: acts{set, appends, void, restore}, reach: ofOwn},
+			{acts: acts{closes}, reach: ofOwn, values: toCleared},
+		},
+		lePartner: {
+			{acts: acts{set}, fields: leFields},
+		},
+		lead: {
+			{acts: acts{create}, imported: true},
+			{acts: acts{set, appends, closes, amend, resolve, void, restore}},
+		},
+		// The janitor locks.
+		operator: {
+			{acts: acts{closes}},
+		},
+	},
+	person: {
+		clinician: {
+			{acts: acts{create, set, appends}},
+			{acts: acts{resolve, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{set}, fields: contactFields, except: noSUD},
+		},
+		lead: {
+			{acts: acts{set, appends, merge, resolve, void, restore}},
+		},
+	},
+	encounter: {
+		clinician: {
+			{acts: acts{create}},
+			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{create}, values: peerEncounters, except: noSUD},
+			{acts: acts{set, appends, sign, amend, void, restore}, reach: ofOwn, values: peerEncounters, except: noSUD},
+		},
+		lead: {
+			{acts: acts{resolve, amend, void, restore}},
+		},
+	},
+	referral: {
+		clinician: {
+			{acts: acts{create, set, appends, closes}},
+			{acts: acts{resolve, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{create, set, appends, closes}, except: noSUD},
+			{acts: acts{void, restore}, reach: ofOwn, except: noSUD},
+		},
+		lead: {
+			{acts: acts{set, appends, closes, resolve, void, restore}},
+		},
+	},
+	note: {
+		clinician: {
+			{acts: acts{create}},
+			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{create}, values: map[string][]string{"type": {"peer"}}, except: noSUD},
+			{acts: acts{set, appends, sign, amend, void, restore}, reach: ofOwn, values: map[string][]string{"type": {"peer"}}, except: noSUD},
+		},
+		lead: {
+			{acts: acts{create}, values: map[string][]string{"type": {"addendum"}}},
+			{acts: acts{set, appends, sign, amend}, reach: ofOwn, values: map[string][]string{"type": {"addendum"}}},
+			{acts: acts{resolve, void, restore}},
+		},
+	},
+	agency:  reference,
+	program: reference,
+	team: {
+		operator: reference[operator],
+		admin:    reference[admin],
+		lead: {
+			{acts: acts{set}, reach: ofMember, fields: []string{"member_ids"}},
+		},
+	},
+	staff:  reference,
+	device: reference,
+}
+
+// reference is the column of reference data: the operator at the server, and the
+// admin of the agency that the data belongs to.
+var reference = map[string][]cell{
+	operator: {{acts: acts{create, set, appends, resolve, closes, void, restore}}},
+	admin:    {{acts: acts{create, set, appends, resolve, void, restore}, reach: ofAgency}},
+}
+
+var (
+	toCleared      = map[string][]string{"lifecycle": {Cleared}}
+	peerEncounters = map[string][]string{"type": {"outreach", "follow_up_visit"}}
+)
+
+// ErrRoles says that roles exclude each other.
+var ErrRoles = errors.New("a police partner holds no other role: give the person one or the other")
+
+// CheckRoles refuses roles that this version does not know and combinations that
+// must not be: le_partner stands alone.
+func CheckRoles(roles []string) error {
+	for _, r := range roles {
+		if _, ok := holds[r]; !ok {
+			return fmt.Errorf("there is no such role: the roles are %s",
+				strings.Join([]string{clinician, peer, lePartner, lead, admin, auditor, analyst}, ", "))
+		}
+	}
+	if clash(roles) {
+		return ErrRoles
+	}
+	return nil
+}
+
+// clash reports whether le_partner stands beside another role.
+func clash(roles []string) bool {
+	return slices.Contains(roles, lePartner) && slices.ContainsFunc(roles, func(r string) bool { return r != lePartner })
+}
+
+// effective returns the roles that count.
+func effective(p *syncengine.Principal) []string {
+	switch {
+	case p.Server:
+		return []string{operator}
+	case p.HasRole(lePartner):
+		return []string{lePartner}
+	}
+	return p.Roles
+}
+
+// fillRights puts the matrix on the kinds and checks its names.
+func (d *Domain) fillRights() error {
+	for name, roles := range matrix {
+		k := d.byName[name]
+		if k == nil {
+			return fmt.Errorf("rights name the kind %s, which the contract does not know", name)
+		}
+		for role, cells := range roles {
+			if _, ok := holds[role]; !ok && role != operator {
+				return fmt.Errorf("rights on %s name the role %s, which is none", name, role)
+			}
+			for _, c := range cells {
+				for _, f := range c.fields {
+					if k.table.byName[f] == nil {
+						return fmt.Errorf("rights of %s on %s name the field %s, which is none", role, name, f)
+					}
+				}
+				for f := range c.values {
+					if k.table.byName[f] == nil || k.table.byName[f].list == nil {
+						return fmt.Errorf("rights of %s on %s name the field %s, which has no codes", role, name, f)
+					}
+				}
+			}
+		}
+		k.rights = roles
+	}
+	return nil
+}
+
+// Allowed judges the right of a principal's roles to an act on a kind and to the
+// fields it writes, before any look-up.
+func (d *Domain) Allowed(p *syncengine.Principal, w *tandemv1.RecordWrite) bool {
+	return d.anyCell(p, w, func(*cell) bool { return true })
+}
+
+// AllowedOn judges the right to act on the record as it stands; rec is nil for a
+// create. A create that meets a record is an edit of it, unless both come from an
+// import: the same file may be imported on two devices.
+func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	k := d.kinds[w.GetKind()]
+	if k == nil || rec != nil && rec.Kind != w.GetKind() {
+		return false
+	}
+	if k.Name == staff && rolesClash(k, w, rec) {
+		return false
+	}
+	if rec == nil {
+		return w.GetAct() == create && d.anyCell(p, w, func(c *cell) bool { return k.reaches(c, p, w, nil) })
+	}
+	origin, err := rec.Origin()
+	if err != nil {
+		return false
+	}
+	held := rec.Compartment(&k.Kind)
+	if held == private && origin.Author != p.Person {
+		return false
+	}
+	if w.GetAct() == create {
+		if w.GetImportedFrom() != nil && imported(rec) {
+			return d.anyCell(p, w, func(c *cell) bool { return !slices.Contains(c.except, held) })
+		}
+		if !d.Allowed(p, w) {
+			return false
+		}
+		w = asSet(w)
+	}
+	if !d.anyCell(p, w, func(c *cell) bool {
+		return !slices.Contains(c.except, held) && k.reaches(c, p, w, rec)
+	}) {
+		return false
+	}
+	return w.GetAct() != resolve || k.settles(p, w, rec)
+}
+
+// anyCell reports whether a cell of the principal's roles fits the act, the fields
+// and values it writes, and what else is asked.
+func (d *Domain) anyCell(p *syncengine.Principal, w *tandemv1.RecordWrite, fits func(*cell) bool) bool {
+	k := d.kinds[w.GetKind()]
+	if k == nil {
+		return false
+	}
+	for _, role := range effective(p) {
+		cells := k.rights[role]
+		for i := range cells {
+			c := &cells[i]
+			if slices.Contains(c.acts, w.GetAct()) && k.within(c, w) && fits(c) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// within reports whether a write stays inside what a cell says of fields, values
+// and compartment.
+func (k *kind) within(c *cell, w *tandemv1.RecordWrite) bool {
+	if w.GetAct() == create && (slices.Contains(c.except, w.GetCompartment()) || c.imported && w.GetImportedFrom() == nil) {
+		return false
+	}
+	if len(c.fields) == 0 && len(c.values) == 0 {
+		return true
+	}
+	fields, err := syncengine.ParseBody(w.GetBody())
+	if err != nil {
+		return false
+	}
+	for _, f := range fields {
+		if !k.mayWrite(c, f.Path.Field, f.Raw) {
+			return false
+		}
+	}
+	for _, pw := range w.GetWrites() {
+		if !k.mayWrite(c, pw.GetField(), pw.GetValue()) {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *kind) mayWrite(c *cell, number uint32, raw []byte) bool {
+	name := ""
+	if f := k.table.at(number); f != nil {
+		name = f.name
+	}
+	if len(c.fields) > 0 && !slices.Contains(c.fields, name) {
+		return false
+	}
+	codes, limited := c.values[name]
+	if !limited || len(raw) == 0 {
+		return true
+	}
+	code, _ := syncengine.RawString(raw)
+	return slices.Contains(codes, code)
+}
+
+// reaches reports whether a cell reaches a record; rec is nil for a create.
+func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	switch c.reach {
+	case ofTeams:
+		return true
+	case ofOwn:
+		if rec == nil {
+			return true
+		}
+		origin, err := rec.Origin()
+		return err == nil && origin.Author == p.Person
+	case ofMember:
+		return rec != nil && slices.Contains(p.Teams, rec.ID)
+	case ofAgency:
+		return !p.Agency.IsZero() && k.agency(w, rec) == p.Agency
+	}
+	return false
+}
+
+// agency returns the agency that reference data belongs to, zero where it has
+// none. Data cannot be written into another agency than it is in.
+func (k *kind) agency(w *tandemv1.RecordWrite, rec *syncengine.Record) syncengine.ID {
+	if k.Name == agency {
+		id, _ := syncengine.IDFromBytes(w.GetRecord())
+		return id
+	}
+	if rec == nil {
+		id, _ := syncengine.ParseID((&syncengine.Record{Body: w.GetBody()}).Text(syncengine.FieldAgency))
+		return id
+	}
+	text := rec.Text(syncengine.FieldAgency)
+	for _, pw := range w.GetWrites() {
+		if to, _ := syncengine.RawString(pw.GetValue()); pw.GetField() == syncengine.FieldAgency && to != text {
+			return syncengine.ID{}
+		}
+	}
+	id, _ := syncengine.ParseID(text)
+	return id
+}
+
+// settles reports whether a resolve may write the codes it writes to state
+// machines: one of those that stand there. A lead may choose any, with a reason:
+// that is how a referral steps back.
+func (k *kind) settles(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	if p.Server || p.HasRole(lead) && !p.HasRole(lePartner) && strings.TrimSpace(w.GetReason()) != "" {
+		return true
+	}
+	for _, pw := range w.GetWrites() {
+		rule := k.Fields[pw.GetField()]
+		if rule == nil || rule.Legal == nil {
+			continue
+		}
+		s, err := syncengine.Decode(rec)
+		if err != nil {
+			return false
+		}
+		heads, _ := s.Heads(syncengine.Path{Field: pw.GetField()})
+		if !slices.ContainsFunc(heads, func(h syncengine.Head) bool { return string(h.Raw) == string(pw.GetValue()) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// asSet returns the edit that a create is to a record that is there.
+func asSet(w *tandemv1.RecordWrite) *tandemv1.RecordWrite {
+	return &tandemv1.RecordWrite{Record: w.GetRecord(), Kind: w.GetKind(), Act: set, Body: w.GetBody()}
+}
+
+// rolesClash reports whether a write leaves a staff record with roles that exclude
+// each other.
+func rolesClash(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	number := k.table.byName["roles"].number
+	roles := (&syncengine.Record{Body: w.GetBody()}).Codes(number)
+	if rec != nil {
+		roles = append(roles, rec.Codes(number)...)
+	}
+	changed := len(w.GetBody()) > 0
+	for _, pw := range w.GetWrites() {
+		if pw.GetField() != number {
+			continue
+		}
+		changed = true
+		role := string(pw.GetKey())
+		roles = slices.DeleteFunc(roles, func(r string) bool { return r == role })
+		if len(pw.GetValue()) > 0 {
+			roles = append(roles, role)
+		}
+	}
+	return changed && clash(roles)
+}

@@ -1,0 +1,253 @@
+package record
+
+import (
+	"cmp"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// Compartments, short.
+const (
+	ref      = tandemv1.Compartment_COMPARTMENT_REF
+	ops      = tandemv1.Compartment_COMPARTMENT_OPS
+	clinical = tandemv1.Compartment_COMPARTMENT_CLINICAL
+	sud      = tandemv1.Compartment_COMPARTMENT_SUD
+	private  = tandemv1.Compartment_COMPARTMENT_PRIVATE
+)
+
+// holds lists, by role, the compartments whose scopes a person holds: those of
+// their teams, except ref, which is the org's, and private, which is their own.
+// What a peer may see of sud by consent is finer than a scope and never leaves the
+// server; what admin, auditor and analyst see of records neither.
+var holds = map[string][]tandemv1.Compartment{
+	clinician: {ref, ops, clinical, sud, private},
+	lead:      {ref, ops, clinical, sud},
+	peer:      {ref, ops, clinical},
+	lePartner: {ref, ops},
+	admin:     {ref},
+	auditor:   {ref},
+	analyst:   {ref},
+}
+
+// Scopes returns the scopes that a record belongs to by itself, and the records
+// that follow it into those of its team. Reference data belongs to the org, a
+// private note to its author, everything else to its team; a record without a team
+// is in no scope. An encounter, a referral and a note bring their person along.
+func (d *Domain) Scopes(org syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) (own []syncengine.ScopeKey, followers []syncengine.ID, err error) {
+	k := d.kinds[rec.Kind]
+	if k == nil {
+		return nil, nil, nil
+	}
+	key := syncengine.ScopeKey{Compartment: rec.Compartment(&k.Kind), Open: k.open(rec)}
+	switch key.Compartment {
+	case ref:
+		// Retired reference data still names what old records refer to.
+		key.Owner, key.OwnerID, key.Open = syncengine.OwnerOrg, org, true
+		return []syncengine.ScopeKey{key}, nil, nil
+	case private:
+		origin, err := rec.Origin()
+		if err != nil {
+			return nil, nil, err
+		}
+		// Nobody follows: that would tell the team of the note.
+		key.Owner, key.OwnerID = syncengine.OwnerPerson, origin.Author
+		return []syncengine.ScopeKey{key}, nil, nil
+	}
+	team, err := syncengine.ParseID(rec.Text(syncengine.FieldTeam))
+	if err != nil {
+		return nil, nil, nil //nolint:nilerr // A team that is no id is no team.
+	}
+	key.Owner, key.OwnerID = syncengine.OwnerTeam, team
+	person, err := d.subject(k, rec, look)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !person.IsZero() {
+		followers = []syncengine.ID{person}
+	}
+	return []syncengine.ScopeKey{key}, followers, nil
+}
+
+// FollowScopes returns the scopes in which a follower joins a record of team: the
+// team's, in the follower's own compartment.
+func (d *Domain) FollowScopes(follower *syncengine.Record, team syncengine.ID) []syncengine.ScopeKey {
+	k := d.kinds[follower.Kind]
+	if k == nil || !k.ofTeam() || team.IsZero() {
+		return nil
+	}
+	key := syncengine.ScopeKey{
+		Owner: syncengine.OwnerTeam, OwnerID: team,
+		Compartment: follower.Compartment(&k.Kind), Open: k.open(follower),
+	}
+	if key.Compartment == private {
+		return nil
+	}
+	return []syncengine.ScopeKey{key}
+}
+
+// open reports whether the work on a record is in hand.
+func (k *kind) open(rec *syncengine.Record) bool {
+	if done[rec.Lifecycle()] {
+		return false
+	}
+	return k.Name != referral || !done[rec.Text(k.table.byName["state"].number)]
+}
+
+// subject returns the person that a record is about, zero for none: for a note on
+// an encounter or a referral, theirs.
+func (d *Domain) subject(k *kind, rec *syncengine.Record, look syncengine.Lookup) (syncengine.ID, error) {
+	if k.Name == note {
+		about, id := noteTarget(rec.Field(k.table.byName["target"].number))
+		if about == person {
+			return id, nil
+		}
+		if id.IsZero() || about != encounter && about != referral || look == nil {
+			return syncengine.ID{}, nil
+		}
+		target, err := look(id)
+		if err != nil || target == nil || d.kinds[target.Kind] == nil || d.kinds[target.Kind].Name != about {
+			return syncengine.ID{}, err
+		}
+		k, rec = d.kinds[target.Kind], target
+	}
+	f := k.table.byName["person_id"]
+	if f == nil {
+		return syncengine.ID{}, nil
+	}
+	id, err := syncengine.ParseID(rec.Text(f.number))
+	if err != nil {
+		return syncengine.ID{}, nil //nolint:nilerr // A reference that is no id is none.
+	}
+	return id, nil
+}
+
+// noteTarget reads a raw RecordRef; zero where it names no record.
+func noteTarget(raw []byte) (kind string, id syncengine.ID) {
+	msg, _ := syncengine.RawString(raw)
+	for b := []byte(msg); len(b) > 0; {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 || typ != protowire.BytesType {
+			return "", syncengine.ID{}
+		}
+		v, m := protowire.ConsumeString(b[n:])
+		if m < 0 {
+			return "", syncengine.ID{}
+		}
+		switch b = b[n+m:]; num {
+		case 1:
+			kind = v
+		case 2:
+			parsed, err := syncengine.ParseID(v)
+			if err != nil {
+				return "", syncengine.ID{}
+			}
+			id = parsed
+		}
+	}
+	return kind, id
+}
+
+// Principal returns who a staff record describes. Someone whose record is retired
+// or void has no role and no team; a void team is none.
+func (d *Domain) Principal(rec *syncengine.Record, look syncengine.Lookup) (*syncengine.Principal, error) {
+	k := d.kinds[rec.Kind]
+	if k == nil || k.Name != staff {
+		return nil, ErrUnknownKind
+	}
+	p := &syncengine.Principal{Person: rec.ID}
+	p.Agency, _ = syncengine.ParseID(rec.Text(syncengine.FieldAgency))
+	if life := rec.Lifecycle(); life == Retired || life == Void {
+		return p, nil
+	}
+	p.Roles = rec.Codes(k.table.byName["roles"].number)
+	for _, text := range rec.Codes(k.table.byName["team_ids"].number) {
+		id, err := syncengine.ParseID(text)
+		if err != nil {
+			continue
+		}
+		t, err := look(id)
+		if err != nil {
+			return nil, err
+		}
+		if t != nil && t.Lifecycle() == Void {
+			continue
+		}
+		p.Teams = append(p.Teams, id)
+		if t == nil {
+			continue
+		}
+		program, err := syncengine.ParseID(t.Text(syncengine.FieldProgram))
+		if err == nil && !slices.Contains(p.Programs, program) {
+			p.Programs = append(p.Programs, program)
+		}
+	}
+	return p, nil
+}
+
+// Grants returns the scopes that a principal may hold: open work first, then by
+// compartment, then by owner. Roles add up, except that a police partner holds what
+// a police partner holds, whatever else a staff record may say.
+func (d *Domain) Grants(org syncengine.ID, p *syncengine.Principal) []syncengine.ScopeKey {
+	var keys []syncengine.ScopeKey
+	add := func(owner syncengine.OwnerKind, id syncengine.ID, c tandemv1.Compartment) {
+		for _, open := range []bool{true, false} {
+			keys = append(keys, syncengine.ScopeKey{Owner: owner, OwnerID: id, Compartment: c, Open: open})
+		}
+	}
+	for _, role := range effective(p) {
+		for _, c := range holds[role] {
+			switch c {
+			case ref:
+				add(syncengine.OwnerOrg, org, c)
+			case private:
+				add(syncengine.OwnerPerson, p.Person, c)
+			default:
+				for _, team := range p.Teams {
+					add(syncengine.OwnerTeam, team, c)
+				}
+			}
+		}
+	}
+	slices.SortFunc(keys, compareScopes)
+	return slices.Compact(keys)
+}
+
+func compareScopes(a, b syncengine.ScopeKey) int {
+	if a.Open != b.Open {
+		if a.Open {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(a.Compartment, b.Compartment),
+		cmp.Compare(a.Owner, b.Owner),
+		a.OwnerID.Compare(b.OwnerID),
+	)
+}
+
+// CompartmentFor returns the compartment to create a message's record in: that of
+// its kind; sud for clinical records of a program whose lead agency is a substance
+// use disorder program under 42 CFR Part 2; private for a psychotherapy note.
+// agency is the lead agency of the program, nil where it has none. Zero where this
+// version does not know the kind.
+func (d *Domain) CompartmentFor(msg proto.Message, agency *tandemv1.Agency) tandemv1.Compartment {
+	k := d.kindOf(msg)
+	switch {
+	case k == nil:
+		return tandemv1.Compartment_COMPARTMENT_UNSPECIFIED
+	case k.Compartment != clinical:
+		return k.Compartment
+	}
+	if n, ok := msg.(*tandemv1.Note); ok && n.GetType() == privateNote {
+		return private
+	}
+	if agency.GetPart2Program() {
+		return sud
+	}
+	return clinical
+}

@@ -1,0 +1,226 @@
+package record_test
+
+import (
+	"slices"
+	"testing"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	ref      = tandemv1.Compartment_COMPARTMENT_REF
+	ops      = tandemv1.Compartment_COMPARTMENT_OPS
+	clinical = tandemv1.Compartment_COMPARTMENT_CLINICAL
+	sud      = tandemv1.Compartment_COMPARTMENT_SUD
+	private  = tandemv1.Compartment_COMPARTMENT_PRIVATE
+)
+
+func key(owner syncengine.OwnerKind, id syncengine.ID, c tandemv1.Compartment, open bool) syncengine.ScopeKey {
+	return syncengine.ScopeKey{Owner: owner, OwnerID: id, Compartment: c, Open: open}
+}
+
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	inLife := func(m proto.Message, life string) *syncengine.Record {
+		m = proto.Clone(m)
+		f := m.ProtoReflect().Descriptor().Fields().ByNumber(syncengine.FieldLifecycle)
+		v := m.ProtoReflect().NewField(f)
+		_ = v
+		m.ProtoReflect().Set(f, protoString(life))
+		return stored(t, m)
+	}
+	in := func(c tandemv1.Compartment) func(*tandemv1.RecordWrite) {
+		return func(w *tandemv1.RecordWrite) { w.Compartment = c }
+	}
+	closed := referralMessage(t)
+	closed.State, closed.Outcome = new("closed"), new("no_capacity")
+	about := func(kind string, id syncengine.ID) *tandemv1.Note {
+		m := noteMessage(t)
+		m.Target = &tandemv1.RecordRef{Kind: new(kind), Id: new(id.String())}
+		return m
+	}
+	unidentified := encounterMessage(t)
+	unidentified.PersonId = nil
+	looked := stored(t, encounterMessage(t))
+	look := func(id syncengine.ID) (*syncengine.Record, error) {
+		if id == encounterA {
+			return looked, nil
+		}
+		return nil, nil //nolint:nilnil // A lookup answers nil for a record that is not there.
+	}
+	team := func(c tandemv1.Compartment, open bool) syncengine.ScopeKey {
+		return key(syncengine.OwnerTeam, teamA, c, open)
+	}
+	for _, tc := range []struct {
+		name   string
+		rec    *syncengine.Record
+		want   syncengine.ScopeKey
+		follow []syncengine.ID
+	}{
+		{"incident", inLife(incidentMessage(t), "open"), team(ops, true), nil},
+		{"cleared incident", inLife(incidentMessage(t), "cleared"), team(ops, true), nil},
+		{"void incident", inLife(incidentMessage(t), "void"), team(ops, false), nil},
+		{"imported incident", inLife(incidentMessage(t), "locked"), team(ops, false), nil},
+		{"encounter", inLife(encounterMessage(t), "draft"), team(clinical, true), []syncengine.ID{personA}},
+		{"signed encounter", inLife(encounterMessage(t), "signed"), team(clinical, true), []syncengine.ID{personA}},
+		{"amended encounter", inLife(encounterMessage(t), "amended"), team(clinical, true), []syncengine.ID{personA}},
+		{"void encounter", inLife(encounterMessage(t), "void"), team(clinical, false), []syncengine.ID{personA}},
+		{"sud encounter", storedBy(t, author, encounterMessage(t), in(sud)), team(sud, true), []syncengine.ID{personA}},
+		{"encounter with nobody", stored(t, unidentified), team(clinical, true), nil},
+		{"person", stored(t, personMessage(t)), team(clinical, true), nil},
+		{"merged person", inLife(personMessage(t), "merged"), team(clinical, false), nil},
+		{"referral", stored(t, referralMessage(t)), team(clinical, true), []syncengine.ID{personA}},
+		{"closed referral", stored(t, closed), team(clinical, false), []syncengine.ID{personA}},
+		{"note on a person", stored(t, about("person", personA)), team(clinical, true), []syncengine.ID{personA}},
+		{"note on an encounter", stored(t, about("encounter", encounterA)), team(clinical, true), []syncengine.ID{personA}},
+		{"note on an encounter that is not there", stored(t, about("encounter", id(77))), team(clinical, true), nil},
+		{"note that calls an encounter a referral", stored(t, about("referral", encounterA)), team(clinical, true), nil},
+		{
+			"private note", storedBy(t, author, about("person", personA), in(private)),
+			key(syncengine.OwnerPerson, author, private, true), nil,
+		},
+		{
+			"agency", stored(t, &tandemv1.Agency{Name: new("A"), Lifecycle: new("retired")}),
+			key(syncengine.OwnerOrg, org, ref, true), nil,
+		},
+	} {
+		own, follow, err := d.Scopes(org, tc.rec, look)
+		if err != nil || !slices.Equal(own, []syncengine.ScopeKey{tc.want}) || !slices.Equal(follow, tc.follow) {
+			t.Errorf("%s: got %v %v %v, want %v %v", tc.name, own, follow, err, tc.want, tc.follow)
+		}
+	}
+	astray := incidentMessage(t)
+	astray.TeamId = nil
+	if own, follow, err := d.Scopes(org, stored(t, astray), look); len(own)+len(follow) > 0 || err != nil {
+		t.Errorf("a record without a team: got %v %v %v, want no scope", own, follow, err)
+	}
+	if own, _, err := d.Scopes(org, &syncengine.Record{Kind: 4000}, look); len(own) > 0 || err != nil {
+		t.Errorf("an unknown kind: got %v %v, want no scope", own, err)
+	}
+	if got, want := d.FollowScopes(stored(t, personMessage(t)), teamB),
+		[]syncengine.ScopeKey{key(syncengine.OwnerTeam, teamB, clinical, true)}; !slices.Equal(got, want) {
+		t.Errorf("a person follows into %v, want %v", got, want)
+	}
+	if got := d.FollowScopes(stored(t, &tandemv1.Agency{Name: new("A")}), teamB); got != nil {
+		t.Errorf("reference data follows into %v, want nowhere", got)
+	}
+}
+
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	count := func(keys []syncengine.ScopeKey) map[tandemv1.Compartment]int {
+		n := map[tandemv1.Compartment]int{}
+		for _, k := range keys {
+			n[k.Compartment]++
+		}
+		return n
+	}
+	for _, tc := range []struct {
+		roles []string
+		want  map[tandemv1.Compartment]int
+	}{
+		{[]string{"clinician"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4, sud: 4, private: 2}},
+		{[]string{"lead"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4, sud: 4}},
+		{[]string{"clinician", "lead", "admin"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4, sud: 4, private: 2}},
+		{[]string{"peer"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4}},
+		{[]string{"le_partner"}, map[tandemv1.Compartment]int{ref: 2, ops: 4}},
+		{[]string{"admin"}, map[tandemv1.Compartment]int{ref: 2}},
+		{[]string{"auditor"}, map[tandemv1.Compartment]int{ref: 2}},
+		{[]string{"analyst"}, map[tandemv1.Compartment]int{ref: 2}},
+		{[]string{"chief"}, map[tandemv1.Compartment]int{}},
+		{nil, map[tandemv1.Compartment]int{}},
+	} {
+		p := someone(tc.roles...)
+		p.Teams = []syncengine.ID{teamB, teamA, teamB}
+		got := d.Grants(org, p)
+		if n := count(got); !equalCounts(n, tc.want) {
+			t.Errorf("%v: got %v, want %v", tc.roles, n, tc.want)
+		}
+		if !slices.IsSortedFunc(got, func(a, b syncengine.ScopeKey) int {
+			switch {
+			case a.Open == b.Open:
+				return 0
+			case a.Open:
+				return -1
+			}
+			return 1
+		}) {
+			t.Errorf("%v: open work does not come first: %v", tc.roles, got)
+		}
+		slices.Reverse(p.Teams)
+		slices.Reverse(p.Roles)
+		if again := d.Grants(org, p); !slices.Equal(got, again) {
+			t.Errorf("%v: the order of teams and roles changes the grants", tc.roles)
+		}
+	}
+}
+
+func equalCounts(a, b map[tandemv1.Compartment]int) bool {
+	for _, c := range []tandemv1.Compartment{ref, ops, clinical, sud, private, tandemv1.Compartment_COMPARTMENT_SYSTEM} {
+		if a[c] != b[c] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestPrincipal(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	teams := map[syncengine.ID]*syncengine.Record{
+		teamA: stored(t, &tandemv1.Team{Name: new("A"), ProgramId: new(programA.String())}),
+		teamB: stored(t, &tandemv1.Team{Name: new("B"), Lifecycle: new("void")}),
+	}
+	look := func(id syncengine.ID) (*syncengine.Record, error) { return teams[id], nil }
+	m := &tandemv1.Staff{
+		DisplayName: new("Ana"), AgencyId: new(agencyA.String()), Lifecycle: new(record.Active),
+		Roles: []string{"clinician", "lead"}, TeamIds: []string{teamA.String(), teamB.String()},
+	}
+	rec := stored(t, m)
+	p, err := d.Principal(rec, look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Person != rec.ID || p.Agency != agencyA || !slices.Equal(p.Roles, []string{"clinician", "lead"}) ||
+		!slices.Equal(p.Teams, []syncengine.ID{teamA}) || !slices.Equal(p.Programs, []syncengine.ID{programA}) {
+		t.Errorf("got %+v, want the roles, agency, live team and program of the record", p)
+	}
+	for _, life := range []string{record.Retired, record.Void} {
+		m.Lifecycle = new(life)
+		p, err := d.Principal(stored(t, m), look)
+		if err != nil || len(p.Roles)+len(p.Teams) > 0 || len(d.Grants(org, p)) > 0 {
+			t.Errorf("%s staff: got %+v %v, want neither role nor team", life, p, err)
+		}
+	}
+	if _, err := d.Principal(stored(t, incidentMessage(t)), look); err == nil {
+		t.Error("an incident is a principal")
+	}
+}
+
+func TestCompartmentFor(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	part2 := &tandemv1.Agency{Part2Program: new(true)}
+	for _, tc := range []struct {
+		msg    proto.Message
+		agency *tandemv1.Agency
+		want   tandemv1.Compartment
+	}{
+		{incidentMessage(t), part2, ops},
+		{encounterMessage(t), part2, sud},
+		{encounterMessage(t), &tandemv1.Agency{}, clinical},
+		{personMessage(t), nil, clinical},
+		{&tandemv1.Note{Type: new("private_psychotherapy")}, part2, private},
+		{&tandemv1.Agency{}, part2, ref},
+		{&tandemv1.Change{}, part2, 0},
+	} {
+		if got := d.CompartmentFor(tc.msg, tc.agency); got != tc.want {
+			t.Errorf("%T: got %s, want %s", tc.msg, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,382 @@
+package syncengine
+
+import (
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// Server is the server's end of the protocol: it judges, merges and sequences what
+// devices push, and answers with pages. It holds no state of its own; safe for
+// concurrent use.
+type Server struct {
+	// Rules is the domain.
+	Rules Rules
+	// Secrets are the org's derived keys.
+	Secrets *Secrets
+}
+
+// Errors of a call that is refused as a whole.
+var (
+	// ErrUnknownReplica: no such replica is enrolled.
+	ErrUnknownReplica = errors.New("this device is not enrolled here: enrol it again")
+	// ErrEpoch: the device stands in another history than this server's.
+	ErrEpoch = errors.New("the server's history is not the one this device has read: its administrator must look at it; nothing was changed")
+)
+
+// Principal returns who stands behind a replica, with the rights in force in the
+// view: none where the staff record is gone or no longer active.
+func (s *Server) Principal(view ServerView, r *Replica) (*Principal, error) {
+	p := &Principal{}
+	staff, err := view.Record(r.Person)
+	if err != nil {
+		return nil, err
+	}
+	if staff != nil {
+		if p, err = s.Rules.Principal(&staff.Record, lookup(view)); err != nil {
+			return nil, err
+		}
+	}
+	p.Person, p.Device, p.Replica = r.Person, r.Device, r.ID
+	return p, nil
+}
+
+func lookup(view ServerView) Lookup {
+	return func(id ID) (*Record, error) {
+		rec, err := view.Record(id)
+		if err != nil || rec == nil {
+			return nil, err
+		}
+		return &rec.Record, nil
+	}
+}
+
+// Batch is one write transaction: any number of pushes and local changes, then
+// Commit. Not safe for concurrent use.
+type Batch struct {
+	srv     *Server
+	tx      ServerTx
+	now     int64
+	head    HistoryHead
+	hash    hash.Hash
+	changes int
+	touched map[ScopeKey]bool
+}
+
+// Committed is what a batch did.
+type Committed struct {
+	// Head is where the history stands now.
+	Head HistoryHead
+	// Scopes are those with a changed row, in a stable order: who waits for them is
+	// to be woken.
+	Scopes []ScopeKey
+	// Changes is the number of changes judged.
+	Changes int
+}
+
+// Begin starts a batch. nowMS is the server's time of receipt for all of it.
+func (s *Server) Begin(tx ServerTx, nowMS int64) (*Batch, error) {
+	head, err := tx.Head()
+	if err != nil {
+		return nil, err
+	}
+	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}}
+	b.hash.Write(head.Hash[:])
+	return b, nil
+}
+
+// Push judges and applies one device's push, each change alone, and returns a
+// verdict for each. Repeating it has the effect of once.
+func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) ([]*tandemv1.Outcome, error) {
+	stored, err := b.tx.Replica(replica)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, ErrUnknownReplica
+	}
+	r := *stored
+	r.Ranges = slices.Clone(stored.Ranges)
+	if err := b.prefetch(pushed); err != nil {
+		return nil, err
+	}
+	forked, err := b.forked(&r, pushed, req)
+	if err != nil {
+		return nil, err
+	}
+	if forked {
+		r.Forked = true
+		return forkOutcomes(pushed), b.tx.SaveReplica(&r)
+	}
+	p, err := b.srv.Principal(b.tx, &r)
+	if err != nil {
+		return nil, err
+	}
+	j := b.judge(p)
+	outcomes := make([]*tandemv1.Outcome, 0, len(pushed))
+	for i := range pushed {
+		out, err := b.one(j, &r, &pushed[i])
+		if err != nil {
+			return nil, err
+		}
+		outcomes = append(outcomes, out)
+	}
+	return outcomes, b.tx.SaveReplica(&r)
+}
+
+func (b *Batch) prefetch(pushed []Prepared) error {
+	changes := make([]ID, 0, len(pushed))
+	records := make([]ID, 0, len(pushed))
+	for i := range pushed {
+		if pushed[i].Refusal != nil {
+			continue
+		}
+		changes = append(changes, pushed[i].ID)
+		for _, w := range pushed[i].Change.GetRecords() {
+			if id, ok := IDFromBytes(w.GetRecord()); ok {
+				records = append(records, id)
+			}
+			records = append(records, references(w)...)
+		}
+	}
+	return b.tx.Prefetch(changes, records)
+}
+
+// forked reports whether the push shows a second history under its replica id: two
+// hashes at one op. A request that merely arrives late shows none, so the op
+// numbers alone decide nothing here; a device that has been rolled back sees by the
+// answer that the server holds more of it than it has itself.
+func (b *Batch) forked(r *Replica, pushed []Prepared, req *tandemv1.SyncRequest) (bool, error) {
+	if r.Forked {
+		return true, nil
+	}
+	if op := req.GetKnownOp(); op != 0 && holds(r.Ranges, op) {
+		at, err := b.hashAt(r, op)
+		if err != nil {
+			return false, err
+		}
+		if short := at.Short(); !slices.Equal(short[:], req.GetKnownHash()) {
+			return true, nil
+		}
+	}
+	for i := range pushed {
+		p := &pushed[i]
+		if holds(r.Ranges, p.Op) {
+			at, err := b.hashAt(r, p.Op)
+			if err != nil || at != p.Hash {
+				return err == nil, err
+			}
+			continue
+		}
+		if p.Op > 1 && holds(r.Ranges, p.Op-1) {
+			at, err := b.hashAt(r, p.Op-1)
+			if err != nil || at != p.Prev {
+				return err == nil, err
+			}
+		}
+		if holds(r.Ranges, p.Op+1) {
+			next, err := b.tx.ChangeByOp(r.ID, p.Op+1)
+			if err != nil || (next != nil && next.Prev != p.Hash) {
+				return err == nil, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// hashAt returns the envelope hash of an op that the server holds.
+func (b *Batch) hashAt(r *Replica, op uint64) (Hash, error) {
+	if op == r.Highest {
+		return r.HighestHash, nil
+	}
+	c, err := b.tx.ChangeByOp(r.ID, op)
+	if err != nil || c == nil {
+		return Hash{}, err
+	}
+	return c.Envelope, nil
+}
+
+func forkOutcomes(pushed []Prepared) []*tandemv1.Outcome {
+	out := make([]*tandemv1.Outcome, 0, len(pushed))
+	for i := range pushed {
+		out = append(out, &tandemv1.Outcome{Op: pushed[i].Op, Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
+	}
+	return out
+}
+
+// one gives the verdict on one pushed change.
+func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error) {
+	if holds(r.Ranges, p.Op) {
+		c, err := b.tx.ChangeByOp(r.ID, p.Op)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			return verdictFor(c, p.Op), nil
+		}
+	}
+	c := &StoredChange{
+		ID: p.ID, Replica: r.ID, Op: p.Op, Envelope: p.Hash, Prev: p.Prev, BodyHash: p.Body, Body: p.Raw, ReceivedMS: b.now,
+	}
+	if c.ID.IsZero() {
+		c.ID = b.srv.Secrets.DeriveID(r.ID, "unreadable", p.Op)
+	} else {
+		known, err := b.tx.Change(p.ID)
+		if err != nil {
+			return nil, err
+		}
+		if known != nil {
+			if known.BodyHash != p.Body {
+				return &tandemv1.Outcome{Op: p.Op, Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK}, nil
+			}
+			b.note(r, p)
+			return verdictFor(known, p.Op), nil
+		}
+	}
+	if err := b.decide(j, c, p.Change, p.Refusal); err != nil {
+		return nil, err
+	}
+	b.note(r, p)
+	return c.Outcome, nil
+}
+
+// note adds an op to those the server holds of a replica.
+func (b *Batch) note(r *Replica, p *Prepared) {
+	r.Ranges = addOp(r.Ranges, p.Op)
+	if p.Op >= r.Highest {
+		r.Highest, r.HighestHash = p.Op, p.Hash
+	}
+}
+
+func verdictFor(c *StoredChange, op uint64) *tandemv1.Outcome {
+	out := proto.CloneOf(c.Outcome)
+	out.Op = op
+	return out
+}
+
+// Local applies a change made at the server itself. It has no envelope; a verdict
+// other than applied changes nothing but the change log.
+func (b *Batch) Local(p *Principal, raw []byte) (*tandemv1.Outcome, error) {
+	prepared := prepareOne(b.srv.Rules, raw)
+	if prepared.Change == nil || prepared.ID.IsZero() {
+		return &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED, Refusal: prepared.Refusal.Code}, nil
+	}
+	known, err := b.tx.Change(prepared.ID)
+	if err != nil {
+		return nil, err
+	}
+	if known != nil {
+		return verdictFor(known, 0), nil
+	}
+	c := &StoredChange{ID: prepared.ID, BodyHash: prepared.Body, Body: raw, ReceivedMS: b.now}
+	if err := b.decide(b.judge(p), c, prepared.Change, prepared.Refusal); err != nil {
+		return nil, err
+	}
+	return c.Outcome, nil
+}
+
+// decide judges a change, applies it or puts it into quarantine, and logs it.
+func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refusal *Refusal) error {
+	b.head.Seq++
+	c.Seq = b.head.Seq
+	c.Outcome = &tandemv1.Outcome{Op: c.Op}
+	if change != nil {
+		c.Author, _ = IDFromBytes(change.GetAuthor())
+		c.Device, _ = IDFromBytes(change.GetDevice())
+		c.AtMS = change.GetTime().GetWallMs()
+	}
+	var results []*result
+	var err error
+	if refusal == nil {
+		if results, refusal, err = j.apply(c, change); err != nil {
+			return err
+		}
+	}
+	if refusal != nil {
+		c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED
+		c.Outcome.Refusal, c.Outcome.Fields = refusal.Code, refusal.Fields
+	} else {
+		c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED
+		if slices.ContainsFunc(results, (*result).asks) {
+			c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT
+		}
+	}
+	b.changes++
+	b.hash.Write(c.ID[:])
+	b.hash.Write([]byte{byte(c.Outcome.Code), byte(c.Outcome.Refusal)})
+	if err := b.tx.SaveChange(c); err != nil {
+		return err
+	}
+	if refusal != nil {
+		return b.quarantine(c, change)
+	}
+	for _, res := range results {
+		if err := b.save(res, c); err != nil {
+			return err
+		}
+	}
+	for _, res := range results {
+		if err := b.lead(res, c.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit stores the new head and its hash. A batch that judged nothing leaves the
+// history as it was.
+func (b *Batch) Commit() (*Committed, error) {
+	done := &Committed{Head: b.head, Changes: b.changes}
+	if b.changes == 0 {
+		return done, nil
+	}
+	b.head.Hash = Hash(b.hash.Sum(nil))
+	done.Head = b.head
+	for scope := range b.touched {
+		done.Scopes = append(done.Scopes, scope)
+	}
+	slices.SortFunc(done.Scopes, ScopeKey.Compare)
+	return done, b.tx.SetHead(b.head)
+}
+
+// holds reports whether op lies in ranges, which are ascending and disjoint.
+func holds(ranges []OpRange, op uint64) bool {
+	_, ok := slices.BinarySearchFunc(ranges, op, compareRange)
+	return ok
+}
+
+func compareRange(r OpRange, op uint64) int {
+	switch {
+	case r.Last < op:
+		return -1
+	case r.First > op:
+		return 1
+	}
+	return 0
+}
+
+// addOp adds op to ranges, which stay ascending, disjoint and as few as can be.
+func addOp(ranges []OpRange, op uint64) []OpRange {
+	i, ok := slices.BinarySearchFunc(ranges, op, compareRange)
+	if ok {
+		return ranges
+	}
+	left := i > 0 && ranges[i-1].Last+1 == op
+	right := i < len(ranges) && ranges[i].First == op+1
+	switch {
+	case left && right:
+		ranges[i-1].Last = ranges[i].Last
+		return slices.Delete(ranges, i, i+1)
+	case left:
+		ranges[i-1].Last = op
+		return ranges
+	case right:
+		ranges[i].First = op
+		return ranges
+	}
+	return slices.Insert(ranges, i, OpRange{First: op, Last: op})
+}

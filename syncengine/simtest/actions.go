@@ -1,0 +1,84 @@
+package simtest
+
+// action is something that can happen in a step.
+type action struct {
+	name   string
+	weight int
+	// fault actions are missing from some worlds and frequent in others.
+	fault bool
+	do    func(w *World) error
+}
+
+// actions are everything that can happen. An action that does not apply does
+// nothing.
+var actions []action
+
+func init() {
+	actions = []action{
+		{"save", 30, false, (*World).capture},
+		{"ask", 25, false, (*World).ask},
+		{"deliver", 60, false, (*World).deliver},
+		{"lose", 5, true, (*World).lose},
+		{"double", 4, true, (*World).double},
+		{"give up", 5, true, (*World).giveUp},
+		{"kill", 2, true, (*World).killOne},
+		{"damage", 2, true, (*World).damage},
+		{"server dies", 3, true, (*World).serverDies},
+		{"transfer", 4, true, (*World).transfer},
+		{"reassign", 4, true, (*World).reassign},
+		{"image", 2, true, (*World).takeImage},
+		{"roll back", 2, true, (*World).rollBack},
+		{"clock", 1, true, (*World).turnClock},
+	}
+}
+
+// killOne ends a device's process.
+func (w *World) killOne() error {
+	if d := w.pick(); d != nil {
+		w.event("%s is killed", d.name)
+		w.kill(d)
+	}
+	return nil
+}
+
+// kill ends a device's process: what it had in flight reaches nobody.
+func (w *World) kill(d *device) {
+	d.life++
+	d.out, d.ask = nil, true
+}
+
+// takeImage copies a device's disk.
+func (w *World) takeImage() error {
+	if d := w.pick(); d != nil {
+		w.event("%s is backed up", d.name)
+		d.image, d.imageCut = d.store.image(), d.cut
+	}
+	return nil
+}
+
+// rollBack puts an old copy of a device's disk back: two histories under one
+// replica id, unless nothing was written in between.
+func (w *World) rollBack() error {
+	d := w.pick()
+	if d == nil || d.image == nil {
+		return nil
+	}
+	w.event("%s is rolled back from op %d to op %d", d.name, d.store.state.NextOp, d.image.state.NextOp)
+	w.seen("rolled back")
+	if d.image.state.NextOp < d.store.state.NextOp {
+		w.seen("rolled back over a save")
+	}
+	d.store, d.image = d.image, nil
+	w.kill(d)
+	d.cut, d.restored = d.imageCut, true
+	return w.check(d)
+}
+
+// turnClock sets a device's clock, to anything.
+func (w *World) turnClock() error {
+	if d := w.pick(); d != nil {
+		d.skewMS, d.frozen = (w.rng.Int64N(21)-10)*365*86_400_000, w.odds(4)
+		w.event("%s's clock is wrong by %d", d.name, d.skewMS)
+	}
+	return nil
+}

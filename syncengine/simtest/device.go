@@ -1,0 +1,234 @@
+package simtest
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// deviceStore is one device's tables: a DeviceTx.
+type deviceStore struct {
+	fuse
+
+	state   *syncengine.DeviceState
+	scopes  []syncengine.DeviceScope // in order of bit
+	records map[syncengine.ID]*syncengine.DeviceRecord
+	ops     map[uint64]*syncengine.Op
+	staged  map[syncengine.ID]*syncengine.Incoming
+	// settled is an op below which all are settled.
+	settled uint64
+}
+
+var _ syncengine.DeviceTx = (*deviceStore)(nil)
+
+func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
+	return &deviceStore{
+		state:   st,
+		records: map[syncengine.ID]*syncengine.DeviceRecord{},
+		ops:     map[uint64]*syncengine.Op{},
+		staged:  map[syncengine.ID]*syncengine.Incoming{},
+		settled: 1,
+	}
+}
+
+// image copies the store, as a backup of the device's disk does.
+func (d *deviceStore) image() *deviceStore {
+	return &deviceStore{
+		state: d.state, scopes: slices.Clone(d.scopes), records: maps.Clone(d.records),
+		ops: maps.Clone(d.ops), staged: maps.Clone(d.staged), settled: d.settled,
+	}
+}
+
+// State returns the replica's state.
+func (d *deviceStore) State() (*syncengine.DeviceState, error) { return d.state, d.call() }
+
+// SaveState stores it.
+func (d *deviceStore) SaveState(st *syncengine.DeviceState) error {
+	old, kept := d.state, *st
+	kept.Want = slices.Clone(st.Want)
+	d.state = &kept
+	d.undo = append(d.undo, func() { d.state = old })
+	return d.call()
+}
+
+// Scopes returns the held scopes.
+func (d *deviceStore) Scopes() ([]syncengine.DeviceScope, error) {
+	return slices.Clone(d.scopes), d.call()
+}
+
+func (d *deviceStore) setScopes(scopes []syncengine.DeviceScope) {
+	old := d.scopes
+	d.scopes = scopes
+	d.undo = append(d.undo, func() { d.scopes = old })
+}
+
+// SaveScope stores a scope.
+func (d *deviceStore) SaveScope(s syncengine.DeviceScope) error {
+	next := slices.DeleteFunc(slices.Clone(d.scopes), func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
+	next = append(next, s)
+	slices.SortFunc(next, func(a, b syncengine.DeviceScope) int { return cmp.Compare(a.Bit, b.Bit) })
+	d.setScopes(next)
+	return d.call()
+}
+
+// DropScope removes a scope.
+func (d *deviceStore) DropScope(id syncengine.ScopeID) error {
+	d.setScopes(slices.DeleteFunc(slices.Clone(d.scopes), func(s syncengine.DeviceScope) bool { return s.ID == id }))
+	return d.call()
+}
+
+// Prefetch has nothing to fetch.
+func (d *deviceStore) Prefetch([]syncengine.ID) error { return d.call() }
+
+// Record returns a record.
+func (d *deviceStore) Record(id syncengine.ID) (*syncengine.DeviceRecord, error) {
+	return d.records[id], d.call()
+}
+
+// SaveRecord stores a record.
+func (d *deviceStore) SaveRecord(r *syncengine.DeviceRecord) error {
+	kept := *r
+	put(&d.fuse, d.records, r.ID, &kept)
+	return d.call()
+}
+
+// DropRecord removes a record.
+func (d *deviceStore) DropRecord(id syncengine.ID) error {
+	remove(&d.fuse, d.records, id)
+	return d.call()
+}
+
+// InScope returns records of a scope, in order of id.
+func (d *deviceStore) InScope(bit uint8, after syncengine.ID, limit int) ([]syncengine.ID, error) {
+	var ids []syncengine.ID
+	for _, id := range d.sorted() {
+		if len(ids) < limit && id.Compare(after) > 0 && d.records[id].Scopes&(1<<bit) != 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids, d.call()
+}
+
+// sorted returns the ids of the records, in order.
+func (d *deviceStore) sorted() []syncengine.ID {
+	return slices.SortedFunc(maps.Keys(d.records), syncengine.ID.Compare)
+}
+
+// AddOp adds an own change.
+func (d *deviceStore) AddOp(op *syncengine.Op) error { return d.SaveOp(op) }
+
+// SaveOp changes an own change.
+func (d *deviceStore) SaveOp(op *syncengine.Op) error {
+	kept := *op
+	put(&d.fuse, d.ops, op.Number, &kept)
+	d.undo = append(d.undo, func() { d.settled = min(d.settled, op.Number) })
+	return d.call()
+}
+
+// Op returns an own change.
+func (d *deviceStore) Op(number uint64) (*syncengine.Op, error) { return d.ops[number], d.call() }
+
+// each visits own changes from a number on, in order, without the long tail of
+// settled ones.
+func (d *deviceStore) each(from uint64, visit func(op *syncengine.Op)) {
+	for d.ops[d.settled] != nil && d.ops[d.settled].State == syncengine.OpSettled {
+		d.settled++
+	}
+	for n := max(from, d.settled); n < d.state.NextOp; n++ {
+		if op := d.ops[n]; op != nil {
+			visit(op)
+		}
+	}
+}
+
+// rank orders classes: urgent, normal (and not stated), bulk.
+func rank(c tandemv1.Class) int {
+	if c == tandemv1.Class_CLASS_UNSPECIFIED {
+		c = tandemv1.Class_CLASS_NORMAL
+	}
+	return int(c)
+}
+
+// Queued returns queued changes by class, then number.
+func (d *deviceStore) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
+	var ops []*syncengine.Op
+	d.each(1, func(op *syncengine.Op) {
+		if op.State == syncengine.OpQueued {
+			ops = append(ops, op)
+		}
+	})
+	slices.SortStableFunc(ops, func(a, b *syncengine.Op) int { return cmp.Compare(rank(a.Class), rank(b.Class)) })
+	ops = ops[:min(limit, len(ops))]
+	size := 0
+	for i, op := range ops {
+		if size += len(op.Raw); i > 0 && size > maxBytes {
+			ops = ops[:i]
+			break
+		}
+	}
+	return ops, d.call()
+}
+
+// OpsIn returns own changes in a state.
+func (d *deviceStore) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
+	var ops []*syncengine.Op
+	if state == syncengine.OpSettled {
+		for n := after + 1; n < d.state.NextOp && len(ops) < limit; n++ {
+			if d.ops[n].State == state {
+				ops = append(ops, d.ops[n])
+			}
+		}
+		return ops, d.call()
+	}
+	d.each(after+1, func(op *syncengine.Op) {
+		if op.State == state && len(ops) < limit {
+			ops = append(ops, op)
+		}
+	})
+	return ops, d.call()
+}
+
+// OpsOn returns the own changes that stand on top of a record.
+func (d *deviceStore) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
+	var ops []*syncengine.Op
+	d.each(1, func(op *syncengine.Op) {
+		if (op.State == syncengine.OpQueued || op.State == syncengine.OpApplied) && slices.Contains(op.Records, record) {
+			ops = append(ops, op)
+		}
+	})
+	return ops, d.call()
+}
+
+// Stage keeps a row for the flip.
+func (d *deviceStore) Stage(in *syncengine.Incoming) error {
+	kept := *in
+	put(&d.fuse, d.staged, in.ID, &kept)
+	return d.call()
+}
+
+// Staged returns staged rows in order.
+func (d *deviceStore) Staged(after syncengine.ID, limit int) ([]*syncengine.Incoming, error) {
+	var rows []*syncengine.Incoming
+	for _, id := range slices.SortedFunc(maps.Keys(d.staged), syncengine.ID.Compare) {
+		if len(rows) < limit && id.Compare(after) > 0 {
+			rows = append(rows, d.staged[id])
+		}
+	}
+	return rows, d.call()
+}
+
+// StagedRow returns the staged row of a record.
+func (d *deviceStore) StagedRow(record syncengine.ID) (*syncengine.Incoming, error) {
+	return d.staged[record], d.call()
+}
+
+// Unstage removes all staged rows.
+func (d *deviceStore) Unstage() error {
+	old := d.staged
+	d.staged = map[syncengine.ID]*syncengine.Incoming{}
+	d.undo = append(d.undo, func() { d.staged = old })
+	return d.call()
+}

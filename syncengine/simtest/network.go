@@ -1,0 +1,512 @@
+package simtest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+// stage is how far a message has come.
+type stage uint8
+
+const (
+	asked    stage = iota // on its way to the server
+	pushed                // its changes are committed, its page is not read yet
+	waiting               // there was no news: the server holds it back
+	answered              // on its way back
+)
+
+// message is a request or its answer. A doubled one shares its call.
+type message struct {
+	device *device
+	call   *call
+	stage  stage
+	bytes  []byte
+	// outcomes of the push.
+	outcomes []*tandemv1.Outcome
+	// scopes whose commits wake a waiting request; woken: one came.
+	scopes []syncengine.ScopeKey
+	woken  bool
+}
+
+// ask is a device that sends a request, with what it would send.
+func (w *World) ask() error {
+	d := w.pick()
+	if d == nil || len(d.out) >= w.habits.inFlight {
+		return nil
+	}
+	o := syncengine.PlanOptions{WallMS: w.wall(d), Ask: d.ask || w.odds(10)}
+	if !w.odds(6) {
+		o.PushBytes = one(w, w.habits.pushBytes)
+	}
+	if !w.odds(8) {
+		o.PageBytes = one(w, w.habits.pageBytes)
+	}
+	if w.odds(8) {
+		o.WaitMS = 25_000
+	}
+	return w.send(d, o)
+}
+
+// send plans, signs and encodes a request and puts it on the wire.
+func (w *World) send(d *device, o syncengine.PlanOptions) error {
+	o.InFlight = map[uint64]bool{}
+	for _, c := range d.out {
+		for _, op := range c.ops {
+			o.InFlight[op] = true
+		}
+	}
+	var plan *syncengine.Planned
+	err := d.transact(0, true, func(tx syncengine.DeviceTx) (err error) {
+		plan, err = w.client.Plan(tx, o)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s plans: %w", d.name, err)
+	}
+	if len(plan.Ops) > 0 {
+		plan.Request.Signature = syncengine.SignBatch(d.key, plan.Newest)
+	}
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(plan.Request)
+	if err != nil {
+		return err
+	}
+	d.ask = false
+	c := &call{life: d.life, req: plan.Request, ops: plan.Ops}
+	d.out = append(d.out, c)
+	w.wire = append(w.wire, &message{device: d, call: c, stage: asked, bytes: raw})
+	w.event("%s asks with ops %v, want %d, %d positions %s", d.name, plan.Ops, len(plan.Request.GetWant()), len(plan.Request.GetPositions()), hex(raw))
+	return nil
+}
+
+// hex tells messages apart in a line.
+func hex(b []byte) string {
+	sum := sha(b)
+	return fmt.Sprintf("%x", sum[:4])
+}
+
+// take removes message i from the wire.
+func (w *World) take(i int) *message {
+	m := w.wire[i]
+	w.wire = slices.Delete(w.wire, i, i+1)
+	return m
+}
+
+// deliver moves a message on its way: the oldest or any, so that they overtake each
+// other.
+func (w *World) deliver() error {
+	if len(w.wire) == 0 {
+		return nil
+	}
+	i := 0
+	if w.odds(w.habits.disorder) {
+		i = w.rng.IntN(len(w.wire))
+	}
+	if w.wire[i].stage == asked && w.odds(3) {
+		return w.group()
+	}
+	return w.move(w.take(i))
+}
+
+// move does the next thing to a message.
+func (w *World) move(m *message) error {
+	switch m.stage {
+	case asked:
+		return w.receive([]*message{m})
+	case pushed, waiting:
+		return w.answer(m)
+	default:
+		return w.deliverAnswer(m)
+	}
+}
+
+// group lets the server commit every request that has arrived in one transaction.
+func (w *World) group() error {
+	var group []*message
+	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool {
+		if m.stage == asked {
+			group = append(group, m)
+		}
+		return m.stage == asked
+	})
+	if len(group) > 1 {
+		w.seen("group commit")
+	}
+	w.rng.Shuffle(len(group), func(i, k int) { group[i], group[k] = group[k], group[i] })
+	return w.receive(group)
+}
+
+// receive is the server that decodes requests and commits their pushes together.
+func (w *World) receive(group []*message) error {
+	prepared := make([][]syncengine.Prepared, len(group))
+	requests := make([]*tandemv1.SyncRequest, len(group))
+	for i, m := range group {
+		requests[i] = &tandemv1.SyncRequest{}
+		if err := proto.Unmarshal(m.bytes, requests[i]); err != nil {
+			return err
+		}
+		pub, ok := m.device.key.Public().(ed25519.PublicKey)
+		if !ok {
+			return errors.New("a key of a strange kind")
+		}
+		var err error
+		if prepared[i], err = syncengine.Prepare(w.rules, m.device.replica, pub, requests[i]); err != nil {
+			return fmt.Errorf("preparing a push of %s: %w", m.device.name, err)
+		}
+	}
+	fail, stay := w.mishap(), !w.fault(30)
+	outcomes := make([][]*tandemv1.Outcome, len(group))
+	var done *syncengine.Committed
+	err := w.write(fail, stay, func(tx syncengine.ServerTx) error {
+		b, err := w.engine.Begin(tx, w.nowMS)
+		if err != nil {
+			return err
+		}
+		for i, m := range group {
+			if len(prepared[i]) == 0 {
+				continue
+			}
+			if outcomes[i], err = b.Push(m.device.replica, prepared[i], requests[i]); err != nil {
+				return err
+			}
+		}
+		done, err = b.Commit()
+		return err
+	})
+	switch {
+	case errors.Is(err, errStorage) || err == nil && !stay:
+		w.event("the server died before the commit of %d requests", len(group))
+		w.seen("server died before a commit")
+		return nil
+	case err != nil:
+		return fmt.Errorf("a push: %w", err)
+	}
+	w.committed(done)
+	for i, m := range group {
+		w.event("the server has %d changes of %s: %v", len(prepared[i]), m.device.name, outcomes[i])
+		for _, o := range outcomes[i] {
+			if err := w.verdict(m.device, o); err != nil {
+				return err
+			}
+		}
+		if err := w.entitled(m.device, outcomes[i]); err != nil {
+			return err
+		}
+		m.stage, m.outcomes = pushed, outcomes[i]
+		if w.odds(2) {
+			w.wire = append(w.wire, m)
+			continue
+		}
+		if err := w.answer(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// committed wakes who waits for the scopes of a commit.
+func (w *World) committed(done *syncengine.Committed) {
+	for _, m := range w.wire {
+		m.woken = m.woken || slices.ContainsFunc(m.scopes, func(k syncengine.ScopeKey) bool {
+			return slices.Contains(done.Scopes, k)
+		})
+	}
+}
+
+// verdict checks that a change gets one verdict for ever.
+func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
+	switch o.GetCode() {
+	case tandemv1.OutcomeCode_OUTCOME_CODE_FORK:
+		w.seen("fork")
+		if !d.restored {
+			return &ViolationError{"I16", d.name + " is told of a fork that it never made"}
+		}
+		return nil
+	case tandemv1.OutcomeCode_OUTCOME_CODE_UNSPECIFIED:
+		return &ViolationError{"I17", fmt.Sprintf("op %d of %s has no verdict", o.GetOp(), d.name)}
+	case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
+		w.seen("quarantined " + o.GetRefusal().String())
+	case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
+		w.seen("conflict")
+	}
+	key := opKey{d.replica, o.GetOp()}
+	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) {
+		return &ViolationError{"I7", fmt.Sprintf("op %d of %s was %v and is now %v", o.GetOp(), d.name, before, o)}
+	}
+	w.verdicts[key] = o
+	return nil
+}
+
+// entitled is I23: what was applied left every record where its author reaches it.
+func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
+	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+	if err != nil {
+		return err
+	}
+	grants := w.rules.Grants(w.office.org, p)
+	for _, o := range outcomes {
+		c := w.server.byOp[opKey{d.replica, o.GetOp()}]
+		if c == nil || c.ReceivedMS != w.nowMS || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+			continue
+		}
+		for _, wr := range decodeChange(c.Body).GetRecords() {
+			id, _ := syncengine.IDFromBytes(wr.GetRecord())
+			now := w.server.stateAt(id, c.Seq)
+			if now == nil || !slices.ContainsFunc(now.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+				return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied beyond its author's reach", o.GetOp(), d.name)}
+			}
+		}
+	}
+	return nil
+}
+
+// answer reads the page of a request and sends the answer, or waits for news.
+func (w *World) answer(m *message) error {
+	w.server.begin(0)
+	ans, err := w.engine.Answer(w.server, m.device.replica, m.call.req, m.outcomes, w.nowMS)
+	if len(w.server.undo) > 0 {
+		return &ViolationError{"storage", "an answer wrote"}
+	}
+	w.server.end(true)
+	if err != nil {
+		return fmt.Errorf("answering %s: %w", m.device.name, err)
+	}
+	if ans.News && ans.Message.GetPage() != nil && m.stage == waiting && !m.woken {
+		return &ViolationError{"wake", m.device.name + " waits for news that nothing wakes it for"}
+	}
+	if ans.News && m.stage == waiting {
+		w.seen("waited for news")
+	}
+	if !ans.News && m.call.req.GetWaitMs() > 0 && !w.calm && (m.stage != waiting || !w.odds(6)) {
+		m.stage, m.scopes, m.woken = waiting, ans.Scopes, false
+		w.wire = append(w.wire, m)
+		return nil
+	}
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(ans.Message)
+	if err != nil {
+		return err
+	}
+	if err := w.leaks(m.device, ans.Message, raw); err != nil {
+		return err
+	}
+	resp, err := proto.MarshalOptions{Deterministic: true}.Marshal(syncengine.Frame(raw, ans.Count))
+	if err != nil {
+		return err
+	}
+	w.report.Syncs++
+	w.event("the server answers %s: %s %s", m.device.name, w.tellAnswer(ans.Message), hex(resp))
+	m.stage, m.bytes = answered, resp
+	w.wire = append(w.wire, m)
+	return nil
+}
+
+// tellAnswer describes an answer.
+func (w *World) tellAnswer(a *tandemv1.SyncAnswer) string {
+	p := a.GetPage()
+	if p == nil {
+		return fmt.Sprintf("%d outcomes, no page", len(a.GetOutcomes()))
+	}
+	if p.GetScopeSet() != nil {
+		return fmt.Sprintf("%d outcomes, a set of %d scopes", len(a.GetOutcomes()), len(p.GetScopeSet().GetScopes()))
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d outcomes, head %d, closing %v, ready %v", len(a.GetOutcomes()), w.server.head.Seq, p.GetClosing(), p.GetReady())
+	for _, r := range p.GetRows() {
+		what := "whole"
+		switch {
+		case r.GetScopes() == 0:
+			what = "drop"
+		case r.GetEcho():
+			what = "echo"
+		case len(r.GetDeltas()) > 0:
+			what = "delta"
+		}
+		w.seen("row " + what)
+		if w.Log {
+			fmt.Fprintf(&out, " %s %s", what, syncengine.ID(r.GetRecord()))
+		}
+	}
+	return out.String()
+}
+
+// deliverAnswer is a device that takes in an answer, or dies over it.
+func (w *World) deliverAnswer(m *message) error {
+	d, c := m.device, m.call
+	resp := &tandemv1.SyncResponse{}
+	var ans *tandemv1.SyncAnswer
+	if proto.Unmarshal(m.bytes, resp) == nil {
+		// What is not complete is no answer.
+		ans, _ = syncengine.Unframe(resp)
+	}
+	if c.life != d.life || d.retired {
+		w.event("an answer finds nobody at %s", d.name)
+		return nil
+	}
+	late := !slices.Contains(d.out, c)
+	if late {
+		w.seen("late answer")
+	}
+	d.out = slices.DeleteFunc(d.out, func(o *call) bool { return o == c })
+	if ans == nil {
+		w.event("%s gets rubbish", d.name)
+		w.seen("rubbish")
+		d.ask = true
+		return nil
+	}
+	fail, stay := w.mishap(), !w.fault(25)
+	var got *syncengine.Received
+	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
+		got, err = w.client.Receive(tx, c.req, ans, w.wall(d))
+		return err
+	})
+	switch {
+	case errors.Is(err, errStorage):
+		w.event("%s could not take an answer in: its disk failed", d.name)
+		w.seen("disk failed at an answer")
+		d.ask = true
+		return w.check(d)
+	case err != nil:
+		return fmt.Errorf("%s receives: %w", d.name, err)
+	case !stay:
+		w.event("%s died over an answer", d.name)
+		w.kill(d)
+		return w.check(d)
+	}
+	return w.received(d, got)
+}
+
+// received notes what an answer did.
+func (w *World) received(d *device, got *syncengine.Received) error {
+	w.event("%s has %d rows, flipped %v, dropped %v, more %v, scopes %v, %d verdicts, forked %v",
+		d.name, got.Rows, got.Flipped, got.Dropped, got.More, got.Scopes, len(got.Outcomes), got.Forked)
+	for _, o := range got.Outcomes {
+		if op := d.store.ops[o.GetOp()]; op != nil {
+			w.acked[op.Change] = op.Envelope
+		}
+	}
+	for what, is := range map[string]bool{
+		"page dropped": got.Dropped, "scopes changed": got.Scopes, "staged": len(d.store.staged) > 0,
+		"digest differs": len(got.Differing) > 0, "whole row wanted": len(d.store.state.Want) > 0,
+	} {
+		if is {
+			w.seen(what)
+		}
+	}
+	if got.Forked {
+		if !d.restored {
+			return &ViolationError{"I16", d.name + " sees a fork that it never made"}
+		}
+		d.retired = true
+		w.kill(d)
+		return nil
+	}
+	if len(got.Differing) > 0 {
+		return &ViolationError{"I3", fmt.Sprintf("%s: the digest of %d scopes differs at a cut", d.name, len(got.Differing))}
+	}
+	if got.Flipped {
+		cut := w.cutOf(d)
+		if cut < d.cut {
+			return &ViolationError{"I11", fmt.Sprintf("%s went back from %d to %d", d.name, d.cut, cut)}
+		}
+		d.cut = cut
+	}
+	return w.check(d)
+}
+
+// cutOf returns the sequence of a device's position.
+func (w *World) cutOf(d *device) uint64 {
+	pos, err := w.engine.Secrets.Open(d.replica, d.store.state.Staged)
+	if err != nil {
+		return 0
+	}
+	return pos.Seq
+}
+
+// leaks checks that an answer holds nothing that its reader may not have.
+func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
+	if d.person.police() && bytes.Contains(raw, []byte(clinicalMark)) {
+		return &ViolationError{"I5", "an answer to " + d.name + " holds clinical text"}
+	}
+	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+	if err != nil {
+		return err
+	}
+	grants := w.rules.Grants(w.office.org, p)
+	for _, k := range grants {
+		w.scopes[w.engine.Secrets.ScopeID(k)] = k
+	}
+	for _, row := range a.GetPage().GetRows() {
+		rec := w.server.records[syncengine.ID(row.GetRecord())]
+		if row.GetScopes() == 0 && len(row.GetBody())+len(row.GetStamps())+len(row.GetDeltas()) == 0 {
+			continue
+		}
+		if rec == nil || !slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+			return &ViolationError{"I5", fmt.Sprintf("an answer to %s holds %s, which is not in its scopes", d.name, syncengine.ID(row.GetRecord()))}
+		}
+	}
+	return nil
+}
+
+// lose drops a message.
+func (w *World) lose() error {
+	if len(w.wire) > 0 {
+		m := w.take(w.rng.IntN(len(w.wire)))
+		w.event("a message of %s is lost at stage %d", m.device.name, m.stage)
+	}
+	return nil
+}
+
+// double sends a message twice.
+func (w *World) double() error {
+	if len(w.wire) > 0 {
+		m := *one(w, w.wire)
+		w.event("a message of %s is doubled at stage %d", m.device.name, m.stage)
+		w.seen("doubled")
+		w.wire = append(w.wire, &m)
+	}
+	return nil
+}
+
+// giveUp is a device that waits for an answer no longer.
+func (w *World) giveUp() error {
+	d := w.pick()
+	if d == nil || len(d.out) == 0 {
+		return nil
+	}
+	i := w.rng.IntN(len(d.out))
+	w.event("%s gives a request up", d.name)
+	d.out = slices.Delete(d.out, i, i+1)
+	d.ask = true
+	return nil
+}
+
+// damage alters or cuts an answer.
+func (w *World) damage() error {
+	i := slices.IndexFunc(w.wire, func(m *message) bool { return m.stage == answered && len(m.bytes) > 0 })
+	if i < 0 {
+		return nil
+	}
+	m := w.wire[i]
+	m.bytes = slices.Clone(m.bytes)
+	if w.odds(2) {
+		m.bytes = m.bytes[:w.rng.IntN(len(m.bytes))]
+	} else {
+		m.bytes[w.rng.IntN(len(m.bytes))] ^= 1 << w.rng.IntN(8)
+	}
+	w.event("an answer to %s is damaged", m.device.name)
+	return nil
+}
+
+// serverDies loses everything that the server was about to answer.
+func (w *World) serverDies() error {
+	w.event("the server is restarted")
+	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool { return m.stage == pushed || m.stage == waiting })
+	return nil
+}

@@ -1,0 +1,329 @@
+package simtest
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+// office is the org and who works there.
+type office struct {
+	org, agency, program syncengine.ID
+	teams                []syncengine.ID
+	people               []*person
+	operator             syncengine.ID
+}
+
+// person is one member of staff.
+type person struct {
+	id    syncengine.ID
+	name  string
+	roles []string
+	teams []syncengine.ID // at the start
+}
+
+// police reports whether the wall stands before them.
+func (p *person) police() bool { return slices.Contains(p.roles, "le_partner") }
+
+// setUp makes the org, its reference data and its devices.
+func (w *World) setUp() error {
+	secret := make([]byte, 32)
+	if _, err := w.Read(secret); err != nil {
+		return err
+	}
+	secrets, err := syncengine.NewSecrets(secret)
+	if err != nil {
+		return err
+	}
+	w.engine = &syncengine.Server{Rules: w.rules, Secrets: secrets}
+	w.client = &syncengine.Device{Rules: w.rules}
+	o := &w.office
+	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
+	w.server = newServerStore(o.org, w.newID())
+	teamA, teamB := w.newID(), w.newID()
+	o.teams = []syncengine.ID{teamA, teamB}
+	both := o.teams
+	o.people = []*person{
+		{name: "ana", roles: []string{"clinician"}, teams: []syncengine.ID{teamA}},
+		{name: "ben", roles: []string{"clinician"}, teams: both},
+		{name: "cal", roles: []string{"clinician"}, teams: []syncengine.ID{teamB}},
+		{name: "lea", roles: []string{"lead"}, teams: both},
+		{name: "pia", roles: []string{"clinician", "lead"}, teams: []syncengine.ID{teamA}},
+		{name: "leo", roles: []string{"le_partner"}, teams: []syncengine.ID{teamA}},
+		{name: "lou", roles: []string{"le_partner"}, teams: both},
+	}
+	for _, p := range o.people {
+		p.id = w.newID()
+	}
+	if err := w.found(); err != nil {
+		return err
+	}
+	w.settleIn()
+	if err := w.enrol(); err != nil {
+		return err
+	}
+	if w.odds(3) {
+		return nil
+	}
+	return w.warmUp()
+}
+
+// warmUp lets every device make its first contact, one call come in on each, and
+// everybody hear of it.
+func (w *World) warmUp() error {
+	w.calm = true
+	defer func() { w.calm = false }()
+	contact := func() error {
+		for _, d := range w.devices {
+			for range 2 {
+				if err := w.sync(d, 1<<20, 1<<20); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := contact(); err != nil {
+		return err
+	}
+	for _, d := range w.devices {
+		writes, err := w.visit(d)
+		if err != nil {
+			return err
+		}
+		if err := w.save(d, writes); err != nil {
+			return err
+		}
+	}
+	return errors.Join(contact(), contact())
+}
+
+// found stores the reference data.
+func (w *World) found() error {
+	o := &w.office
+	if err := w.foundOne(o.agency, &tandemv1.Agency{
+		Lifecycle: new("active"), Name: new("Agency"), Type: new("behavioral_health"),
+	}); err != nil {
+		return err
+	}
+	if err := w.foundOne(o.program, &tandemv1.Program{
+		AgencyId: new(o.agency.String()), Lifecycle: new("active"), Name: &tandemv1.LocalizedText{En: new("Program")},
+	}); err != nil {
+		return err
+	}
+	for i, id := range o.teams {
+		if err := w.foundOne(id, &tandemv1.Team{
+			AgencyId: new(o.agency.String()), ProgramId: new(o.program.String()),
+			Lifecycle: new("active"), Name: new(fmt.Sprintf("Team %d", i)),
+		}); err != nil {
+			return err
+		}
+	}
+	for _, p := range o.people {
+		teams := make([]string, 0, len(p.teams))
+		for _, t := range p.teams {
+			teams = append(teams, t.String())
+		}
+		if err := w.foundOne(p.id, &tandemv1.Staff{
+			AgencyId: new(o.agency.String()), Lifecycle: new("active"),
+			DisplayName: new(p.name), Roles: p.roles, TeamIds: teams,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) foundOne(id syncengine.ID, msg proto.Message) error {
+	body, err := w.rules.Body(msg)
+	if err != nil {
+		return err
+	}
+	out, err := w.local(&tandemv1.RecordWrite{
+		Record: id[:], Kind: w.rules.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body,
+	})
+	if err == nil && out.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+		err = fmt.Errorf("founding a %T: %v", msg, out)
+	}
+	return err
+}
+
+// local makes a change of the operator's at the server.
+func (w *World) local(writes ...*tandemv1.RecordWrite) (*tandemv1.Outcome, error) {
+	return w.localBy(&syncengine.Principal{Person: w.office.operator, Server: true}, writes...)
+}
+
+// localBy makes a change at the server, in a transaction of its own.
+func (w *World) localBy(p *syncengine.Principal, writes ...*tandemv1.RecordWrite) (out *tandemv1.Outcome, err error) {
+	id := w.newID()
+	change := &tandemv1.Change{
+		Id: id[:], Author: p.Person[:], Schema: syncengine.Schema, Records: writes,
+		Time: &tandemv1.ChangeTime{WallMs: w.nowMS}, Class: tandemv1.Class_CLASS_NORMAL,
+	}
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(change)
+	if err != nil {
+		return nil, err
+	}
+	err = w.write(0, true, func(tx syncengine.ServerTx) error {
+		b, err := w.engine.Begin(tx, w.nowMS)
+		if err != nil {
+			return err
+		}
+		if out, err = b.Local(p, raw); err != nil {
+			return err
+		}
+		done, err := b.Commit()
+		if err == nil {
+			w.committed(done)
+		}
+		return err
+	})
+	return out, err
+}
+
+// settleIn chooses the habits of this world.
+func (w *World) settleIn() {
+	h := &w.habits
+	h.pageBytes = one(w, [][]uint32{{1}, {1, 700}, {700, 4000}, {1 << 20}, {1, 700, 4000, 1 << 20}})
+	h.pushBytes = one(w, [][]int{{1}, {1, 1500}, {1 << 20}, {1, 1500, 1 << 20}})
+	h.inFlight = 1 + w.rng.IntN(4)
+	h.disorder = one(w, []int{1, 1, 3, 12})
+	slow := w.odds(3)
+	for _, a := range actions {
+		weight := a.weight
+		if slow && a.name == "deliver" {
+			weight /= 2
+		}
+		if a.fault && w.odds(3) {
+			weight = 0
+		} else if a.fault && w.odds(4) {
+			weight *= 3
+		}
+		h.weights = append(h.weights, weight)
+		h.total += weight
+	}
+}
+
+// enrol makes the devices. The first is a clinician's; two may be one person's.
+func (w *World) enrol() error {
+	people := w.office.people
+	if w.odds(2) {
+		// One team and its lead.
+		people = slices.DeleteFunc(slices.Clone(people), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
+	}
+	for i := range 2 + w.rng.IntN(4) {
+		d := &device{
+			name: fmt.Sprintf("d%d", i), person: one(w, people),
+			id: w.newID(), replica: w.newID(), ask: true,
+		}
+		if i == 0 {
+			d.person = w.office.people[w.rng.IntN(2)]
+		}
+		seed := make([]byte, ed25519.SeedSize)
+		if _, err := w.Read(seed); err != nil {
+			return err
+		}
+		d.key = ed25519.NewKeyFromSeed(seed)
+		switch w.rng.IntN(8) {
+		case 0:
+			d.skewMS = (w.rng.Int64N(21) - 10) * 365 * 86_400_000
+		case 1:
+			d.skewMS, d.frozen = w.rng.Int64N(2)*1_700_000_000_000, true
+		}
+		d.store = newDeviceStore(&syncengine.DeviceState{
+			Org: w.office.org, Replica: d.replica, Person: d.person.id, Device: d.id, NextOp: 1,
+		})
+		w.devices = append(w.devices, d)
+		pub, ok := d.key.Public().(ed25519.PublicKey)
+		if !ok {
+			return fmt.Errorf("a key of a strange kind")
+		}
+		err := w.write(0, true, func(tx syncengine.ServerTx) error {
+			return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: pub})
+		})
+		if err != nil {
+			return err
+		}
+		w.event("%s is %s's (%v)", d.name, d.person.name, d.person.roles)
+	}
+	return nil
+}
+
+// transfer moves a person to another team, out of one, or out of office and back.
+func (w *World) transfer() error {
+	p := one(w, w.office.people)
+	if w.odds(2) {
+		p = one(w, w.devices).person
+	}
+	staff, err := w.server.Record(p.id)
+	if err != nil || staff == nil {
+		return err
+	}
+	s, err := syncengine.Decode(&staff.Record)
+	if err != nil {
+		return err
+	}
+	kind := w.rules.KindByName("staff").Number
+	if w.odds(6) {
+		to := record.Retired
+		if staff.Lifecycle() == record.Retired {
+			to = record.Active
+		}
+		w.event("%s is now %s", p.name, to)
+		w.seen("retired")
+		return w.localApplied(setOf(s, p.id, kind, edit{syncengine.Path{Field: syncengine.FieldLifecycle}, syncengine.StringField(syncengine.FieldLifecycle, to)}))
+	}
+	field := fieldOf("staff", "team_ids")
+	team := one(w, w.office.teams).String()
+	e := edit{path: syncengine.Path{Field: field, Key: team}}
+	if slices.Contains(staff.Codes(field), team) {
+		w.event("%s leaves team %s", p.name, team)
+	} else {
+		e.raw = syncengine.StringField(field, team)
+		w.event("%s joins team %s", p.name, team)
+	}
+	return w.localApplied(setOf(s, p.id, kind, e))
+}
+
+// reassign is a lead who moves a record to another team in the console.
+func (w *World) reassign() error {
+	lead := w.office.people[3]
+	for range 8 {
+		rec := w.server.records[one(w, w.server.ids)]
+		if rec.Text(syncengine.FieldTeam) == "" {
+			continue
+		}
+		s, err := syncengine.Decode(&rec.Record)
+		if err != nil {
+			return err
+		}
+		p, err := w.engine.Principal(w.server, &syncengine.Replica{Person: lead.id})
+		if err != nil {
+			return err
+		}
+		to := one(w, w.office.teams).String()
+		w.event("%s moves %s to team %s", lead.name, rec.ID, to)
+		out, err := w.localBy(p, setOf(s, rec.ID, rec.Kind,
+			edit{syncengine.Path{Field: syncengine.FieldTeam}, syncengine.StringField(syncengine.FieldTeam, to)}))
+		if err == nil {
+			w.event("the console: %v %v", out.GetCode(), out.GetRefusal())
+		}
+		return err
+	}
+	return nil
+}
+
+// localApplied makes a change of the operator's that nothing may refuse.
+func (w *World) localApplied(writes ...*tandemv1.RecordWrite) error {
+	out, err := w.local(writes...)
+	if err == nil && out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		err = fmt.Errorf("the operator was refused: %v", out)
+	}
+	return err
+}

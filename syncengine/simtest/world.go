@@ -1,0 +1,289 @@
+package simtest
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// Options choose a run.
+type Options struct {
+	// Seed of everything that happens.
+	Seed uint64
+	// Steps of the first phase.
+	Steps int
+	// Skip are steps to leave out.
+	Skip map[int]bool
+	// Log keeps a line for everything that happens.
+	Log bool
+}
+
+// Report is what a run came to.
+type Report struct {
+	Options
+
+	// Syncs is the number of requests that the server answered.
+	Syncs int
+	// Trace is a hash over everything that happened.
+	Trace [sha256.Size]byte
+	// Events are the lines, if they were wanted.
+	Events []string
+	// Seen counts rare events by name.
+	Seen map[string]int
+	// Failed is the first invariant that broke, nil where all held; At the step
+	// after which it did, Steps for the second phase.
+	Failed *ViolationError
+	At     int
+}
+
+// ViolationError is a broken invariant.
+type ViolationError struct {
+	// Invariant by its name, I1 to I30, or what else went wrong.
+	Invariant string
+	// What is wrong where.
+	What string
+}
+
+// Error joins both.
+func (v *ViolationError) Error() string { return v.Invariant + ": " + v.What }
+
+// Rare are the events that are worth a simulation. A few hundred seeds reach each.
+var Rare = []string{
+	"conflict", "disk failed at a save", "disk failed at an answer", "doubled", "fork",
+	"form refused", "group commit", "late answer", "page dropped", "quarantined REFUSAL_BUNDLED",
+	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_WAITING", "resolve",
+	"retired", "rolled back", "rolled back over a save", "row delta", "row drop", "row echo", "row whole",
+	"rubbish", "scopes changed", "server died before a commit", "staged", "waited for news",
+}
+
+// World is one run.
+type World struct {
+	Options
+
+	rules  *record.Domain
+	engine *syncengine.Server
+	client *syncengine.Device
+	server *serverStore
+	office office
+
+	devices []*device
+	wire    []*message
+	habits  habits
+
+	rng   *rand.Rand
+	step  int
+	nowMS int64
+	// calm: the faults have stopped.
+	calm bool
+
+	// scopes by wire id, for the oracle.
+	scopes map[syncengine.ScopeID]syncengine.ScopeKey
+	// verdicts given so far, and hashes of the bodies of acknowledged changes.
+	verdicts map[opKey]*tandemv1.Outcome
+	acked    map[syncengine.ID]syncengine.Hash
+
+	report Report
+	trace  hash.Hash
+	line   []byte
+}
+
+// habits are what differs from world to world.
+type habits struct {
+	pageBytes []uint32
+	pushBytes []int
+	inFlight  int
+	disorder  int // once in so many deliveries any message is next, not the oldest
+	weights   []int
+	total     int
+}
+
+// device is one device: its store, its key, and what its process remembers.
+type device struct {
+	name    string
+	person  *person
+	id      syncengine.ID // its record
+	replica syncengine.ID
+	key     ed25519.PrivateKey
+	store   *deviceStore
+	// image is an old copy of its disk, imageCut the cut it shows.
+	image    *deviceStore
+	imageCut uint64
+	skewMS   int64
+	frozen   bool
+
+	// life of the process: an answer to an earlier one reaches nobody.
+	life int
+	out  []*call
+	ask  bool
+
+	// cut is the sequence that its screens show.
+	cut uint64
+	// restored: an old copy of its disk was put back. retired: that forked its
+	// history, and it takes no further part.
+	restored, retired bool
+}
+
+// call is a request on its way.
+type call struct {
+	life int
+	req  *tandemv1.SyncRequest
+	ops  []uint64
+}
+
+// phase is the source of chance of set-up, and of the second phase.
+const (
+	setUpChance = 1 << 40
+	quietChance = 1 << 41
+)
+
+// Run runs one world.
+func Run(o Options) (report *Report) {
+	w := &World{
+		Options: o, rules: record.New(), nowMS: 1_790_000_000_000,
+		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
+		verdicts: map[opKey]*tandemv1.Outcome{},
+		acked:    map[syncengine.ID]syncengine.Hash{},
+		trace:    sha256.New(),
+	}
+	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
+	defer func() {
+		if p := recover(); p != nil {
+			w.report.Failed = &ViolationError{"panic", fmt.Sprintf("%v\n%s", p, debug.Stack())}
+			w.report.At, report = w.step, &w.report
+		}
+	}()
+	err := w.run()
+	if err != nil {
+		v, ok := err.(*ViolationError) //nolint:errorlint // A violation is never wrapped: it is the end of the run.
+		if !ok {
+			v = &ViolationError{Invariant: "error", What: err.Error()}
+		}
+		w.report.Failed = v
+		w.event("FAILED %v", v)
+	}
+	w.trace.Sum(w.report.Trace[:0])
+	return &w.report
+}
+
+func (w *World) run() error {
+	w.chance(setUpChance)
+	if err := w.setUp(); err != nil {
+		return fmt.Errorf("setting up: %w", err)
+	}
+	for w.step = range w.Steps {
+		if w.Skip[w.step] {
+			continue
+		}
+		w.chance(uint64(w.step))
+		w.nowMS += 1 + w.rng.Int64N(60_000)
+		if err := w.act(); err != nil {
+			w.report.At = w.step
+			return err
+		}
+	}
+	w.step = w.Steps
+	w.chance(quietChance)
+	return w.quiet()
+}
+
+// chance starts the source of chance of one step.
+func (w *World) chance(step uint64) { w.rng = rand.New(rand.NewPCG(w.Seed, step)) }
+
+// Read makes the world an io.Reader of its chance.
+func (w *World) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(w.rng.Uint32())
+	}
+	return len(p), nil
+}
+
+// newID makes an id whose time part means nothing.
+func (w *World) newID() syncengine.ID {
+	id, err := syncengine.NewID(w.rng.Int64N(1<<44), w)
+	if err != nil {
+		panic(err)
+	}
+	return id
+}
+
+// act does one action of the table.
+func (w *World) act() error {
+	n := w.rng.IntN(w.habits.total)
+	for i, weight := range w.habits.weights {
+		if n -= weight; n < 0 {
+			return actions[i].do(w)
+		}
+	}
+	return nil
+}
+
+// event notes that something happened.
+func (w *World) event(format string, args ...any) {
+	w.line = fmt.Appendf(w.line[:0], format, args...)
+	w.trace.Write(binary.BigEndian.AppendUint32(nil, uint32(len(w.line))))
+	w.trace.Write(w.line)
+	if w.Log {
+		w.report.Events = append(w.report.Events, fmt.Sprintf("%4d  %s", w.step, w.line))
+	}
+}
+
+// seen counts a rare event.
+func (w *World) seen(what string) { w.report.Seen[what]++ }
+
+// one returns a random element.
+func one[T any](w *World, all []T) T { return all[w.rng.IntN(len(all))] }
+
+// odds reports true once in n times.
+func (w *World) odds(n int) bool { return w.rng.IntN(n) == 0 }
+
+// fault reports true once in n times, until the faults stop.
+func (w *World) fault(n int) bool { return !w.calm && w.odds(n) }
+
+// pick returns a device that takes part, nil where there is none.
+func (w *World) pick() *device {
+	live := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired })
+	if len(live) == 0 {
+		return nil
+	}
+	return one(w, live)
+}
+
+// wall is the device's clock.
+func (w *World) wall(d *device) int64 {
+	if d.frozen {
+		return d.skewMS
+	}
+	return max(0, w.nowMS+d.skewMS)
+}
+
+// transact runs one transaction of the device's store. It fails at its n-th call
+// for n > 0, and is taken back on an error or where stay is false.
+func (d *device) transact(n int, stay bool, do func(tx syncengine.DeviceTx) error) error {
+	d.store.begin(n)
+	err := do(d.store)
+	if d.store.blown && err == nil {
+		err = &ViolationError{"storage", d.name + ": the engine went on after its store had failed"}
+	}
+	d.store.end(err == nil && stay)
+	return err
+}
+
+// write runs one write transaction of the server's store, likewise.
+func (w *World) write(n int, stay bool, do func(tx syncengine.ServerTx) error) error {
+	w.server.begin(n)
+	err := do(w.server)
+	if w.server.blown && err == nil {
+		err = &ViolationError{"storage", "the server went on after its store had failed"}
+	}
+	w.server.end(err == nil && stay)
+	return err
+}

@@ -1,0 +1,316 @@
+package syncengine
+
+import (
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+)
+
+// HistoryHead is where a server's history of one org stands.
+type HistoryHead struct {
+	// Epoch is the random id of this life of the database.
+	Epoch ID
+	// Seq is the newest sequence.
+	Seq uint64
+	// Hash extends over every commit: h = SHA-256(h before ‖ what the commit did).
+	Hash Hash
+}
+
+// OpRange is a range of op numbers, both ends included.
+type OpRange struct{ First, Last uint64 }
+
+// Replica is what the server knows of one life of a device's database.
+type Replica struct {
+	// ID, and the record ids of its person and device.
+	ID, Person, Device ID
+	// Key is its Ed25519 public key.
+	Key []byte
+	// Ranges are the ops the server holds, ascending and disjoint.
+	Ranges []OpRange
+	// Highest is the newest op held, HighestHash its envelope hash.
+	Highest     uint64
+	HighestHash Hash
+	// Forked: two histories have shown themselves under this id; it takes no more.
+	Forked bool
+	// Revoked: what it still sends goes to quarantine; it is sent nothing.
+	Revoked bool
+}
+
+// StoredChange is one entry of the change log. Its id is the idempotency key for
+// ever.
+type StoredChange struct {
+	ID ID
+	// Replica and Op are zero for a change made at the server.
+	Replica ID
+	Op      uint64
+	// Envelope is the envelope hash, Prev the one before it, BodyHash that of Body.
+	Envelope, Prev, BodyHash Hash
+	// Body are the bytes as they were sent.
+	Body []byte
+	// Author and Device are record ids, zero where the body could not be decoded.
+	Author, Device ID
+	// AtMS is the device's wall clock, ReceivedMS the server's.
+	AtMS, ReceivedMS int64
+	// Outcome is the verdict; its Op is Op.
+	Outcome *tandemv1.Outcome
+	// Seq is the sequence at which the verdict was given.
+	Seq uint64
+}
+
+// StoredRecord is one record at the server.
+type StoredRecord struct {
+	Record
+	// Hash is the row hash.
+	Hash RowHash
+	// Seq is the sequence of its latest state.
+	Seq uint64
+	// Scopes it is in, in a stable order.
+	Scopes []ScopeKey
+	// RunReplica is the replica whose changes alone led from the state at sequence
+	// RunBase (0: none) to this one; zero where the last change was made elsewhere.
+	RunReplica ID
+	RunBase    uint64
+	// Plain: every path has one head and it is displayed.
+	Plain bool
+	// Touches are the paths that its latest changes touched, oldest first, and
+	// TouchBase the sequence of the state before the oldest: who holds that state or
+	// a later one can be sent those paths alone.
+	Touches   []Touch
+	TouchBase uint64
+}
+
+// Touch is the paths that the change at a sequence touched.
+type Touch struct {
+	Seq   uint64
+	Paths []Path
+}
+
+// Member is one row of the scope index.
+type Member struct {
+	Record ID
+	Seq    uint64
+	// Live: the record is in the scope; otherwise it has left it.
+	Live bool
+}
+
+// ServerView reads one org in one snapshot.
+type ServerView interface {
+	// Org returns the org's id.
+	Org() ID
+	// Head returns where the history stands in the snapshot.
+	Head() (HistoryHead, error)
+	// CommitAt returns the commit that holds a sequence: the first whose last
+	// sequence is not below it. ok is false where none is kept.
+	CommitAt(seq uint64) (last uint64, hash Hash, ok bool, err error)
+	// Members returns up to limit rows of a scope beyond (seq, record), in order of
+	// sequence, then record.
+	Members(scope ScopeKey, seq uint64, record ID, limit int) ([]Member, error)
+	// Record returns a record, nil where there is none.
+	Record(id ID) (*StoredRecord, error)
+	// Records returns those of ids that are there, in any order.
+	Records(ids []ID) ([]*StoredRecord, error)
+	// Digest returns a scope's digest, by bucket.
+	Digest(scope ScopeKey) (*Digest, error)
+	// Replica returns a replica, nil where it is unknown.
+	Replica(id ID) (*Replica, error)
+	// OutcomesIn returns the verdicts on a replica's ops in a range, at most limit.
+	OutcomesIn(replica ID, ops OpRange, limit int) ([]*tandemv1.Outcome, error)
+}
+
+// ServerTx is one write transaction of one org, whose row is locked: transactions
+// of an org run one after another. What it is given is not kept by the engine; what
+// it returns is the engine's to read, not to change.
+type ServerTx interface {
+	ServerView
+	// Prefetch announces changes and records that will be read, so that a store
+	// can read them at once. Optional in effect.
+	Prefetch(changes, records []ID) error
+	// Change returns an entry of the change log by id, nil where there is none. Its
+	// Body may be left out.
+	Change(id ID) (*StoredChange, error)
+	// ChangeByStamp returns an entry by stamp, with its body, nil where there is none.
+	ChangeByStamp(s Stamp) (*StoredChange, error)
+	// ChangeByOp returns an entry by replica and op, nil where there is none. Its
+	// Body may be left out.
+	ChangeByOp(replica ID, op uint64) (*StoredChange, error)
+	// SaveChange adds an entry to the change log, or changes its verdict.
+	SaveChange(c *StoredChange) error
+	// SaveReplica stores a replica.
+	SaveReplica(r *Replica) error
+	// SaveRecord stores a record.
+	SaveRecord(r *StoredRecord) error
+	// SaveMember puts a record's row of a scope at its latest sequence.
+	SaveMember(scope ScopeKey, m Member) error
+	// AddDigest adds to a bucket of a scope's digest.
+	AddDigest(scope ScopeKey, bucket byte, delta Sum) error
+	// Awaited and Await: see History.
+	Awaited(record ID, p Path, s Stamp) (bool, error)
+	Await(record ID, p Path, s Stamp) error
+	// Teams returns the teams that a follower follows; Follow adds one.
+	Teams(follower ID) ([]ID, error)
+	Follow(follower, team ID) error
+	// OpenItem opens a work item unless it is open; CloseItems closes those about a
+	// path of a record.
+	OpenItem(record ID, item Item, seq uint64) error
+	CloseItems(record ID, p Path, seq uint64) error
+	// Quarantine notes that a stored change lies in quarantine, and the records it
+	// would have made or written.
+	Quarantine(c *StoredChange, targets []ID) error
+	// QuarantinedCreate reports whether a change that makes the record lies in
+	// quarantine.
+	QuarantinedCreate(record ID) (bool, error)
+	// QuarantinedByStamp returns a quarantined change by stamp with its body, nil
+	// where there is none.
+	QuarantinedByStamp(s Stamp) (*StoredChange, error)
+	// SetHead stores the head and the commit that led to it.
+	SetHead(h HistoryHead) error
+}
+
+// ScopeID is a scope's id on the wire: 8 opaque bytes.
+type ScopeID [8]byte
+
+// DeviceScope is one scope that a device holds.
+type DeviceScope struct {
+	ID ScopeID
+	// Bit is its number in DeviceRecord.Scopes, 0 to 63.
+	Bit uint8
+	// Compartment and Open are for the words on the screen.
+	Compartment tandemv1.Compartment
+	Open        bool
+	// Ready: what is in it is shown. Otherwise it is in backfill.
+	Ready bool
+	// Position is how far its backfill has read; nil at the start, and once ready.
+	Position []byte
+	// Sum is the digest of what the device holds of it.
+	Sum Sum
+	// VerifiedMS is when the digest last equalled the server's, 0 for never.
+	VerifiedMS int64
+}
+
+// DeviceState is what one replica knows of itself.
+type DeviceState struct {
+	// Org, Replica; and the record ids of Person and Device.
+	Org, Replica, Person, Device ID
+	// NextOp is the op number of the next change; LastHash the envelope hash of the
+	// one before it.
+	NextOp   uint64
+	LastHash Hash
+	// KnownOp is the newest op that the server is known to hold.
+	KnownOp uint64
+	// Staged is how far the ready scopes have been read; nil at the start.
+	Staged []byte
+	// OffsetMS is server time minus wall clock at the last contact.
+	OffsetMS    int64
+	OffsetKnown bool
+	// LastContactMS is the wall clock at the last complete answer, 0 for never.
+	LastContactMS int64
+	// Forked: the server has seen another history under this replica id.
+	Forked bool
+	// Want are records whose whole state is to be asked for: a splice differed.
+	Want []ID
+}
+
+// DeviceRecord is one record on a device.
+type DeviceRecord struct {
+	// Record is what screens show: the server's state with the device's own
+	// unsettled changes on top.
+	Record
+	// Scopes is the set of scopes the server has it in, by bit; 0 where the server
+	// has not sent it.
+	Scopes uint64
+	// HasBase: the server has it. BaseHash is the row hash of the server's state.
+	HasBase  bool
+	BaseHash RowHash
+	// Base is the server's state where own unsettled changes stand on top; nil where
+	// Record is the server's state.
+	Base *Record
+	// Pending is the number of own unsettled changes on top.
+	Pending int
+	// Conflicts is the number of paths that a human is to settle.
+	Conflicts int
+}
+
+// OpState is how far an own change has come.
+type OpState uint8
+
+// The states of an own change.
+const (
+	// OpQueued: not known to be at the server.
+	OpQueued OpState = iota + 1
+	// OpApplied: the server has applied it; it stays on top until a cut includes it.
+	OpApplied
+	// OpSettled: it is part of the server's state on this device.
+	OpSettled
+	// OpQuarantined: kept at the server and here, not applied.
+	OpQuarantined
+)
+
+// Op is one own change in the outbox.
+type Op struct {
+	// Number is the op number, Change the change id.
+	Number uint64
+	Change ID
+	// Class is its urgency.
+	Class tandemv1.Class
+	// Raw is the encoded change; may be nil once settled.
+	Raw []byte
+	// Envelope and Prev are envelope hashes.
+	Envelope, Prev Hash
+	// Records are the ids it writes.
+	Records []ID
+	// Needs are earlier ops that must not arrive after it.
+	Needs []uint64
+	// State and Outcome: how far it has come.
+	State   OpState
+	Outcome *tandemv1.Outcome
+	// AtMS is the wall clock at capture.
+	AtMS int64
+}
+
+// Incoming is a row that waits for the flip: the whole state, with the device's own
+// scope bits; no bits is a drop.
+type Incoming struct {
+	Record
+	Scopes uint64
+}
+
+// DeviceTx is one transaction over a device's store.
+type DeviceTx interface {
+	// State returns the replica's state; SaveState stores it.
+	State() (*DeviceState, error)
+	SaveState(s *DeviceState) error
+	// Scopes returns the held scopes, in order of bit.
+	Scopes() ([]DeviceScope, error)
+	SaveScope(s DeviceScope) error
+	DropScope(id ScopeID) error
+	// Prefetch announces records that will be read. Optional in effect.
+	Prefetch(records []ID) error
+	// Record returns a record, nil where there is none.
+	Record(id ID) (*DeviceRecord, error)
+	SaveRecord(r *DeviceRecord) error
+	// DropRecord removes a record and every trace of it but own unsettled changes.
+	DropRecord(id ID) error
+	// InScope returns up to limit records of a scope, by bit, in order of id,
+	// beyond an id.
+	InScope(bit uint8, after ID, limit int) ([]ID, error)
+	// AddOp adds an own change; SaveOp changes state, outcome and raw bytes of one.
+	AddOp(op *Op) error
+	SaveOp(op *Op) error
+	// Op returns an own change, nil where there is none.
+	Op(number uint64) (*Op, error)
+	// Queued returns queued changes in order of class, then number, until limit or
+	// until their bytes pass maxBytes; at least one where there is one.
+	Queued(limit, maxBytes int) ([]*Op, error)
+	// OpsIn returns own changes in a state, in order of number, beyond one, at most
+	// limit.
+	OpsIn(state OpState, after uint64, limit int) ([]*Op, error)
+	// OpsOn returns the own changes that stand on top of a record (queued or
+	// applied), in order of number.
+	OpsOn(record ID) ([]*Op, error)
+	// Stage keeps a row for the flip, in place of an earlier one of its record.
+	Stage(in *Incoming) error
+	// Staged returns up to limit staged rows in order of record id, beyond an id;
+	// Unstage removes them all.
+	Staged(after ID, limit int) ([]*Incoming, error)
+	// StagedRow returns the staged row of a record, nil where there is none.
+	StagedRow(record ID) (*Incoming, error)
+	Unstage() error
+}
