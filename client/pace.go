@@ -7,7 +7,7 @@ import (
 
 // Bounds of what one request carries and of how long it may take.
 const (
-	minPush, firstPush, maxPush = 4 << 10, 64 << 10, 512 << 10
+	minPush, firstPush, maxPush = 4 << 10, 64 << 10, 1 << 20
 	minPage, firstPage, maxPage = 16 << 10, 128 << 10, 1 << 20
 	// pollWait is how long a request waits at the server for news.
 	pollWait = 50 * time.Second

@@ -68,8 +68,8 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
 		for query, into := range map[string][]any{
 			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state = 1`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
-			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                                                {&s.Applied},
-			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                                                {&s.NotAccepted},
+			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                            {&s.Applied},
+			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                            {&s.NotAccepted},
 			`SELECT count(*) FROM rec WHERE ` + visible:                                                  {&s.Records},
 			`SELECT count(*) FROM rec WHERE conflicts > 0 AND ` + visible:                                {&s.Conflicts},
 			`SELECT coalesce((SELECT fault FROM sync_event ORDER BY n DESC LIMIT 1), '')`:                {&s.LastFault},

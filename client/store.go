@@ -163,7 +163,7 @@ func (s *store) openHandles(ctx context.Context, path string) error {
 	// secure_delete: what leaves the device's scopes leaves its file.
 	s.writeDB, err = sql.Open("sqlite", dsn(path, "mode=rw", "_txlock=immediate",
 		"_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=foreign_keys(1)", "_pragma=temp_store(memory)",
-		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(8388608)", "_defensive=1"))
+		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(16777216)", "_pragma=wal_autocheckpoint(4000)", "_defensive=1"))
 	if err != nil {
 		return storeError("opening the store", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"sync"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -67,57 +66,14 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 	}
 }
 
-// stream pushes until nothing is queued, and takes in pages meanwhile: while the
-// server works on a push, the device works on what the one before it brought about.
-func (c *Client) stream(ctx context.Context, moved *Moved) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var mu sync.Mutex
-	one := func(w want) (*round, error) {
-		r, err := c.round(ctx, w)
-		mu.Lock()
-		defer mu.Unlock()
-		moved.add(r)
-		return r, err
-	}
-	pushed := make(chan struct{}, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer close(pushed)
-		for {
-			r, err := one(want{push: true})
-			if err != nil {
-				stop(err)
-				return
-			}
-			if !r.queued || r.got.Forked || !r.progress() {
-				return
-			}
-			signal(pushed)
-		}
-	})
-	for range pushed {
-		for {
-			r, err := one(want{page: true})
-			if err != nil {
-				stop(err)
-				break
-			}
-			if !r.got.More && !r.got.Dropped {
-				break
-			}
-		}
-	}
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
 // want is what a request is for.
 type want struct {
 	push, page bool
 	wait       time.Duration
 	// next is a page that may be under way already; nil where none is to be.
 	next *ahead
+	// after are ops that have their verdict and are not taken in yet.
+	after []uint64
 }
 
 // round is what one request did.
@@ -257,7 +213,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			if ask = queued && !asked; ask {
 				o.Ask = true
 			} else {
-				o.PushBytes = push
+				o.PushBytes, o.InFlight = push, inFlight(w.after)
 			}
 		}
 		var err error

@@ -141,22 +141,35 @@ func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	if err := t.flushOps(); err != nil {
 		return nil, err
 	}
-	// The sizes are read first, so that no more changes are than will be sent.
+	// Numbers and sizes are read first, so that no more changes are than will be sent,
+	// and none that is at hand.
 	enough := errors.New("enough")
-	count, size := 0, 0
-	err := t.rows(`SELECT bytes FROM outbox WHERE state = 1 ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
-		var n int
-		if count > 0 && size > maxBytes {
+	var numbers []uint64
+	size := 0
+	err := t.rows(`SELECT op, bytes FROM outbox WHERE state = 1 ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
+		if len(numbers) > 0 && size > maxBytes {
 			return enough
 		}
-		err := scan(&n)
-		count, size = count+1, size+n
+		var number uint64
+		var n int
+		err := scan(&number, &n)
+		numbers, size = append(numbers, number), size+n
 		return err
 	})
 	if err != nil && !errors.Is(err, enough) {
 		return nil, err
 	}
-	return t.query(`WHERE o.state = 1 ORDER BY o.rank, o.op LIMIT $1`, count)
+	ops := make([]*syncengine.Op, 0, len(numbers))
+	for _, number := range numbers {
+		e, err := t.loadOp(number)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			ops = append(ops, e.op)
+		}
+	}
+	return ops, nil
 }
 
 // OpsIn implements syncengine.DeviceTx.

@@ -60,6 +60,9 @@ func TestEnroll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if d.way.last.Get("DPoP-Nonce") == "" {
+		t.Error("the answer does not carry a nonce")
+	}
 	// A lost answer costs nothing: the same call gets the same certificate.
 	again := must[*tandemv1.EnrollResponse](t)(d.enroll.Enroll(t.Context(), d.enrolment(code)))
 	if !proto.Equal(answer, again) {

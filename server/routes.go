@@ -16,6 +16,8 @@ import (
 const (
 	maxWire     = 6 << 20
 	maxInflated = 8 << 20
+	// An enrolment comes from nobody known, and is short.
+	maxEnrolment = 16 << 10
 )
 
 // routes puts the services together: what stands further out sees a request first.
@@ -28,7 +30,7 @@ func (s *Server) routes() http.Handler {
 	)
 	mux := http.NewServeMux()
 	path, enroll := tandemv1connect.NewEnrollServiceHandler(&enrolling{s}, options...)
-	mux.Handle(path, http.MaxBytesHandler(enroll, maxWire))
+	mux.Handle(path, http.MaxBytesHandler(enroll, maxEnrolment))
 	path, sync := tandemv1connect.NewSyncServiceHandler(&syncing{s}, options...)
 	mux.Handle(path, s.auth.Middleware(noteIdentity(http.MaxBytesHandler(sync, maxWire))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
@@ -72,6 +74,7 @@ func (s *Server) logged(mux *http.ServeMux) http.Handler {
 		h.Set(SchemaHeader, schemaVersion)
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("DPoP-Nonce", s.auth.Nonce())
 		began := s.now()
 		note := &requestNote{}
 		ctx := context.WithValue(r.Context(), noteKey{}, note)

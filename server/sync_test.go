@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"io"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
@@ -163,6 +165,18 @@ func TestUnknownSenders(t *testing.T) {
 	thief.way.nonce = d.way.nonce
 	if _, err := thief.call(t.Context(), &tandemv1.SyncRequest{}); codeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("a stolen certificate: got %v", err)
+	}
+	// A certificate of the org for a replica that its database does not know.
+	lost := w.newDevice(8)
+	lost.way.certificate = must[string](t)(auth.Certify(w.org.Signing, &auth.Identity{
+		Org: w.org.ID, Person: d.person, Device: d.dev, Replica: lost.replica, Key: ed25519.PublicKey(lost.key[ed25519.SeedSize:]),
+	}))
+	lost.way.nonce = d.way.nonce
+	lost.person, lost.dev = d.person, d.dev
+	for name, req := range map[string]*tandemv1.SyncRequest{"hello": {}, "push": lost.push(lost.creation(encounter(w, marker)))} {
+		if _, err := lost.call(t.Context(), req); codeOf(err) != connect.CodePermissionDenied {
+			t.Errorf("%s of an unknown replica: got %v", name, err)
+		}
 	}
 	if w.head() != head {
 		t.Error("a request that was refused moved the history")

@@ -203,6 +203,9 @@ type serverHistory struct {
 	tx     ServerTx
 	record ID
 	awaits []awaitedBase
+	// entry is the log's entry of stamp: most paths of a record come from one change.
+	stamp Stamp
+	entry *StoredChange
 	// err is the first error of the store, told apart from what a change did wrong.
 	err error
 }
@@ -241,10 +244,14 @@ func (h *serverHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
 
 // Written looks in the change log.
 func (h *serverHistory) Written(p Path, s Stamp) (Head, bool, error) {
-	c, err := h.tx.ChangeByStamp(s)
-	if err != nil || c == nil {
-		return Head{}, false, h.fail(err)
+	if h.entry == nil || h.stamp != s {
+		c, err := h.tx.ChangeByStamp(s)
+		if err != nil || c == nil {
+			return Head{}, false, h.fail(err)
+		}
+		h.stamp, h.entry = s, c
 	}
+	c := h.entry
 	if c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
 		return Head{}, false, nil
 	}

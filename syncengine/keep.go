@@ -91,7 +91,11 @@ func (b *Batch) place(old, next *StoredRecord) error {
 
 // move extends the commit's hash by a record that enters or leaves a scope.
 func (b *Batch) move(record ID, scope ScopeKey, enters bool) {
-	id := b.srv.Secrets.ScopeID(scope)
+	id, ok := b.ids[scope]
+	if !ok {
+		id = b.srv.Secrets.ScopeID(scope)
+		b.ids[scope] = id
+	}
 	b.hash.Write(record[:])
 	b.hash.Write(id[:])
 	b.hash.Write([]byte{boolByte(enters)})

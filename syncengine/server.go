@@ -65,6 +65,8 @@ type Batch struct {
 	hash    hash.Hash
 	changes int
 	touched map[ScopeKey]bool
+	// ids are the wire ids of scopes that the batch has needed.
+	ids map[ScopeKey]ScopeID
 }
 
 // Committed is what a batch did.
@@ -84,7 +86,7 @@ func (s *Server) Begin(tx ServerTx, nowMS int64) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}}
+	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}, ids: map[ScopeKey]ScopeID{}}
 	b.hash.Write(head.Hash[:])
 	return b, nil
 }

@@ -67,6 +67,9 @@ type benchStep struct {
 	PerSecond float64 `json:"per_s"`
 	// OfRaw is the rate as a fraction of the raw limit.
 	OfRaw float64 `json:"of_raw_insert,omitempty"`
+	// CPU is what both ends and the collector used, microseconds a document; 0 where
+	// the system does not tell.
+	CPU float64 `json:"cpu_us,omitempty"`
 	// Up and Down are bytes a document on the wire, everything counted; Net are
 	// both without the proof headers.
 	Up       float64 `json:"bytes_up,omitempty"`
@@ -200,10 +203,11 @@ type meter struct {
 	up, down, proof int64
 	requests        int64
 	began           time.Time
+	cpu             time.Duration
 }
 
 func (d *benchDevice) start() *meter {
-	return &meter{d: d, up: d.gate.up.Load(), down: d.gate.down.Load(), proof: d.wire.bytes.Load(), requests: d.wire.requests.Load(), began: time.Now()}
+	return &meter{d: d, up: d.gate.up.Load(), down: d.gate.down.Load(), proof: d.wire.bytes.Load(), requests: d.wire.requests.Load(), began: time.Now(), cpu: cpuTime()}
 }
 
 func (m *meter) step(n int) benchStep {
@@ -212,7 +216,8 @@ func (m *meter) step(n int) benchStep {
 	proof := m.d.wire.bytes.Load() - m.proof
 	return benchStep{
 		Documents: n, MS: ms(took), PerSecond: float64(n) / took.Seconds(),
-		Up: per(up, n), Down: per(down, n), Net: per(up+down-proof, n), Requests: m.d.wire.requests.Load() - m.requests,
+		CPU: float64((cpuTime() - m.cpu).Microseconds()) / float64(n),
+		Up:  per(up, n), Down: per(down, n), Net: per(up+down-proof, n), Requests: m.d.wire.requests.Load() - m.requests,
 	}
 }
 
@@ -450,7 +455,7 @@ func (b *bench) table() error {
 	r := b.res
 	b.a.say("%d documents of %.0f bytes, %d devices. Raw insert limit of this run: %.0f documents/s.", r.Records, r.BodyBytes, r.Devices, r.RawInsert)
 	w := tabwriter.NewWriter(b.a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "step\tms\tdocs/s\tof raw\tup B/doc\tdown B/doc\trequests\taim")
+	fmt.Fprintln(w, "step\tms\tdocs/s\tof raw\tCPU µs/doc\tup B/doc\tdown B/doc\trequests\taim")
 	for _, row := range []struct {
 		name string
 		s    benchStep
@@ -461,7 +466,7 @@ func (b *bench) table() error {
 		{"pull", r.Pull, "of raw ≥ 0.35, down ≤ 400 B"},
 		{"edit 1 %", r.Edit, "≤ 300 B without proof, both legs"},
 	} {
-		fmt.Fprintf(w, "%s\t%.1f\t%.0f\t%.2f\t%.0f\t%.0f\t%d\t%s\n", row.name, row.s.MS, row.s.PerSecond, row.s.OfRaw, row.s.Up, row.s.Down, row.s.Requests, row.aim)
+		fmt.Fprintf(w, "%s\t%.1f\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f\t%d\t%s\n", row.name, row.s.MS, row.s.PerSecond, row.s.OfRaw, row.s.CPU, row.s.Up, row.s.Down, row.s.Requests, row.aim)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -17,9 +17,9 @@ func FromContext(ctx context.Context) *Identity {
 	return id
 }
 
-// Middleware lets requests in whose replica is known, before anything of their
-// bodies is read, and puts it into their context. Every answer carries the newest
-// nonce.
+// Middleware lets requests in that come from a certified replica, before anything
+// of their bodies is read, and puts its identity into their context. Every answer
+// carries the newest nonce.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	refuse := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

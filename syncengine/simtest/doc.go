@@ -1,7 +1,7 @@
 // Package simtest is the simulator: the product's own protocol code, both ends of
 // it, in a small world of one server, a few devices and a bad network. A world
 // runs in one goroutine, without clock, I/O or chance of its own: everything that
-// happens follows from a seed, so that a seed that fails fails for ever.
+// happens follows from a seed: what a seed breaks once, it breaks every time.
 //
 // A run has two phases. In the first, each step is one action of a table
 // (actions.go): somebody writes (edits.go), a device asks, the network delivers,

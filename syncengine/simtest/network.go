@@ -278,7 +278,9 @@ func (w *World) answer(m *message) error {
 	if err != nil {
 		return fmt.Errorf("answering %s: %w", m.device.name, err)
 	}
-	if ans.News && ans.Message.GetPage() != nil && m.stage == waiting && !m.woken {
+	page := ans.Message.GetPage()
+	told := page.GetScopeSet() != nil || len(page.GetRows()) > 0 || len(page.GetReady()) > 0
+	if told && m.stage == waiting && !m.woken {
 		return &ViolationError{"wake", m.device.name + " waits for news that nothing wakes it for"}
 	}
 	if ans.News && m.stage == waiting {
