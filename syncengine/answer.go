@@ -382,6 +382,9 @@ func (g *pager) full() bool { return g.spent >= g.budget || len(g.out.GetRows())
 // of them; 0 where it need not hold any.
 func (g *pager) read(scopes []ScopeKey, at Position, known uint64) (Position, bool, error) {
 	const chunk = 256
+	if reader, ok := g.view.(PageReader); ok && len(scopes) == 1 {
+		return g.readWhole(reader, scopes[0], at, known)
+	}
 	for {
 		var members []Member
 		short := true
@@ -408,6 +411,32 @@ func (g *pager) read(scopes []ScopeKey, at Position, known uint64) (Position, bo
 	}
 }
 
+// readWhole is read for one scope, with its records: no more at once than the page
+// is likely to hold.
+func (g *pager) readWhole(reader PageReader, scope ScopeKey, at Position, known uint64) (Position, bool, error) {
+	const least, most, typical = 16, 256, 1 << 10
+	for {
+		size := typical
+		if n := len(g.out.GetRows()); n >= least {
+			size = max(g.spent/n, 1)
+		}
+		limit := min(max((g.budget-g.spent)/size+1, least), most)
+		members, recs, err := reader.Page(scope, at.Seq, at.Record, limit)
+		if err != nil {
+			return at, false, err
+		}
+		for i, m := range members {
+			var full bool
+			if at, full, err = g.member(m, recs[i], at, known); err != nil || full {
+				return at, false, err
+			}
+		}
+		if len(members) < limit {
+			return at, true, nil
+		}
+	}
+}
+
 func compareMembers(a, b Member) int {
 	return Position{Seq: a.Seq, Record: a.Record}.Compare(Position{Seq: b.Seq, Record: b.Record})
 }
@@ -416,13 +445,7 @@ func compareMembers(a, b Member) int {
 func (g *pager) rows(members []Member, at Position, known uint64) (Position, bool, error) {
 	const chunk = 128
 	for part := range slices.Chunk(members, chunk) {
-		ids := make([]ID, 0, len(part))
-		for _, m := range part {
-			if !g.sent[m.Record] && !slices.Contains(ids, m.Record) {
-				ids = append(ids, m.Record)
-			}
-		}
-		recs, err := g.view.Records(ids)
+		recs, err := g.recordsOf(part)
 		if err != nil {
 			return at, false, err
 		}
@@ -431,20 +454,50 @@ func (g *pager) rows(members []Member, at Position, known uint64) (Position, boo
 			byID[rec.ID] = rec
 		}
 		for _, m := range part {
-			if g.full() {
-				return at, true, nil
+			var full bool
+			if at, full, err = g.member(m, byID[m.Record], at, known); err != nil || full {
+				return at, full, err
 			}
-			at.Seq, at.Record = m.Seq, m.Record
-			if g.sent[m.Record] {
-				continue
-			}
-			row, err := g.row(m.Record, byID[m.Record], known)
-			if err != nil {
-				return at, false, err
-			}
-			g.add(row)
 		}
 	}
+	return at, false, nil
+}
+
+// recordsOf returns the records of members that the page does not hold yet.
+func (g *pager) recordsOf(members []Member) ([]*StoredRecord, error) {
+	seen := make(map[ID]bool, len(members))
+	wanted := make([]Member, 0, len(members))
+	for _, m := range members {
+		if !g.sent[m.Record] && !seen[m.Record] {
+			seen[m.Record] = true
+			wanted = append(wanted, m)
+		}
+	}
+	if reader, ok := g.view.(PageReader); ok {
+		return reader.RecordsOf(wanted)
+	}
+	ids := make([]ID, 0, len(wanted))
+	for _, m := range wanted {
+		ids = append(ids, m.Record)
+	}
+	return g.view.Records(ids)
+}
+
+// member adds the row of a member, unless the page holds one of its record; full
+// says that it holds no more and that the position stays before the member.
+func (g *pager) member(m Member, rec *StoredRecord, at Position, known uint64) (_ Position, full bool, err error) {
+	if g.full() {
+		return at, true, nil
+	}
+	at.Seq, at.Record = m.Seq, m.Record
+	if g.sent[m.Record] {
+		return at, false, nil
+	}
+	row, err := g.row(m.Record, rec, known)
+	if err != nil {
+		return at, false, err
+	}
+	g.add(row)
 	return at, false, nil
 }
 

@@ -95,7 +95,11 @@ type intake struct {
 func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 	highest := in.trailer.GetHighestOp()
 	for _, o := range ans.GetOutcomes() {
-		in.got.Forked = in.got.Forked || o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
+		other, err := in.another(o)
+		if err != nil {
+			return err
+		}
+		in.got.Forked = in.got.Forked || other || o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
 	}
 	if highest >= in.st.NextOp {
 		in.got.Forked = true
@@ -116,6 +120,20 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 	return nil
 }
 
+// another reports whether a verdict is on another change than the one that this
+// store has under its number: taken for its own, words would be thought sent.
+func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
+	if len(o.GetEnvelope()) == 0 {
+		return false, nil
+	}
+	op, err := in.tx.Op(o.GetOp())
+	if err != nil || op == nil {
+		return false, err
+	}
+	short := op.Envelope.Short()
+	return !bytes.Equal(short[:], o.GetEnvelope()), nil
+}
+
 // outcomes notes verdicts. A quarantined change leaves the records it stood on.
 func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	for _, o := range outcomes {
@@ -123,6 +141,9 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		if err != nil {
 			return err
 		}
+		// The envelope has done its work: see another.
+		o = proto.CloneOf(o)
+		o.Envelope = nil
 		if op == nil || op.State == OpSettled || (op.State != OpQueued && proto.Equal(op.Outcome, o)) {
 			continue
 		}
@@ -172,6 +193,10 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 	if err := in.prefetch(p); err != nil {
 		return err
 	}
+	staged, err := in.tx.Staged(ID{}, 1)
+	if err != nil {
+		return err
+	}
 	rows, err := in.resolveAll(p)
 	if err != nil {
 		return err
@@ -181,10 +206,6 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return nil
 	}
 	in.told(req)
-	staged, err := in.tx.Staged(ID{}, 1)
-	if err != nil {
-		return err
-	}
 	if p.GetClosing() {
 		if err := in.settle(); err != nil {
 			return err

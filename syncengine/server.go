@@ -218,7 +218,7 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 			return nil, err
 		}
 		if c != nil {
-			return verdictFor(c, p.Op), nil
+			return verdictFor(c, p.Op, p.Hash), nil
 		}
 	}
 	c := &StoredChange{
@@ -236,7 +236,7 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 				return &tandemv1.Outcome{Op: p.Op, Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK}, nil
 			}
 			b.note(r, p)
-			return verdictFor(known, p.Op), nil
+			return verdictFor(known, p.Op, p.Hash), nil
 		}
 	}
 	if err := b.decide(j, c, p.Change, p.Refusal); err != nil {
@@ -254,10 +254,19 @@ func (b *Batch) note(r *Replica, p *Prepared) {
 	}
 }
 
-func verdictFor(c *StoredChange, op uint64) *tandemv1.Outcome {
+// verdictFor is a stored verdict, for the op and envelope that it is asked under.
+func verdictFor(c *StoredChange, op uint64, envelope Hash) *tandemv1.Outcome {
 	out := proto.CloneOf(c.Outcome)
-	out.Op = op
+	out.Op, out.Envelope = op, shortOf(envelope)
 	return out
+}
+
+// shortOf is the short form of an envelope hash; nil for none.
+func shortOf(h Hash) []byte {
+	if h == (Hash{}) {
+		return nil
+	}
+	return slices.Clone(h[:8])
 }
 
 // Local applies a change made at the server itself. It has no envelope; a verdict
@@ -272,7 +281,7 @@ func (b *Batch) Local(p *Principal, raw []byte) (*tandemv1.Outcome, error) {
 		return nil, err
 	}
 	if known != nil {
-		return verdictFor(known, 0), nil
+		return verdictFor(known, 0, Hash{}), nil
 	}
 	c := &StoredChange{ID: prepared.ID, BodyHash: prepared.Body, Body: raw, ReceivedMS: b.now}
 	if err := b.decide(b.judge(p), c, prepared.Change, prepared.Refusal); err != nil {
@@ -285,7 +294,7 @@ func (b *Batch) Local(p *Principal, raw []byte) (*tandemv1.Outcome, error) {
 func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refusal *Refusal) error {
 	b.head.Seq++
 	c.Seq = b.head.Seq
-	c.Outcome = &tandemv1.Outcome{Op: c.Op}
+	c.Outcome = &tandemv1.Outcome{Op: c.Op, Envelope: shortOf(c.Envelope)}
 	if change != nil {
 		c.Author, _ = IDFromBytes(change.GetAuthor())
 		c.Device, _ = IDFromBytes(change.GetDevice())

@@ -115,6 +115,15 @@ type ServerView interface {
 	OutcomesIn(replica ID, ops OpRange, limit int) ([]*tandemv1.Outcome, error)
 }
 
+// PageReader is what a ServerView may be besides: one that reads a page with less
+// work. It returns what Members and Records would.
+type PageReader interface {
+	// Page is Members with the record of each row beside it, nil where there is none.
+	Page(scope ScopeKey, seq uint64, record ID, limit int) ([]Member, []*StoredRecord, error)
+	// RecordsOf is Records of what Members has returned, each record once.
+	RecordsOf(members []Member) ([]*StoredRecord, error)
+}
+
 // ServerTx is one write transaction of one org, whose row is locked: transactions
 // of an org run one after another. What it is given is not kept by the engine; what
 // it returns is the engine's to read, not to change.

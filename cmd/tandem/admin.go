@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
@@ -49,6 +50,12 @@ type adminOrgCmd struct {
 	Create adminOrgCreateCmd `cmd:"" help:"Make an org with keys of its own."`
 }
 
+func (adminOrgCmd) Help() string {
+	return `For example:
+
+  tandem admin org create --name "Prairie County Crisis Response"`
+}
+
 type adminOrgCreateCmd struct {
 	Data string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
 	Name string `required:"" help:"Name of the legal owner."`
@@ -56,7 +63,9 @@ type adminOrgCreateCmd struct {
 }
 
 func (adminOrgCreateCmd) Help() string {
-	return `  tandem admin org create --name "Prairie County Crisis Response"`
+	return `For example:
+
+  tandem admin org create --name "Prairie County Crisis Response"`
 }
 
 func (c *adminOrgCreateCmd) Run(a *app) (err error) {
@@ -118,6 +127,12 @@ type adminAgencyCmd struct {
 	Create adminAgencyCreateCmd `cmd:"" help:"Make an agency."`
 }
 
+func (adminAgencyCmd) Help() string {
+	return `For example:
+
+  tandem admin agency create --name "Prairie Behavioral Health" --type behavioral_health --tz America/Chicago`
+}
+
 type adminAgencyCreateCmd struct {
 	dataFlag
 	Name string `required:"" help:"Name."`
@@ -128,10 +143,15 @@ type adminAgencyCreateCmd struct {
 }
 
 func (adminAgencyCreateCmd) Help() string {
-	return `  tandem admin agency create --name "Prairie Behavioral Health" --type behavioral_health --tz America/Chicago`
+	return `For example:
+
+  tandem admin agency create --name "Prairie Behavioral Health" --type behavioral_health --tz America/Chicago`
 }
 
 func (c *adminAgencyCreateCmd) Run(a *app) error {
+	if _, err := time.LoadLocation(c.TZ); err != nil || c.TZ == "" || c.TZ == "Local" {
+		return exits(exitUsage, errors.New("--tz: no time zone has that name; want an IANA name such as America/Chicago"))
+	}
 	return c.create(a, c.JSON, func(ad *server.Admin) (syncengine.ID, error) {
 		return ad.AddAgency(a.ctx, server.AgencyOptions{Name: c.Name, Type: c.Type, TimeZone: c.TZ, Lang: c.Lang})
 	})
@@ -139,6 +159,12 @@ func (c *adminAgencyCreateCmd) Run(a *app) error {
 
 type adminProgramCmd struct {
 	Create adminProgramCreateCmd `cmd:"" help:"Make a program."`
+}
+
+func (adminProgramCmd) Help() string {
+	return `For example:
+
+  tandem admin program create --name "Co-Response" --model crt --agency AGENCY`
 }
 
 type adminProgramCreateCmd struct {
@@ -152,7 +178,9 @@ type adminProgramCreateCmd struct {
 }
 
 func (adminProgramCreateCmd) Help() string {
-	return `  tandem admin program create --name "Co-Response" --model crt --agency AGENCY --partner POLICE`
+	return `For example:
+
+  tandem admin program create --name "Co-Response" --model crt --agency AGENCY --partner POLICE`
 }
 
 func (c *adminProgramCreateCmd) Run(a *app) error {
@@ -173,6 +201,12 @@ type adminTeamCmd struct {
 	Create adminTeamCreateCmd `cmd:"" help:"Make a team."`
 }
 
+func (adminTeamCmd) Help() string {
+	return `For example:
+
+  tandem admin team create --name "Night team" --program PROGRAM`
+}
+
 type adminTeamCreateCmd struct {
 	dataFlag
 	Name    string `required:"" help:"Name."`
@@ -182,7 +216,9 @@ type adminTeamCreateCmd struct {
 }
 
 func (adminTeamCreateCmd) Help() string {
-	return `  tandem admin team create --name "Night team" --shift "22:00 to 06:00" --program PROGRAM`
+	return `For example:
+
+  tandem admin team create --name "Night team" --shift "22:00 to 06:00" --program PROGRAM`
 }
 
 func (c *adminTeamCreateCmd) Run(a *app) error {
@@ -199,6 +235,12 @@ type adminStaffCmd struct {
 	Create adminStaffCreateCmd `cmd:"" help:"Make a member of staff."`
 }
 
+func (adminStaffCmd) Help() string {
+	return `For example:
+
+  tandem admin staff create --name "Maya R." --role clinician --discipline social_worker --agency AGENCY --team TEAM`
+}
+
 type adminStaffCreateCmd struct {
 	dataFlag
 	Name       string   `required:"" help:"Name, as colleagues see it."`
@@ -210,7 +252,9 @@ type adminStaffCreateCmd struct {
 }
 
 func (adminStaffCreateCmd) Help() string {
-	return `  tandem admin staff create --name "Maya R." --role clinician --discipline social_worker --agency AGENCY --team TEAM
+	return `For example:
+
+  tandem admin staff create --name "Maya R." --role clinician --discipline social_worker --agency AGENCY --team TEAM
   tandem admin staff create --name "Dale" --role le_partner --discipline officer --agency POLICE --team TEAM`
 }
 
@@ -264,7 +308,11 @@ type adminListCmd struct {
 	JSON bool `help:"Print one line of JSON for each record."`
 }
 
-func (adminListCmd) Help() string { return `  tandem admin list --data tandem-data` }
+func (adminListCmd) Help() string {
+	return `For example:
+
+  tandem admin list --data tandem-data`
+}
 
 // listed is one line of the list.
 type listed struct {

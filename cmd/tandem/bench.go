@@ -22,6 +22,12 @@ type benchCmd struct {
 	Sync benchSyncCmd `cmd:"" help:"Push, pull, edit, live and no-op sync between devices and a server in this process."`
 }
 
+func (benchCmd) Help() string {
+	return `For example:
+
+  tandem bench sync --records 10000 --devices 2`
+}
+
 type benchSyncCmd struct {
 	Records int    `default:"1000" help:"Documents to push and pull."`
 	Devices int    `default:"2" help:"Devices: the first pushes, each other one pulls everything."`
@@ -57,7 +63,7 @@ type benchResult struct {
 	Edit  benchStep `json:"edit"`
 	Live  benchLive `json:"live"`
 	NoOp  benchNoOp `json:"no_op"`
-	Proof float64   `json:"proofbytes_per_request"`
+	Proof float64   `json:"proof_bytes_per_request"`
 }
 
 // benchStep is one bulk step.

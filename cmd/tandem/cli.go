@@ -100,7 +100,8 @@ func run(ctx context.Context, args []string, std stdio) (code int) {
 		fmt.Fprintf(std.err, "tandem: %v\nRun 'tandem --help' for the commands and their examples.\n", err)
 		return exitUsage
 	}
-	level := zerolog.WarnLevel
+	// What a command fails of is its error, said once.
+	level := zerolog.ErrorLevel
 	if c.Verbose {
 		level = zerolog.DebugLevel
 	}

@@ -296,6 +296,7 @@ func (s *shift) stay() error {
 	}
 	s.a.say("")
 	s.a.say("The server stays up at %s, the devices stay in step. Ctrl-C ends it.", s.home.url)
+	s.a.say("Its data and the stores of Maya, Luis and Dale lie in %s.", s.dir)
 	s.a.say("To join with a device of your own, within 15 minutes and from another terminal:")
 	s.a.say("  echo %s | go run ./cmd/tandem enroll --server %s --store my-device", code, s.home.url)
 	s.a.say("  go run ./cmd/tandem sync --store my-device && go run ./cmd/tandem status --store my-device")

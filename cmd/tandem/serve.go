@@ -16,6 +16,7 @@ type serveCmd struct {
 	Listen  string `default:"127.0.0.1:8440" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
 	TLSCert string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
 	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
+	JSON    bool   `help:"Print one line of JSON, with the address, when it serves."`
 	Origin  string `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
 }
 
@@ -32,6 +33,16 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(a.ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: is another server there, or the address not this machine's? %w", c.Listen, err)
+	}
+	// The server closes it too.
+	defer func() { _ = listener.Close() }()
+	if at, ok := listener.Addr().(*net.TCPAddr); config == nil && (!ok || !at.IP.IsLoopback()) {
+		return exits(exitUsage, server.ErrPlain)
+	}
 	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true})
 	if err != nil {
 		return err
@@ -44,14 +55,15 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(a.ctx, "tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s: is another server there, or the address not this machine's? %w", c.Listen, err)
-	}
 	scheme := "http"
 	if config != nil {
 		scheme = "https"
+	}
+	if c.JSON {
+		if err := a.json(map[string]any{"url": fmt.Sprintf("%s://%s", scheme, listener.Addr())}); err != nil {
+			return err
+		}
+		return srv.Serve(a.ctx, listener, config)
 	}
 	a.say("tandem serves %s://%s", scheme, listener.Addr())
 	if orgs, err := st.Orgs(a.ctx); err == nil && len(orgs) == 0 {

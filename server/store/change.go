@@ -37,14 +37,18 @@ func scanChange(rows *sql.Rows) (*changeRow, error) {
 		return nil, err
 	}
 	c.Op, c.Seq = uint64(op.Int64), uint64(seq)
-	c.Outcome = outcomeOf(op.Int64, verdict, refusal, fields)
+	c.Outcome = outcomeOf(op.Int64, verdict, refusal, fields, c.Envelope)
 	return row, nil
 }
 
-func outcomeOf(op, verdict, refusal int64, fields sql.NullString) *tandemv1.Outcome {
+func outcomeOf(op, verdict, refusal int64, fields sql.NullString, envelope syncengine.Hash) *tandemv1.Outcome {
 	out := &tandemv1.Outcome{Op: uint64(op), Code: tandemv1.OutcomeCode(verdict), Refusal: tandemv1.Refusal(refusal)}
 	if fields.Valid {
 		out.Fields = strings.Split(fields.String, "\n")
+	}
+	if envelope != (syncengine.Hash{}) {
+		short := envelope.Short()
+		out.Envelope = short[:]
 	}
 	return out
 }

@@ -87,7 +87,7 @@ func (c *conn) each(text string, args []any, f func(*sql.Rows) error) error {
 
 // inSizes are the lengths of IN lists that are prepared; a shorter list repeats its
 // last element.
-var inSizes = []int{1, 8, 64, 256}
+var inSizes = []int{1, 8, 64, 128, 256}
 
 // eachIn calls f for each row of a query that ends in IN, in pieces.
 func (c *conn) eachIn(d *dialect, head string, lead []any, keys []any, tail string, f func(*sql.Rows) error) error {

@@ -141,14 +141,15 @@ func (v *view) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit i
 		return nil, err
 	}
 	var out []*tandemv1.Outcome
-	err = v.c.each("SELECT op, verdict, refusal, fields FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
+	err = v.c.each("SELECT op, verdict, refusal, fields, envelope FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
 		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, func(rows *sql.Rows) error {
 			var op, verdict, refusal int64
 			var fields sql.NullString
-			if err := rows.Scan(&op, &verdict, &refusal, &fields); err != nil {
+			var envelope syncengine.Hash
+			if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope)); err != nil {
 				return err
 			}
-			out = append(out, outcomeOf(op, verdict, refusal, fields))
+			out = append(out, outcomeOf(op, verdict, refusal, fields, envelope))
 			return nil
 		})
 	return out, err

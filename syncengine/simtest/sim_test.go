@@ -91,6 +91,26 @@ func TestWorlds(t *testing.T) {
 	}
 }
 
+// once are runs that broke a promise before what they found was mended.
+var once = []struct {
+	seed  uint64
+	steps int
+	found string
+}{
+	{1000427, 150, "I1: a verdict on an op of the store's former life was taken for the present one"},
+	{2004098, 250, "I11: the same, with the bytes of the present change dropped"},
+}
+
+// TestOnceFailed reruns them.
+func TestOnceFailed(t *testing.T) {
+	for _, o := range once {
+		if r := simtest.Run(simtest.Options{Seed: o.seed, Steps: o.steps}); r.Failed != nil {
+			t.Errorf("%s, again", o.found)
+			fail(t, r)
+		}
+	}
+}
+
 // fail tells of a failed run in as few events as can be found.
 func fail(t *testing.T, r *simtest.Report) {
 	t.Helper()

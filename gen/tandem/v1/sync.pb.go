@@ -1840,7 +1840,11 @@ type Outcome struct {
 	// Why, for a quarantined change.
 	Refusal Refusal `protobuf:"varint,3,opt,name=refusal,enum=tandem.v1.Refusal" json:"refusal,omitempty"`
 	// The fields at fault, as "record-index/field-name", never a value.
-	Fields        []string `protobuf:"bytes,4,rep,name=fields" json:"fields,omitempty"`
+	Fields []string `protobuf:"bytes,4,rep,name=fields" json:"fields,omitempty"`
+	// First 8 bytes of the op's envelope hash: a device that has made another change
+	// under this number since, because it was set back, must not take the verdict for
+	// that one. Empty for a fork.
+	Envelope      []byte `protobuf:"bytes,5,opt,name=envelope" json:"envelope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1899,6 +1903,13 @@ func (x *Outcome) GetRefusal() Refusal {
 func (x *Outcome) GetFields() []string {
 	if x != nil {
 		return x.Fields
+	}
+	return nil
+}
+
+func (x *Outcome) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
 	}
 	return nil
 }
@@ -2662,12 +2673,13 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"SyncAnswer\x12.\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x12.tandem.v1.OutcomeR\boutcomes\x12#\n" +
 	"\x04page\x18\x02 \x01(\v2\x0f.tandem.v1.PageR\x04page\x12,\n" +
-	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\x8b\x01\n" +
+	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xa7\x01\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12*\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\x04code\x12,\n" +
 	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal\x12\x16\n" +
-	"\x06fields\x18\x04 \x03(\tR\x06fields\"\xfc\x01\n" +
+	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x1a\n" +
+	"\benvelope\x18\x05 \x01(\fR\benvelope\"\xfc\x01\n" +
 	"\x04Page\x12,\n" +
 	"\x04from\x18\x01 \x03(\v2\x18.tandem.v1.ScopePositionR\x04from\x12(\n" +
 	"\x02to\x18\x02 \x03(\v2\x18.tandem.v1.ScopePositionR\x02to\x12\"\n" +

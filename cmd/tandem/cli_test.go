@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands walks the command line's commands.
+func commands(t *testing.T) (all []*kong.Node) {
+	t.Helper()
+	parser, err := kong.New(&cli{}, kong.Vars{"version": "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kong.Visit(parser.Model, func(n kong.Visitable, next kong.Next) error {
+		if node, ok := n.(*kong.Node); ok && node.Type == kong.CommandNode {
+			all = append(all, node)
+		}
+		return next(nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 15 {
+		t.Fatalf("only %d commands", len(all))
+	}
+	return all
+}
+
+// path is what a person types to get to a command.
+func path(n *kong.Node) []string {
+	var words []string
+	for ; n.Type == kong.CommandNode; n = n.Parent {
+		words = slices.Insert(words, 0, n.Name)
+	}
+	return words
+}
+
+// TestHelp: every command's help shows how it is called.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, n := range commands(t) {
+		words := path(n)
+		out := must(t, "", append(words, "--help")...)
+		example := regexp.MustCompile(`(?m)^ {2,}(echo \S+ \| )?tandem ` + strings.Join(words, " "))
+		if !example.MatchString(out) {
+			t.Errorf("tandem %s --help shows no example:\n%s", strings.Join(words, " "), out)
+		}
+	}
+	if out := must(t, "", "--help"); !strings.Contains(out, "tandem <command> --help") {
+		t.Errorf("tandem --help:\n%s", out)
+	}
+	if out := must(t, "", "--version"); strings.TrimSpace(out) == "" {
+		t.Error("tandem --version says nothing")
+	}
+}
+
+// TestJSON: every command has --json, and prints nothing but JSON then, one value a
+// line.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	h, dir := newHome(t, homeOptions{})
+	car, file := filepath.Join(t.TempDir(), "car"), filepath.Join(t.TempDir(), "calls.csv")
+	const calls = "event_year,event_month,event_dow,event_hour,event_type,division,apprehension_made,hood_140\n" +
+		"2015,January,Monday,3,Overdose,D51,No,73\n"
+	if err := os.WriteFile(file, []byte(calls), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In this order.
+	lines := []struct{ command, stdin, args string }{
+		{"enroll", code, "--server " + h.url + " --store " + car},
+		{"import", "", "--store " + car + " --mapping ../../testdata/mappings/toronto.yaml " + file},
+		{"sync", "", "--store " + car},
+		{"status", "", "--store " + car},
+		{"verify", "", "--store " + car},
+		{"verify", "", "--data " + dir},
+		{"report", "", "--data " + dir},
+		{"admin list", "", "--data " + dir},
+		{"admin code", "", "--data " + dir + " --label x --staff " + h.second.String()},
+		{"admin agency create", "", "--data " + dir + " --name x --type hospital --tz UTC"},
+		{"admin program create", "", "--data " + dir + " --name x --model crt --agency AGENCY"},
+		{"admin team create", "", "--data " + dir + " --name x --program PROGRAM"},
+		{"admin staff create", "", "--data " + dir + " --name x --role lead --discipline nurse --agency AGENCY --team TEAM"},
+		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
+		{"demo", "", "--once"},
+		{"bench sync", "", "--records 20 --live 2"},
+		{"serve", "", "--listen 127.0.0.1:0 --data " + filepath.Join(t.TempDir(), "data")},
+	}
+	made := map[string]string{}
+	seen := map[string]bool{}
+	for _, l := range lines {
+		seen[l.command] = true
+		args := append(strings.Fields(l.command), strings.Fields(l.args)...)
+		for i, arg := range args {
+			if id, ok := made[arg]; ok {
+				args[i] = id
+			}
+		}
+		ctx := t.Context()
+		if l.command == "serve" {
+			// It serves until it is stopped, and is stopped before it begins.
+			stopped, stop := context.WithCancel(ctx)
+			stop()
+			ctx = stopped
+		}
+		r := tandem(ctx, l.stdin, append(args, "--json")...)
+		if l.command == "serve" {
+			if r.code != exitInterrupted {
+				t.Errorf("serve, stopped: exit code %d\n%s", r.code, r.err)
+			}
+			continue
+		}
+		if r.code != exitOK || r.err != "" || r.out == "" {
+			t.Fatalf("tandem %s --json: exit code %d\n%s%s", l.command, r.code, r.out, r.err)
+		}
+		for line := range strings.Lines(r.out) {
+			var v map[string]any
+			if err := json.Unmarshal([]byte(line), &v); err != nil {
+				t.Errorf("tandem %s --json prints %q: %v", l.command, line, err)
+			}
+		}
+		if words := strings.Fields(l.command); words[0] == "admin" && words[len(words)-1] == "create" {
+			made[strings.ToUpper(words[1])] = decode[map[string]string](t, r.out)["id"]
+		}
+	}
+	for _, n := range commands(t) {
+		if len(n.Children) > 0 {
+			continue
+		}
+		name := strings.Join(path(n), " ")
+		if !seen[name] {
+			t.Errorf("tandem %s: this test does not know it", name)
+		}
+		if !slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == "json" }) {
+			t.Errorf("tandem %s has no --json", name)
+		}
+	}
+}
