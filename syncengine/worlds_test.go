@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -407,18 +408,19 @@ func (e *enumeration) form(w *world, heads []uint8, live stampSet, swap [worldRe
 }
 
 func (w *world) String() string {
-	out := fmt.Sprintf("accepted %v", w.order[:w.accepted])
+	var out strings.Builder
+	fmt.Fprintf(&out, "accepted %v", w.order[:w.accepted])
 	for s := range uint8(worldChanges + 1) {
 		if w.bases[s] != 0 {
-			out += fmt.Sprintf(" %d<", s)
+			fmt.Fprintf(&out, " %d<", s)
 			for b := range uint8(worldChanges + 1) {
 				if w.bases[s].has(b) {
-					out += fmt.Sprintf("%d,", b)
+					fmt.Fprintf(&out, "%d,", b)
 				}
 			}
 		}
 	}
-	return out
+	return out.String()
 }
 
 // Every delivery order, every point to pull: in every world the server's heads are

@@ -78,13 +78,11 @@ func insertPart(ctx context.Context, db *sql.DB, part []syncengine.Record) (err 
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, stmt.Close()) }()
 	for i := range part {
 		if _, err := stmt.ExecContext(ctx, part[i].ID[:], part[i].Body); err != nil {
-			return errors.Join(err, stmt.Close())
+			return err
 		}
-	}
-	if err := stmt.Close(); err != nil {
-		return err
 	}
 	return tx.Commit()
 }
