@@ -99,13 +99,15 @@ func create(k *Kind, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied
 	if c := w.GetCompartment(); c != k.Compartment {
 		s.Compartment = c
 	}
-	for _, f := range fields {
+	heads := make([]Head, len(fields))
+	for i, f := range fields {
 		awaited, err := hist.Awaited(f.Path, by.Stamp)
 		if err != nil {
 			return nil, err
 		}
 		if !awaited {
-			s.Paths = append(s.Paths, PathState{Path: f.Path, Heads: []Head{s.createdHead(f.Raw)}})
+			heads[i] = s.createdHead(f.Raw)
+			s.Paths = append(s.Paths, PathState{Path: f.Path, Heads: heads[i : i+1 : i+1]})
 		}
 	}
 	m := &merger{kind: k, s: s, by: by, hist: hist}

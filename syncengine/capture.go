@@ -180,12 +180,12 @@ func (d *Device) named(tx DeviceTx, op *Op, w *tandemv1.RecordWrite) error {
 func references(w *tandemv1.RecordWrite) (ids []ID) {
 	collect := func(raw []byte) {
 		for len(raw) > 0 {
-			f, err := parseField(raw)
+			_, _, field, err := splitField(raw)
 			if err != nil {
 				return
 			}
-			raw = raw[len(f.Raw):]
-			if id, ok := reference(f.Raw); ok {
+			raw = raw[len(field):]
+			if id, ok := reference(field); ok {
 				ids = append(ids, id)
 			}
 		}

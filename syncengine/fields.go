@@ -83,7 +83,7 @@ var (
 // ParseBody splits a body into its paths. It refuses what is not canonical: see
 // the errors of this file. The fields share memory with body.
 func ParseBody(body []byte) ([]Field, error) {
-	fields := make([]Field, 0, 40)
+	fields := make([]Field, 0, min(8+len(body)/64, 40))
 	var last Path
 	for len(body) > 0 {
 		f, err := parseField(body)
@@ -114,39 +114,67 @@ func CheckRaw(p Path, raw []byte) error {
 
 // parseField reads the field at the start of b.
 func parseField(b []byte) (Field, error) {
-	tag, n := protowire.ConsumeVarint(b)
-	if n < 0 {
-		return Field{}, ErrTruncated
-	}
-	if n != protowire.SizeVarint(tag) {
-		return Field{}, ErrNotMinimal
-	}
-	num, typ := protowire.DecodeTag(tag)
-	if num < 1 || ShapeOf(uint32(num)) == ShapeInvalid {
-		return Field{}, ErrFieldNumber
-	}
-	payload, end, err := consumeValue(b, n, typ)
+	num, key, raw, err := splitField(b)
 	if err != nil {
 		return Field{}, err
 	}
-	f := Field{Path: Path{Field: uint32(num)}, Raw: b[:end:end]}
-	switch ShapeOf(uint32(num)) {
+	return Field{Path: Path{Field: num, Key: string(key)}, Raw: raw}, nil
+}
+
+// splitField returns the number, the key and the whole of the field at the start of
+// b. They share memory with b.
+func splitField(b []byte) (field uint32, key, raw []byte, err error) {
+	tag, n, err := consumeMinimal(b)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	num, typ := protowire.DecodeTag(tag)
+	shape := ShapeInvalid
+	if num >= 1 {
+		shape = ShapeOf(uint32(num))
+	}
+	if shape == ShapeInvalid {
+		return 0, nil, nil, ErrFieldNumber
+	}
+	payload, end, err := consumeValue(b, n, typ)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	switch shape {
 	case ShapeCodeSet:
 		if typ != protowire.BytesType {
-			return Field{}, ErrWireType
+			return 0, nil, nil, ErrWireType
 		}
-		f.Path.Key = string(payload)
+		key = payload
 	case ShapeElementSet, ShapeAppend:
 		if typ != protowire.BytesType {
-			return Field{}, ErrWireType
+			return 0, nil, nil, ErrWireType
 		}
-		key, ok := elementKey(payload)
-		if !ok {
-			return Field{}, ErrElementKey
+		var ok bool
+		if key, ok = elementKey(payload); !ok {
+			return 0, nil, nil, ErrElementKey
 		}
-		f.Path.Key = string(key)
 	}
-	return f, nil
+	return uint32(num), key, b[:end:end], nil
+}
+
+// consumeMinimal reads a varint that is no longer than it need be.
+func consumeMinimal(b []byte) (uint64, int, error) {
+	// Nearly all of them are one or two bytes long.
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1, nil
+	}
+	if len(b) > 1 && b[1] > 0 && b[1] < 0x80 {
+		return uint64(b[0]&0x7f) | uint64(b[1])<<7, 2, nil
+	}
+	v, n := protowire.ConsumeVarint(b)
+	if n < 0 {
+		return 0, 0, ErrTruncated
+	}
+	if n != protowire.SizeVarint(v) {
+		return 0, 0, ErrNotMinimal
+	}
+	return v, n, nil
 }
 
 // consumeValue returns the payload of a length-delimited value that starts at
@@ -155,14 +183,8 @@ func consumeValue(b []byte, at int, typ protowire.Type) (payload []byte, end int
 	rest := b[at:]
 	switch typ {
 	case protowire.VarintType:
-		v, n := protowire.ConsumeVarint(rest)
-		if n < 0 {
-			return nil, 0, ErrTruncated
-		}
-		if n != protowire.SizeVarint(v) {
-			return nil, 0, ErrNotMinimal
-		}
-		return nil, at + n, nil
+		_, n, err := consumeMinimal(rest)
+		return nil, at + n, err
 	case protowire.Fixed32Type:
 		if len(rest) < 4 {
 			return nil, 0, ErrTruncated
@@ -174,12 +196,9 @@ func consumeValue(b []byte, at int, typ protowire.Type) (payload []byte, end int
 		}
 		return nil, at + 8, nil
 	case protowire.BytesType:
-		size, n := protowire.ConsumeVarint(rest)
-		if n < 0 {
-			return nil, 0, ErrTruncated
-		}
-		if n != protowire.SizeVarint(size) {
-			return nil, 0, ErrNotMinimal
+		size, n, err := consumeMinimal(rest)
+		if err != nil {
+			return nil, 0, err
 		}
 		if size > uint64(len(rest)-n) {
 			return nil, 0, ErrTruncated

@@ -22,14 +22,14 @@ func (r *Record) Hash() RowHash { return HashRow(r.Body, r.Stamps) }
 // absent.
 func (r *Record) Field(field uint32) []byte {
 	for b := r.Body; len(b) > 0; {
-		f, err := parseField(b)
-		if err != nil || f.Path.Field > field {
+		number, _, raw, err := splitField(b)
+		if err != nil || number > field {
 			return nil
 		}
-		if f.Path.Field == field {
-			return f.Raw
+		if number == field {
+			return raw
 		}
-		b = b[len(f.Raw):]
+		b = b[len(raw):]
 	}
 	return nil
 }

@@ -112,6 +112,8 @@ func Decode(rec *Record) (*State, error) {
 		return nil, fmt.Errorf("stamps of a record: %w", err)
 	}
 	s.Paths = make([]PathState, 0, len(fields)+len(exceptions))
+	// The heads of plain paths stand together; each has its own place.
+	heads := make([]Head, len(fields))
 	for len(fields) > 0 || len(exceptions) > 0 {
 		var order int
 		switch {
@@ -123,8 +125,9 @@ func Decode(rec *Record) (*State, error) {
 			order = fields[0].Path.Compare(exceptions[0].Path)
 		}
 		if order < 0 {
-			s.Paths = append(s.Paths, PathState{Path: fields[0].Path, Heads: []Head{s.createdHead(fields[0].Raw)}})
-			fields = fields[1:]
+			heads[0] = s.createdHead(fields[0].Raw)
+			s.Paths = append(s.Paths, PathState{Path: fields[0].Path, Heads: heads[:1:1]})
+			fields, heads = fields[1:], heads[1:]
 			continue
 		}
 		p := exceptions[0]

@@ -23,6 +23,9 @@ func newAwaitedSet() awaitedSet {
 }
 
 func (tx *Tx) awaitedOf(record syncengine.ID) (map[awaitedKey]bool, error) {
+	if tx.filled != nil && !tx.filled[tableAwaited] {
+		return nil, nil
+	}
 	if set, ok := tx.awaited.known[record]; ok {
 		return set, nil
 	}

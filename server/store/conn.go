@@ -125,6 +125,22 @@ type scanHash syncengine.Hash
 // Scan implements sql.Scanner.
 func (d *scanHash) Scan(src any) error { return scanFixed(d[:], src) }
 
+// scanInt scans a number; NULL is zero.
+type scanInt int64
+
+// Scan implements sql.Scanner.
+func (d *scanInt) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*d = 0
+	case int64:
+		*d = scanInt(v)
+	default:
+		return fmt.Errorf("a stored number is none: %w", ErrDamaged)
+	}
+	return nil
+}
+
 func scanFixed(dst []byte, src any) error {
 	switch v := src.(type) {
 	case nil:

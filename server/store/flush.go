@@ -15,12 +15,17 @@ const keptCommits = 1 << 20
 // batchSizes are the numbers of rows that one statement inserts.
 var batchSizes = []int{64, 8, 1}
 
-// flush writes what has been gathered. The transaction goes on.
+// flush writes what has been gathered. The transaction goes on, unless that fails:
+// then nothing of it may be committed, and every further flush fails too.
 func (tx *Tx) flush() error {
+	if tx.failed != nil {
+		return tx.failed
+	}
 	for _, step := range []func() error{
 		tx.flushMembers, tx.flushChanges, tx.flushRecords, tx.flushFollows, tx.flushDigests, tx.flushReplicas, tx.flushHead,
 	} {
 		if err := step(); err != nil {
+			tx.failed = err
 			return err
 		}
 	}
@@ -135,6 +140,7 @@ func (tx *Tx) flushRecords() error {
 			fresh = append(fresh, row[:]...)
 		}
 		e.stored, e.dirty, e.was = true, false, e.rec.Body
+		tx.saved = append(tx.saved, e.rec)
 	}
 	tx.dirty = nil
 	const head = `INSERT INTO record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`

@@ -61,6 +61,7 @@ type Store struct {
 
 	queue   queue
 	watch   watch
+	recent  recent
 	closing chan struct{}
 	done    sync.WaitGroup
 

@@ -13,6 +13,8 @@ type Tx struct {
 	// writes counts what has been written, so that a job that only read can fail by
 	// itself.
 	writes int
+	// failed is what a flush has failed with.
+	failed error
 	// touched are the scopes to tell of.
 	touched map[syncengine.ScopeKey]bool
 	// renumbered: numbers is this transaction's own and holds new ones.
@@ -23,9 +25,11 @@ type Tx struct {
 	// commits are those made in this transaction.
 	commits []syncengine.HistoryHead
 
-	log      changeLog
-	records  map[syncengine.ID]*recordEntry
-	dirty    []*recordEntry
+	log     changeLog
+	records map[syncengine.ID]*recordEntry
+	dirty   []*recordEntry
+	// saved are the records written, in order; one written twice stands there twice.
+	saved    []*syncengine.StoredRecord
 	members  map[memberKey]syncengine.Member
 	digests  map[syncengine.ScopeKey]*digestEntry
 	replicas map[syncengine.ID]*replicaEntry
@@ -132,6 +136,7 @@ func (tx *Tx) publish() {
 	if tx.renumbered || tx.loaded {
 		tx.s.publishNumbers(tx.org, tx.numbers)
 	}
+	tx.s.recent.keep(tx.org, tx.saved)
 }
 
 // ownNumbers returns numbers that this transaction may add to, as they are in the
