@@ -141,6 +141,10 @@ func storeError(doing string, err error) error {
 		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
 			kind = ErrStorage
 		}
+		if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
+			// There was no room for the index of the log.
+			kind = ErrDiskFull
+		}
 		if kind != nil {
 			return fmt.Errorf("%s: %w (SQLite code %d)", doing, kind, e.Code())
 		}

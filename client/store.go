@@ -289,7 +289,7 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 		return storeError(doing, err)
 	}
 	done = true
-	s.known = t.known
+	s.known = t.remember()
 	if t.dropped {
 		// Dropped rows must leave the log as well. A reader may hold it back; the
 		// next drop or the next start tries again.

@@ -108,7 +108,7 @@ func (c *Client) planAfter(ctx context.Context, f *flight) (*syncengine.Planned,
 			return nil, nil
 		}
 	}
-	next, ask, err := c.plan(ctx, want{push: true, page: true, after: f.plan.Ops})
+	next, ask, err := c.plan(ctx, want{push: true, page: true, after: f.plan})
 	if err != nil || ask {
 		return nil, err
 	}
@@ -122,11 +122,19 @@ func (c *Client) planAfter(ctx context.Context, f *flight) (*syncengine.Planned,
 	return next, nil
 }
 
-// inFlight is a set of ops.
-func inFlight(ops []uint64) map[uint64]bool {
-	set := make(map[uint64]bool, len(ops))
-	for _, op := range ops {
-		set[op] = true
+// inFlight returns the ops that a request carries, and their size.
+func inFlight(plan *syncengine.Planned) (ops map[uint64]bool, size int) {
+	if plan == nil {
+		return nil, 0
 	}
-	return set
+	ops = make(map[uint64]bool, len(plan.Ops))
+	for _, op := range plan.Ops {
+		ops[op] = true
+	}
+	for _, run := range plan.Request.GetRuns() {
+		for _, raw := range run.GetChanges() {
+			size += len(raw)
+		}
+	}
+	return ops, size
 }

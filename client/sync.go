@@ -72,8 +72,8 @@ type want struct {
 	wait       time.Duration
 	// next is a page that may be under way already; nil where none is to be.
 	next *ahead
-	// after are ops that have their verdict and are not taken in yet.
-	after []uint64
+	// after is a request whose changes have their verdict and are not taken in yet.
+	after *syncengine.Planned
 }
 
 // round is what one request did.
@@ -213,7 +213,8 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			if ask = queued && !asked; ask {
 				o.Ask = true
 			} else {
-				o.PushBytes, o.InFlight = push, inFlight(w.after)
+				o.PushBytes = push
+				o.InFlight, o.InFlightBytes = inFlight(w.after)
 			}
 		}
 		var err error

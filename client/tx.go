@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -53,7 +54,7 @@ func (t *tx) flush() error {
 // relieve flushes and forgets where a transaction holds so much that memory asks
 // for it.
 func (t *tx) relieve() error {
-	if len(t.recs) < maxEntries && len(t.ops) < maxEntries {
+	if len(t.recs) < maxEntries && len(t.ops) < maxOps {
 		return nil
 	}
 	if err := t.flush(); err != nil {
@@ -63,6 +64,13 @@ func (t *tx) relieve() error {
 	clear(t.ops)
 	clear(t.writes)
 	return nil
+}
+
+// remember is what the next transaction need not read: settled changes are not
+// looked at again.
+func (t *tx) remember() known {
+	maps.DeleteFunc(t.ops, func(_ uint64, e *opEntry) bool { return e.op.State == syncengine.OpSettled })
+	return t.known
 }
 
 var _ syncengine.DeviceTx = (*tx)(nil)

@@ -21,6 +21,7 @@ type entry struct {
 // Bounds of what a transaction keeps in memory, and of its multi-row statements.
 const (
 	maxEntries = 2048
+	maxOps     = 8192
 	fetchMany  = 64
 	insertMany = 25
 )

@@ -12,8 +12,10 @@ import (
 type PlanOptions struct {
 	// PushBytes is the largest sum of changes to send; 0 sends none.
 	PushBytes int
-	// InFlight are ops that another request is carrying.
-	InFlight map[uint64]bool
+	// InFlight are ops that another request is carrying, InFlightBytes the size of
+	// their changes.
+	InFlight      map[uint64]bool
+	InFlightBytes int
 	// Ask asks for the verdicts on every queued change: after a push whose answer
 	// did not come, and at first contact.
 	Ask bool
@@ -121,7 +123,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 // choose picks the changes of a push: by class, then number, each after what it
 // needs.
 func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
-	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), o.PushBytes+inFlightBytes(len(o.InFlight)))
+	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), o.PushBytes+o.InFlightBytes)
 	if err != nil {
 		return err
 	}
@@ -150,10 +152,6 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 	plan.fill(chosen)
 	return nil
 }
-
-// inFlightBytes is a generous guess of what changes in flight take, so that reading
-// the queue reaches beyond them.
-func inFlightBytes(n int) int { return n * 2048 }
 
 // bundle collects an op and what it needs and the server has not been sent. It
 // reports false where another request carries a need: the two might overtake each
