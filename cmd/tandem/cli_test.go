@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
-	"os"
+	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -67,12 +68,7 @@ func TestHelp(t *testing.T) {
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	h, dir := newHome(t, homeOptions{})
-	car, file := filepath.Join(t.TempDir(), "car"), filepath.Join(t.TempDir(), "calls.csv")
-	const calls = "event_year,event_month,event_dow,event_hour,event_type,division,apprehension_made,hood_140\n" +
-		"2015,January,Monday,3,Overdose,D51,No,73\n"
-	if err := os.WriteFile(file, []byte(calls), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	car, file := filepath.Join(t.TempDir(), "car"), spreadsheet(t, 2, 1)
 	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +76,7 @@ func TestJSON(t *testing.T) {
 	// In this order.
 	lines := []struct{ command, stdin, args string }{
 		{"enroll", code, "--server " + h.url + " --store " + car},
-		{"import", "", "--store " + car + " --mapping ../../testdata/mappings/toronto.yaml " + file},
+		{"import", "", "--store " + car + " --mapping " + toronto + " " + file},
 		{"sync", "", "--store " + car},
 		{"status", "", "--store " + car},
 		{"verify", "", "--store " + car},
@@ -95,10 +91,9 @@ func TestJSON(t *testing.T) {
 		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
 		{"demo", "", "--once"},
 		{"bench sync", "", "--records 20 --live 2"},
-		{"serve", "", "--listen 127.0.0.1:0 --data " + filepath.Join(t.TempDir(), "data")},
 	}
 	made := map[string]string{}
-	seen := map[string]bool{}
+	seen := map[string]bool{"serve": true} // TestServeJSON
 	for _, l := range lines {
 		seen[l.command] = true
 		args := append(strings.Fields(l.command), strings.Fields(l.args)...)
@@ -107,20 +102,7 @@ func TestJSON(t *testing.T) {
 				args[i] = id
 			}
 		}
-		ctx := t.Context()
-		if l.command == "serve" {
-			// It serves until it is stopped, and is stopped before it begins.
-			stopped, stop := context.WithCancel(ctx)
-			stop()
-			ctx = stopped
-		}
-		r := tandem(ctx, l.stdin, append(args, "--json")...)
-		if l.command == "serve" {
-			if r.code != exitInterrupted {
-				t.Errorf("serve, stopped: exit code %d\n%s", r.code, r.err)
-			}
-			continue
-		}
+		r := tandem(t.Context(), l.stdin, append(args, "--json")...)
 		if r.code != exitOK || r.err != "" || r.out == "" {
 			t.Fatalf("tandem %s --json: exit code %d\n%s%s", l.command, r.code, r.out, r.err)
 		}
@@ -145,5 +127,34 @@ func TestJSON(t *testing.T) {
 		if !slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == "json" }) {
 			t.Errorf("tandem %s has no --json", name)
 		}
+	}
+}
+
+// TestServeJSON: serve says where it serves, and ends well when it is stopped.
+func TestServeJSON(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	out, in := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		defer in.Close()
+		ended <- run(ctx, []string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data"), "--json"}, stdio{out: in, err: io.Discard})
+	}()
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := decode[map[string]string](t, line)["url"]
+	if r := tandem(t.Context(), "NONE", "enroll", "--server", url, "--store", t.TempDir()); r.code != exitFailed {
+		t.Errorf("a wrong code at %s: exit code %d\n%s", url, r.code, r.err)
+	}
+	stop()
+	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
+		t.Errorf("it says %q besides, error %v", rest, err)
+	}
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -69,4 +72,23 @@ func newHome(t *testing.T, o homeOptions) (h *home, dir string) {
 		}
 	})
 	return h, dir
+}
+
+// toronto is the mapping of the calls that tests import.
+const toronto = "../../testdata/mappings/toronto.yaml"
+
+// spreadsheet writes a file of calls for that mapping. Files with other marks hold
+// other calls.
+func spreadsheet(t *testing.T, rows, mark int) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("event_year,event_month,event_dow,event_hour,event_type,division,apprehension_made,hood_140\n")
+	for i := range rows {
+		fmt.Fprintf(&b, "2016,May,Monday,%d,Overdose,D%d,No,%d\n", i%24, mark, i)
+	}
+	file := filepath.Join(t.TempDir(), "calls.csv")
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -136,7 +136,10 @@ func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: server start ARG… or server stop")
 	}
-	cmd := ts.Value(serverKey{}).(*exec.Cmd)
+	cmd, ok := ts.Value(serverKey{}).(*exec.Cmd)
+	if !ok {
+		ts.Fatalf("the script was not set up")
+	}
 	switch {
 	case args[0] == "start" && cmd.Process == nil:
 		addr := ts.Getenv("ADDR")
