@@ -15,7 +15,7 @@ type Moved struct {
 	// Applied own changes are at the server, Conflicting of those beside another's
 	// value, NotAccepted ones are kept there and were not applied.
 	Applied, Conflicting, NotAccepted int
-	// Rows of record state that came.
+	// Rows of record state that came, other than those that only confirm own changes.
 	Rows int
 	// Cuts is how often what the screens show moved to a new cut.
 	Cuts int
@@ -107,7 +107,7 @@ func (m *Moved) add(r *round) {
 	if r.got == nil {
 		return
 	}
-	m.Rows += r.got.Rows
+	m.Rows += r.got.Rows - r.got.Echoes
 	for _, o := range r.got.Outcomes {
 		switch o.GetCode() {
 		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:

@@ -14,9 +14,9 @@ import (
 type Received struct {
 	// Outcomes are the verdicts that were news.
 	Outcomes []*tandemv1.Outcome
-	// Rows is the number of rows taken in; Flipped says that what the screens show
-	// moved to a new cut.
-	Rows    int
+	// Rows is the number of rows taken in; Echoes of them tell of own changes alone.
+	Rows, Echoes int
+	// Flipped says that what the screens show moved to a new cut.
 	Flipped bool
 	// Dropped: the page did not start where the device stands, and was ignored. The
 	// outcomes were taken.
@@ -218,6 +218,11 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		}
 	}
 	in.got.Rows = len(p.GetRows())
+	for _, row := range p.GetRows() {
+		if row.GetEcho() {
+			in.got.Echoes++
+		}
+	}
 	for i, to := range p.GetTo() {
 		if i == 0 {
 			in.st.Staged = to.GetPosition()
