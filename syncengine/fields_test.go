@@ -47,12 +47,12 @@ func drawRaw(t *rapid.T) syncengine.Field {
 }
 
 // drawFields draws the fields of a body, in order.
-func drawFields(t *rapid.T, least int) []syncengine.Field {
-	fields := rapid.SliceOfN(rapid.Custom(drawRaw), least, 12).Draw(t, "fields")
+func drawFields(rt *rapid.T, least int) []syncengine.Field {
+	fields := rapid.SliceOfN(rapid.Custom(drawRaw), least, 12).Draw(rt, "fields")
 	slices.SortStableFunc(fields, func(a, b syncengine.Field) int { return a.Path.Compare(b.Path) })
 	fields = slices.CompactFunc(fields, func(a, b syncengine.Field) bool { return a.Path == b.Path })
 	if len(fields) < least {
-		t.Skip("too few paths")
+		rt.Skip("too few paths")
 	}
 	return fields
 }
