@@ -3,11 +3,95 @@ package client
 import (
 	"bytes"
 	"context"
+	"sync"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
+
+// lanes are the requests of a stream that are under way: which changes they carry,
+// until their verdicts are taken in. Safe for concurrent use; a nil one is empty.
+type lanes struct {
+	mu    sync.Mutex
+	taken *sync.Cond
+	sizes map[uint64]int
+	bytes int
+}
+
+func newLanes() *lanes {
+	l := &lanes{sizes: map[uint64]int{}}
+	l.taken = sync.NewCond(&l.mu)
+	return l
+}
+
+// under returns the ops under way, and their size.
+func (l *lanes) under() (ops map[uint64]bool, size int) {
+	if l == nil {
+		return nil, 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ops = make(map[uint64]bool, len(l.sizes))
+	for op := range l.sizes {
+		ops[op] = true
+	}
+	return ops, l.bytes
+}
+
+// add notes what a request carries, before anything else is planned.
+func (l *lanes) add(plan *syncengine.Planned) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, run := range plan.Request.GetRuns() {
+		for i, raw := range run.GetChanges() {
+			l.sizes[run.GetFirstOp()+uint64(i)] = len(raw)
+			l.bytes += len(raw)
+		}
+	}
+}
+
+// done notes that a request has been taken in, or came to nothing.
+func (l *lanes) done(plan *syncengine.Planned) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, op := range plan.Ops {
+		l.bytes -= l.sizes[op]
+		delete(l.sizes, op)
+	}
+	l.taken.Broadcast()
+}
+
+// wait waits until no other request carries a change that an answer's snapshot
+// includes: the verdict on it is under way, and comes first.
+func (l *lanes) wait(own *syncengine.Planned, processed []*tandemv1.OpRange) {
+	mine := make(map[uint64]bool, len(own.Ops))
+	for _, op := range own.Ops {
+		mine[op] = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.carries(mine, processed) {
+		l.taken.Wait()
+	}
+}
+
+func (l *lanes) carries(mine map[uint64]bool, processed []*tandemv1.OpRange) bool {
+	for op := range l.sizes {
+		if mine[op] {
+			continue
+		}
+		for _, r := range processed {
+			if op >= r.GetFirst() && op <= r.GetLast() {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // flight is one request under way.
 type flight struct {
@@ -40,12 +124,8 @@ func (f *flight) drop() {
 	}
 }
 
-// stream pushes until nothing is queued, with pages in the answers, two requests
-// deep: as soon as an answer is there the next request goes out, and while the
-// server works on that the device takes the answer in. The next request can be
-// planned before, because the answer says all that it depends on: which changes
-// have their verdict, and where the device will stand. Where it turns out to stand
-// elsewhere, the page is dropped like any that does not fit.
+// stream pushes until nothing is queued, in two lanes at once, so that device and
+// server work at the same time. The first lane fetches pages as well.
 func (c *Client) stream(ctx context.Context, moved *Moved) error {
 	way, me, err := c.way()
 	if err != nil {
@@ -57,48 +137,112 @@ func (c *Client) stream(ctx context.Context, moved *Moved) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s := &stream{c: c, way: way, me: me, lanes: newLanes(), moved: moved}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.plain(ctx); err != nil {
+			stop(err)
+		}
+	})
+	if err := s.paged(ctx); err != nil {
+		stop(err)
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// stream is one call of Client.stream.
+type stream struct {
+	c     *Client
+	way   *link
+	me    *identity
+	lanes *lanes
+	mu    sync.Mutex
+	moved *Moved
+}
+
+// land takes in the answer of a flight; going is false where the lane should end.
+func (s *stream) land(ctx context.Context, f *flight) (going bool, err error) {
+	defer s.lanes.done(f.plan)
+	r := &round{sent: len(f.plan.Ops), up: f.met.up.Load(), down: f.met.down.Load()}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.moved.add(r)
+	}()
+	if f.err != nil {
+		return false, s.c.broke(ctx, r, f.began, f.err)
+	}
+	if f.answer.GetPage() != nil {
+		s.lanes.wait(f.plan, f.answer.GetTrailer().GetProcessed())
+	}
+	if err := s.c.receive(ctx, f.plan.Request, f.answer, r, f.began); err != nil {
+		return false, err
+	}
+	s.c.mu.Lock()
+	s.c.pace.took(s.c.opts.Now().Sub(f.began), true, r.got.Rows > 0)
+	s.c.mu.Unlock()
+	return !r.got.Forked && r.progress(), nil
+}
+
+// plain is the lane without pages: one request after the other.
+func (s *stream) plain(ctx context.Context) error {
+	for {
+		plan, _, err := s.c.plan(ctx, want{push: true, lanes: s.lanes})
+		if err != nil || len(plan.Ops) == 0 {
+			return err
+		}
+		f := s.c.launch(ctx, s.way, s.me, plan)
+		<-f.done
+		f.cancel()
+		if going, err := s.land(ctx, f); err != nil || !going {
+			return err
+		}
+	}
+}
+
+// paged is the lane with pages, two requests deep: as soon as an answer is there the
+// next request goes out, and while the server works on that the device takes the
+// answer in. The next request can be planned before, because the answer says all
+// that it depends on: which changes have their verdict, and where the device will
+// stand. Where it turns out to stand elsewhere, the page is dropped like any that
+// does not fit.
+func (s *stream) paged(ctx context.Context) error {
 	var under *flight
 	defer func() { under.drop() }()
 	for {
 		if under == nil {
-			plan, _, err := c.plan(ctx, want{push: true, page: true})
+			plan, _, err := s.c.plan(ctx, want{push: true, page: true, lanes: s.lanes})
 			if err != nil || len(plan.Ops) == 0 {
 				return err
 			}
-			under = c.launch(ctx, way, me, plan)
+			under = s.c.launch(ctx, s.way, s.me, plan)
 		}
 		at := under
 		<-at.done
 		at.cancel()
-		r := &round{sent: len(at.plan.Ops), up: at.met.up.Load(), down: at.met.down.Load()}
-		if under = nil; at.err != nil {
-			moved.add(r)
-			return c.broke(ctx, r, at.began, at.err)
+		under = nil
+		if at.err == nil {
+			next, err := s.planAfter(ctx, at)
+			if err != nil {
+				s.lanes.done(at.plan)
+				return err
+			}
+			if next != nil && len(next.Ops) > 0 {
+				under = s.c.launch(ctx, s.way, s.me, next)
+			}
 		}
-		next, err := c.planAfter(ctx, at)
-		if err != nil {
+		if going, err := s.land(ctx, at); err != nil || !going {
 			return err
 		}
-		if next != nil && len(next.Ops) > 0 {
-			under = c.launch(ctx, way, me, next)
-		}
-		err = c.receive(ctx, at.plan.Request, at.answer, r, at.began)
-		moved.add(r)
-		if err != nil {
-			return err
-		}
-		if r.got.Forked || !r.progress() {
-			return nil
-		}
-		c.mu.Lock()
-		c.pace.took(c.opts.Now().Sub(at.began), true, r.got.Rows > 0)
-		c.mu.Unlock()
 	}
 }
 
 // planAfter plans the request after one whose answer is there and not taken in yet;
 // nil where the answer changes more than can be told beforehand.
-func (c *Client) planAfter(ctx context.Context, f *flight) (*syncengine.Planned, error) {
+func (s *stream) planAfter(ctx context.Context, f *flight) (*syncengine.Planned, error) {
 	page := f.answer.GetPage()
 	if page.GetScopeSet() != nil || len(page.GetReady()) > 0 || len(page.GetTo()) != len(page.GetFrom()) {
 		return nil, nil
@@ -108,7 +252,7 @@ func (c *Client) planAfter(ctx context.Context, f *flight) (*syncengine.Planned,
 			return nil, nil
 		}
 	}
-	next, ask, err := c.plan(ctx, want{push: true, page: true, after: f.plan})
+	next, ask, err := s.c.plan(ctx, want{push: true, page: true, lanes: s.lanes})
 	if err != nil || ask {
 		return nil, err
 	}
@@ -120,21 +264,4 @@ func (c *Client) planAfter(ctx context.Context, f *flight) (*syncengine.Planned,
 		}
 	}
 	return next, nil
-}
-
-// inFlight returns the ops that a request carries, and their size.
-func inFlight(plan *syncengine.Planned) (ops map[uint64]bool, size int) {
-	if plan == nil {
-		return nil, 0
-	}
-	ops = make(map[uint64]bool, len(plan.Ops))
-	for _, op := range plan.Ops {
-		ops[op] = true
-	}
-	for _, run := range plan.Request.GetRuns() {
-		for _, raw := range run.GetChanges() {
-			size += len(raw)
-		}
-	}
-	return ops, size
 }

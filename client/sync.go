@@ -72,8 +72,8 @@ type want struct {
 	wait       time.Duration
 	// next is a page that may be under way already; nil where none is to be.
 	next *ahead
-	// after is a request whose changes have their verdict and are not taken in yet.
-	after *syncengine.Planned
+	// lanes: changes that other requests carry are left out.
+	lanes *lanes
 }
 
 // round is what one request did.
@@ -214,11 +214,14 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 				o.Ask = true
 			} else {
 				o.PushBytes = push
-				o.InFlight, o.InFlightBytes = inFlight(w.after)
+				o.InFlight, o.InFlightBytes = w.lanes.under()
 			}
 		}
 		var err error
 		plan, err = c.device.Plan(t, o)
+		if err == nil {
+			w.lanes.add(plan)
+		}
 		return err
 	})
 	return plan, ask, err
