@@ -118,8 +118,10 @@
 //
 // A row is a record's whole state; or, where the device holds an earlier state that
 // the record remembers, the touched paths and the row hash; or, where only the
-// device's own changes led here, the hash alone. A device whose splice differs from
-// the hash asks for the whole row. A row without scopes is a drop.
+// device's own changes led here, the hash alone. What a device holds is the state at
+// its last cut, which its position says beside how far it has read since. A device
+// whose splice differs from the hash drops the page and asks for the whole row. A row
+// without scopes is a drop.
 //
 // Scopes are granted by level, not by event: each request carries a hash of the
 // device's set; where it differs the answer states the set, and nothing else. Listed
@@ -142,6 +144,7 @@
 // Two hashes at one op show two histories under one replica id, a copied or
 // rolled-back store: the push that shows it is not applied, and the replica takes no
 // more. A device sees the same from an answer: the server holds an op that it never
-// made, or another one under its number. The server does not infer a fork from op
-// numbers alone, since a request that merely arrives late has low ones.
+// made, or another one under its number, or has judged another: a verdict carries
+// the first 8 bytes of the envelope hash it is on. The server does not infer a fork
+// from op numbers alone, since a request that merely arrives late has low ones.
 package syncengine
