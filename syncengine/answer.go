@@ -66,6 +66,12 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if err := pg.outcomes(); err != nil {
 		return nil, err
 	}
+	if r.Forked && !slices.ContainsFunc(msg.GetOutcomes(), isFork) {
+		// A late request of the replica's other life may have shown the fork: this one
+		// must learn of it too, or it would wait for pages for ever.
+		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
+		a.News = true
+	}
 	if r.Revoked || r.Forked {
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
@@ -97,6 +103,10 @@ func wakes(view ServerView, r *Replica, grants []ScopeKey) ([]ScopeKey, error) {
 	scopes := slices.Concat(grants, staff.Scopes)
 	slices.SortFunc(scopes, ScopeKey.Compare)
 	return slices.Compact(scopes), nil
+}
+
+func isFork(o *tandemv1.Outcome) bool {
+	return o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
 }
 
 // pager builds one page.

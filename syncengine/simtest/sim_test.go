@@ -99,6 +99,8 @@ var once = []struct {
 }{
 	{1000427, 150, "I1: a verdict on an op of the store's former life was taken for the present one"},
 	{2004098, 250, "I11: the same, with the bytes of the present change dropped"},
+	{700399, 150, "I17: a replica whose other life had shown a fork was not told, and waited for pages for ever"},
+	{704738, 150, "I17: the same"},
 }
 
 // TestOnceFailed reruns them.

@@ -1833,7 +1833,7 @@ func (x *SyncAnswer) GetTrailer() *Trailer {
 // The verdict on one change.
 type Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Op number.
+	// Op number; 0 where a fork is told of that another request has shown.
 	Op uint64 `protobuf:"varint,1,opt,name=op" json:"op,omitempty"`
 	// The verdict.
 	Code OutcomeCode `protobuf:"varint,2,opt,name=code,enum=tandem.v1.OutcomeCode" json:"code,omitempty"`
