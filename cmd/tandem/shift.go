@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 // clinical reports whether a police partner's device must never hold a record.
@@ -18,6 +19,15 @@ func clinical(c tandemv1.Compartment) bool {
 // call is what the story remembers of its first call.
 type call struct {
 	incident, person, encounter, referral syncengine.ID
+}
+
+// shown is the message that a screen shows, to be changed and saved.
+func shown[M proto.Message](v *client.View) (m M, err error) {
+	m, ok := v.Message.(M)
+	if !ok {
+		return m, errors.New("a record is of another kind than the story says")
+	}
+	return m, nil
 }
 
 // play plays the night.
@@ -83,9 +93,9 @@ func (s *shift) noSignal(c *call) error {
 	if err != nil {
 		return err
 	}
-	e, ok := v.Message.(*tandemv1.Encounter)
-	if !ok {
-		return errors.New("the encounter is of another kind")
+	e, err := shown[*tandemv1.Encounter](v)
+	if err != nil {
+		return err
 	}
 	e.Disposition = new("left_with_support")
 	e.EndedAt = s.instant()
@@ -145,9 +155,9 @@ func (s *shift) partner(c *call) error {
 		return fmt.Errorf("the encounter on Dale's device: %w", err)
 	}
 	s.tell("Dale's device has the call: place, times, units. It has no person, no encounter, no referral, and never will.")
-	in, ok := v.Message.(*tandemv1.Incident)
-	if !ok {
-		return errors.New("the call is of another kind")
+	in, err := shown[*tandemv1.Incident](v)
+	if err != nil {
+		return err
 	}
 	in.LeInvolvement = new("partner_on_team")
 	in.LeActions = []string{"standby"}
@@ -190,9 +200,9 @@ func (s *shift) disagree(c *call) error {
 		if err != nil {
 			return err
 		}
-		p, ok := v.Message.(*tandemv1.Person)
-		if !ok {
-			return errors.New("the person is of another kind")
+		p, err := shown[*tandemv1.Person](v)
+		if err != nil {
+			return err
 		}
 		one.change(p)
 		if _, err := one.m.dev.Edit(s.a.ctx, func(edit *client.Edit) error { return edit.Set(v, p) }); err != nil {
@@ -221,8 +231,11 @@ func (s *shift) disagree(c *call) error {
 	if err != nil {
 		return err
 	}
-	shown, ok := v.Message.(*tandemv1.Person)
-	if !ok || !shown.GetDoNotContact() || len(v.Conflicts) != 2 {
+	p, err := shown[*tandemv1.Person](v)
+	if err != nil {
+		return err
+	}
+	if !p.GetDoNotContact() || len(v.Conflicts) != 2 {
 		return errors.New("the two versions do not stand side by side with the careful one displayed")
 	}
 	s.tell("Signal. Both versions are kept side by side on both screens. Until a person settles it, the careful answer shows: do not call.")
@@ -275,9 +288,9 @@ func (s *shift) sign(c *call) error {
 	if err != nil {
 		return err
 	}
-	e, ok := v.Message.(*tandemv1.Encounter)
-	if !ok {
-		return errors.New("the encounter is of another kind")
+	e, err := shown[*tandemv1.Encounter](v)
+	if err != nil {
+		return err
 	}
 	if _, err := s.maya.dev.Edit(s.a.ctx, func(edit *client.Edit) error { return edit.Sign(v, e) }); err != nil {
 		return err
@@ -286,9 +299,9 @@ func (s *shift) sign(c *call) error {
 	if err != nil {
 		return err
 	}
-	cleared, ok := in.Message.(*tandemv1.Incident)
-	if !ok {
-		return errors.New("the call is of another kind")
+	cleared, err := shown[*tandemv1.Incident](in)
+	if err != nil {
+		return err
 	}
 	cleared.ClearedAt = s.instant()
 	cleared.Contact = new("contact_made")
