@@ -67,8 +67,10 @@ type Client struct {
 	me   *identity
 	link *link
 	pace pace
-	// pushing is held over a push, so that one is under way at a time.
-	pushing chan struct{}
+	// pushing is held over a push, so that one is under way at a time; mending over
+	// what comes before a sync. unwell: there may be something to mend.
+	pushing, mending chan struct{}
+	unwell           atomic.Bool
 	// asked: the verdicts on what was queued are known as far as the server has
 	// any. False at first, and after a push whose answer did not come.
 	asked bool
@@ -78,6 +80,7 @@ type Client struct {
 
 // identity is who the device is, from enrolment on.
 type identity struct {
+	replica     syncengine.ID
 	key         ed25519.PrivateKey
 	certificate string
 	server      string
@@ -114,9 +117,10 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	c := &Client{
 		opts: o, domain: domain, device: &syncengine.Device{Rules: domain}, cols: cols, log: o.Logger,
 		opened: o.Now(), boot: make([]byte, 8),
-		pushing: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		pushing: make(chan struct{}, 1), mending: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
+	c.unwell.Store(true)
 	c.pace.reset()
 	if err := c.random(c.boot); err != nil {
 		return nil, err
@@ -203,6 +207,7 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		}
 		st, err := t.State()
 		if err == nil {
+			me.replica = st.Replica
 			c.keepTime(st)
 		}
 		return err

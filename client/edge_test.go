@@ -80,6 +80,16 @@ func (e *edge) set(h http.Handler) {
 	e.front = h
 }
 
+// Reinstance implements tandemv1connect.EnrollServiceHandler: nothing forks here.
+func (e *edge) Reinstance(context.Context, *tandemv1.ReinstanceRequest) (*tandemv1.ReinstanceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, nil)
+}
+
+// Reconcile implements tandemv1connect.SyncServiceHandler: nothing differs here.
+func (e *edge) Reconcile(context.Context, *tandemv1.ReconcileRequest) (*tandemv1.ReconcileResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, nil)
+}
+
 // honest is the edge itself, behind the check of proofs.
 func (e *edge) honest() http.Handler {
 	mux := http.NewServeMux()

@@ -53,7 +53,7 @@ func (c *Client) Enroll(ctx context.Context, server, code string) error {
 	if code == "" {
 		return errors.New("the enrolment code is empty: type it as your administrator gave it")
 	}
-	key, replica, err := c.prepareKey(ctx)
+	key, replica, err := c.prepare(ctx, metaKey, metaReplica)
 	if err != nil {
 		return err
 	}
@@ -96,15 +96,15 @@ func enrollError(err error) error {
 	return err
 }
 
-// prepareKey returns the replica's key and id, made and stored at the first try, so
-// that a repeated call is the same call.
-func (c *Client) prepareKey(ctx context.Context) (key ed25519.PrivateKey, replica syncengine.ID, err error) {
+// prepare returns a replica's key and id, made and stored under two keys of the meta
+// table at the first try, so that a repeated call is the same call.
+func (c *Client) prepare(ctx context.Context, keyAt, replicaAt string) (key ed25519.PrivateKey, replica syncengine.ID, err error) {
 	err = c.store.write(ctx, "preparing the enrolment", func(t *tx) error {
-		seed, err := t.meta(metaKey)
+		seed, err := t.meta(keyAt)
 		if err != nil {
 			return err
 		}
-		id, err := t.meta(metaReplica)
+		id, err := t.meta(replicaAt)
 		if err != nil {
 			return err
 		}
@@ -116,10 +116,10 @@ func (c *Client) prepareKey(ctx context.Context) (key ed25519.PrivateKey, replic
 			if err := c.random(id); err != nil {
 				return err
 			}
-			if err := t.setMeta(metaKey, seed); err != nil {
+			if err := t.setMeta(keyAt, seed); err != nil {
 				return err
 			}
-			if err := t.setMeta(metaReplica, id); err != nil {
+			if err := t.setMeta(replicaAt, id); err != nil {
 				return err
 			}
 		}

@@ -96,7 +96,11 @@ func (c *Client) pullLoop(ctx context.Context) error {
 	wait := time.Duration(0)
 	for {
 		began := time.Now()
-		r, err := c.round(ctx, want{page: true, wait: wait})
+		var r *round
+		err := c.mend(ctx)
+		if err == nil {
+			r, err = c.round(ctx, want{page: true, wait: wait})
+		}
 		switch {
 		case fatal(ctx, err):
 			return err
@@ -118,7 +122,7 @@ func (c *Client) pullLoop(ctx context.Context) error {
 			}
 		}
 		wait = pollWait
-		if r.got.More || r.got.Scopes || r.got.Dropped {
+		if r.got.More || r.got.Scopes || r.got.Dropped || r.got.Forked {
 			wait = 0
 		}
 	}

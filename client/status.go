@@ -34,8 +34,24 @@ type Status struct {
 	// LastFault says, in words, why the newest contact came to nothing; empty where
 	// it did not.
 	LastFault string
-	// Forked: this store is a copy of another, or was set back; it sends nothing.
-	Forked bool
+	// Note is the newest thing to be said of a contact, in words, and NotedMS when it
+	// was; empty for none.
+	Note    string
+	NotedMS int64
+	// Forked: this store is a copy of another, or was set back; it takes a new name at
+	// the next contact. Unconfirmed: it has, and only sends until a code of its person
+	// or an admin confirms it.
+	Forked, Unconfirmed bool
+	// Recovering: the server was restored and sends nothing until its administrator
+	// has checked it. Repairing: what is held here is being compared with the server's.
+	Recovering, Repairing bool
+	// Again counts those of Queued that an earlier state of the server had received,
+	// Lost the saves that it has lost and of which only the records are left here.
+	Again int
+	Lost  uint64
+	// VerifiedMS is when everything held here was last proved identical to the
+	// server's, 0 where it is not.
+	VerifiedMS int64
 }
 
 // ScopeStatus is one scope.
@@ -66,13 +82,18 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 			return err
 		}
 		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
+		s.Unconfirmed, s.Recovering, s.Repairing = st.Unconfirmed, st.Recovering, st.Repair.Stage != syncengine.RepairNone
+		s.Lost, s.VerifiedMS = st.LostOps, st.VerifiedMS
 		for query, into := range map[string][]any{
-			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state = 1`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
-			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                            {&s.Applied},
-			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                            {&s.NotAccepted},
-			`SELECT count(*) FROM rec WHERE ` + visible:                                                  {&s.Records},
-			`SELECT count(*) FROM rec WHERE conflicts > 0 AND ` + visible:                                {&s.Conflicts},
-			`SELECT coalesce((SELECT fault FROM sync_event ORDER BY n DESC LIMIT 1), '')`:                {&s.LastFault},
+			`SELECT count(*) FROM outbox WHERE state = 5 AND state IN (1, 5)`: {&s.Again},
+			`SELECT coalesce(max(n), 0), coalesce((SELECT note FROM sync_event WHERE note <> '' ORDER BY n DESC LIMIT 1), ''),
+				coalesce((SELECT at FROM sync_event WHERE note <> '' ORDER BY n DESC LIMIT 1), 0) FROM sync_event`: {new(int64), &s.Note, &s.NotedMS},
+			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state IN (1, 5)`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
+			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                                  {&s.Applied},
+			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                                  {&s.NotAccepted},
+			`SELECT count(*) FROM rec WHERE ` + visible:                                                        {&s.Records},
+			`SELECT count(*) FROM rec WHERE conflicts > 0 AND ` + visible:                                      {&s.Conflicts},
+			`SELECT coalesce((SELECT fault FROM sync_event ORDER BY n DESC LIMIT 1), '')`:                      {&s.LastFault},
 		} {
 			if err := rtx.QueryRowContext(ctx, query).Scan(into...); err != nil {
 				return err
@@ -116,20 +137,20 @@ type Event struct {
 	// Pushed changes and received rows; bytes of bodies as they went over the wire.
 	Pushed, Received   int
 	BytesUp, BytesDown int64
-	// Fault, in words; empty for none.
-	Fault string
+	// Fault, in words; empty for none. Note is what else is to be said of it.
+	Fault, Note string
 }
 
 // Events returns the last contacts, the newest first.
 func (c *Client) Events(ctx context.Context, limit int) (events []Event, err error) {
 	err = c.store.read(ctx, "reading the contacts", func(rtx *sql.Tx) error {
-		rows, err := rtx.QueryContext(ctx, `SELECT at, ms, pushed, received, bytes_up, bytes_down, fault FROM sync_event ORDER BY n DESC LIMIT $1`, limit)
+		rows, err := rtx.QueryContext(ctx, `SELECT at, ms, pushed, received, bytes_up, bytes_down, fault, note FROM sync_event ORDER BY n DESC LIMIT $1`, limit)
 		if err != nil {
 			return err
 		}
 		return eachRow(rows, func(scan func(...any) error) error {
 			var e Event
-			err := scan(&e.AtMS, &e.MS, &e.Pushed, &e.Received, &e.BytesUp, &e.BytesDown, &e.Fault)
+			err := scan(&e.AtMS, &e.MS, &e.Pushed, &e.Received, &e.BytesUp, &e.BytesDown, &e.Fault, &e.Note)
 			events = append(events, e)
 			return err
 		})
@@ -141,8 +162,8 @@ func (c *Client) Events(ctx context.Context, limit int) (events []Event, err err
 const keptEvents = 500
 
 func (t *tx) addEvent(e *Event) error {
-	if err := t.exec(`INSERT INTO sync_event (at, ms, pushed, received, bytes_up, bytes_down, fault) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		e.AtMS, e.MS, e.Pushed, e.Received, e.BytesUp, e.BytesDown, e.Fault); err != nil {
+	if err := t.exec(`INSERT INTO sync_event (at, ms, pushed, received, bytes_up, bytes_down, fault, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		e.AtMS, e.MS, e.Pushed, e.Received, e.BytesUp, e.BytesDown, e.Fault, e.Note); err != nil {
 		return err
 	}
 	return t.exec(`DELETE FROM sync_event WHERE n <= (SELECT max(n) FROM sync_event) - $1`, keptEvents)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,11 +152,27 @@ func inspect(ctx context.Context, path string) error {
 }
 
 func newestSchema() (int, error) {
+	versions, err := schemaVersions()
+	if err != nil {
+		return 0, err
+	}
+	return versions[len(versions)-1], nil
+}
+
+// schemaVersions returns the versions that there is a file for, ascending.
+func schemaVersions() (versions []int, err error) {
 	entries, err := schemaFiles.ReadDir("schema")
 	if err != nil {
-		return 0, fmt.Errorf("reading the embedded schema: %w", err)
+		return nil, fmt.Errorf("reading the embedded schema: %w", err)
 	}
-	return len(entries), nil
+	for _, e := range entries {
+		version, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".sql"))
+		if err != nil {
+			return nil, fmt.Errorf("reading the embedded schema: %w", err)
+		}
+		versions = append(versions, version)
+	}
+	return versions, nil
 }
 
 func (s *store) openHandles(ctx context.Context, path string) error {
@@ -192,12 +209,15 @@ func (s *store) migrate(ctx context.Context) error {
 	if err := s.conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return storeError("opening the store", err)
 	}
-	newest, err := newestSchema()
+	versions, err := schemaVersions()
 	if err != nil {
 		return err
 	}
-	for version < newest {
-		version++
+	for _, next := range versions {
+		if next <= version {
+			continue
+		}
+		version = next
 		text, err := schemaFiles.ReadFile(fmt.Sprintf("schema/%04d.sql", version))
 		if err != nil {
 			return fmt.Errorf("reading the embedded schema: %w", err)

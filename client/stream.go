@@ -178,7 +178,7 @@ func (s *stream) land(ctx context.Context, f *flight) (going bool, err error) {
 	if f.answer.GetPage() != nil {
 		s.lanes.wait(f.plan, f.answer.GetTrailer().GetProcessed())
 	}
-	if err := s.c.receive(ctx, f.plan.Request, f.answer, r, f.began); err != nil {
+	if err := s.c.receive(ctx, s.me, f.plan.Request, f.answer, r, f.began); err != nil {
 		return false, err
 	}
 	s.c.mu.Lock()

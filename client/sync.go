@@ -27,9 +27,9 @@ type Moved struct {
 	Verified, Differing int
 }
 
-// ErrForked says that this store is a copy of another or was set back: the server
-// has seen another history under its name. What is here stays here.
-var ErrForked = errors.New("this store is a copy of another one, or was set back to an older state: it sends nothing any more; keep it, enroll a new store, and ask your administrator")
+// ErrForked says that the server keeps seeing another history under the name of this
+// store, although it has taken a new one. What is here stays here.
+var ErrForked = errors.New("this store is used in two places at once: end the other one, then sync again; nothing is lost")
 
 // errStalled says that a server answers and nothing comes of it.
 var errStalled = &ContactError{Kind: ErrRejected, Words: "the server answers and gives no verdict on what was sent: it may need an update"}
@@ -38,20 +38,29 @@ var errStalled = &ContactError{Kind: ErrRejected, Words: "the server answers and
 // moved before an error is in Moved. Safe to call beside Run.
 func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 	moved := &Moved{}
-	stalled := 0
+	stalled, forks := 0, 0
 	var next ahead
 	defer next.drop()
 	for {
+		if err := c.mend(ctx); err != nil {
+			return moved, err
+		}
 		r, err := c.round(ctx, want{push: true, page: true, next: &next})
 		moved.add(r)
 		if err != nil {
 			return moved, err
 		}
 		if r.got.Forked {
-			return moved, ErrForked
+			// It gets a name of its own, and goes on.
+			if forks++; forks > maxForks {
+				return moved, ErrForked
+			}
+			continue
 		}
 		if r.idle() {
-			return moved, nil
+			if due, err := c.due(ctx); err != nil || !due {
+				return moved, err
+			}
 		}
 		if r.progress() {
 			stalled = 0
@@ -65,6 +74,9 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 		}
 	}
 }
+
+// maxForks is how many new names one sync takes.
+const maxForks = 3
 
 // want is what a request is for.
 type want struct {
@@ -94,7 +106,7 @@ func (r *round) idle() bool {
 
 // progress reports whether anything came of the request.
 func (r *round) progress() bool {
-	return len(r.got.Outcomes) > 0 || r.got.Rows > 0 || r.got.Flipped || r.got.Scopes || r.ask
+	return len(r.got.Outcomes) > 0 || r.got.Rows > 0 || r.got.Flipped || r.got.Scopes || r.got.Epoch || r.got.Astray || r.ask
 }
 
 func (m *Moved) add(r *round) {
@@ -170,7 +182,7 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 	if w.next != nil && !ask && len(plan.Ops) == 0 {
 		w.next.start(ctx, way, plan.Request, answer, c.patience(plan.Request, w))
 	}
-	if err := c.receive(ctx, plan.Request, answer, r, began); err != nil {
+	if err := c.receive(ctx, me, plan.Request, answer, r, began); err != nil {
 		return r, err
 	}
 	c.mu.Lock()
@@ -266,9 +278,18 @@ func (c *Client) broke(ctx context.Context, r *round, began time.Time, err error
 }
 
 // receive takes in a whole answer, in one transaction.
-func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, r *round, began time.Time) error {
+func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, r *round, began time.Time) error {
 	now := c.opts.Now()
 	err := c.store.write(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
+		before, err := t.State()
+		if err != nil {
+			return err
+		}
+		if before.Replica != me.replica {
+			// It answers a name that the store no longer has.
+			r.got = &syncengine.Received{Dropped: true}
+			return nil
+		}
 		if r.got, err = c.device.Receive(t, req, answer, now.UnixMilli()); err != nil {
 			return err
 		}
@@ -288,10 +309,10 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 		}
 		event := &Event{
 			AtMS: began.UnixMilli(), MS: now.Sub(began).Milliseconds(), Pushed: len(r.got.Outcomes), Received: r.got.Rows,
-			BytesUp: r.up, BytesDown: r.down,
+			BytesUp: r.up, BytesDown: r.down, Note: noteOf(r.got, before.Repair.Found),
 		}
 		healed, err := t.any(`SELECT coalesce((SELECT fault <> '' FROM sync_event ORDER BY n DESC LIMIT 1), 0)`)
-		if err != nil || (!healed && event.Pushed == 0 && event.Received == 0) {
+		if err != nil || (!healed && event.Pushed == 0 && event.Received == 0 && event.Note == "") {
 			return err
 		}
 		return t.addEvent(event)
@@ -308,6 +329,16 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 	if len(r.got.Outcomes) > 0 || r.got.Rows > 0 {
 		c.log.Info().Int("outcomes", len(r.got.Outcomes)).Int("rows", r.got.Rows).Bool("cut", r.got.Flipped).Msg("synced")
 	}
+	if r.got.Forked || r.got.Astray {
+		c.unwell.Store(true)
+	}
+	if r.got.Epoch || r.got.Reoffered > 0 {
+		c.mu.Lock()
+		c.asked = false
+		c.mu.Unlock()
+		c.log.Warn().Int("again", r.got.Reoffered).Msg("the server was set back: what it has lost is sent again")
+		signal(c.work)
+	}
 	if c.opts.OnChange != nil && len(r.got.Changed) > 0 {
 		c.opts.OnChange(r.got.Changed)
 	}
@@ -316,7 +347,7 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 
 // Questions of any. The second condition lets the partial index serve.
 const (
-	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state = 1)`
+	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 5))`
 	anyApplied = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_judged WHERE state = 2 AND state IN (2, 4))`
 )
 

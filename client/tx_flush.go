@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ func (t *tx) flushOps() error {
 	var fresh []*opEntry
 	judged := map[verdict][]*syncengine.Op{}
 	var order []verdict
-	var drop []*syncengine.Op
+	var drop, back []*syncengine.Op
 	for _, e := range t.dirtyOps {
 		e.dirty = false
 		if e.fresh {
@@ -34,6 +33,9 @@ func (t *tx) flushOps() error {
 			order = append(order, v)
 		}
 		judged[v] = append(judged[v], e.op)
+		if e.op.State == syncengine.OpReoffered || e.op.State == syncengine.OpQueued {
+			back = append(back, e.op)
+		}
 		if e.op.Raw == nil && e.hadRaw {
 			e.hadRaw = false
 			drop = append(drop, e.op)
@@ -55,6 +57,11 @@ func (t *tx) flushOps() error {
 			if err := t.deleteWrites(judged[v]); err != nil {
 				return err
 			}
+		}
+	}
+	for _, op := range back {
+		if err := t.requeue(op); err != nil {
+			return err
 		}
 	}
 	return t.forOps(deleteRaws, nil, drop)
@@ -152,12 +159,8 @@ func (t *tx) insertOps(fresh []*opEntry) error {
 			if err != nil {
 				return err
 			}
-			var needs []byte
-			for _, n := range op.Needs {
-				needs = binary.BigEndian.AppendUint64(needs, n)
-			}
 			args = append(args, int64(op.Number), op.Change[:], int64(op.Class), rankOf(op.Class), int64(op.State), op.AtMS, len(op.Raw),
-				op.Envelope[:], blob(encodeIDs(op.Records)), needs, outcome)
+				op.Envelope[:], blob(encodeIDs(op.Records)), encodeNeeds(op.Needs), outcome)
 			raws = append(raws, int64(op.Number), blob(op.Raw))
 			for _, id := range op.Records {
 				if err := t.exec(insertWrite, id[:], int64(op.Number)); err != nil {

@@ -146,7 +146,7 @@ func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	enough := errors.New("enough")
 	var numbers []uint64
 	size := 0
-	err := t.rows(`SELECT op, bytes FROM outbox WHERE state = 1 ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
+	err := t.rows(`SELECT op, bytes FROM outbox WHERE state IN (1, 5) ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
 		if len(numbers) > 0 && size > maxBytes {
 			return enough
 		}
@@ -176,6 +176,8 @@ func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
 	where := `WHERE +o.state = $1 AND o.op > $2 ORDER BY o.op LIMIT $3`
 	switch state {
+	case syncengine.OpQueued, syncengine.OpReoffered:
+		where = `WHERE o.op IN (SELECT op FROM outbox WHERE state = $1 AND state IN (1, 5)) AND o.op > $2 ORDER BY o.op LIMIT $3`
 	case syncengine.OpApplied, syncengine.OpQuarantined:
 		// The second condition lets the partial index serve.
 		where = `WHERE o.state = $1 AND o.state IN (2, 4) AND o.op > $2 ORDER BY o.op LIMIT $3`

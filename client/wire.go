@@ -230,6 +230,19 @@ func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandem
 	return answer, met, nil
 }
 
+// compare sends one request of a comparison and returns the complete answer.
+func (l *link) compare(ctx context.Context, req *tandemv1.ReconcileRequest) (*tandemv1.ReconcileAnswer, error) {
+	resp, err := call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.ReconcileResponse, error) { return l.sync.Reconcile(ctx, req) })
+	if err != nil {
+		return nil, err
+	}
+	answer, err := syncengine.UnframeReconcile(resp)
+	if err != nil {
+		return nil, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	return answer, nil
+}
+
 // call makes a call, once more where the server asks for its fresh nonce.
 func call[T proto.Message](ctx context.Context, met *contact, send func(context.Context) (T, error)) (T, error) {
 	ctx = context.WithValue(ctx, contactKey{}, met)

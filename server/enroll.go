@@ -109,11 +109,14 @@ func (e *enrolment) run(tx *store.Tx) error {
 		e.refused = ErrCodeUsed
 		return tx.SaveEnrolment(stored)
 	}
-	if r, err := tx.Replica(e.identity.Replica); err != nil || r != nil {
-		if err == nil {
-			err = ErrReplicaTaken
-		}
+	r, err := tx.Replica(e.identity.Replica)
+	switch {
+	case err != nil:
 		return err
+	case r != nil && r.Unconfirmed && bytes.Equal(r.Key, e.identity.Key):
+		return e.confirm(tx, r)
+	case r != nil:
+		return ErrReplicaTaken
 	}
 	made, err := newCreation(e.org.ID, stored.Device, e.device(), e.nowMS, e.rand)
 	if err != nil {
@@ -130,6 +133,22 @@ func (e *enrolment) run(tx *store.Tx) error {
 	}
 	stored.UsedKey, stored.UsedReplica, stored.UsedMS = e.identity.Key, e.identity.Replica, e.nowMS
 	return tx.SaveEnrolment(stored)
+}
+
+// confirm ends the time in which a replica of the same person is write-only. The
+// device stays the one that it was.
+func (e *enrolment) confirm(tx *store.Tx, r *syncengine.Replica) error {
+	if r.Person != e.stored.Staff {
+		return ErrUnconfirmable
+	}
+	now := *r
+	now.Unconfirmed = false
+	if err := tx.SaveReplica(&now); err != nil {
+		return err
+	}
+	e.identity.Device, e.stored.Device = r.Device, r.Device
+	e.stored.UsedKey, e.stored.UsedReplica, e.stored.UsedMS = e.identity.Key, e.identity.Replica, e.nowMS
+	return tx.SaveEnrolment(e.stored)
 }
 
 // who reads the person that the code is for, as of now.

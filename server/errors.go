@@ -23,6 +23,10 @@ var (
 	ErrEnrolForm = errors.New("the enrolment is malformed, or its signature does not fit key, code and replica")
 	// ErrReplicaTaken: the replica id is that of another enrolment.
 	ErrReplicaTaken = errors.New("the replica id is in use: make a new one")
+	// ErrTooManyReplicas: too many replicas of a device wait to be confirmed.
+	ErrTooManyReplicas = errors.New("too many copies of this device wait to be confirmed: ask your administrator")
+	// ErrUnconfirmable: the code is for another person than the replica is of.
+	ErrUnconfirmable = errors.New("the code is for another person than this device: ask for one of your own")
 	// ErrGuesses: too many wrong codes came in.
 	ErrGuesses = errors.New("too many wrong codes: wait a minute and try again")
 	// ErrStaffInactive: the person does not work here, or no longer.
@@ -52,7 +56,9 @@ var codes = []struct {
 	{ErrStaffInactive, connect.CodePermissionDenied, nil},
 	{syncengine.ErrUnknownReplica, connect.CodePermissionDenied, nil},
 	{store.ErrUnknownOrg, connect.CodePermissionDenied, syncengine.ErrUnknownReplica},
-	{syncengine.ErrEpoch, connect.CodeFailedPrecondition, nil},
+	{ErrTooManyReplicas, connect.CodeResourceExhausted, nil},
+	{ErrUnconfirmable, connect.CodePermissionDenied, nil},
+	{syncengine.ErrReverted, connect.CodeUnavailable, errBusy},
 	{syncengine.ErrPosition, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},

@@ -31,6 +31,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	path, enroll := tandemv1connect.NewEnrollServiceHandler(&enrolling{s}, options...)
 	mux.Handle(path, http.MaxBytesHandler(enroll, maxEnrolment))
+	mux.Handle(tandemv1connect.EnrollServiceReinstanceProcedure, s.auth.Middleware(noteIdentity(http.MaxBytesHandler(enroll, maxEnrolment))))
 	path, sync := tandemv1connect.NewSyncServiceHandler(&syncing{s}, options...)
 	mux.Handle(path, s.auth.Middleware(noteIdentity(http.MaxBytesHandler(sync, maxWire))))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

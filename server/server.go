@@ -53,6 +53,8 @@ type Server struct {
 	now     func() time.Time
 	rand    io.Reader
 	handler http.Handler
+	// met are the replicas that are known to have an entry, by id.
+	met sync.Map
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc

@@ -32,6 +32,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err != nil {
 		return nil, s.refuse(err)
 	}
+	if err := s.known(ctx, org, id, req); err != nil {
+		return nil, s.refuse(err)
+	}
 	pushed, err := syncengine.Prepare(s.rules, id.Replica, id.Key, req)
 	if err != nil {
 		return nil, s.refuse(err)
@@ -43,8 +46,18 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		}
 	}
 	answer, err := s.answer(ctx, org, id, req, outcomes)
+	if errors.Is(err, syncengine.ErrReverted) {
+		answer, err = s.reverted(ctx, org, id, req, outcomes)
+	}
 	if err != nil {
 		return nil, s.refuse(err)
+	}
+	if answer.Report {
+		if err := s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+			return s.engine(org).Report(tx, id.Replica, req)
+		}); err != nil {
+			return nil, s.refuse(err)
+		}
 	}
 	raw, err := proto.Marshal(answer.Message)
 	if err != nil {

@@ -166,23 +166,53 @@ func TestUnknownSenders(t *testing.T) {
 	if _, err := thief.call(t.Context(), &tandemv1.SyncRequest{}); codeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("a stolen certificate: got %v", err)
 	}
-	// A certificate of the org for a replica that its database does not know.
-	lost := w.newDevice(8)
-	lost.way.certificate = must[string](t)(auth.Certify(w.org.Signing, &auth.Identity{
-		Org: w.org.ID, Person: d.person, Device: d.dev, Replica: lost.replica, Key: ed25519.PublicKey(lost.key[ed25519.SeedSize:]),
-	}))
-	lost.way.nonce = d.way.nonce
-	lost.person, lost.dev = d.person, d.dev
-	for name, req := range map[string]*tandemv1.SyncRequest{"hello": {}, "push": lost.push(lost.creation(encounter(w, marker)))} {
-		if _, err := lost.call(t.Context(), req); codeOf(err) != connect.CodePermissionDenied {
-			t.Errorf("%s of an unknown replica: got %v", name, err)
-		}
-	}
 	if w.head() != head {
 		t.Error("a request that was refused moved the history")
 	}
 	if _, err := d.call(t.Context(), &tandemv1.SyncRequest{}); err != nil {
 		t.Errorf("the device itself, afterwards: %v", err)
+	}
+}
+
+// A certificate of the org for a replica that its database does not know proves that
+// the database was set back: what the replica sends is taken in, a new epoch begins,
+// and nobody is sent anything before an admin has confirmed.
+func TestReplicaOfALostHistory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4)
+	d := w.enrolled(1, w.clinician)
+	before := w.head()
+	lost := w.newDevice(8)
+	lost.way.certificate = must[string](t)(auth.Certify(w.org.Signing, &auth.Identity{
+		Org: w.org.ID, Person: d.person, Device: d.dev, Replica: lost.replica, Key: ed25519.PublicKey(lost.key[ed25519.SeedSize:]),
+	}))
+	lost.person, lost.dev = d.person, d.dev
+	req, _ := d.read()
+	lost.way.nonce = d.way.nonce
+	answer := lost.must(lost.push(lost.creation(encounter(w, marker))))
+	if len(answer.GetOutcomes()) != 1 || answer.GetOutcomes()[0].GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+		t.Errorf("its push: %v", answer.GetOutcomes())
+	}
+	if after := w.head(); after.Epoch == before.Epoch || after.Seq < before.Seq+syncengine.KeptSequences || !after.Recovering {
+		t.Errorf("the history went from %v to %v", before, after)
+	}
+	if answer := d.must(req); !answer.GetTrailer().GetRecovering() || answer.GetPage() != nil {
+		t.Errorf("a device that the server knows is sent %v in recovery", answer)
+	}
+	must[bool](t)(w.admin.ConfirmRecovery(t.Context()))
+	if answer := d.must(req); answer.GetTrailer().GetRecovering() || !answer.GetPage().GetReconcile() {
+		t.Errorf("once it is confirmed: %v", answer)
+	}
+	// What the replica may read is another question.
+	req = &tandemv1.SyncRequest{Budget: 1 << 20, Positions: []*tandemv1.ScopePosition{{}}}
+	if answer := lost.must(req); !answer.GetTrailer().GetUnconfirmed() || answer.GetPage() != nil {
+		t.Errorf("the replica that came back is sent %v", answer)
+	}
+	if err := w.admin.ConfirmReplica(t.Context(), lost.replica); err != nil {
+		t.Fatal(err)
+	}
+	if answer := lost.must(req); answer.GetTrailer().GetUnconfirmed() || answer.GetPage().GetScopeSet() == nil {
+		t.Errorf("the replica, confirmed: %v", answer)
 	}
 }
 

@@ -2,7 +2,7 @@ package syncengine
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"cmp"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -35,6 +35,8 @@ type Answer struct {
 	Scopes []ScopeKey
 	// News: the answer says something worth ending a wait for.
 	News bool
+	// Report: what the request says of the device is worth noting ([Server.Report]).
+	Report bool
 }
 
 // Answer reads one page, after any push of the same request has been committed, in
@@ -54,14 +56,17 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	short := r.HighestHash.Short()
 	msg := &tandemv1.SyncAnswer{Outcomes: outcomes, Trailer: &tandemv1.Trailer{
 		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS, MinWriteSchema: 1,
+		Epoch: bytes.Clone(head.Epoch[:]), Recovering: head.Recovering, Unconfirmed: r.Unconfirmed,
 	}}
 	if r.Highest == 0 {
 		msg.Trailer.HighestHash = nil
 	}
 	a := &Answer{Message: msg, News: len(outcomes) > 0}
 	pg := &pager{srv: s, view: view, replica: r, req: req, head: head, answer: a}
-	if err := pg.positions(); err != nil {
-		return nil, err
+	if !head.Recovering {
+		if err := pg.positions(); err != nil {
+			return nil, err
+		}
 	}
 	if err := pg.outcomes(); err != nil {
 		return nil, err
@@ -72,7 +77,13 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
-	if r.Revoked || r.Forked {
+	a.Report = reports(head, r, req)
+	a.News = a.News || (len(req.GetEpoch()) > 0 && !bytes.Equal(req.GetEpoch(), head.Epoch[:]))
+	if !r.Revoked && !r.Forked && (len(req.GetEpoch()) > 0 || (!head.Recovering && !r.Unconfirmed)) {
+		// Who knows of no epochs would take them for the ranges of a page.
+		msg.Trailer.Processed = rangesToWire(r.Ranges)
+	}
+	if r.Revoked || r.Forked || r.Unconfirmed || head.Recovering {
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
@@ -84,7 +95,6 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
 		return nil, err
 	}
-	msg.Trailer.Processed = rangesToWire(r.Ranges)
 	if req.GetBudget() > 0 {
 		if err := pg.page(); err != nil {
 			return nil, err
@@ -124,6 +134,8 @@ type pager struct {
 	readyRaw []byte
 	// backfill are the scopes that the device reads from where it stands in each.
 	backfill []backfill
+	// stuck: there is a position from which the history does not go on.
+	stuck bool
 
 	// keys of the scopes the device may hold, by wire id; index of those that the
 	// page names.
@@ -144,14 +156,19 @@ type backfill struct {
 
 // positions opens and checks where the device stands.
 func (g *pager) positions() error {
+	if lost, err := g.srv.claims(g.view, g.head, g.req.GetEpoch()); err != nil || lost {
+		return cmp.Or(err, ErrReverted)
+	}
 	for i, sp := range g.req.GetPositions() {
 		pos, err := g.srv.Secrets.Open(g.replica.ID, sp.GetPosition())
 		if err != nil {
 			return err
 		}
-		if err := g.continues(pos); err != nil {
+		goes, err := g.srv.continues(g.view, g.head, pos)
+		if err != nil {
 			return err
 		}
+		g.stuck = g.stuck || !goes
 		switch {
 		case len(sp.GetScope()) == 0 && i == 0:
 			g.ready, g.readyRaw = pos, sp.GetPosition()
@@ -162,39 +179,6 @@ func (g *pager) positions() error {
 		}
 	}
 	return nil
-}
-
-// continues refuses a position of another history: another epoch, or one whose
-// commit hash is not that of the commit that holds its sequence.
-func (g *pager) continues(p Position) error {
-	if p == (Position{}) {
-		return nil
-	}
-	if p.Epoch != g.head.Epoch || p.Seq > g.head.Seq {
-		return ErrEpoch
-	}
-	hash, err := g.commitAt(p.Seq)
-	if err != nil {
-		return err
-	}
-	if hash != p.Commit {
-		return ErrEpoch
-	}
-	return nil
-}
-
-func (g *pager) commitAt(seq uint64) ([8]byte, error) {
-	if seq == g.head.Seq {
-		return g.head.Hash.Short(), nil
-	}
-	_, hash, ok, err := g.view.CommitAt(seq)
-	if err != nil {
-		return [8]byte{}, err
-	}
-	if !ok {
-		return [8]byte{}, ErrEpoch
-	}
-	return hash.Short(), nil
 }
 
 // outcomes adds the verdicts that the device asks for, and those that changed since
@@ -243,7 +227,12 @@ func (g *pager) page() error {
 		held = append(held, id)
 	}
 	if !bytes.Equal(HashScopeSet(held), g.req.GetScopeSet()) {
-		g.answer.Message.Page = &tandemv1.Page{ScopeSet: g.scopeSet(held)}
+		g.answer.Message.Page = &tandemv1.Page{ScopeSet: scopeSetOf(held, g.keys)}
+		g.answer.News = true
+		return nil
+	}
+	if g.stuck {
+		g.answer.Message.Page = &tandemv1.Page{Reconcile: true}
 		g.answer.News = true
 		return nil
 	}
@@ -252,6 +241,9 @@ func (g *pager) page() error {
 	g.budget = int(min(g.req.GetBudget(), MaxPage))
 	if err := g.wanted(); err != nil {
 		return err
+	}
+	if len(g.req.GetWant()) > 0 && g.ready.reconciles() {
+		return g.apart()
 	}
 	if err := g.readReady(); err != nil {
 		return err
@@ -274,35 +266,47 @@ func (g *pager) page() error {
 	return nil
 }
 
-func (g *pager) scopeSet(held []ScopeID) *tandemv1.ScopeSet {
-	set := &tandemv1.ScopeSet{}
-	for _, id := range held {
-		k := g.keys[id]
-		set.Scopes = append(set.Scopes, &tandemv1.Scope{Id: bytes.Clone(id[:]), Compartment: k.Compartment, Open: k.Open})
-	}
-	return set
-}
-
-// wanted adds the whole rows that the device asks for.
+// wanted adds the whole rows that the device asks for, in its order, until the page
+// is full. What is in none of its scopes is a drop, so that each is answered.
 func (g *pager) wanted() error {
 	var ids []ID
 	for _, b := range g.req.GetWant() {
-		if id, ok := IDFromBytes(b); ok && len(ids) < MaxWant {
+		if id, ok := IDFromBytes(b); ok && len(ids) < MaxWant && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	recs, err := g.view.Records(ids)
-	if err != nil {
-		return err
-	}
-	for _, rec := range recs {
-		if bits := g.bits(rec); bits != 0 && !g.sent[rec.ID] {
-			g.add(wholeRow(rec, bits))
+	const chunk = 32
+	for some := range slices.Chunk(ids, chunk) {
+		recs, err := g.view.Records(some)
+		if err != nil {
+			return err
+		}
+		byID := make(map[ID]*StoredRecord, len(recs))
+		for _, rec := range recs {
+			byID[rec.ID] = rec
+		}
+		for _, id := range some {
+			if g.full() {
+				g.answer.Message.Trailer.More = true
+				return nil
+			}
+			row, err := g.row(id, byID[id], 0)
+			if err != nil {
+				return err
+			}
+			g.add(row)
 		}
 	}
+	return nil
+}
+
+// apart is a page of wanted rows alone: a device that reconciles takes nothing else
+// before it has them all, and stays where it stands.
+func (g *pager) apart() error {
+	g.out.From = []*tandemv1.ScopePosition{{Position: g.readyRaw}}
+	g.out.To = []*tandemv1.ScopePosition{{Position: g.readyRaw}}
+	g.answer.Message.Page = g.out
+	g.answer.Message.Trailer.More, g.answer.News = true, true
 	return nil
 }
 
@@ -329,7 +333,8 @@ func (g *pager) readReady() error {
 		return err
 	}
 	g.out.Closing = done
-	return g.step(nil, g.readyRaw, at, done)
+	g.step(nil, g.readyRaw, at, done)
+	return nil
 }
 
 // readBackfill reads the scopes in backfill, in the order the device named them.
@@ -347,9 +352,7 @@ func (g *pager) readBackfill() error {
 		if err != nil {
 			return err
 		}
-		if err := g.step(b.id[:], b.raw, at, done); err != nil {
-			return err
-		}
+		g.step(b.id[:], b.raw, at, done)
 		if done {
 			g.out.Ready = append(g.out.Ready, uint32(g.scope(k)))
 		} else {
@@ -360,28 +363,22 @@ func (g *pager) readBackfill() error {
 }
 
 // step states from where to where the page reads.
-func (g *pager) step(scope, from []byte, to Position, done bool) error {
-	var last ID
-	for i := range last {
-		last[i] = 0xff
-	}
+func (g *pager) step(scope, from []byte, to Position, done bool) {
 	if done {
-		to = Position{Epoch: g.head.Epoch, Seq: g.head.Seq, Record: last, Cut: g.head.Seq}
+		to = Position{Seq: g.head.Seq, Record: lastID, Cut: g.head.Seq, Since: g.head.Seq}
 	} else {
 		g.answer.Message.Trailer.More = true
 	}
 	var sealed []byte
 	if to.Seq > 0 || done {
-		commit, err := g.commitAt(to.Seq)
-		if err != nil {
-			return err
+		if to.Since == 0 {
+			to.Since = g.head.Seq
 		}
-		to.Epoch, to.Commit = g.head.Epoch, commit
+		to.Epoch, to.At, to.Commit = g.head.Epoch, g.head.Seq, g.head.Hash.Short()
 		sealed = g.srv.Secrets.Seal(g.replica.ID, to)
 	}
 	g.out.From = append(g.out.From, &tandemv1.ScopePosition{Scope: bytes.Clone(scope), Position: from})
 	g.out.To = append(g.out.To, &tandemv1.ScopePosition{Scope: bytes.Clone(scope), Position: sealed})
-	return nil
 }
 
 func (g *pager) full() bool { return g.spent >= g.budget || len(g.out.GetRows()) >= MaxRows }
@@ -604,6 +601,12 @@ func (g *pager) scope(k ScopeKey) int {
 // digests states the digests of the scopes that the page names, as they stand at
 // its cut. The others have not changed since the device last compared.
 func (g *pager) digests() error {
+	if g.ready.reconciles() {
+		// The end of a reconciliation proves every scope.
+		for _, k := range g.grants {
+			g.scope(k)
+		}
+	}
 	for k, i := range g.index {
 		d, err := g.view.Digest(k)
 		if err != nil {
@@ -620,13 +623,9 @@ func (g *pager) digests() error {
 
 // Unframe returns the answer of a complete response; the error is ErrIncomplete.
 func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
-	sum := sha256.Sum256(resp.GetAnswer())
-	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) {
-		return nil, ErrIncomplete
-	}
 	answer := &tandemv1.SyncAnswer{}
-	if err := proto.Unmarshal(resp.GetAnswer(), answer); err != nil {
-		return nil, ErrIncomplete
+	if err := open(resp, answer); err != nil {
+		return nil, err
 	}
 	if answer.GetTrailer() == nil || len(answer.GetOutcomes())+len(answer.GetPage().GetRows()) != int(resp.GetCount()) {
 		return nil, ErrIncomplete

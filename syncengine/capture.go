@@ -19,6 +19,9 @@ import (
 type Device struct {
 	// Rules is the domain.
 	Rules Rules
+	// Keep bounds the bytes of settled changes that are kept for a server that has to
+	// heal; 0 is [KeptBytes].
+	Keep uint64
 }
 
 // RefusalError says that a change cannot be captured as it is. Nothing was stored.
@@ -232,24 +235,26 @@ func (*outboxHistory) Await(Path, Stamp) error { return nil }
 // Written knows of no head but those of the record.
 func (*outboxHistory) Written(Path, Stamp) (Head, bool, error) { return Head{}, false, nil }
 
-// QuarantinedBases looks among the own changes that the server keeps apart.
+// QuarantinedBases looks among the own changes that the server keeps apart, or kept
+// apart before it lost them.
 func (h *outboxHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
-	after := uint64(0)
-	for {
-		ops, err := h.tx.OpsIn(OpQuarantined, after, 100)
-		if err != nil {
-			h.err = cmp.Or(h.err, err)
-			return nil, err
-		}
-		for _, op := range ops {
-			after = op.Number
-			if StampOf(op.Change) == s {
-				w, _ := writeIn(op.Raw, h.record, p)
-				return w.Bases, nil
+	for _, state := range []OpState{OpQuarantined, OpReoffered} {
+		after := uint64(0)
+		for more := true; more; {
+			ops, err := h.tx.OpsIn(state, after, 100)
+			if err != nil {
+				h.err = cmp.Or(h.err, err)
+				return nil, err
 			}
-		}
-		if len(ops) < 100 {
-			return nil, nil
+			for _, op := range ops {
+				after = op.Number
+				if StampOf(op.Change) == s && isQuarantined(op.Outcome) {
+					w, _ := writeIn(op.Raw, h.record, p)
+					return w.Bases, nil
+				}
+			}
+			more = len(ops) == 100
 		}
 	}
+	return nil, nil
 }

@@ -50,7 +50,14 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 	}
 	req := &tandemv1.SyncRequest{
 		KnownOp: st.KnownOp, NewestOp: st.NextOp - 1, Budget: o.PageBytes, WaitMs: o.WaitMS,
-		Schema: Schema, WallMs: o.WallMS,
+		Schema: Schema, WallMs: o.WallMS, OldestKept: max(st.OldestKept, 1),
+	}
+	if !st.Epoch.IsZero() {
+		req.Epoch = bytes.Clone(st.Epoch[:])
+	}
+	if st.Repair.comparing() && len(st.Want) == 0 {
+		// What a page starts from is not known yet.
+		req.Budget = 0
 	}
 	if st.KnownOp > 0 {
 		known, err := tx.Op(st.KnownOp)
@@ -96,10 +103,14 @@ func stand(req *tandemv1.SyncRequest, st *DeviceState, scopes []DeviceScope) {
 		}
 	}
 	req.ScopeSet = HashScopeSet(ids)
-	for _, id := range st.Want {
+	for _, id := range st.Want[:min(len(st.Want), MaxWant, 1+int(req.GetBudget())/leastRow)] {
 		req.Want = append(req.Want, bytes.Clone(id[:]))
 	}
 }
+
+// leastRow is about the smallest row: no more are wanted at once than a page may
+// hold.
+const leastRow = 64
 
 // unsettled returns the ranges of ops without a verdict.
 func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
@@ -107,6 +118,19 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 	after := uint64(0)
 	for {
 		ops, err := tx.OpsIn(OpQueued, after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		for _, op := range ops {
+			ranges = addOp(ranges, op.Number)
+			after = op.Number
+		}
+		if len(ops) < 1000 {
+			break
+		}
+	}
+	for after = 0; ; {
+		ops, err := tx.OpsIn(OpReoffered, after, 1000)
 		if err != nil {
 			return nil, err
 		}
@@ -130,13 +154,14 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 	chosen := map[uint64]*Op{}
 	left := o.PushBytes
 	for _, op := range queued {
-		bundle := map[uint64]*Op{}
 		if o.InFlight[op.Number] || chosen[op.Number] != nil {
 			continue
 		}
-		if ready, err := d.bundle(tx, op, o.InFlight, chosen, bundle); err != nil {
+		bundle, err := d.ready(tx, op, o.InFlight, chosen)
+		if err != nil {
 			return err
-		} else if !ready {
+		}
+		if bundle == nil {
 			continue
 		}
 		size := 0
@@ -153,6 +178,32 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 	return nil
 }
 
+// ready returns an op with what it needs, or where a need has to come in a push
+// before, that with what it needs; nil where that is under way.
+func (d *Device) ready(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen map[uint64]*Op) (map[uint64]*Op, error) {
+	for {
+		bundle := map[uint64]*Op{}
+		ready, err := d.bundle(tx, op, inFlight, chosen, bundle)
+		if err != nil || ready {
+			return bundle, err
+		}
+		first := uint64(0)
+		for _, n := range op.Needs {
+			need, err := tx.Op(n)
+			if err != nil {
+				return nil, err
+			}
+			if n > op.Number && need != nil && need.State == OpReoffered && !inFlight[n] && chosen[n] == nil {
+				first, op = n, need
+				break
+			}
+		}
+		if first == 0 {
+			return nil, nil
+		}
+	}
+}
+
 // bundle collects an op and what it needs and the server has not been sent. It
 // reports false where another request carries a need: the two might overtake each
 // other.
@@ -162,17 +213,18 @@ func (d *Device) bundle(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen, b
 	}
 	bundle[op.Number] = op
 	for _, n := range op.Needs {
-		if chosen[n] != nil || bundle[n] != nil {
+		if n < op.Number && (chosen[n] != nil || bundle[n] != nil) {
 			continue
 		}
 		need, err := tx.Op(n)
 		if err != nil {
 			return false, err
 		}
-		if need == nil || need.State != OpQueued {
+		if need == nil || (need.State != OpQueued && need.State != OpReoffered) {
 			continue
 		}
-		if inFlight[n] {
+		if inFlight[n] || n > op.Number {
+			// In one push it would come after.
 			return false, nil
 		}
 		if ready, err := d.bundle(tx, need, inFlight, chosen, bundle); err != nil || !ready {

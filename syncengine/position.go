@@ -1,6 +1,7 @@
 package syncengine
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
@@ -13,6 +14,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // Position is how far a device has read: the last row's sequence and record id, in
@@ -23,12 +25,18 @@ type Position struct {
 	// Seq and Record of the last row read.
 	Seq    uint64
 	Record ID
-	// Commit is the first 8 bytes of the hash of the commit that holds Seq.
+	// Commit is the first 8 bytes of the hash of the commit that holds At.
 	Commit [8]byte
 	// Cut is the sequence of the last closing page: the device holds every row of its
 	// ready scopes in the state that it had then, or a later one. Between two closing
-	// pages Seq runs ahead of it, over rows that have since moved behind Seq.
+	// pages Seq runs ahead of it, over rows that have since moved behind Seq. 0: it
+	// need not hold any, as after a reconciliation.
 	Cut uint64
+	// Since is the head of the oldest snapshot that the reading rests on: a row that
+	// was dropped after it must still be known as dropped.
+	Since uint64
+	// At is the head of the newest snapshot read.
+	At uint64
 }
 
 // Compare orders positions of one epoch.
@@ -71,7 +79,11 @@ func NewSecrets(secret []byte) (*Secrets, error) {
 // ErrPosition says that a position was not sealed by this server.
 var ErrPosition = errors.New("the position is not one that this server gave out")
 
-const positionSize = 16 + 8 + 16 + 8 + 8
+// Sizes of a position; the older form has neither Since nor At.
+const (
+	oldPositionSize = 16 + 8 + 16 + 8 + 8
+	positionSize    = oldPositionSize + 8 + 8
+)
 
 // Seal encrypts a position for a replica. The nonce is synthetic (a MAC of the
 // content), so that equal positions seal to equal bytes and no randomness is
@@ -83,6 +95,8 @@ func (s *Secrets) Seal(replica ID, p Position) []byte {
 	plain = append(plain, p.Record[:]...)
 	plain = append(plain, p.Commit[:]...)
 	plain = binary.BigEndian.AppendUint64(plain, p.Cut)
+	plain = binary.BigEndian.AppendUint64(plain, p.Since)
+	plain = binary.BigEndian.AppendUint64(plain, p.At)
 	mac := hmac.New(sha256.New, s.derive)
 	mac.Write([]byte("position"))
 	mac.Write(replica[:])
@@ -102,13 +116,19 @@ func (s *Secrets) Open(replica ID, sealed []byte) (Position, error) {
 		return Position{}, ErrPosition
 	}
 	plain, err := s.positions.Open(nil, sealed[:n], sealed[n:], replica[:])
-	if err != nil || len(plain) != positionSize {
+	if err != nil || (len(plain) != positionSize && len(plain) != oldPositionSize) {
 		return Position{}, ErrPosition
 	}
-	return Position{
+	p := Position{
 		Epoch: ID(plain[:16]), Seq: binary.BigEndian.Uint64(plain[16:24]),
 		Record: ID(plain[24:40]), Commit: [8]byte(plain[40:48]), Cut: binary.BigEndian.Uint64(plain[48:56]),
-	}, nil
+	}
+	if len(plain) == oldPositionSize {
+		p.At, p.Since = p.Seq, cmp.Or(p.Cut, p.Seq)
+		return p, nil
+	}
+	p.Since, p.At = binary.BigEndian.Uint64(plain[56:64]), binary.BigEndian.Uint64(plain[64:72])
+	return p, nil
 }
 
 // ScopeID returns a scope's id on the wire.
@@ -160,4 +180,22 @@ func Frame(answer []byte, count int) *tandemv1.SyncResponse {
 	return &tandemv1.SyncResponse{
 		Schema: Schema, Answer: answer, Count: uint32(count), Digest: sum[:16], End: EndMark,
 	}
+}
+
+// framed is a response in which an answer is wrapped.
+type framed interface {
+	GetSchema() uint32
+	GetAnswer() []byte
+	GetDigest() []byte
+	GetEnd() string
+}
+
+// open decodes what a response wraps. The error is ErrIncomplete.
+func open(resp framed, into proto.Message) error {
+	sum := sha256.Sum256(resp.GetAnswer())
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) ||
+		proto.Unmarshal(resp.GetAnswer(), into) != nil {
+		return ErrIncomplete
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"testing"
@@ -25,6 +26,7 @@ func drawPosition(t *rapid.T) syncengine.Position {
 	return syncengine.Position{
 		Epoch: idOf('e', rapid.Uint64().Draw(t, "epoch")), Seq: rapid.Uint64().Draw(t, "seq"),
 		Record: idOf('r', rapid.Uint64().Draw(t, "record")), Commit: [8]byte(rapid.SliceOfN(rapid.Byte(), 8, 8).Draw(t, "commit")),
+		Cut: rapid.Uint64().Draw(t, "cut"), Since: rapid.Uint64().Draw(t, "since"), At: rapid.Uint64().Draw(t, "at"),
 	}
 }
 
@@ -66,6 +68,21 @@ func TestPositions(t *testing.T) {
 	})
 	if got, err := newSecrets(t, "one org").Open(syncengine.ID{}, nil); err != nil || got != (syncengine.Position{}) {
 		t.Errorf("no position: got %v, %v, want the start", got, err)
+	}
+}
+
+// A position in the form that had neither Since nor At, as golden.txt once held it,
+// opens, and rests on no more than it says.
+func TestFormerPosition(t *testing.T) {
+	t.Parallel()
+	secrets := newSecrets(t, "a secret of the golden org, 32 B")
+	sealed, err := hex.DecodeString("90bc8655a09f64492f3a9fe148f352b9317bbe06e08c8897a873aaf69e61ce8e14ea8a2b2de93a5ba79e97eb2ca69170a28c487f64c2297fbfb9e858c0f827e853e2a768837b7ddcd2bf03a581935e32dd868215")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := secrets.Open(idOf('p', 1), sealed)
+	if err != nil || got.Seq != 1<<40 || got.At != got.Seq || got.Since != got.Seq || got.Cut != 0 || got.Record != sampleID {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 

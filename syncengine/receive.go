@@ -30,6 +30,13 @@ type Received struct {
 	Verified, Differing []ScopeID
 	// Forked: the server has another history under this replica id.
 	Forked bool
+	// Epoch: the device entered a new epoch of the server's history. Reoffered is the
+	// number of changes that the server has lost and is to be sent again.
+	Epoch     bool
+	Reoffered int
+	// Astray: what the device holds is to be compared with the server's, by
+	// Device.PlanReconcile. Repaired: that has come to its end.
+	Astray, Repaired bool
 	// Changed are the records whose shown state may have changed.
 	Changed []ID
 }
@@ -48,17 +55,22 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	}
 	in := &intake{d: d, tx: tx, st: *st, before: scopes, scopes: slices.Clone(scopes), trailer: ans.GetTrailer(), got: &Received{More: ans.GetTrailer().GetMore()}}
 	in.st.Want = slices.Clone(st.Want)
-	in.st.LastContactMS = wallMS
-	in.st.OffsetMS, in.st.OffsetKnown = ans.GetTrailer().GetServerMs()-wallMS, true
 	for _, r := range in.trailer.GetProcessed() {
 		in.processed = append(in.processed, OpRange{First: r.GetFirst(), Last: r.GetLast()})
 	}
+	if counts, err := in.era(req); err != nil || !counts {
+		in.got.Dropped = !counts
+		return in.got, err
+	}
+	in.st.LastContactMS = wallMS
+	in.st.OffsetMS, in.st.OffsetKnown = ans.GetTrailer().GetServerMs()-wallMS, true
+	in.st.Unconfirmed, in.st.Recovering = in.trailer.GetUnconfirmed(), in.trailer.GetRecovering()
 	if err := in.fork(ans); err != nil {
 		return nil, err
 	}
 	if in.got.Forked {
 		in.st.Forked = true
-		return in.got, tx.SaveState(&in.st)
+		return in.got, in.end()
 	}
 	if err := in.outcomes(ans.GetOutcomes()); err != nil {
 		return nil, err
@@ -66,10 +78,18 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err
 	}
-	if err := in.saveScopes(); err != nil {
-		return nil, err
+	return in.got, in.end()
+}
+
+// end stores what the answer has come to.
+func (in *intake) end() error {
+	if err := in.release(); err != nil {
+		return err
 	}
-	return in.got, tx.SaveState(&in.st)
+	if err := in.saveScopes(); err != nil {
+		return err
+	}
+	return in.tx.SaveState(&in.st)
 }
 
 // intake is one answer being taken in.
@@ -88,6 +108,10 @@ type intake struct {
 	settled   map[uint64]bool
 	// bitOf maps the page's scope numbers to the device's.
 	bitOf []uint8
+	// lost is the newest op to be offered again that writes a record.
+	lost map[ID]uint64
+	// left are the records that the device may hold no more.
+	left map[ID]bool
 }
 
 // fork sees by the answer whether this store is a copy or was rolled back: the
@@ -144,7 +168,8 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		// The envelope has done its work: see another.
 		o = proto.CloneOf(o)
 		o.Envelope = nil
-		if op == nil || op.State == OpSettled || (op.State != OpQueued && proto.Equal(op.Outcome, o)) {
+		offered := op != nil && (op.State == OpQueued || op.State == OpReoffered)
+		if op == nil || op.State == OpSettled || (!offered && proto.Equal(op.Outcome, o)) {
 			continue
 		}
 		next := *op
@@ -152,6 +177,10 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		switch o.GetCode() {
 		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
 			next.State = OpApplied
+			if op.State == OpReoffered && !isQuarantined(op.Outcome) {
+				// The base has it.
+				next.State = OpSettled
+			}
 		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
 			next.State = OpQuarantined
 		default:
@@ -161,7 +190,10 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		if err := in.tx.SaveOp(&next); err != nil {
 			return err
 		}
-		if next.State == OpQuarantined {
+		if op.State == OpReoffered && next.State == OpQuarantined && !isQuarantined(op.Outcome) {
+			in.st.KeptBytes -= min(in.st.KeptBytes, uint64(len(op.Raw)))
+		}
+		if next.State == OpQuarantined || (next.State == OpApplied && op.State != OpQueued) {
 			for _, id := range op.Records {
 				if err := in.rebuild(id); err != nil {
 					return err
@@ -172,12 +204,22 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	return nil
 }
 
+func isQuarantined(o *tandemv1.Outcome) bool {
+	return o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED
+}
+
 // page takes in a page, and flips where it is closing.
 func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64) error {
 	switch {
+	case in.st.Unconfirmed || in.st.Recovering:
+		// No page was read.
+		return nil
 	case p == nil && req.GetBudget() > 0:
-		in.told(req)
-		return in.still()
+		if in.comparing() || !in.stands(req) {
+			return nil
+		}
+		in.told(req, nil)
+		return in.still(wallMS)
 	case p == nil:
 		return nil
 	case !in.stands(req):
@@ -185,6 +227,12 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return nil
 	case p.GetScopeSet() != nil:
 		return in.scopeSet(p.GetScopeSet())
+	case p.GetReconcile():
+		return in.astray()
+	case in.comparing() && (p.GetClosing() || len(req.GetWant()) == 0):
+		// The cut would not be whole.
+		in.got.Dropped = true
+		return nil
 	}
 	if !in.starts(p) {
 		in.got.Dropped = true
@@ -205,7 +253,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		in.got.Dropped, in.got.More = true, true
 		return nil
 	}
-	in.told(req)
+	in.told(req, p)
 	if p.GetClosing() {
 		if err := in.settle(); err != nil {
 			return err
@@ -236,7 +284,10 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 	if err := in.flip(p, len(staged) > 0); err != nil {
 		return err
 	}
-	return in.verify(wallMS)
+	if err := in.verify(wallMS); err != nil {
+		return err
+	}
+	return in.judge()
 }
 
 // stands reports whether the device still stands where the request said, in the
@@ -394,11 +445,26 @@ func (in *intake) resolveAll(p *tandemv1.Page) ([]*Incoming, error) {
 	return rows, nil
 }
 
-// told strikes out the rows that a request asked for and whose answer is taken in:
-// what has not come is in none of the device's scopes.
-func (in *intake) told(req *tandemv1.SyncRequest) {
+// told strikes out the rows that a request asked for and that its answer holds; all
+// of them where the answer says that nothing is left: those are in none of the
+// device's scopes.
+func (in *intake) told(req *tandemv1.SyncRequest, p *tandemv1.Page) {
+	if len(in.st.Want) == 0 {
+		return
+	}
+	told := map[ID]bool{}
+	for _, row := range p.GetRows() {
+		told[ID(row.GetRecord())] = true
+	}
+	if p.GetClosing() || p == nil {
+		for _, b := range req.GetWant() {
+			if id, ok := IDFromBytes(b); ok && !in.trailer.GetMore() {
+				told[id] = true
+			}
+		}
+	}
 	in.st.Want = slices.DeleteFunc(in.st.Want, func(w ID) bool {
-		return slices.ContainsFunc(req.GetWant(), func(b []byte) bool { return bytes.Equal(b, w[:]) })
+		return told[w] && slices.ContainsFunc(req.GetWant(), func(b []byte) bool { return bytes.Equal(b, w[:]) })
 	})
 }
 
@@ -574,6 +640,10 @@ func (in *intake) leave(id ID, rec *DeviceRecord) error {
 	}
 	in.account(rec, -1)
 	in.got.Changed = append(in.got.Changed, id)
+	if in.left == nil {
+		in.left = map[ID]bool{}
+	}
+	in.left[id] = true
 	next := *rec
 	next.HasBase, next.BaseHash, next.Base, next.Scopes = false, 0, nil, 0
 	if rec.Pending == 0 {
@@ -604,8 +674,12 @@ func (in *intake) account(rec *DeviceRecord, sign int) {
 // rebuild puts the unsettled changes on top of the server's state of a record.
 func (in *intake) rebuild(id ID) error {
 	rec, err := in.tx.Record(id)
-	if err != nil || rec == nil {
+	if err != nil {
 		return err
+	}
+	if rec == nil {
+		// It was made by changes that did not stand, and may do so now.
+		rec = &DeviceRecord{Record: Record{ID: id}}
 	}
 	next := *rec
 	if rec.HasBase && rec.Base == nil {
@@ -707,8 +781,11 @@ func (in *intake) finish() error {
 			return err
 		}
 		next := *op
-		next.State, next.Raw = OpSettled, nil
+		next.State = OpSettled
 		if err := in.tx.SaveOp(&next); err != nil {
+			return err
+		}
+		if err := in.keep(&next); err != nil {
 			return err
 		}
 	}
@@ -722,10 +799,11 @@ func (in *intake) finish() error {
 
 // still takes in an answer without a page to a request that asked for one: the
 // device stands at the end of the snapshot, and what that includes settles.
-func (in *intake) still() error {
+func (in *intake) still(wallMS int64) error {
 	if err := in.settle(); err != nil {
 		return err
 	}
+	in.identical(wallMS)
 	return in.finish()
 }
 
@@ -762,8 +840,27 @@ func (in *intake) verify(wallMS int64) error {
 			s.VerifiedMS = wallMS
 			in.got.Verified = append(in.got.Verified, s.ID)
 		} else {
+			s.VerifiedMS = 0
 			in.got.Differing = append(in.got.Differing, s.ID)
 		}
 	}
+	in.identical(wallMS)
 	return nil
+}
+
+// identical notes that the device holds exactly what it may, where every ready scope
+// has been compared: one that a cut does not name has not changed since.
+func (in *intake) identical(wallMS int64) {
+	ready := false
+	for i := range in.scopes {
+		if s := &in.scopes[i]; s.Ready {
+			if s.VerifiedMS == 0 {
+				return
+			}
+			ready = true
+		}
+	}
+	if ready {
+		in.st.VerifiedMS = wallMS
+	}
 }

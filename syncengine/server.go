@@ -18,14 +18,18 @@ type Server struct {
 	Rules Rules
 	// Secrets are the org's derived keys.
 	Secrets *Secrets
+	// Kept is for how many sequences commits and dropped rows are kept; 0 is
+	// [KeptSequences].
+	Kept uint64
 }
 
 // Errors of a call that is refused as a whole.
 var (
 	// ErrUnknownReplica: no such replica is enrolled.
 	ErrUnknownReplica = errors.New("this device is not enrolled here: enrol it again")
-	// ErrEpoch: the device stands in another history than this server's.
-	ErrEpoch = errors.New("the server's history is not the one this device has read: its administrator must look at it; nothing was changed")
+	// ErrReverted: this server gave out a position that its history does not know. It
+	// was set back to an older state, and begins a new epoch ([Server.Mint]).
+	ErrReverted = errors.New("the server was set back to an older state of its database: it has to begin a new epoch")
 )
 
 // Principal returns who stands behind a replica, with the rights in force in the
@@ -103,6 +107,11 @@ func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) (
 	}
 	r := *stored
 	r.Ranges = slices.Clone(stored.Ranges)
+	if op := req.GetKnownOp(); op != 0 && !r.Forked && !holds(r.Ranges, op) {
+		// The server has lost what it had: nothing is judged before that is here again.
+		// The device sees by the answer what it has to offer.
+		return nil, nil
+	}
 	if err := b.prefetch(pushed); err != nil {
 		return nil, err
 	}
@@ -235,6 +244,11 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 			if known.BodyHash != p.Body {
 				return &tandemv1.Outcome{Op: p.Op, Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK}, nil
 			}
+			again := *known
+			again.Replica, again.Op, again.Envelope, again.Prev = r.ID, p.Op, p.Hash, p.Prev
+			if err := b.tx.Reissue(&again); err != nil {
+				return nil, err
+			}
 			b.note(r, p)
 			return verdictFor(known, p.Op, p.Hash), nil
 		}
@@ -351,7 +365,13 @@ func (b *Batch) Commit() (*Committed, error) {
 		done.Scopes = append(done.Scopes, scope)
 	}
 	slices.SortFunc(done.Scopes, ScopeKey.Compare)
-	return done, b.tx.SetHead(b.head)
+	if err := b.tx.SetHead(b.head); err != nil {
+		return nil, err
+	}
+	if kept := b.srv.kept(); b.head.Seq > kept {
+		return done, b.tx.Prune(b.head.Seq - kept)
+	}
+	return done, nil
 }
 
 // holds reports whether op lies in ranges, which are ascending and disjoint.

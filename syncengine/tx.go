@@ -12,6 +12,9 @@ type HistoryHead struct {
 	Seq uint64
 	// Hash extends over every commit: h = SHA-256(h before ‖ what the commit did).
 	Hash Hash
+	// Recovering: the epoch has begun with a restore, and nobody has confirmed people,
+	// devices and grants yet. No page is served.
+	Recovering bool
 }
 
 // OpRange is a range of op numbers, both ends included.
@@ -32,6 +35,20 @@ type Replica struct {
 	Forked bool
 	// Revoked: what it still sends goes to quarantine; it is sent nothing.
 	Revoked bool
+	// Unconfirmed: it is write-only. What it sends is judged, and it is sent verdicts
+	// and no page.
+	Unconfirmed bool
+	// Replaces is the replica that its store was before; zero for none.
+	Replaces ID
+	// Recovered: it was not in the restored database and was taken back by its
+	// certificate.
+	Recovered bool
+	// Epoch in which it last said where it stands: see [Server.Report].
+	Epoch ID
+	// Waits is how many changes it still had to offer again then, Lost are the ops of
+	// which neither the server nor the device has the bytes any more.
+	Waits uint64
+	Lost  []OpRange
 }
 
 // StoredChange is one entry of the change log. Its id is the idempotency key for
@@ -109,9 +126,15 @@ type ServerView interface {
 	Records(ids []ID) ([]*StoredRecord, error)
 	// Digest returns a scope's digest, by bucket.
 	Digest(scope ScopeKey) (*Digest, error)
+	// Live returns the records in a scope whose bucket lies between two, both
+	// included, with their row hashes, in any order.
+	Live(scope ScopeKey, first, last byte) ([]Held, error)
+	// EarlierEpoch reports whether an epoch was this org's before the present one.
+	EarlierEpoch(epoch ID) (bool, error)
 	// Replica returns a replica, nil where it is unknown.
 	Replica(id ID) (*Replica, error)
-	// OutcomesIn returns the verdicts on a replica's ops in a range, at most limit.
+	// OutcomesIn returns the verdicts on a replica's ops in a range, at most limit, in
+	// order of op; reissued ones among them.
 	OutcomesIn(replica ID, ops OpRange, limit int) ([]*tandemv1.Outcome, error)
 }
 
@@ -138,8 +161,12 @@ type ServerTx interface {
 	// ChangeByStamp returns an entry by stamp, with its body, nil where there is none.
 	ChangeByStamp(s Stamp) (*StoredChange, error)
 	// ChangeByOp returns an entry by replica and op, nil where there is none. Its
-	// Body may be left out.
+	// Body may be left out. Of a reissued change replica, op and envelopes are those
+	// of the reissue.
 	ChangeByOp(replica ID, op uint64) (*StoredChange, error)
+	// Reissue notes that a change of the log has come once more, under another
+	// replica or op: c is the entry with replica, op and envelopes as they came.
+	Reissue(c *StoredChange) error
 	// SaveChange adds an entry to the change log, or changes its verdict.
 	SaveChange(c *StoredChange) error
 	// SaveReplica stores a replica.
@@ -171,6 +198,18 @@ type ServerTx interface {
 	QuarantinedByStamp(s Stamp) (*StoredChange, error)
 	// SetHead stores the head and the commit that led to it.
 	SetHead(h HistoryHead) error
+	// NewEpoch stores the head of a new epoch as a commit, and remembers that earlier
+	// epochs were this org's.
+	NewEpoch(h HistoryHead, earlier ...ID) error
+	// Prune tells that commits before a sequence, and rows of the scope index that
+	// dropped a record before it, are no longer needed. A store may keep them longer.
+	Prune(before uint64) error
+}
+
+// Held is one record of a scope with the hash of its row.
+type Held struct {
+	Record ID
+	Hash   RowHash
 }
 
 // ScopeID is a scope's id on the wire: 8 opaque bytes.
@@ -213,6 +252,26 @@ type DeviceState struct {
 	LastContactMS int64
 	// Forked: the server has seen another history under this replica id.
 	Forked bool
+	// Epoch of the server's history that the device stands in; zero before the first
+	// answer. Past are earlier ones, the newest last: an answer of theirs is none.
+	Epoch ID
+	Past  []ID
+	// Unconfirmed: the replica is write-only until somebody confirms it. Recovering:
+	// the server was restored and serves no pages yet.
+	Unconfirmed, Recovering bool
+	// Repair is the reconciliation under way.
+	Repair Repair
+	// VerifiedMS is the wall clock at which all ready scopes were last known to be
+	// identical to the server's, 0 for never.
+	VerifiedMS int64
+	// KeptBytes is the size of the settled changes whose bytes are kept, KeptFrom the
+	// oldest op that may be one of them, OldestKept the op from which on none has been
+	// let go.
+	KeptBytes            uint64
+	KeptFrom, OldestKept uint64
+	// LostOps counts acknowledged changes that a restored server does not hold and
+	// whose bytes are kept here no more.
+	LostOps uint64
 	// Want are records whose whole state is to be asked for: a splice differed.
 	Want []ID
 }
@@ -250,6 +309,10 @@ const (
 	OpSettled
 	// OpQuarantined: kept at the server and here, not applied.
 	OpQuarantined
+	// OpReoffered: it had a verdict of a server that has since lost it, and is to be
+	// sent again. It does not stand on top: what was applied of it is in the base, and
+	// what was not (Outcome says which) is left out as before.
+	OpReoffered
 )
 
 // Op is one own change in the outbox.
@@ -259,7 +322,7 @@ type Op struct {
 	Change ID
 	// Class is its urgency.
 	Class tandemv1.Class
-	// Raw is the encoded change; may be nil once settled.
+	// Raw is the encoded change; may be nil once settled, where it is kept no more.
 	Raw []byte
 	// Envelope and Prev are envelope hashes.
 	Envelope, Prev Hash
@@ -305,8 +368,8 @@ type DeviceTx interface {
 	SaveOp(op *Op) error
 	// Op returns an own change, nil where there is none.
 	Op(number uint64) (*Op, error)
-	// Queued returns queued changes in order of class, then number, until limit or
-	// until their bytes pass maxBytes; at least one where there is one.
+	// Queued returns queued and reoffered changes in order of class, then number,
+	// until limit or until their bytes pass maxBytes; at least one where there is one.
 	Queued(limit, maxBytes int) ([]*Op, error)
 	// OpsIn returns own changes in a state, in order of number, beyond one, at most
 	// limit.
@@ -322,4 +385,36 @@ type DeviceTx interface {
 	// StagedRow returns the staged row of a record, nil where there is none.
 	StagedRow(record ID) (*Incoming, error)
 	Unstage() error
+	// Holdings returns the records that the device holds of a scope, by bit, whose
+	// bucket lies between two, both included, in any order.
+	Holdings(bit uint8, first, last byte) ([]Holding, error)
+	// Forget removes the bytes of settled changes that wrote one of the records. It
+	// returns how many bytes those were, and the newest of the ops.
+	Forget(records map[ID]bool) (bytes, newest uint64, err error)
+	// Retire moves every own change out of the outbox into the history of the replica
+	// that the store was.
+	Retire(replica ID) error
+	// Retired returns up to limit changes of the history that have their bytes, in
+	// order of N, beyond one; Reissued removes the bytes of one.
+	Retired(after uint64, limit int) ([]*Retired, error)
+	Reissued(n uint64) error
+}
+
+// Holding is one record of a scope as a device holds it.
+type Holding struct {
+	Record ID
+	// Scopes is the set of scopes it is in.
+	Scopes uint64
+	// Base is the row hash that the device keeps of the server's state, Hash that of
+	// the bytes it has: they differ where the store is damaged.
+	Base, Hash RowHash
+}
+
+// Retired is an own change of an earlier replica of the store.
+type Retired struct {
+	Op
+	// N orders them, oldest first.
+	N uint64
+	// Replica is the one that made it, under the number of Op.
+	Replica ID
 }

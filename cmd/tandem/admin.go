@@ -22,6 +22,8 @@ type adminCmd struct {
 	Staff   adminStaffCmd   `cmd:"" help:"People who write and read."`
 	Code    adminCodeCmd    `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	List    adminListCmd    `cmd:"" help:"List what is set up, with ids."`
+	Replica adminReplicaCmd `cmd:"" help:"Stores of devices: list them, confirm one that was copied or restored."`
+	Recover adminRecoverCmd `cmd:"" help:"Healing after the server's database was restored."`
 }
 
 func (adminCmd) Help() string {

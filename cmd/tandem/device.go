@@ -55,7 +55,7 @@ func isInvalid(err error) bool {
 
 type enrollCmd struct {
 	storeFlag
-	Server string `required:"" placeholder:"URL" help:"Address of the server; plain http only on this machine."`
+	Server string `placeholder:"URL" help:"Address of the server; plain http only on this machine. Not needed to confirm a store."`
 	CA     string `name:"ca" placeholder:"FILE" type:"existingfile" help:"PEM file of the certificate authority that signed the server's certificate, where the system does not know it."`
 	JSON   bool   `help:"Print one line of JSON."`
 }
@@ -85,6 +85,20 @@ func (c *enrollCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer closing(dev, &err)
+	st, err := dev.Status(a.ctx)
+	if err != nil {
+		return err
+	}
+	if st.Unconfirmed {
+		if err := dev.Confirm(a.ctx, code); err != nil {
+			return err
+		}
+		a.say("Confirmed. Next: tandem sync --store %s", c.Store)
+		return nil
+	}
+	if c.Server == "" {
+		return exits(exitUsage, errors.New("--server: name the address of the server"))
+	}
 	if err := dev.Enroll(a.ctx, c.Server, code); err != nil {
 		return err
 	}
@@ -120,14 +134,16 @@ func (a *app) secret(prompt string) (string, error) {
 
 type syncCmd struct {
 	storeFlag
-	JSON bool `help:"Print one line of JSON."`
+	Repair bool `help:"Compare everything held with the server's, and fetch what differs."`
+	JSON   bool `help:"Print one line of JSON."`
 }
 
 func (syncCmd) Help() string {
 	return `Sends what waits and fetches what is new, until nothing is left in either direction.
 A broken connection costs only what was in flight: run it again.
 
-  tandem sync --store ~/car12`
+  tandem sync --store ~/car12
+  tandem sync --store ~/car12 --repair`
 }
 
 func (c *syncCmd) Run(a *app) (err error) {
@@ -139,6 +155,11 @@ func (c *syncCmd) Run(a *app) (err error) {
 	before, err := dev.Status(a.ctx)
 	if err != nil {
 		return err
+	}
+	if c.Repair {
+		if err := dev.Repair(a.ctx); err != nil {
+			return err
+		}
 	}
 	moved, err := dev.Sync(a.ctx)
 	if moved != nil && (err == nil || moved.Requests > 0) {
@@ -171,6 +192,12 @@ func (c *syncCmd) print(a *app, dev *client.Client, before *client.Status, m *cl
 	}
 	if failed == nil && m.Differing > 0 {
 		a.say("%d scopes differ from the server's: run tandem verify and tell your administrator.", m.Differing)
+	}
+	if after.Unconfirmed {
+		a.say("This store has a new id, since it was copied or set back; it only sends until it is confirmed: see tandem status.")
+	}
+	if after.Recovering {
+		a.say("The server was restored and is being checked: what it lacked was sent again, and it sends nothing yet.")
 	}
 	return nil
 }

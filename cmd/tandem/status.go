@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -9,19 +10,29 @@ import (
 )
 
 type statusCmd struct {
-	storeFlag
-	JSON bool `help:"Print one line of JSON."`
+	Store string `placeholder:"DIR" xor:"what" help:"Directory of a device's store."`
+	Data  string `placeholder:"DIR" xor:"what" help:"Directory of a server's data."`
+	Org   string `placeholder:"ID" help:"Org, where the server holds several."`
+	JSON  bool   `help:"Print one line of JSON."`
 }
 
 func (statusCmd) Help() string {
 	return `Says what the device holds, what still waits to be sent, what needs a person, and when
-each part was last proved identical to the server's.
+each part was last proved identical to the server's. Of a server's data it says whether
+it was restored, what came back from whom, and who has not reported yet.
 
-  tandem status --store ~/car12`
+  tandem status --store ~/car12
+  tandem status --data tandem-data`
 }
 
 func (c *statusCmd) Run(a *app) (err error) {
-	dev, err := c.open(a, false, client.Options{})
+	switch {
+	case c.Data != "":
+		return (&adminRecoverStatusCmd{dataFlag: dataFlag{Data: c.Data, Org: c.Org}, JSON: c.JSON}).Run(a)
+	case c.Store == "":
+		return exits(exitUsage, errors.New("name a device's store with --store, or a server's data with --data"))
+	}
+	dev, err := storeFlag{Store: c.Store}.open(a, false, client.Options{})
 	if err != nil {
 		return err
 	}
@@ -59,6 +70,8 @@ func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any 
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
 		"last_fault": st.LastFault, "forked": st.Forked, "scopes": scopes,
+		"unconfirmed": st.Unconfirmed, "recovering": st.Recovering, "repairing": st.Repairing, "sent_again": st.Again, "lost": st.Lost,
+		"verified_at": stamp(st.VerifiedMS), "note": st.Note, "noted_at": stamp(st.NotedMS),
 	}
 }
 
@@ -85,9 +98,7 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	for _, n := range refused {
 		a.say("Not accepted, kept (save %d): %s", n.Op, n.Words)
 	}
-	if st.Forked {
-		a.say("This store is a copy of another, or was set back: it sends nothing. Tell your administrator.")
-	}
+	c.identity(a, st)
 	for _, s := range st.Scopes {
 		tier := "the rest"
 		if s.Open {
@@ -101,6 +112,34 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 		default:
 			a.say("  %-10s %-9s verified identical %s", compartment(s.Compartment), tier, ago(s.VerifiedMS))
 		}
+	}
+}
+
+// identity says what befell the store or the server.
+func (c *statusCmd) identity(a *app, st *client.Status) {
+	if st.Again > 0 {
+		a.say("%d of them the server had received before it was restored: they are sent again.", st.Again)
+	}
+	if st.Lost > 0 {
+		a.say("%d saves are at the server no more and are kept here only in their records: tell your administrator.", st.Lost)
+	}
+	if st.Forked {
+		a.say("This store is a copy of another, or was set back: at the next sync it gets an id of its own. Nothing is lost.")
+	}
+	if st.Unconfirmed {
+		a.say("This store has a new id, since it was copied or set back. It sends; to receive again run tandem enroll --store %s with a new code, or ask your administrator to confirm it.", c.Store)
+	}
+	if st.Recovering {
+		a.say("The server was restored and is being checked: it takes what is sent from here, and sends nothing until its administrator is done.")
+	}
+	if st.Repairing {
+		a.say("What is held here is being compared with the server's.")
+	}
+	if st.Note != "" {
+		a.say("%s: %s.", ago(st.NotedMS), st.Note)
+	}
+	if st.VerifiedMS != 0 && !st.Repairing {
+		a.say("Verified identical at %s.", ago(st.VerifiedMS))
 	}
 }
 

@@ -73,3 +73,16 @@ func VerifyEnrolment(key ed25519.PublicKey, proof []byte, code string, replica s
 	}
 	return ed25519.Verify(key, append([]byte(enrolContext+FoldCode(code)), replica[:]...), proof)
 }
+
+// reinstanceContext is what a proof of possession signs first for a new replica of a
+// store.
+const reinstanceContext = "tandem-reinstance-v1"
+
+// VerifyReinstance reports whether proof is the signature by key over the id of the
+// replica that a store was and that of the new one.
+func VerifyReinstance(key ed25519.PublicKey, proof []byte, was, replica syncengine.ID) bool {
+	if len(key) != ed25519.PublicKeySize {
+		return false
+	}
+	return ed25519.Verify(key, append(append([]byte(reinstanceContext), was[:]...), replica[:]...), proof)
+}

@@ -56,7 +56,7 @@ func (tx *Tx) SaveEnrolment(e *Enrolment) error {
 		used = e.UsedMS
 	}
 	return tx.c.exec(`INSERT INTO enrolment (org, `+enrolmentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-		ON CONFLICT (org, code_hash) DO UPDATE SET attempts = excluded.attempts, used_key = excluded.used_key,
+		ON CONFLICT (org, code_hash) DO UPDATE SET device = excluded.device, attempts = excluded.attempts, used_key = excluded.used_key,
 		used_replica = excluded.used_replica, used_ms = excluded.used_ms`,
 		tx.org.num, e.CodeHash[:], e.Staff[:], e.Device[:], e.Label, e.CreatedMS, e.ExpiresMS, int64(e.Attempts),
 		bytesArg(e.UsedKey), idArg(e.UsedReplica), used)

@@ -9,9 +9,6 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// keptCommits is how many sequences back commits are kept.
-const keptCommits = 1 << 20
-
 // batchSizes are the numbers of rows that one statement inserts.
 var batchSizes = []int{64, 8, 1}
 
@@ -96,7 +93,7 @@ func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [
 		}
 		row[1], row[2], row[11] = r.num, int64(c.Op), c.Envelope[:]
 		before := tx.log.ops[opKey{c.Replica, c.Op - 1}]
-		if c.Op > 1 && (before == nil || before.c.Envelope != c.Prev) {
+		if c.Op > 1 && (before == nil || before.again || before.c.Envelope != c.Prev) {
 			row[12] = c.Prev[:]
 		}
 		if c.Author == r.person {
@@ -232,7 +229,7 @@ func (tx *Tx) flushHead() error {
 	if !tx.headDirty {
 		return nil
 	}
-	tx.headDirty = false
+	tx.headDirty, tx.headWritten = false, true
 	for _, h := range tx.commits {
 		if err := tx.c.exec("INSERT INTO history (org, seq, hash) VALUES ($1, $2, $3)", tx.org.num, int64(h.Seq), h.Hash[:]); err != nil {
 			return err
@@ -240,10 +237,6 @@ func (tx *Tx) flushHead() error {
 	}
 	tx.commits = nil
 	h := tx.head
-	if h.Seq > keptCommits {
-		if err := tx.c.exec("DELETE FROM history WHERE org = $1 AND seq < $2", tx.org.num, int64(h.Seq-keptCommits)); err != nil {
-			return err
-		}
-	}
-	return tx.c.exec("UPDATE org SET epoch = $1, seq = $2, hash = $3 WHERE num = $4", h.Epoch[:], int64(h.Seq), h.Hash[:], tx.org.num)
+	return tx.c.exec("UPDATE org SET epoch = $1, seq = $2, hash = $3, recovering = $4 WHERE num = $5",
+		h.Epoch[:], int64(h.Seq), h.Hash[:], boolArg(h.Recovering), tx.org.num)
 }

@@ -25,6 +25,8 @@ type opKey struct {
 type logEntry struct {
 	c   *syncengine.StoredChange
 	row *changeRow
+	// again: the change stands in the log under another replica or op.
+	again bool
 }
 
 func newChangeLog() changeLog {
@@ -121,7 +123,11 @@ func (tx *Tx) ChangeByOp(replica syncengine.ID, op uint64) (*syncengine.StoredCh
 		if err != nil {
 			return nil, err
 		}
-		e = tx.log.read(rows)
+		if e = tx.log.read(rows); e == nil {
+			if e, err = tx.reissued(r, op); err != nil {
+				return nil, err
+			}
+		}
 	}
 	tx.log.ops[key] = e
 	return e.change(), nil

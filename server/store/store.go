@@ -70,6 +70,10 @@ type Store struct {
 	orgs   map[syncengine.ID]*Org
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
+
+	// The writer's own: up to where each org was pruned, and the high-water mark.
+	pruned map[int64]uint64
+	mark   mark
 }
 
 // Open opens the database in a data directory and brings it to the version of this
@@ -78,7 +82,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		idle: make(chan *conn, readers), closing: make(chan struct{}),
-		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{},
+		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -93,8 +97,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	} else if _, err := os.Stat(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoDatabase
 	}
+	running := false
 	defer func() {
-		if err != nil {
+		if err != nil && !running {
 			_ = s.release()
 		}
 	}()
@@ -116,6 +121,10 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s.watch.watchers = map[*Watcher]struct{}{}
 	s.watch.seen = map[syncengine.ID]uint64{}
 	s.done.Go(s.write)
+	running = true
+	if err := s.checkMark(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -211,6 +220,7 @@ func (s *Store) Close() error {
 		c := <-s.idle
 		_ = c.close()
 	}
+	s.mark.write(s.dir)
 	return s.release()
 }
 

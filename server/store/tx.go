@@ -22,6 +22,8 @@ type Tx struct {
 
 	head      *syncengine.HistoryHead
 	headDirty bool
+	// headWritten: it has been.
+	headWritten bool
 	// commits are those made in this transaction.
 	commits []syncengine.HistoryHead
 

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -47,13 +49,13 @@ func (v *view) Org() syncengine.ID { return v.org.ID }
 
 // Head implements syncengine.ServerView.
 func (v *view) Head() (h syncengine.HistoryHead, err error) {
-	var seq int64
-	ok, err := v.c.one("SELECT epoch, seq, hash FROM org WHERE num = $1", []any{v.org.num},
-		(*scanID)(&h.Epoch), &seq, (*scanHash)(&h.Hash))
+	var seq, recovering int64
+	ok, err := v.c.one("SELECT epoch, seq, hash, recovering FROM org WHERE num = $1", []any{v.org.num},
+		(*scanID)(&h.Epoch), &seq, (*scanHash)(&h.Hash), &recovering)
 	if err == nil && !ok {
 		err = ErrUnknownOrg
 	}
-	h.Seq = uint64(seq)
+	h.Seq, h.Recovering = uint64(seq), recovering != 0
 	return h, err
 }
 
@@ -122,15 +124,21 @@ func packDigest(d *syncengine.Digest) []byte {
 // Replica implements syncengine.ServerView.
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
-	var ranges []byte
-	var highest, forked, revoked int64
-	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked FROM replica WHERE org = $1 AND id = $2",
-		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked)
+	var ranges, lost []byte
+	var highest, forked, revoked, unconfirmed, recovered, waits int64
+	ok, err := v.c.one(`SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked,
+			unconfirmed, replaces, recovered, epoch, waits, lost FROM replica WHERE org = $1 AND id = $2`,
+		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked,
+		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost)
 	if err != nil || !ok {
 		return nil, err
 	}
 	r.Highest, r.Forked, r.Revoked = uint64(highest), forked != 0, revoked != 0
-	r.Ranges, err = unpackRanges(ranges)
+	r.Unconfirmed, r.Recovered, r.Waits = unconfirmed != 0, recovered != 0, uint64(waits)
+	if r.Ranges, err = unpackRanges(ranges); err != nil {
+		return nil, err
+	}
+	r.Lost, err = unpackRanges(lost)
 	return r, err
 }
 
@@ -142,17 +150,30 @@ func (v *view) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit i
 	}
 	var out []*tandemv1.Outcome
 	err = v.c.each("SELECT op, verdict, refusal, fields, envelope FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
-		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, func(rows *sql.Rows) error {
-			var op, verdict, refusal int64
-			var fields sql.NullString
-			var envelope syncengine.Hash
-			if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope)); err != nil {
-				return err
-			}
-			out = append(out, outcomeOf(op, verdict, refusal, fields, envelope))
-			return nil
-		})
-	return out, err
+		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(&out))
+	if err != nil {
+		return nil, err
+	}
+	again, err := v.reissuedIn(r.num, ops, limit)
+	if err != nil || len(again) == 0 {
+		return out, err
+	}
+	out = append(out, again...)
+	slices.SortFunc(out, func(a, b *tandemv1.Outcome) int { return cmp.Compare(a.GetOp(), b.GetOp()) })
+	return out[:min(limit, len(out))], nil
+}
+
+func scanOutcomes(out *[]*tandemv1.Outcome) func(rows *sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var op, verdict, refusal int64
+		var fields sql.NullString
+		var envelope syncengine.Hash
+		if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope)); err != nil {
+			return err
+		}
+		*out = append(*out, outcomeOf(op, verdict, refusal, fields, envelope))
+		return nil
+	}
 }
 
 // maxOp bounds op numbers from outside, so that they fit a column.

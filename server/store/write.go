@@ -231,6 +231,9 @@ func (s *Store) transact(org *Org, f func(*Tx) error) error {
 		return err
 	}
 	tx.publish()
+	if tx.headWritten {
+		s.mark.commit(s.dir, org.ID, *tx.head)
+	}
 	s.watch.tell(org.ID, tx.headSeq(), tx.touched)
 	return nil
 }

@@ -51,7 +51,7 @@ func (w *World) kill(d *device) {
 func (w *World) takeImage() error {
 	if d := w.pick(); d != nil {
 		w.event("%s is backed up", d.name)
-		d.image, d.imageCut = d.store.image(), d.cut
+		d.image, d.imageCut, d.imageOracle = d.store.image(), d.cut, d.oracle
 	}
 	return nil
 }
@@ -68,9 +68,12 @@ func (w *World) rollBack() error {
 	if d.image.state.NextOp < d.store.state.NextOp {
 		w.seen("rolled back over a save")
 	}
+	w.lost(d.store, d.image)
 	d.store, d.image = d.image, nil
 	w.kill(d)
-	d.cut, d.restored = d.imageCut, true
+	d.replica = d.store.state.Replica
+	d.key = w.keys[d.replica]
+	d.cut, d.oracle, d.restored = d.imageCut, d.imageOracle, true
 	return w.check(d)
 }
 

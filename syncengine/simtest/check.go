@@ -18,6 +18,9 @@ var checks = []func(w *World, d *device) *ViolationError{
 
 // check runs the checks on one device.
 func (w *World) check(d *device) error {
+	if d.corrupt {
+		return nil
+	}
 	for _, c := range checks {
 		if v := c(w, d); v != nil {
 			return v
@@ -42,10 +45,10 @@ func (w *World) showsCut(d *device) *ViolationError {
 		}
 	}
 	rows := 0
-	for _, id := range w.server.ids {
+	for _, id := range d.oracle.ids {
 		held := d.store.records[id]
 		var in uint64
-		truth := w.server.stateAt(id, d.cut)
+		truth := d.oracle.stateAt(id, d.cut)
 		if truth != nil {
 			for _, k := range truth.Scopes {
 				in |= bits[k]
@@ -69,7 +72,7 @@ func (w *World) showsCut(d *device) *ViolationError {
 		if r.Scopes&ready != 0 {
 			rows--
 		}
-		if r.HasBase && w.server.records[id] == nil {
+		if r.HasBase && !w.everKnown(id) {
 			return &ViolationError{"I4", fmt.Sprintf("%s holds %s, which the server does not know", d.name, id)}
 		}
 	}
@@ -158,7 +161,8 @@ func (outbox) Written(syncengine.Path, syncengine.Stamp) (syncengine.Head, bool,
 // QuarantinedBases returns what an own change in quarantine named.
 func (o outbox) QuarantinedBases(p syncengine.Path, s syncengine.Stamp) (bases []syncengine.Stamp, err error) {
 	o.d.store.each(1, func(op *syncengine.Op) {
-		if op.State != syncengine.OpQuarantined || syncengine.StampOf(op.Change) != s {
+		apart := op.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED
+		if !apart || (op.State != syncengine.OpQuarantined && op.State != syncengine.OpReoffered) || syncengine.StampOf(op.Change) != s {
 			return
 		}
 		for _, wr := range decodeChange(op.Raw).GetRecords() {
@@ -189,7 +193,10 @@ func (w *World) sums(d *device) *ViolationError {
 		if op.State != syncengine.OpSettled {
 			continue
 		}
-		if c := w.server.changes[op.Change]; c == nil || c.Seq > d.cut || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if op.Raw == nil && d.store.forgot[op.Change] {
+			continue
+		}
+		if c := d.oracle.changes[op.Change]; c == nil || c.Seq > d.cut || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
 			return &ViolationError{"I11", fmt.Sprintf("%s takes op %d for part of a cut that does not include it", d.name, op.Number)}
 		}
 	}
@@ -331,9 +338,13 @@ func (w *World) once() error {
 		}
 		ids[c.ID], ops[key] = true, true
 	}
-	for id, envelope := range w.acked {
+	for id, body := range w.acked {
 		c := w.server.changes[id]
-		if c == nil || c.Envelope != envelope || syncengine.HashEnvelope(c.Replica, c.Op, c.Prev, syncengine.Hash(sha(c.Body))) != envelope {
+		if c == nil && w.destroyed(id) {
+			w.seen("lost with every copy")
+			continue
+		}
+		if c == nil || c.BodyHash != body || sha(c.Body) != body || syncengine.HashEnvelope(c.Replica, c.Op, c.Prev, c.BodyHash) != c.Envelope {
 			return &ViolationError{"I1", fmt.Sprintf("the acknowledged change %s is not in the history as it was", id)}
 		}
 	}

@@ -20,6 +20,10 @@ type deviceStore struct {
 	staged  map[syncengine.ID]*syncengine.Incoming
 	// settled is an op below which all are settled.
 	settled uint64
+	// retired are the changes of earlier replicas, in order.
+	retired []*syncengine.Retired
+	// forgot are the changes whose bytes left with the records they wrote.
+	forgot map[syncengine.ID]bool
 }
 
 var _ syncengine.DeviceTx = (*deviceStore)(nil)
@@ -31,6 +35,7 @@ func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 		ops:     map[uint64]*syncengine.Op{},
 		staged:  map[syncengine.ID]*syncengine.Incoming{},
 		settled: 1,
+		forgot:  map[syncengine.ID]bool{},
 	}
 }
 
@@ -38,7 +43,8 @@ func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 func (d *deviceStore) image() *deviceStore {
 	return &deviceStore{
 		state: d.state, scopes: slices.Clone(d.scopes), records: maps.Clone(d.records),
-		ops: maps.Clone(d.ops), staged: maps.Clone(d.staged), settled: d.settled,
+		ops: maps.Clone(d.ops), staged: maps.Clone(d.staged), settled: d.settled, retired: slices.Clone(d.retired),
+		forgot: maps.Clone(d.forgot),
 	}
 }
 
@@ -124,6 +130,9 @@ func (d *deviceStore) AddOp(op *syncengine.Op) error { return d.SaveOp(op) }
 func (d *deviceStore) SaveOp(op *syncengine.Op) error {
 	kept := *op
 	put(&d.fuse, d.ops, op.Number, &kept)
+	if op.State != syncengine.OpSettled {
+		d.settled = min(d.settled, op.Number)
+	}
 	d.undo = append(d.undo, func() { d.settled = min(d.settled, op.Number) })
 	return d.call()
 }
@@ -156,7 +165,7 @@ func rank(c tandemv1.Class) int {
 func (d *deviceStore) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	var ops []*syncengine.Op
 	d.each(1, func(op *syncengine.Op) {
-		if op.State == syncengine.OpQueued {
+		if op.State == syncengine.OpQueued || op.State == syncengine.OpReoffered {
 			ops = append(ops, op)
 		}
 	})

@@ -422,6 +422,9 @@ func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
 	fail, stay := w.mishap(), !w.fault(20)
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
 		op, err = w.client.Capture(tx, c)
+		if err == nil {
+			w.bodies[op.Change] = sha(op.Raw)
+		}
 		return err
 	})
 	switch refused, is := errors.AsType[*syncengine.RefusalError](err); {

@@ -34,6 +34,8 @@ type message struct {
 	// scopes whose commits wake a waiting request; woken: one came.
 	scopes []syncengine.ScopeKey
 	woken  bool
+	// from is the server's history that the answer was read from.
+	from *serverStore
 }
 
 // ask is a device that sends a request, with what it would send.
@@ -41,6 +43,9 @@ func (w *World) ask() error {
 	d := w.pick()
 	if d == nil || len(d.out) >= w.habits.inFlight {
 		return nil
+	}
+	if done, err := w.mend(d); done || err != nil {
+		return err
 	}
 	o := syncengine.PlanOptions{WallMS: w.wall(d), Ask: d.ask || w.odds(10)}
 	if !w.odds(6) {
@@ -79,7 +84,7 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 		return err
 	}
 	d.ask = false
-	c := &call{life: d.life, req: plan.Request, ops: plan.Ops}
+	c := &call{life: d.life, replica: d.replica, key: d.key, req: plan.Request, ops: plan.Ops}
 	d.out = append(d.out, c)
 	w.wire = append(w.wire, &message{device: d, call: c, stage: asked, bytes: raw})
 	w.event("%s asks with ops %v, want %d, %d positions %s", d.name, plan.Ops, len(plan.Request.GetWant()), len(plan.Request.GetPositions()), hex(raw))
@@ -109,7 +114,7 @@ func (w *World) deliver() error {
 	if w.odds(w.habits.disorder) {
 		i = w.rng.IntN(len(w.wire))
 	}
-	if w.wire[i].stage == asked && w.odds(3) {
+	if w.wire[i].stage == asked && w.wire[i].call.compare == nil && w.odds(3) {
 		return w.group()
 	}
 	return w.move(w.take(i))
@@ -117,6 +122,9 @@ func (w *World) deliver() error {
 
 // move does the next thing to a message.
 func (w *World) move(m *message) error {
+	if m.call.compare != nil {
+		return w.moveComparison(m)
+	}
 	switch m.stage {
 	case asked:
 		return w.receive([]*message{m})
@@ -131,10 +139,10 @@ func (w *World) move(m *message) error {
 func (w *World) group() error {
 	var group []*message
 	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool {
-		if m.stage == asked {
+		if m.stage == asked && m.call.compare == nil {
 			group = append(group, m)
 		}
-		return m.stage == asked
+		return m.stage == asked && m.call.compare == nil
 	})
 	if len(group) > 1 {
 		w.seen("group commit")
@@ -152,12 +160,15 @@ func (w *World) receive(group []*message) error {
 		if err := proto.Unmarshal(m.bytes, requests[i]); err != nil {
 			return err
 		}
-		pub, ok := m.device.key.Public().(ed25519.PublicKey)
+		if err := w.adopt(m, requests[i]); err != nil {
+			return err
+		}
+		pub, ok := m.call.key.Public().(ed25519.PublicKey)
 		if !ok {
 			return errors.New("a key of a strange kind")
 		}
 		var err error
-		if prepared[i], err = syncengine.Prepare(w.rules, m.device.replica, pub, requests[i]); err != nil {
+		if prepared[i], err = syncengine.Prepare(w.rules, m.call.replica, pub, requests[i]); err != nil {
 			return fmt.Errorf("preparing a push of %s: %w", m.device.name, err)
 		}
 	}
@@ -173,7 +184,7 @@ func (w *World) receive(group []*message) error {
 			if len(prepared[i]) == 0 {
 				continue
 			}
-			if outcomes[i], err = b.Push(m.device.replica, prepared[i], requests[i]); err != nil {
+			if outcomes[i], err = b.Push(m.call.replica, prepared[i], requests[i]); err != nil {
 				return err
 			}
 		}
@@ -192,11 +203,11 @@ func (w *World) receive(group []*message) error {
 	for i, m := range group {
 		w.event("the server has %d changes of %s: %v", len(prepared[i]), m.device.name, outcomes[i])
 		for _, o := range outcomes[i] {
-			if err := w.verdict(m.device, o); err != nil {
+			if err := w.verdict(m, o); err != nil {
 				return err
 			}
 		}
-		if err := w.entitled(m.device, outcomes[i]); err != nil {
+		if err := w.entitled(m, outcomes[i]); err != nil {
 			return err
 		}
 		m.stage, m.outcomes = pushed, outcomes[i]
@@ -221,11 +232,12 @@ func (w *World) committed(done *syncengine.Committed) {
 }
 
 // verdict checks that a change gets one verdict for ever.
-func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
+func (w *World) verdict(m *message, o *tandemv1.Outcome) error {
+	d := m.device
 	switch o.GetCode() {
 	case tandemv1.OutcomeCode_OUTCOME_CODE_FORK:
 		w.seen("fork")
-		if !d.restored {
+		if !d.restored && m.call.replica == d.replica {
 			return &ViolationError{"I16", d.name + " is told of a fork that it never made"}
 		}
 		return nil
@@ -236,7 +248,7 @@ func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
 	case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
 		w.seen("conflict")
 	}
-	key := opKey{d.replica, o.GetOp()}
+	key := opKey{m.call.replica, o.GetOp()}
 	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) {
 		return &ViolationError{"I7", fmt.Sprintf("op %d of %s was %v and is now %v", o.GetOp(), d.name, before, o)}
 	}
@@ -245,14 +257,15 @@ func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
 }
 
 // entitled is I23: what was applied left every record where its author reaches it.
-func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
-	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+func (w *World) entitled(m *message, outcomes []*tandemv1.Outcome) error {
+	d := m.device
+	p, err := w.engine.Principal(w.server, w.server.replicas[m.call.replica])
 	if err != nil {
 		return err
 	}
 	grants := w.rules.Grants(w.office.org, p)
 	for _, o := range outcomes {
-		c := w.server.byOp[opKey{d.replica, o.GetOp()}]
+		c := w.server.byOp[opKey{m.call.replica, o.GetOp()}]
 		if c == nil || c.ReceivedMS != w.nowMS || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
 			continue
 		}
@@ -269,14 +282,27 @@ func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
 
 // answer reads the page of a request and sends the answer, or waits for news.
 func (w *World) answer(m *message) error {
+	if err := w.adopt(m, m.call.req); err != nil {
+		return err
+	}
+	if err := w.mint(m); err != nil {
+		return err
+	}
 	w.server.begin(0)
-	ans, err := w.engine.Answer(w.server, m.device.replica, m.call.req, m.outcomes, w.nowMS)
+	ans, err := w.engine.Answer(w.server, m.call.replica, m.call.req, m.outcomes, w.nowMS)
 	if len(w.server.undo) > 0 {
 		return &ViolationError{"storage", "an answer wrote"}
 	}
 	w.server.end(true)
 	if err != nil {
 		return fmt.Errorf("answering %s: %w", m.device.name, err)
+	}
+	if ans.Report {
+		if err := w.write(0, true, func(tx syncengine.ServerTx) error {
+			return w.engine.Report(tx, m.call.replica, m.call.req)
+		}); err != nil {
+			return err
+		}
 	}
 	page := ans.Message.GetPage()
 	told := page.GetScopeSet() != nil || len(page.GetRows()) > 0 || len(page.GetReady()) > 0
@@ -295,7 +321,7 @@ func (w *World) answer(m *message) error {
 	if err != nil {
 		return err
 	}
-	if err := w.leaks(m.device, ans.Message, raw); err != nil {
+	if err := w.leaks(m, ans.Message, raw); err != nil {
 		return err
 	}
 	resp, err := proto.MarshalOptions{Deterministic: true}.Marshal(syncengine.Frame(raw, ans.Count))
@@ -304,7 +330,7 @@ func (w *World) answer(m *message) error {
 	}
 	w.report.Syncs++
 	w.event("the server answers %s: %s %s", m.device.name, w.tellAnswer(ans.Message), hex(resp))
-	m.stage, m.bytes = answered, resp
+	m.stage, m.bytes, m.from = answered, resp, w.server
 	w.wire = append(w.wire, m)
 	return nil
 }
@@ -312,6 +338,10 @@ func (w *World) answer(m *message) error {
 // tellAnswer describes an answer.
 func (w *World) tellAnswer(a *tandemv1.SyncAnswer) string {
 	p := a.GetPage()
+	if p.GetReconcile() {
+		w.seen("old position")
+		return "it is to reconcile"
+	}
 	if p == nil {
 		return fmt.Sprintf("%d outcomes, no page", len(a.GetOutcomes()))
 	}
@@ -347,7 +377,7 @@ func (w *World) deliverAnswer(m *message) error {
 		// What is not complete is no answer.
 		ans, _ = syncengine.Unframe(resp)
 	}
-	if c.life != d.life || d.retired {
+	if c.life != d.life || c.replica != d.replica {
 		w.event("an answer finds nobody at %s", d.name)
 		return nil
 	}
@@ -381,21 +411,22 @@ func (w *World) deliverAnswer(m *message) error {
 		w.kill(d)
 		return w.check(d)
 	}
-	return w.received(d, got)
+	return w.received(d, m.from, got)
 }
 
 // received notes what an answer did.
-func (w *World) received(d *device, got *syncengine.Received) error {
+func (w *World) received(d *device, from *serverStore, got *syncengine.Received) error {
 	w.event("%s has %d rows, flipped %v, dropped %v, more %v, scopes %v, %d verdicts, forked %v",
 		d.name, got.Rows, got.Flipped, got.Dropped, got.More, got.Scopes, len(got.Outcomes), got.Forked)
 	for _, o := range got.Outcomes {
 		if op := d.store.ops[o.GetOp()]; op != nil {
-			w.acked[op.Change] = op.Envelope
+			w.acked[op.Change] = w.bodies[op.Change]
 		}
 	}
 	for what, is := range map[string]bool{
 		"page dropped": got.Dropped, "scopes changed": got.Scopes, "staged": len(d.store.staged) > 0,
 		"digest differs": len(got.Differing) > 0, "whole row wanted": len(d.store.state.Want) > 0,
+		"new epoch": got.Epoch, "offered again": got.Reoffered > 0, "astray": got.Astray, "reconciled": got.Repaired,
 	} {
 		if is {
 			w.seen(what)
@@ -405,19 +436,22 @@ func (w *World) received(d *device, got *syncengine.Received) error {
 		if !d.restored {
 			return &ViolationError{"I16", d.name + " sees a fork that it never made"}
 		}
-		d.retired = true
 		w.kill(d)
-		return nil
+		return w.check(d)
 	}
-	if len(got.Differing) > 0 {
+	if got.Repaired {
+		d.corrupt = false
+	}
+	if len(got.Differing) > 0 && !d.corrupt {
 		return &ViolationError{"I3", fmt.Sprintf("%s: the digest of %d scopes differs at a cut", d.name, len(got.Differing))}
 	}
 	if got.Flipped {
-		cut := w.cutOf(d)
-		if cut < d.cut {
-			return &ViolationError{"I11", fmt.Sprintf("%s went back from %d to %d", d.name, d.cut, cut)}
+		if cut := w.cutOf(d); !got.Astray {
+			if cut < d.cut {
+				return &ViolationError{"I11", fmt.Sprintf("%s went back from %d to %d", d.name, d.cut, cut)}
+			}
+			d.cut, d.oracle = cut, from
 		}
-		d.cut = cut
 	}
 	return w.check(d)
 }
@@ -432,11 +466,12 @@ func (w *World) cutOf(d *device) uint64 {
 }
 
 // leaks checks that an answer holds nothing that its reader may not have.
-func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
+func (w *World) leaks(m *message, a *tandemv1.SyncAnswer, raw []byte) error {
+	d := m.device
 	if d.person.police() && bytes.Contains(raw, []byte(clinicalMark)) {
 		return &ViolationError{"I5", "an answer to " + d.name + " holds clinical text"}
 	}
-	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+	p, err := w.engine.Principal(w.server, w.server.replicas[m.call.replica])
 	if err != nil {
 		return err
 	}

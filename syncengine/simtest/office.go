@@ -41,7 +41,7 @@ func (w *World) setUp() error {
 	if err != nil {
 		return err
 	}
-	w.engine = &syncengine.Server{Rules: w.rules, Secrets: secrets}
+	w.engine = &syncengine.Server{Rules: w.rules, Secrets: secrets, Kept: one(w, []uint64{0, 0, 40, 200})}
 	w.client = &syncengine.Device{Rules: w.rules}
 	o := &w.office
 	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
@@ -229,7 +229,8 @@ func (w *World) enrol() error {
 		if _, err := w.Read(seed); err != nil {
 			return err
 		}
-		d.key = ed25519.NewKeyFromSeed(seed)
+		d.key, d.oracle = ed25519.NewKeyFromSeed(seed), w.server
+		w.keys[d.replica] = d.key
 		switch w.rng.IntN(8) {
 		case 0:
 			d.skewMS = (w.rng.Int64N(21) - 10) * 365 * 86_400_000

@@ -48,8 +48,8 @@ func (w *World) rest() error {
 		}
 		before := w.standing()
 		for _, d := range w.devices {
-			if d.retired {
-				continue
+			if err := w.settleIdentity(d); err != nil {
+				return err
 			}
 			if err := w.sync(d, one(w, w.habits.pushBytes), one(w, w.habits.pageBytes)); err != nil {
 				return err
@@ -101,6 +101,9 @@ func (w *World) lateVerdict() error {
 
 // sync is one request and its answer, without a fault.
 func (w *World) sync(d *device, pushBytes int, pageBytes uint32) error {
+	if mended, err := w.mend(d); mended || err != nil {
+		return err
+	}
 	err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), Ask: d.ask, PushBytes: pushBytes, PageBytes: pageBytes})
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ func (w *World) sync(d *device, pushBytes int, pageBytes uint32) error {
 func (w *World) standing() [sha256.Size]byte {
 	b := fmt.Appendf(nil, "%v", w.server.head)
 	for _, d := range w.devices {
-		b = fmt.Appendf(b, "%v %x %v %d", d.retired, d.store.state.Staged, d.store.state.Want, len(d.store.staged))
+		b = fmt.Appendf(b, "%v %x %v %d", d.store.state.Repair, d.store.state.Staged, d.store.state.Want, len(d.store.staged))
 		for _, s := range d.store.scopes {
 			b = fmt.Appendf(b, "%x %v %x %v", s.ID, s.Ready, s.Position, s.Sum)
 		}
@@ -131,9 +134,6 @@ func (w *World) standing() [sha256.Size]byte {
 // quarantine, all scopes are shown, and a further sync carries nothing.
 func (w *World) settled() error {
 	for _, d := range w.devices {
-		if d.retired {
-			continue
-		}
 		st := d.store
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
@@ -143,8 +143,14 @@ func (w *World) settled() error {
 			if op.State == syncengine.OpQuarantined && len(op.Raw) == 0 {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s lies in quarantine without its words", n, d.name)}
 			}
-			c := w.server.changes[op.Change]
-			if c == nil || c.Op != n || c.Envelope != op.Envelope {
+			if op.Raw == nil && d.store.forgot[op.Change] {
+				continue
+			}
+			c, err := w.server.ChangeByOp(d.replica, n)
+			if err != nil {
+				return err
+			}
+			if c == nil || c.ID != op.Change || c.Op != n || c.Envelope != op.Envelope {
 				return &ViolationError{"I1", fmt.Sprintf("op %d of %s is not at the server", n, d.name)}
 			}
 			if (op.State == syncengine.OpQuarantined) != (c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED) {
@@ -198,9 +204,6 @@ func (w *World) idle(d *device) error {
 // each the server's rows, byte for byte.
 func (w *World) equal() error {
 	for _, d := range w.devices {
-		if d.retired {
-			continue
-		}
 		p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
 		if err != nil {
 			return err

@@ -48,6 +48,8 @@ type serverStore struct {
 	items       map[itemKey]bool // whether it is open
 	quarantined map[syncengine.Stamp]*syncengine.StoredChange
 	creations   map[syncengine.ID]int // quarantined ones, by record
+	reissued    map[opKey]*syncengine.StoredChange
+	epochs      map[syncengine.ID]bool // earlier ones
 }
 
 var _ syncengine.ServerTx = (*serverStore)(nil)
@@ -69,6 +71,8 @@ func newServerStore(org, epoch syncengine.ID) *serverStore {
 		items:       map[itemKey]bool{},
 		quarantined: map[syncengine.Stamp]*syncengine.StoredChange{},
 		creations:   map[syncengine.ID]int{},
+		reissued:    map[opKey]*syncengine.StoredChange{},
+		epochs:      map[syncengine.ID]bool{},
 	}
 }
 
@@ -138,7 +142,11 @@ func (s *serverStore) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, 
 	var out []*tandemv1.Outcome
 	r := s.replicas[replica]
 	for op := ops.First; r != nil && op <= min(ops.Last, r.Highest) && len(out) < limit; op++ {
-		if c := s.byOp[opKey{replica, op}]; c != nil {
+		c := s.byOp[opKey{replica, op}]
+		if c == nil {
+			c = s.again(opKey{replica, op})
+		}
+		if c != nil {
 			out = append(out, c.Outcome)
 		}
 	}
@@ -160,7 +168,11 @@ func (s *serverStore) ChangeByStamp(stamp syncengine.Stamp) (*syncengine.StoredC
 
 // ChangeByOp returns an entry by replica and op.
 func (s *serverStore) ChangeByOp(replica syncengine.ID, op uint64) (*syncengine.StoredChange, error) {
-	return s.byOp[opKey{replica, op}], s.call()
+	c := s.byOp[opKey{replica, op}]
+	if c == nil {
+		c = s.again(opKey{replica, op})
+	}
+	return c, s.call()
 }
 
 // SaveChange adds an entry to the change log, or changes its verdict.

@@ -8,7 +8,6 @@ import (
 	"hash"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -90,6 +89,7 @@ type World struct {
 	// verdicts given so far, and hashes of the bodies of acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
+	identities
 
 	report Report
 	trace  hash.Hash
@@ -115,28 +115,37 @@ type device struct {
 	key     ed25519.PrivateKey
 	store   *deviceStore
 	// image is an old copy of its disk, imageCut the cut it shows.
-	image    *deviceStore
-	imageCut uint64
-	skewMS   int64
-	frozen   bool
+	image       *deviceStore
+	imageCut    uint64
+	imageOracle *serverStore
+	skewMS      int64
+	frozen      bool
 
 	// life of the process: an answer to an earlier one reaches nobody.
 	life int
 	out  []*call
 	ask  bool
 
-	// cut is the sequence that its screens show.
-	cut uint64
-	// restored: an old copy of its disk was put back. retired: that forked its
-	// history, and it takes no further part.
-	restored, retired bool
+	// cut is the sequence that its screens show, of the history in oracle.
+	cut    uint64
+	oracle *serverStore
+	// restored: an old copy of its disk was put back, or it is a copy of another.
+	restored bool
+	// corrupt: a row of its store was damaged, and it has not been repaired since.
+	corrupt bool
+	// refused: the server did not compare when it was last asked to.
+	refused bool
 }
 
 // call is a request on its way.
 type call struct {
-	life int
-	req  *tandemv1.SyncRequest
-	ops  []uint64
+	life    int
+	replica syncengine.ID
+	key     ed25519.PrivateKey
+	req     *tandemv1.SyncRequest
+	ops     []uint64
+	// compare is set where the call is a comparison instead.
+	compare *tandemv1.ReconcileRequest
 }
 
 // phase is the source of chance of set-up, and of the second phase.
@@ -152,7 +161,11 @@ func Run(o Options) (report *Report) {
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
-		trace:    sha256.New(),
+		identities: identities{
+			keys: map[syncengine.ID]ed25519.PrivateKey{}, gone: map[syncengine.ID]bool{},
+			bodies: map[syncengine.ID]syncengine.Hash{},
+		},
+		trace: sha256.New(),
 	}
 	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
 	defer func() {
@@ -248,13 +261,9 @@ func (w *World) odds(n int) bool { return w.rng.IntN(n) == 0 }
 // fault reports true once in n times, until the faults stop.
 func (w *World) fault(n int) bool { return !w.calm && w.odds(n) }
 
-// pick returns a device that takes part, nil where there is none.
+// pick returns a device.
 func (w *World) pick() *device {
-	live := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired })
-	if len(live) == 0 {
-		return nil
-	}
-	return one(w, live)
+	return one(w, w.devices)
 }
 
 // wall is the device's clock.

@@ -587,6 +587,135 @@ func (x *EnrollResponse) GetDeviceLabel() string {
 	return ""
 }
 
+// Asks for a new replica id.
+type ReinstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ed25519 public key of the new replica, 32 bytes.
+	PublicKey []byte `protobuf:"bytes,1,opt,name=public_key,json=publicKey" json:"public_key,omitempty"`
+	// Ed25519 signature by that key over "tandem-reinstance-v1" ‖ the id of the replica
+	// that the store was ‖ the new id: proof of possession.
+	Proof []byte `protobuf:"bytes,2,opt,name=proof" json:"proof,omitempty"`
+	// The new replica id: 16 random bytes.
+	Replica       []byte `protobuf:"bytes,3,opt,name=replica" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReinstanceRequest) Reset() {
+	*x = ReinstanceRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReinstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReinstanceRequest) ProtoMessage() {}
+
+func (x *ReinstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReinstanceRequest.ProtoReflect.Descriptor instead.
+func (*ReinstanceRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReinstanceRequest) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *ReinstanceRequest) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *ReinstanceRequest) GetReplica() []byte {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+// The certificate of the new replica.
+type ReinstanceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate, as at enrolment.
+	Certificate string `protobuf:"bytes,1,opt,name=certificate" json:"certificate,omitempty"`
+	// Server time, ms since the Unix epoch.
+	ServerMs int64 `protobuf:"varint,2,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
+	// Schema version of the server.
+	Schema        uint32 `protobuf:"varint,3,opt,name=schema" json:"schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReinstanceResponse) Reset() {
+	*x = ReinstanceResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReinstanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReinstanceResponse) ProtoMessage() {}
+
+func (x *ReinstanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReinstanceResponse.ProtoReflect.Descriptor instead.
+func (*ReinstanceResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReinstanceResponse) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *ReinstanceResponse) GetServerMs() int64 {
+	if x != nil {
+		return x.ServerMs
+	}
+	return 0
+}
+
+func (x *ReinstanceResponse) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
 // Everything one save wrote, by one person on one device: all or nothing.
 // Immutable once captured; its bytes are hashed and stored as they were sent.
 type Change struct {
@@ -615,7 +744,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +756,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +769,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Change) GetId() []byte {
@@ -725,7 +854,7 @@ type ChangeTime struct {
 
 func (x *ChangeTime) Reset() {
 	*x = ChangeTime{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +866,7 @@ func (x *ChangeTime) String() string {
 func (*ChangeTime) ProtoMessage() {}
 
 func (x *ChangeTime) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +879,7 @@ func (x *ChangeTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeTime.ProtoReflect.Descriptor instead.
 func (*ChangeTime) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ChangeTime) GetWallMs() int64 {
@@ -817,7 +946,7 @@ type RecordWrite struct {
 
 func (x *RecordWrite) Reset() {
 	*x = RecordWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +958,7 @@ func (x *RecordWrite) String() string {
 func (*RecordWrite) ProtoMessage() {}
 
 func (x *RecordWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +971,7 @@ func (x *RecordWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordWrite.ProtoReflect.Descriptor instead.
 func (*RecordWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RecordWrite) GetRecord() []byte {
@@ -923,7 +1052,7 @@ type Import struct {
 
 func (x *Import) Reset() {
 	*x = Import{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1064,7 @@ func (x *Import) String() string {
 func (*Import) ProtoMessage() {}
 
 func (x *Import) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1077,7 @@ func (x *Import) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Import.ProtoReflect.Descriptor instead.
 func (*Import) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Import) GetMapping() string {
@@ -990,7 +1119,7 @@ type PathWrite struct {
 
 func (x *PathWrite) Reset() {
 	*x = PathWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1131,7 @@ func (x *PathWrite) String() string {
 func (*PathWrite) ProtoMessage() {}
 
 func (x *PathWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1144,7 @@ func (x *PathWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathWrite.ProtoReflect.Descriptor instead.
 func (*PathWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PathWrite) GetField() uint32 {
@@ -1074,7 +1203,7 @@ type Stamps struct {
 
 func (x *Stamps) Reset() {
 	*x = Stamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1215,7 @@ func (x *Stamps) String() string {
 func (*Stamps) ProtoMessage() {}
 
 func (x *Stamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1228,7 @@ func (x *Stamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stamps.ProtoReflect.Descriptor instead.
 func (*Stamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Stamps) GetCreated() uint64 {
@@ -1180,7 +1309,7 @@ type PathStamps struct {
 
 func (x *PathStamps) Reset() {
 	*x = PathStamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1321,7 @@ func (x *PathStamps) String() string {
 func (*PathStamps) ProtoMessage() {}
 
 func (x *PathStamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1334,7 @@ func (x *PathStamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStamps.ProtoReflect.Descriptor instead.
 func (*PathStamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PathStamps) GetField() uint32 {
@@ -1267,7 +1396,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1408,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1421,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Head) GetStamp() uint64 {
@@ -1359,7 +1488,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1500,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1513,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Run) GetFirstOp() uint64 {
@@ -1421,7 +1550,7 @@ type OpRange struct {
 
 func (x *OpRange) Reset() {
 	*x = OpRange{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1562,7 @@ func (x *OpRange) String() string {
 func (*OpRange) ProtoMessage() {}
 
 func (x *OpRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1575,7 @@ func (x *OpRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpRange.ProtoReflect.Descriptor instead.
 func (*OpRange) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OpRange) GetFirst() uint64 {
@@ -1496,14 +1625,20 @@ type SyncRequest struct {
 	// Wall clock of the device, ms.
 	WallMs int64 `protobuf:"varint,13,opt,name=wall_ms,json=wallMs" json:"wall_ms,omitempty"`
 	// Orders that the device has carried out, by number.
-	OrdersDone    []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
+	OrdersDone []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
+	// Epoch of the server's history that the device stands in, 16 bytes; empty before
+	// the first answer.
+	Epoch []byte `protobuf:"bytes,15,opt,name=epoch" json:"epoch,omitempty"`
+	// The op from which on the device still has the bytes of all its changes; a gap
+	// below it cannot be filled any more. 0: not stated.
+	OldestKept    uint64 `protobuf:"varint,16,opt,name=oldest_kept,json=oldestKept" json:"oldest_kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1650,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1663,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SyncRequest) GetRuns() []*Run {
@@ -1629,6 +1764,20 @@ func (x *SyncRequest) GetOrdersDone() []uint64 {
 	return nil
 }
 
+func (x *SyncRequest) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetOldestKept() uint64 {
+	if x != nil {
+		return x.OldestKept
+	}
+	return 0
+}
+
 // The position of the ready scopes, or of one scope in backfill.
 type ScopePosition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1642,7 +1791,7 @@ type ScopePosition struct {
 
 func (x *ScopePosition) Reset() {
 	*x = ScopePosition{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1803,7 @@ func (x *ScopePosition) String() string {
 func (*ScopePosition) ProtoMessage() {}
 
 func (x *ScopePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1816,7 @@ func (x *ScopePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopePosition.ProtoReflect.Descriptor instead.
 func (*ScopePosition) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ScopePosition) GetScope() []byte {
@@ -1703,7 +1852,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1864,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1877,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SyncResponse) GetSchema() uint32 {
@@ -1781,7 +1930,7 @@ type SyncAnswer struct {
 
 func (x *SyncAnswer) Reset() {
 	*x = SyncAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +1942,7 @@ func (x *SyncAnswer) String() string {
 func (*SyncAnswer) ProtoMessage() {}
 
 func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +1955,7 @@ func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncAnswer.ProtoReflect.Descriptor instead.
 func (*SyncAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SyncAnswer) GetOutcomes() []*Outcome {
@@ -1851,7 +2000,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +2012,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +2025,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Outcome) GetOp() uint64 {
@@ -1934,14 +2083,17 @@ type Page struct {
 	Ready []uint32 `protobuf:"varint,6,rep,packed,name=ready" json:"ready,omitempty"`
 	// The device's scopes, stated where its hash of them differs: every other scope
 	// it holds is gone. An entry's index in it is of no meaning.
-	ScopeSet      *ScopeSet `protobuf:"bytes,7,opt,name=scope_set,json=scopeSet" json:"scope_set,omitempty"`
+	ScopeSet *ScopeSet `protobuf:"bytes,7,opt,name=scope_set,json=scopeSet" json:"scope_set,omitempty"`
+	// The server cannot go on from where the device stands: the device drops its
+	// positions and reconciles. The page holds nothing else.
+	Reconcile     bool `protobuf:"varint,8,opt,name=reconcile" json:"reconcile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2105,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2118,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Page) GetFrom() []*ScopePosition {
@@ -2018,6 +2170,13 @@ func (x *Page) GetScopeSet() *ScopeSet {
 	return nil
 }
 
+func (x *Page) GetReconcile() bool {
+	if x != nil {
+		return x.Reconcile
+	}
+	return false
+}
+
 // The scopes that a device may hold.
 type ScopeSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2029,7 +2188,7 @@ type ScopeSet struct {
 
 func (x *ScopeSet) Reset() {
 	*x = ScopeSet{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2200,7 @@ func (x *ScopeSet) String() string {
 func (*ScopeSet) ProtoMessage() {}
 
 func (x *ScopeSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2213,7 @@ func (x *ScopeSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeSet.ProtoReflect.Descriptor instead.
 func (*ScopeSet) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ScopeSet) GetScopes() []*Scope {
@@ -2079,7 +2238,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2250,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2263,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Scope) GetId() []byte {
@@ -2155,7 +2314,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2326,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2339,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Row) GetRecord() []byte {
@@ -2256,7 +2415,7 @@ type PathDelta struct {
 
 func (x *PathDelta) Reset() {
 	*x = PathDelta{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2427,7 @@ func (x *PathDelta) String() string {
 func (*PathDelta) ProtoMessage() {}
 
 func (x *PathDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2440,7 @@ func (x *PathDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathDelta.ProtoReflect.Descriptor instead.
 func (*PathDelta) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PathDelta) GetField() uint32 {
@@ -2331,14 +2490,22 @@ type Trailer struct {
 	// closing pages.
 	Digests []*ScopeDigest `protobuf:"bytes,7,rep,name=digests" json:"digests,omitempty"`
 	// Orders, repeated until acknowledged.
-	Orders        []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`
+	Orders []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`
+	// Epoch of the server's history, 16 bytes.
+	Epoch []byte `protobuf:"bytes,9,opt,name=epoch" json:"epoch,omitempty"`
+	// The server was restored and its people, devices and grants are being checked: it
+	// takes changes and sends no pages.
+	Recovering bool `protobuf:"varint,10,opt,name=recovering" json:"recovering,omitempty"`
+	// The replica is write-only: it is to be confirmed with an enrolment code, or by an
+	// admin.
+	Unconfirmed   bool `protobuf:"varint,20,opt,name=unconfirmed" json:"unconfirmed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2350,7 +2517,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2363,7 +2530,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Trailer) GetProcessed() []*OpRange {
@@ -2422,6 +2589,27 @@ func (x *Trailer) GetOrders() []*Order {
 	return nil
 }
 
+func (x *Trailer) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *Trailer) GetRecovering() bool {
+	if x != nil {
+		return x.Recovering
+	}
+	return false
+}
+
+func (x *Trailer) GetUnconfirmed() bool {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return false
+}
+
 // The digest of one scope at a cut.
 type ScopeDigest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2436,7 +2624,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2636,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2649,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -2493,7 +2681,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2693,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2706,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -2540,6 +2728,402 @@ func (x *Order) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+// Compares what a device holds of its ready scopes with the server's.
+type ReconcileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Epoch that the device stands in, 16 bytes.
+	Epoch []byte `protobuf:"bytes,1,opt,name=epoch" json:"epoch,omitempty"`
+	// As in SyncRequest.
+	ScopeSet []byte `protobuf:"bytes,2,opt,name=scope_set,json=scopeSet" json:"scope_set,omitempty"`
+	// The scopes to be compared.
+	Scopes []*ScopeBuckets `protobuf:"bytes,3,rep,name=scopes" json:"scopes,omitempty"`
+	// The first bucket of sums; without sums, whole scopes are compared.
+	First uint32 `protobuf:"varint,4,opt,name=first" json:"first,omitempty"`
+	// Bytes of hashes the device wants at most; one bucket may exceed it.
+	Budget uint32 `protobuf:"varint,5,opt,name=budget" json:"budget,omitempty"`
+	// Schema version of the device.
+	Schema        uint32 `protobuf:"varint,6,opt,name=schema" json:"schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileRequest) Reset() {
+	*x = ReconcileRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileRequest) ProtoMessage() {}
+
+func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
+func (*ReconcileRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ReconcileRequest) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *ReconcileRequest) GetScopeSet() []byte {
+	if x != nil {
+		return x.ScopeSet
+	}
+	return nil
+}
+
+func (x *ReconcileRequest) GetScopes() []*ScopeBuckets {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *ReconcileRequest) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ReconcileRequest) GetBudget() uint32 {
+	if x != nil {
+		return x.Budget
+	}
+	return 0
+}
+
+func (x *ReconcileRequest) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
+// What a device holds of one scope.
+type ScopeBuckets struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Scope id, 8 bytes.
+	Scope []byte `protobuf:"bytes,1,opt,name=scope" json:"scope,omitempty"`
+	// Digest of the scope, 16 bytes.
+	Total []byte `protobuf:"bytes,2,opt,name=total" json:"total,omitempty"`
+	// Sums of consecutive buckets from ReconcileRequest.first on, 16 bytes each; empty
+	// to compare totals alone.
+	Sums          []byte `protobuf:"bytes,3,opt,name=sums" json:"sums,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScopeBuckets) Reset() {
+	*x = ScopeBuckets{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScopeBuckets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScopeBuckets) ProtoMessage() {}
+
+func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
+func (*ScopeBuckets) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ScopeBuckets) GetScope() []byte {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *ScopeBuckets) GetTotal() []byte {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *ScopeBuckets) GetSums() []byte {
+	if x != nil {
+		return x.Sums
+	}
+	return nil
+}
+
+// A comparison, framed as a SyncResponse is.
+type ReconcileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Schema version of the server.
+	Schema uint32 `protobuf:"varint,1,opt,name=schema" json:"schema,omitempty"`
+	// The encoded ReconcileAnswer.
+	Answer []byte `protobuf:"bytes,2,opt,name=answer" json:"answer,omitempty"`
+	// Number of scopes in the answer.
+	Count uint32 `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
+	// First 16 bytes of SHA-256 over answer.
+	Digest []byte `protobuf:"bytes,4,opt,name=digest" json:"digest,omitempty"`
+	// The end mark: always "tandem".
+	End           string `protobuf:"bytes,15,opt,name=end" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileResponse) Reset() {
+	*x = ReconcileResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileResponse) ProtoMessage() {}
+
+func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
+func (*ReconcileResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ReconcileResponse) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
+func (x *ReconcileResponse) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *ReconcileResponse) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ReconcileResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ReconcileResponse) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+// What a complete comparison says.
+type ReconcileAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Epoch of the server's history, 16 bytes.
+	Epoch []byte `protobuf:"bytes,1,opt,name=epoch" json:"epoch,omitempty"`
+	// Where the snapshot stands that was compared with, sealed as the position of the
+	// ready scopes. Empty where nothing was compared: recovery, a replica to be
+	// confirmed, a revoked one.
+	Position []byte `protobuf:"bytes,2,opt,name=position" json:"position,omitempty"`
+	// The scopes that differ. Of one that differs in whole and whose sums were not
+	// given, the id alone.
+	Scopes []*ScopeHashes `protobuf:"bytes,3,rep,name=scopes" json:"scopes,omitempty"`
+	// The buckets before this one have been compared, from ReconcileRequest.first on.
+	Until uint32 `protobuf:"varint,4,opt,name=until" json:"until,omitempty"`
+	// The device's scopes, stated where its hash of them differs: nothing was compared.
+	ScopeSet *ScopeSet `protobuf:"bytes,5,opt,name=scope_set,json=scopeSet" json:"scope_set,omitempty"`
+	// Server time, ms.
+	ServerMs      int64 `protobuf:"varint,6,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileAnswer) Reset() {
+	*x = ReconcileAnswer{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileAnswer) ProtoMessage() {}
+
+func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
+func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ReconcileAnswer) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *ReconcileAnswer) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *ReconcileAnswer) GetScopes() []*ScopeHashes {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *ReconcileAnswer) GetUntil() uint32 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *ReconcileAnswer) GetScopeSet() *ScopeSet {
+	if x != nil {
+		return x.ScopeSet
+	}
+	return nil
+}
+
+func (x *ReconcileAnswer) GetServerMs() int64 {
+	if x != nil {
+		return x.ServerMs
+	}
+	return 0
+}
+
+// What the server has of a scope in the buckets that differ.
+type ScopeHashes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Scope id, 8 bytes.
+	Scope []byte `protobuf:"bytes,1,opt,name=scope" json:"scope,omitempty"`
+	// The buckets that differ, one byte each.
+	Buckets []byte `protobuf:"bytes,2,opt,name=buckets" json:"buckets,omitempty"`
+	// The records in them: id, 16 bytes, and row hash, 8 bytes big endian, each.
+	Rows          []byte `protobuf:"bytes,3,opt,name=rows" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScopeHashes) Reset() {
+	*x = ScopeHashes{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScopeHashes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScopeHashes) ProtoMessage() {}
+
+func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
+func (*ScopeHashes) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ScopeHashes) GetScope() []byte {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *ScopeHashes) GetBuckets() []byte {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *ScopeHashes) GetRows() []byte {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
 }
 
 var File_tandem_v1_sync_proto protoreflect.FileDescriptor
@@ -2572,7 +3156,16 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	" \x01(\rR\x06schema\x12\x16\n" +
 	"\x06agency\x18\v \x01(\fR\x06agency\x12\x1a\n" +
 	"\bprograms\x18\f \x03(\fR\bprograms\x12!\n" +
-	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\"\x9c\x02\n" +
+	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\"b\n" +
+	"\x11ReinstanceRequest\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x14\n" +
+	"\x05proof\x18\x02 \x01(\fR\x05proof\x12\x18\n" +
+	"\areplica\x18\x03 \x01(\fR\areplica\"k\n" +
+	"\x12ReinstanceResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
+	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\"\x9c\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -2641,7 +3234,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xc4\x03\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xfb\x03\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -2659,7 +3252,10 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06schema\x18\f \x01(\rR\x06schema\x12\x17\n" +
 	"\awall_ms\x18\r \x01(\x03R\x06wallMs\x12\x1f\n" +
 	"\vorders_done\x18\x0e \x03(\x04R\n" +
-	"ordersDone\"A\n" +
+	"ordersDone\x12\x14\n" +
+	"\x05epoch\x18\x0f \x01(\fR\x05epoch\x12\x1f\n" +
+	"\voldest_kept\x18\x10 \x01(\x04R\n" +
+	"oldestKept\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -2679,7 +3275,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\x04code\x12,\n" +
 	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal\x12\x16\n" +
 	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x1a\n" +
-	"\benvelope\x18\x05 \x01(\fR\benvelope\"\xfc\x01\n" +
+	"\benvelope\x18\x05 \x01(\fR\benvelope\"\x9a\x02\n" +
 	"\x04Page\x12,\n" +
 	"\x04from\x18\x01 \x03(\v2\x18.tandem.v1.ScopePositionR\x04from\x12(\n" +
 	"\x02to\x18\x02 \x03(\v2\x18.tandem.v1.ScopePositionR\x02to\x12\"\n" +
@@ -2687,7 +3283,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06scopes\x18\x04 \x03(\fR\x06scopes\x12\x18\n" +
 	"\aclosing\x18\x05 \x01(\bR\aclosing\x12\x14\n" +
 	"\x05ready\x18\x06 \x03(\rR\x05ready\x120\n" +
-	"\tscope_set\x18\a \x01(\v2\x13.tandem.v1.ScopeSetR\bscopeSet\"4\n" +
+	"\tscope_set\x18\a \x01(\v2\x13.tandem.v1.ScopeSetR\bscopeSet\x12\x1c\n" +
+	"\treconcile\x18\b \x01(\bR\treconcile\"4\n" +
 	"\bScopeSet\x12(\n" +
 	"\x06scopes\x18\x01 \x03(\v2\x10.tandem.v1.ScopeR\x06scopes\"e\n" +
 	"\x05Scope\x12\x0e\n" +
@@ -2707,7 +3304,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xb4\x02\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\x8c\x03\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -2717,14 +3314,48 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04more\x18\x05 \x01(\bR\x04more\x12(\n" +
 	"\x10min_write_schema\x18\x06 \x01(\rR\x0eminWriteSchema\x120\n" +
 	"\adigests\x18\a \x03(\v2\x16.tandem.v1.ScopeDigestR\adigests\x12(\n" +
-	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\"5\n" +
+	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\x12\x14\n" +
+	"\x05epoch\x18\t \x01(\fR\x05epoch\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\n" +
+	" \x01(\bR\n" +
+	"recovering\x12 \n" +
+	"\vunconfirmed\x18\x14 \x01(\bR\vunconfirmed\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
 	"\x05Order\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03act\x18\x02 \x01(\tR\x03act\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail*R\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xbc\x01\n" +
+	"\x10ReconcileRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x1b\n" +
+	"\tscope_set\x18\x02 \x01(\fR\bscopeSet\x12/\n" +
+	"\x06scopes\x18\x03 \x03(\v2\x17.tandem.v1.ScopeBucketsR\x06scopes\x12\x14\n" +
+	"\x05first\x18\x04 \x01(\rR\x05first\x12\x16\n" +
+	"\x06budget\x18\x05 \x01(\rR\x06budget\x12\x16\n" +
+	"\x06schema\x18\x06 \x01(\rR\x06schema\"N\n" +
+	"\fScopeBuckets\x12\x14\n" +
+	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\fR\x05total\x12\x12\n" +
+	"\x04sums\x18\x03 \x01(\fR\x04sums\"\x83\x01\n" +
+	"\x11ReconcileResponse\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
+	"\x03end\x18\x0f \x01(\tR\x03end\"\xd8\x01\n" +
+	"\x0fReconcileAnswer\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\x12.\n" +
+	"\x06scopes\x18\x03 \x03(\v2\x16.tandem.v1.ScopeHashesR\x06scopes\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\rR\x05until\x120\n" +
+	"\tscope_set\x18\x05 \x01(\v2\x13.tandem.v1.ScopeSetR\bscopeSet\x12\x1b\n" +
+	"\tserver_ms\x18\x06 \x01(\x03R\bserverMs\"Q\n" +
+	"\vScopeHashes\x12\x14\n" +
+	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x18\n" +
+	"\abuckets\x18\x02 \x01(\fR\abuckets\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\fR\x04rows*R\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCLASS_URGENT\x10\x01\x12\x10\n" +
@@ -2769,11 +3400,14 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x0fREFUSAL_BUNDLED\x10\t\x12\x13\n" +
 	"\x0fREFUSAL_WAITING\x10\n" +
 	"\x12\x14\n" +
-	"\x10REFUSAL_INTERNAL\x10\v2N\n" +
+	"\x10REFUSAL_INTERNAL\x10\v2\x99\x01\n" +
 	"\rEnrollService\x12=\n" +
-	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse2F\n" +
+	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
+	"\n" +
+	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\x8e\x01\n" +
 	"\vSyncService\x127\n" +
-	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponseB\x9e\x01\n" +
+	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
+	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponseB\x9e\x01\n" +
 	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -2790,79 +3424,93 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_tandem_v1_sync_proto_goTypes = []any{
-	(Class)(0),             // 0: tandem.v1.Class
-	(Act)(0),               // 1: tandem.v1.Act
-	(OutcomeCode)(0),       // 2: tandem.v1.OutcomeCode
-	(Refusal)(0),           // 3: tandem.v1.Refusal
-	(*EnrollRequest)(nil),  // 4: tandem.v1.EnrollRequest
-	(*EnrollResponse)(nil), // 5: tandem.v1.EnrollResponse
-	(*Change)(nil),         // 6: tandem.v1.Change
-	(*ChangeTime)(nil),     // 7: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),    // 8: tandem.v1.RecordWrite
-	(*Import)(nil),         // 9: tandem.v1.Import
-	(*PathWrite)(nil),      // 10: tandem.v1.PathWrite
-	(*Stamps)(nil),         // 11: tandem.v1.Stamps
-	(*PathStamps)(nil),     // 12: tandem.v1.PathStamps
-	(*Head)(nil),           // 13: tandem.v1.Head
-	(*Run)(nil),            // 14: tandem.v1.Run
-	(*OpRange)(nil),        // 15: tandem.v1.OpRange
-	(*SyncRequest)(nil),    // 16: tandem.v1.SyncRequest
-	(*ScopePosition)(nil),  // 17: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),   // 18: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),     // 19: tandem.v1.SyncAnswer
-	(*Outcome)(nil),        // 20: tandem.v1.Outcome
-	(*Page)(nil),           // 21: tandem.v1.Page
-	(*ScopeSet)(nil),       // 22: tandem.v1.ScopeSet
-	(*Scope)(nil),          // 23: tandem.v1.Scope
-	(*Row)(nil),            // 24: tandem.v1.Row
-	(*PathDelta)(nil),      // 25: tandem.v1.PathDelta
-	(*Trailer)(nil),        // 26: tandem.v1.Trailer
-	(*ScopeDigest)(nil),    // 27: tandem.v1.ScopeDigest
-	(*Order)(nil),          // 28: tandem.v1.Order
-	(Compartment)(0),       // 29: tandem.v1.Compartment
+	(Class)(0),                 // 0: tandem.v1.Class
+	(Act)(0),                   // 1: tandem.v1.Act
+	(OutcomeCode)(0),           // 2: tandem.v1.OutcomeCode
+	(Refusal)(0),               // 3: tandem.v1.Refusal
+	(*EnrollRequest)(nil),      // 4: tandem.v1.EnrollRequest
+	(*EnrollResponse)(nil),     // 5: tandem.v1.EnrollResponse
+	(*ReinstanceRequest)(nil),  // 6: tandem.v1.ReinstanceRequest
+	(*ReinstanceResponse)(nil), // 7: tandem.v1.ReinstanceResponse
+	(*Change)(nil),             // 8: tandem.v1.Change
+	(*ChangeTime)(nil),         // 9: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),        // 10: tandem.v1.RecordWrite
+	(*Import)(nil),             // 11: tandem.v1.Import
+	(*PathWrite)(nil),          // 12: tandem.v1.PathWrite
+	(*Stamps)(nil),             // 13: tandem.v1.Stamps
+	(*PathStamps)(nil),         // 14: tandem.v1.PathStamps
+	(*Head)(nil),               // 15: tandem.v1.Head
+	(*Run)(nil),                // 16: tandem.v1.Run
+	(*OpRange)(nil),            // 17: tandem.v1.OpRange
+	(*SyncRequest)(nil),        // 18: tandem.v1.SyncRequest
+	(*ScopePosition)(nil),      // 19: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),       // 20: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),         // 21: tandem.v1.SyncAnswer
+	(*Outcome)(nil),            // 22: tandem.v1.Outcome
+	(*Page)(nil),               // 23: tandem.v1.Page
+	(*ScopeSet)(nil),           // 24: tandem.v1.ScopeSet
+	(*Scope)(nil),              // 25: tandem.v1.Scope
+	(*Row)(nil),                // 26: tandem.v1.Row
+	(*PathDelta)(nil),          // 27: tandem.v1.PathDelta
+	(*Trailer)(nil),            // 28: tandem.v1.Trailer
+	(*ScopeDigest)(nil),        // 29: tandem.v1.ScopeDigest
+	(*Order)(nil),              // 30: tandem.v1.Order
+	(*ReconcileRequest)(nil),   // 31: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),       // 32: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),  // 33: tandem.v1.ReconcileResponse
+	(*ReconcileAnswer)(nil),    // 34: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),        // 35: tandem.v1.ScopeHashes
+	(Compartment)(0),           // 36: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	8,  // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	10, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
 	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	7,  // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	9,  // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	10, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	29, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	9,  // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	12, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	29, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	9,  // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	13, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	14, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	15, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	17, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	20, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	21, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	26, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	12, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	36, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	11, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	14, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	36, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	11, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	15, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	16, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	17, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	19, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	22, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	23, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	28, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
 	2,  // 17: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
 	3,  // 18: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	17, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	17, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	24, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	22, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	23, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	29, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	25, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	12, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	15, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	27, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	28, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	4,  // 30: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	16, // 31: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	5,  // 32: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	18, // 33: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	32, // [32:34] is the sub-list for method output_type
-	30, // [30:32] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	19, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	19, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	26, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	24, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	25, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	36, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	27, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	14, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	17, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	29, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	30, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	32, // 30: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	35, // 31: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	24, // 32: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	4,  // 33: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	6,  // 34: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	18, // 35: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	31, // 36: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	5,  // 37: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	7,  // 38: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	20, // 39: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	33, // 40: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	37, // [37:41] is the sub-list for method output_type
+	33, // [33:37] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -2877,7 +3525,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   25,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -40,8 +40,13 @@ const (
 const (
 	// EnrollServiceEnrollProcedure is the fully-qualified name of the EnrollService's Enroll RPC.
 	EnrollServiceEnrollProcedure = "/tandem.v1.EnrollService/Enroll"
+	// EnrollServiceReinstanceProcedure is the fully-qualified name of the EnrollService's Reinstance
+	// RPC.
+	EnrollServiceReinstanceProcedure = "/tandem.v1.EnrollService/Reinstance"
 	// SyncServiceSyncProcedure is the fully-qualified name of the SyncService's Sync RPC.
 	SyncServiceSyncProcedure = "/tandem.v1.SyncService/Sync"
+	// SyncServiceReconcileProcedure is the fully-qualified name of the SyncService's Reconcile RPC.
+	SyncServiceReconcileProcedure = "/tandem.v1.SyncService/Reconcile"
 )
 
 // EnrollServiceClient is a client for the tandem.v1.EnrollService service.
@@ -50,6 +55,12 @@ type EnrollServiceClient interface {
 	// the call with the same code and key within the code's life gives the same
 	// answer, so that a lost answer costs nothing; another key is refused.
 	Enroll(context.Context, *v1.EnrollRequest) (*v1.EnrollResponse, error)
+	// Gives a store that is a copy of another one, or was set back, a replica id and
+	// key of its own, for the same person and device. Authenticated like a Sync, by the
+	// certificate and a proof of the replica that it was. The new replica is
+	// write-only until an enrolment code of its person, or an admin, confirms it.
+	// Repeating the call with the same key gives the same answer.
+	Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error)
 }
 
 // NewEnrollServiceClient constructs a client for the tandem.v1.EnrollService service. By default,
@@ -69,17 +80,33 @@ func NewEnrollServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(enrollServiceMethods.ByName("Enroll")),
 			connect.WithClientOptions(opts...),
 		),
+		reinstance: connect.NewClient[v1.ReinstanceRequest, v1.ReinstanceResponse](
+			httpClient,
+			baseURL+EnrollServiceReinstanceProcedure,
+			connect.WithSchema(enrollServiceMethods.ByName("Reinstance")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // enrollServiceClient implements EnrollServiceClient.
 type enrollServiceClient struct {
-	enroll *connect.Client[v1.EnrollRequest, v1.EnrollResponse]
+	enroll     *connect.Client[v1.EnrollRequest, v1.EnrollResponse]
+	reinstance *connect.Client[v1.ReinstanceRequest, v1.ReinstanceResponse]
 }
 
 // Enroll calls tandem.v1.EnrollService.Enroll.
 func (c *enrollServiceClient) Enroll(ctx context.Context, req *v1.EnrollRequest) (*v1.EnrollResponse, error) {
 	response, err := c.enroll.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Reinstance calls tandem.v1.EnrollService.Reinstance.
+func (c *enrollServiceClient) Reinstance(ctx context.Context, req *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error) {
+	response, err := c.reinstance.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -92,6 +119,12 @@ type EnrollServiceHandler interface {
 	// the call with the same code and key within the code's life gives the same
 	// answer, so that a lost answer costs nothing; another key is refused.
 	Enroll(context.Context, *v1.EnrollRequest) (*v1.EnrollResponse, error)
+	// Gives a store that is a copy of another one, or was set back, a replica id and
+	// key of its own, for the same person and device. Authenticated like a Sync, by the
+	// certificate and a proof of the replica that it was. The new replica is
+	// write-only until an enrolment code of its person, or an admin, confirms it.
+	// Repeating the call with the same key gives the same answer.
+	Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error)
 }
 
 // NewEnrollServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -107,10 +140,18 @@ func NewEnrollServiceHandler(svc EnrollServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(enrollServiceMethods.ByName("Enroll")),
 		connect.WithHandlerOptions(opts...),
 	)
+	enrollServiceReinstanceHandler := connect.NewUnaryHandlerSimple(
+		EnrollServiceReinstanceProcedure,
+		svc.Reinstance,
+		connect.WithSchema(enrollServiceMethods.ByName("Reinstance")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.EnrollService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case EnrollServiceEnrollProcedure:
 			enrollServiceEnrollHandler.ServeHTTP(w, r)
+		case EnrollServiceReinstanceProcedure:
+			enrollServiceReinstanceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -124,10 +165,18 @@ func (UnimplementedEnrollServiceHandler) Enroll(context.Context, *v1.EnrollReque
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EnrollService.Enroll is not implemented"))
 }
 
+func (UnimplementedEnrollServiceHandler) Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EnrollService.Reinstance is not implemented"))
+}
+
 // SyncServiceClient is a client for the tandem.v1.SyncService service.
 type SyncServiceClient interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
 	Sync(context.Context, *v1.SyncRequest) (*v1.SyncResponse, error)
+	// Compares what a device holds of its ready scopes with what it may hold, by
+	// digest: scopes, then ranges of buckets, then the hashes of rows. It sends no
+	// record state; the device asks for that by Sync.
+	Reconcile(context.Context, *v1.ReconcileRequest) (*v1.ReconcileResponse, error)
 }
 
 // NewSyncServiceClient constructs a client for the tandem.v1.SyncService service. By default, it
@@ -147,12 +196,19 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(syncServiceMethods.ByName("Sync")),
 			connect.WithClientOptions(opts...),
 		),
+		reconcile: connect.NewClient[v1.ReconcileRequest, v1.ReconcileResponse](
+			httpClient,
+			baseURL+SyncServiceReconcileProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("Reconcile")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // syncServiceClient implements SyncServiceClient.
 type syncServiceClient struct {
-	sync *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	sync      *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	reconcile *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
 }
 
 // Sync calls tandem.v1.SyncService.Sync.
@@ -164,10 +220,23 @@ func (c *syncServiceClient) Sync(ctx context.Context, req *v1.SyncRequest) (*v1.
 	return nil, err
 }
 
+// Reconcile calls tandem.v1.SyncService.Reconcile.
+func (c *syncServiceClient) Reconcile(ctx context.Context, req *v1.ReconcileRequest) (*v1.ReconcileResponse, error) {
+	response, err := c.reconcile.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SyncServiceHandler is an implementation of the tandem.v1.SyncService service.
 type SyncServiceHandler interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
 	Sync(context.Context, *v1.SyncRequest) (*v1.SyncResponse, error)
+	// Compares what a device holds of its ready scopes with what it may hold, by
+	// digest: scopes, then ranges of buckets, then the hashes of rows. It sends no
+	// record state; the device asks for that by Sync.
+	Reconcile(context.Context, *v1.ReconcileRequest) (*v1.ReconcileResponse, error)
 }
 
 // NewSyncServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -183,10 +252,18 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(syncServiceMethods.ByName("Sync")),
 		connect.WithHandlerOptions(opts...),
 	)
+	syncServiceReconcileHandler := connect.NewUnaryHandlerSimple(
+		SyncServiceReconcileProcedure,
+		svc.Reconcile,
+		connect.WithSchema(syncServiceMethods.ByName("Reconcile")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.SyncService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SyncServiceSyncProcedure:
 			syncServiceSyncHandler.ServeHTTP(w, r)
+		case SyncServiceReconcileProcedure:
+			syncServiceReconcileHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -198,4 +275,8 @@ type UnimplementedSyncServiceHandler struct{}
 
 func (UnimplementedSyncServiceHandler) Sync(context.Context, *v1.SyncRequest) (*v1.SyncResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Sync is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) Reconcile(context.Context, *v1.ReconcileRequest) (*v1.ReconcileResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Reconcile is not implemented"))
 }

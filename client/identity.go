@@ -1,0 +1,239 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+// reinstanceContext is what the proof of possession of a new replica signs first.
+const reinstanceContext = "tandem-reinstance-v1"
+
+// Keys of the meta table for a replica that is being asked for.
+const (
+	metaNextKey     = "next_replica_key"
+	metaNextReplica = "next_replica_id"
+)
+
+// mend does what a sync needs before it can go on: a replica id of its own for a
+// store that is a copy or was set back, and the next steps of a comparison with the
+// server. It returns when a sync is the next step.
+func (c *Client) mend(ctx context.Context) error {
+	if !c.unwell.Load() {
+		return nil
+	}
+	select {
+	case c.mending <- struct{}{}:
+		defer func() { <-c.mending }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		forked, req, err := c.diagnose(ctx)
+		switch {
+		case err != nil:
+			return err
+		case forked:
+			if err := c.reinstance(ctx); err != nil {
+				return err
+			}
+			continue
+		case req == nil:
+			return nil
+		}
+		if going, err := c.compare(ctx, req); err != nil || !going {
+			return err
+		}
+	}
+}
+
+// diagnose says what is to be mended now.
+func (c *Client) diagnose(ctx context.Context) (forked bool, req *tandemv1.ReconcileRequest, err error) {
+	c.mu.Lock()
+	budget := uint32(c.pace.page)
+	c.mu.Unlock()
+	err = c.store.write(ctx, "planning a comparison", func(t *tx) error {
+		st, err := t.State()
+		if err != nil {
+			return err
+		}
+		if forked = st.Forked; forked {
+			return nil
+		}
+		c.unwell.Store(st.Repair.Stage == syncengine.RepairTotals || st.Repair.Stage == syncengine.RepairBuckets)
+		req, err = c.device.PlanReconcile(t, budget)
+		return err
+	})
+	return forked, req, err
+}
+
+// due reports whether there is something to be mended now.
+func (c *Client) due(ctx context.Context) (bool, error) {
+	if !c.unwell.Load() {
+		return false, nil
+	}
+	forked, req, err := c.diagnose(ctx)
+	return forked || req != nil, err
+}
+
+// compare makes one step of a comparison; going is false where a sync has to come
+// before the next.
+func (c *Client) compare(ctx context.Context, req *tandemv1.ReconcileRequest) (going bool, err error) {
+	way, me, err := c.way()
+	if err != nil {
+		return false, err
+	}
+	call, cancel := context.WithTimeout(ctx, slack+time.Duration((proto.Size(req)+int(req.GetBudget()))/slowest)*time.Second)
+	defer cancel()
+	answer, err := way.compare(call, req)
+	if err != nil {
+		return false, err
+	}
+	var got *syncengine.Received
+	err = c.store.write(context.WithoutCancel(ctx), "taking in a comparison", func(t *tx) error {
+		st, err := t.State()
+		if err != nil || st.Replica != me.replica {
+			return err
+		}
+		got, err = c.device.ReceiveReconcile(t, req, answer)
+		return err
+	})
+	if errors.Is(err, syncengine.ErrIncomplete) {
+		return false, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	if err != nil || got == nil {
+		return false, err
+	}
+	if c.opts.OnChange != nil && len(got.Changed) > 0 {
+		c.opts.OnChange(got.Changed)
+	}
+	return !got.Dropped, nil
+}
+
+// reinstance gives the store a replica id and key of its own. What it had not sent
+// goes out under the new one; nothing that is shown changes, and saves go on.
+func (c *Client) reinstance(ctx context.Context) error {
+	select {
+	case c.pushing <- struct{}{}:
+		defer func() { <-c.pushing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	way, me, err := c.way()
+	if err != nil {
+		return err
+	}
+	key, replica, err := c.prepare(ctx, metaNextKey, metaNextReplica)
+	if err != nil {
+		return err
+	}
+	req := &tandemv1.ReinstanceRequest{
+		PublicKey: publicKey(key), Replica: replica[:],
+		Proof: ed25519.Sign(key, append(append([]byte(reinstanceContext), me.replica[:]...), replica[:]...)),
+	}
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	answer, err := call(limited, &contact{}, func(ctx context.Context) (*tandemv1.ReinstanceResponse, error) {
+		return way.enroll.Reinstance(ctx, req)
+	})
+	if err != nil {
+		return err
+	}
+	enrolment := proto.CloneOf(me.answer)
+	enrolment.Certificate = answer.GetCertificate()
+	if _, err := acceptEnrolment(enrolment, key, replica); err != nil {
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	kept, err := proto.Marshal(enrolment)
+	if err != nil {
+		return fmt.Errorf("keeping the new identity: %w", err)
+	}
+	err = c.store.write(context.WithoutCancel(ctx), "taking a new identity", func(t *tx) error {
+		st, err := t.State()
+		if err != nil || st.Replica != me.replica {
+			return err
+		}
+		if err := c.device.Reinstance(t, replica); err != nil {
+			return err
+		}
+		seed := key.Seed()
+		for _, m := range []struct {
+			key   string
+			value []byte
+		}{{metaKey, seed}, {metaReplica, replica[:]}, {metaEnrolment, kept}} {
+			if err := t.setMeta(m.key, m.value); err != nil {
+				return err
+			}
+		}
+		if err := t.exec(`DELETE FROM meta WHERE key IN ($1, $2)`, metaNextKey, metaNextReplica); err != nil {
+			return err
+		}
+		return t.addEvent(&Event{AtMS: c.opts.Now().UnixMilli(), Note: "this store is a copy of another one or was set back: it has an id of its own now, and sends again under it what was not sent"})
+	})
+	if err != nil {
+		return err
+	}
+	c.log.Warn().Stringer("replica", me.replica).Stringer("now", replica).Msg("store is a copy or was set back: it has a replica id of its own now")
+	if err := c.loadIdentity(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.link, c.asked = nil, false
+	c.mu.Unlock()
+	way.close()
+	signal(c.work)
+	return nil
+}
+
+// Confirm ends the time in which the store only sends: after it was copied or set
+// back it has a new identity, which a one-time code of the same person confirms. An
+// admin may confirm it instead.
+func (c *Client) Confirm(ctx context.Context, code string) error {
+	way, me, err := c.way()
+	if err != nil {
+		return err
+	}
+	code = foldCode(code)
+	req := &tandemv1.EnrollRequest{
+		Code: code, PublicKey: publicKey(me.key), Proof: ed25519.Sign(me.key, append([]byte(enrollContext+code), me.replica[:]...)),
+		Replica: me.replica[:], Platform: runtime.GOOS + "/" + runtime.GOARCH, AppVersion: c.opts.Version, Schema: syncengine.Schema,
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, err := call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.EnrollResponse, error) { return way.enroll.Enroll(ctx, req) }); err != nil {
+		return enrollError(err)
+	}
+	return nil
+}
+
+// Repair has everything that the store holds compared with the server's at the next
+// sync, and what differs fetched again. Saves go on meanwhile.
+func (c *Client) Repair(ctx context.Context) error {
+	err := c.store.write(ctx, "preparing a comparison", func(t *tx) error { return c.device.Repair(t) })
+	c.unwell.Store(true)
+	return err
+}
+
+// noteOf says in words what an answer did beyond moving rows; empty for nothing.
+func noteOf(got *syncengine.Received, found uint64) string {
+	switch {
+	case got.Forked:
+		return "the server has seen another store under the id of this one: this one is a copy, or was set back"
+	case got.Epoch:
+		return fmt.Sprintf("the server was restored from a backup: %d saves that it had received before are sent again", got.Reoffered)
+	case len(got.Differing) > 0:
+		return "what was held here was not identical to the server's: it is compared and mended by itself"
+	case got.Repaired && found > 0:
+		return fmt.Sprintf("compared with the server's: %d records were fetched again", found)
+	case got.Repaired:
+		return "compared with the server's: identical"
+	}
+	return ""
+}

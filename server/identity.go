@@ -1,0 +1,178 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/auth"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+// Reinstance implements tandemv1connect.EnrollServiceHandler. Who asks has been let in
+// by the certificate of the replica that its store was.
+func (s *enrolling) Reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest) (*tandemv1.ReinstanceResponse, error) {
+	answer, err := s.reinstance(ctx, req)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	return answer, nil
+}
+
+// maxUnconfirmed is how many replicas of one device may wait to be confirmed.
+const maxUnconfirmed = 64
+
+func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest) (*tandemv1.ReinstanceResponse, error) {
+	was := auth.FromContext(ctx)
+	if was == nil {
+		return nil, errors.New("a request without identity has come as far as its handler")
+	}
+	id, ok := syncengine.IDFromBytes(req.GetReplica())
+	if !ok || id.IsZero() || id == was.Replica || !auth.VerifyReinstance(req.GetPublicKey(), req.GetProof(), was.Replica, id) {
+		return nil, ErrEnrolForm
+	}
+	org, err := s.store.Org(ctx, was.Org)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.meet(ctx, org, was, nil); err != nil {
+		return nil, err
+	}
+	all, err := s.store.Replicas(ctx, org.ID)
+	if err != nil {
+		return nil, err
+	}
+	waiting := 0
+	for _, r := range all {
+		if r.Device == was.Device && r.Unconfirmed && r.ID != id {
+			waiting++
+		}
+	}
+	if waiting >= maxUnconfirmed {
+		return nil, ErrTooManyReplicas
+	}
+	now := *was
+	now.Replica, now.Key = id, bytes.Clone(req.GetPublicKey())
+	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		old, err := tx.Replica(was.Replica)
+		if err != nil {
+			return err
+		}
+		if old == nil {
+			return syncengine.ErrUnknownReplica
+		}
+		known, err := tx.Replica(id)
+		if err != nil {
+			return err
+		}
+		if known != nil {
+			if known.Replaces == was.Replica && bytes.Equal(known.Key, now.Key) {
+				return nil
+			}
+			return ErrReplicaTaken
+		}
+		return tx.SaveReplica(&syncengine.Replica{
+			ID: id, Person: old.Person, Device: old.Device, Key: now.Key, Revoked: old.Revoked, Unconfirmed: true, Replaces: was.Replica,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := auth.Certify(org.Signing, &now)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Warn().Stringer("replica", was.Replica).Stringer("now", id).Msg("a copied or restored store has a replica id of its own")
+	return &tandemv1.ReinstanceResponse{Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema}, nil
+}
+
+// Reconcile implements tandemv1connect.SyncServiceHandler.
+func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest) (*tandemv1.ReconcileResponse, error) {
+	id := auth.FromContext(ctx)
+	if id == nil {
+		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
+	}
+	org, err := s.store.Org(ctx, id.Org)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	var answer *tandemv1.ReconcileAnswer
+	count := 0
+	err = s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
+		answer, count, err = s.engine(org).Reconcile(view, id.Replica, req, s.now().UnixMilli())
+		return err
+	})
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	raw, err := proto.Marshal(answer)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	return syncengine.FrameReconcile(raw, count), nil
+}
+
+// known lets replicas in whose entries this process has seen, and meets the others.
+func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest) error {
+	if _, met := s.met.Load(id.Replica); met {
+		return nil
+	}
+	if err := s.meet(ctx, org, id, req.GetEpoch()); err != nil {
+		return err
+	}
+	s.met.Store(id.Replica, struct{}{})
+	return nil
+}
+
+// reverted begins a new epoch where a request has shown that the database was set
+// back, and answers it then.
+func (s *Server) reverted(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (*syncengine.Answer, error) {
+	engine := s.engine(org)
+	err := s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
+		return engine.Mint(tx, id.Replica, req, epoch)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.answer(ctx, org, id, req, outcomes)
+}
+
+// meet makes an entry for a replica that has a certificate and is not known: the
+// database was set back to before its enrolment.
+func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, claimed []byte) error {
+	known := false
+	err := s.store.Read(ctx, org.ID, func(view syncengine.ServerView) error {
+		r, err := view.Replica(id.Replica)
+		known = r != nil
+		return err
+	})
+	if err != nil || known {
+		return err
+	}
+	from, _ := syncengine.IDFromBytes(claimed)
+	engine := s.engine(org)
+	return s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
+		return engine.Adopt(tx, &syncengine.Replica{ID: id.Replica, Person: id.Person, Device: id.Device, Key: id.Key}, from, epoch)
+	})
+}
+
+// beginEpoch runs what may begin a new epoch.
+func (s *Server) beginEpoch(ctx context.Context, org *store.Org, begin func(tx *store.Tx, epoch syncengine.ID) (bool, error)) error {
+	epoch, err := org.Secrets.NewEpoch(s.rand)
+	if err != nil {
+		return err
+	}
+	minted := false
+	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) (err error) {
+		minted, err = begin(tx, epoch)
+		return err
+	})
+	if err == nil && minted {
+		s.log.Error().Stringer("org", org.ID).Stringer("epoch", epoch).
+			Msg("the database was set back to an older state: devices send again what it lacks; check people, devices and grants, then run tandem admin recover confirm")
+	}
+	return err
+}

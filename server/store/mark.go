@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// markName is a file beside the database that says how far its histories had come,
+// so that a database which was set back is seen when it is opened, before the first
+// device shows it. It is written after what it says is durable, now and then and
+// without being synced: it may lag behind, and it may be missing.
+const markName = "highwater.json"
+
+// markEvery is how many commits pass between two writings.
+const markEvery = 64
+
+// mark is the high-water mark as this process knows it.
+type mark struct {
+	heads map[syncengine.ID]syncengine.HistoryHead
+	// since counts the commits since the file was written.
+	since int
+}
+
+// markFile is the content of the file. Sum is over Orgs, in hex: a torn file is none.
+type markFile struct {
+	Orgs []markOrg `json:"orgs"`
+	Sum  string    `json:"sum"`
+}
+
+type markOrg struct {
+	ID    string `json:"id"`
+	Epoch string `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+	Hash  string `json:"hash"`
+}
+
+func (f *markFile) sum() string {
+	text, err := json.Marshal(f.Orgs)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// commit notes a commit that is durable.
+func (m *mark) commit(dir string, org syncengine.ID, head syncengine.HistoryHead) {
+	if m.heads == nil {
+		m.heads = map[syncengine.ID]syncengine.HistoryHead{}
+	}
+	m.heads[org] = head
+	if m.since++; m.since >= markEvery {
+		m.write(dir)
+	}
+}
+
+// write writes the file, where there is anything new. A failure costs an early
+// warning and nothing else.
+func (m *mark) write(dir string) {
+	if m.since == 0 {
+		return
+	}
+	m.since = 0
+	f := readMark(dir)
+	for id, head := range m.heads {
+		o := markOrg{ID: id.String(), Epoch: head.Epoch.String(), Seq: head.Seq, Hash: hex.EncodeToString(head.Hash[:])}
+		i := slices.IndexFunc(f.Orgs, func(o markOrg) bool { return o.ID == id.String() })
+		switch {
+		case i < 0:
+			f.Orgs = append(f.Orgs, o)
+		case f.Orgs[i].Seq < head.Seq:
+			f.Orgs[i] = o
+		}
+	}
+	f.Sum = f.sum()
+	text, err := json.Marshal(f)
+	if err != nil {
+		return
+	}
+	tmp := filepath.Join(dir, markName+".new")
+	if os.WriteFile(tmp, append(text, '\n'), 0o600) == nil {
+		_ = os.Rename(tmp, filepath.Join(dir, markName))
+	}
+}
+
+// readMark reads the file; what cannot be read says nothing.
+func readMark(dir string) *markFile {
+	f := &markFile{}
+	text, err := os.ReadFile(filepath.Join(dir, markName))
+	if err != nil || json.Unmarshal(text, f) != nil || f.Sum != f.sum() {
+		return &markFile{}
+	}
+	return f
+}
+
+// checkMark begins a new epoch for every org whose history is behind the mark.
+func (s *Store) checkMark(ctx context.Context) error {
+	f := readMark(s.dir)
+	if len(f.Orgs) == 0 {
+		return nil
+	}
+	orgs, err := s.Orgs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, org := range orgs {
+		i := slices.IndexFunc(f.Orgs, func(o markOrg) bool { return o.ID == org.ID.String() })
+		if i < 0 {
+			continue
+		}
+		behind := false
+		var lost syncengine.ID
+		err := s.viewing(ctx, org, func(v *view) (err error) {
+			behind, lost, err = v.behind(&f.Orgs[i])
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if !behind {
+			continue
+		}
+		if err := s.mint(ctx, org, lost); err != nil {
+			return fmt.Errorf("beginning a new epoch of a database that was set back: %w", err)
+		}
+	}
+	return nil
+}
+
+// behind reports whether a history has not come as far as a mark says, and the epoch
+// of the mark.
+func (v *view) behind(m *markOrg) (bool, syncengine.ID, error) {
+	epoch, err := syncengine.ParseID(m.Epoch)
+	if err != nil {
+		return false, epoch, nil //nolint:nilerr // It says nothing.
+	}
+	head, err := v.Head()
+	if err != nil {
+		return false, epoch, err
+	}
+	if epoch != head.Epoch {
+		earlier, err := v.EarlierEpoch(epoch)
+		return !earlier, epoch, err
+	}
+	if head.Seq < m.Seq {
+		return true, epoch, nil
+	}
+	if head.Seq-m.Seq > syncengine.KeptSequences {
+		return false, epoch, nil
+	}
+	_, hash, ok, err := v.CommitAt(m.Seq)
+	return err == nil && (!ok || hex.EncodeToString(hash[:]) != m.Hash), epoch, err
+}
