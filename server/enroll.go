@@ -143,6 +143,7 @@ func (e *enrolment) confirm(tx *store.Tx, r *syncengine.Replica) error {
 	}
 	now := *r
 	now.Unconfirmed = false
+	tx.WakeAll()
 	if err := tx.SaveReplica(&now); err != nil {
 		return err
 	}

@@ -101,10 +101,22 @@ func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest)
 	}
 	var answer *tandemv1.ReconcileAnswer
 	count := 0
-	err = s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
-		answer, count, err = s.engine(org).Reconcile(view, id.Replica, req, s.now().UnixMilli())
-		return err
-	})
+	engine := s.engine(org)
+	read := func() error {
+		return s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
+			answer, count, err = engine.Reconcile(view, id.Replica, req, s.now().UnixMilli())
+			return err
+		})
+	}
+	if err = read(); errors.Is(err, syncengine.ErrReverted) {
+		proof := &tandemv1.SyncRequest{Epoch: req.GetEpoch(), Positions: []*tandemv1.ScopePosition{{Position: req.GetPosition()}}}
+		err = s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
+			return engine.Mint(tx, id.Replica, proof, epoch)
+		})
+		if err == nil {
+			err = read()
+		}
+	}
 	if err != nil {
 		return nil, s.refuse(err)
 	}

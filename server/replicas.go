@@ -52,6 +52,7 @@ func (a *Admin) ConfirmReplica(ctx context.Context, id syncengine.ID) error {
 		}
 		r := *stored
 		r.Unconfirmed = false
+		tx.WakeAll()
 		return tx.SaveReplica(&r)
 	})
 }

@@ -131,6 +131,37 @@
 // The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
 // incrementally at both ends and compared at each cut that changed the scope.
 //
+// # Reconciling
+//
+// A device that does not know to stand where the server goes on drops its positions
+// and compares ([Server.Reconcile], [Device.PlanReconcile]): digests of whole scopes,
+// then sums of buckets, a window at a time, then ids and row hashes of the buckets that
+// differ. What it lacks or holds otherwise it wants, by Sync, where record state
+// leaves the server; a page for a position that a comparison gave out holds wanted
+// rows alone while there are any, and nothing is shown before all are there and a
+// closing page has followed. The position is that of the first comparison, so that
+// what changes meanwhile comes after. What is compared are hashes of the bytes held, so
+// that a damaged row is found as well. It begins where a cut's digest differs, where a
+// page says so (a position older than [KeptSequences], or of another epoch), and for a
+// new replica of a store that holds records.
+//
+// # Epochs
+//
+// An epoch is one life of the server's history. A server continues from a position
+// only if the commit at its head then is the one it has now. A position, or an
+// epoch's id, that only this server can have made and that its history does not know
+// proves that it was set back ([ErrReverted]); so does a certificate of a replica that
+// it does not know. It begins a new epoch ([Server.Mint], [Server.Adopt]), with
+// sequences that lie [KeptSequences] higher. In recovery it takes changes, from unknown
+// replicas with a certificate too, and sends no pages until a human has confirmed.
+//
+// A device takes in an answer of its own epoch, or one of a new epoch to a request
+// made in its own; nothing of an earlier one. On entering an epoch it compares the op
+// ranges of the answer with the verdicts it had: what the server has lost it offers
+// again, with the bytes it keeps, each after what it builds on, before it reconciles.
+// Verdicts that no cut has confirmed are asked for anew. A push that names as known an
+// op which the server lacks is not judged: the device has to offer that first.
+//
 // # Answers
 //
 // An answer counts only if it is complete: schema, count, digest and end mark
@@ -147,4 +178,10 @@
 // made, or another one under its number, or has judged another: a verdict carries
 // the first 8 bytes of the envelope hash it is on. The server does not infer a fork
 // from op numbers alone, since a request that merely arrives late has low ones.
+//
+// A forked store takes a new replica id and key at that contact ([Device.Reinstance]).
+// Every own change that is not settled goes into a new envelope, from op 1 on: same
+// bytes, same id. The server finds the id in its log, notes the op as a reissue and
+// repeats the verdict; both lines of edits stand. The new replica is write-only until
+// it is confirmed.
 package syncengine

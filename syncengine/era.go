@@ -52,7 +52,38 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	if err := in.loseUpTo(newest); err != nil {
 		return false, err
 	}
-	return true, in.astray()
+	if err := in.doubt(); err != nil {
+		return false, err
+	}
+	err = in.astray()
+	in.st.Repair.From = nil
+	return true, err
+}
+
+// doubt takes back the verdicts that no cut has confirmed: the new epoch has its own,
+// which the device asks for.
+func (in *intake) doubt() error {
+	for _, state := range []OpState{OpApplied, OpQuarantined} {
+		after := uint64(0)
+		for more := true; more; {
+			ops, err := in.tx.OpsIn(state, after, 1000)
+			if err != nil {
+				return err
+			}
+			for _, op := range ops {
+				after = op.Number
+				next := *op
+				if next.State = OpReoffered; state == OpApplied {
+					next.State, next.Outcome = OpQueued, nil
+				}
+				if err := in.tx.SaveOp(&next); err != nil {
+					return err
+				}
+			}
+			more = len(ops) == 1000
+		}
+	}
+	return nil
 }
 
 // lose goes through what the server was known to hold and holds no more: it is to be
@@ -141,7 +172,7 @@ func (in *intake) reissue() error {
 			op.State, op.Needs = OpReoffered, nil
 			op.Number = in.st.NextOp
 			in.follow(&op)
-			if err := rewrap(in.tx, &in.st, &op, nil); err != nil {
+			if err := rewrap(in.tx, &in.st, &op); err != nil {
 				return err
 			}
 			in.got.Reoffered++
@@ -155,20 +186,20 @@ func (in *intake) reissue() error {
 	}
 }
 
-// rewrap puts a change into an envelope of its own under the next op number of st,
-// and into the outbox: same bytes, same id. renumbered tells what has become of the
-// ops that it needs; nil leaves them.
-func rewrap(tx DeviceTx, st *DeviceState, op *Op, renumbered map[uint64]uint64) error {
-	if renumbered != nil {
-		needs := op.Needs
-		op.Needs = nil
-		for _, n := range needs {
-			if now := renumbered[n]; now != 0 {
-				op.Needs = append(op.Needs, now)
-			}
+// remap returns the ops of a list under their new numbers; those without one go.
+func remap(ops []uint64, renumbered map[uint64]uint64) (out []uint64) {
+	for _, n := range ops {
+		if now := renumbered[n]; now != 0 {
+			out = append(out, now)
 		}
-		slices.Sort(op.Needs)
 	}
+	slices.Sort(out)
+	return out
+}
+
+// rewrap puts a change into an envelope of its own under the next op number of st,
+// and into the outbox: same bytes, same id.
+func rewrap(tx DeviceTx, st *DeviceState, op *Op) error {
 	op.Number, op.Prev = st.NextOp, st.LastHash
 	op.Envelope = HashEnvelope(st.Replica, op.Number, op.Prev, sha256.Sum256(op.Raw))
 	if op.Outcome != nil {
@@ -203,6 +234,7 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 	if err := tx.SaveState(&in.st); err != nil {
 		return err
 	}
+	in.lost = map[ID]uint64{}
 	renumbered := map[uint64]uint64{}
 	after := uint64(0)
 	for {
@@ -212,7 +244,9 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 		}
 		for _, r := range old {
 			after = r.N
-			if r.Replica != was || r.State == OpSettled {
+			// Where the server was ever set back, the ranges of a forked replica do not
+			// tell whose ops it holds, this store's or the other's.
+			if r.Replica != was || (r.State == OpSettled && len(st.Past) == 0) {
 				continue
 			}
 			op := r.Op
@@ -222,7 +256,10 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 			default:
 				op.State = OpReoffered
 			}
-			if err := rewrap(tx, &in.st, &op, renumbered); err != nil {
+			op.Needs = remap(op.Needs, renumbered)
+			op.Number = in.st.NextOp
+			in.follow(&op)
+			if err := rewrap(tx, &in.st, &op); err != nil {
 				return err
 			}
 			renumbered[r.Number] = op.Number
@@ -237,6 +274,8 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 	if err := in.astray(); err != nil {
 		return err
 	}
+	// It was sealed for the former replica.
+	in.st.Repair.From = nil
 	return in.end()
 }
 

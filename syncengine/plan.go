@@ -89,7 +89,11 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 // stand states where the device stands.
 func stand(req *tandemv1.SyncRequest, st *DeviceState, scopes []DeviceScope) {
 	ids := make([]ScopeID, 0, len(scopes))
-	req.Positions = []*tandemv1.ScopePosition{{Position: st.Staged}}
+	at := st.Staged
+	if at == nil {
+		at = st.Repair.From
+	}
+	req.Positions = []*tandemv1.ScopePosition{{Position: at}}
 	for _, open := range []bool{true, false} {
 		for i := range scopes {
 			s := &scopes[i]

@@ -75,6 +75,11 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	if err := in.outcomes(ans.GetOutcomes()); err != nil {
 		return nil, err
 	}
+	if in.known > 0 {
+		// What was acknowledged last was, as a rule, committed last: a server that has it
+		// has what came before.
+		in.st.KnownOp = in.known
+	}
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err
 	}
@@ -108,6 +113,8 @@ type intake struct {
 	settled   map[uint64]bool
 	// bitOf maps the page's scope numbers to the device's.
 	bitOf []uint8
+	// known is the newest op that the answer has acknowledged.
+	known uint64
 	// lost is the newest op to be offered again that writes a record.
 	lost map[ID]uint64
 	// left are the records that the device may hold no more.
@@ -140,7 +147,9 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 	if !bytes.Equal(short[:], in.trailer.GetHighestHash()) {
 		in.got.Forked = true
 	}
-	in.st.KnownOp = max(in.st.KnownOp, highest)
+	if in.st.KnownOp == 0 {
+		in.st.KnownOp = highest
+	}
 	return nil
 }
 
@@ -187,6 +196,7 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 			continue
 		}
 		in.got.Outcomes = append(in.got.Outcomes, o)
+		in.known = max(in.known, op.Number)
 		if err := in.tx.SaveOp(&next); err != nil {
 			return err
 		}

@@ -33,6 +33,13 @@ func (s *Server) Reconcile(view ServerView, replica ID, req *tandemv1.ReconcileR
 	if head.Recovering || r.Revoked || r.Forked || r.Unconfirmed || !bytes.Equal(req.GetEpoch(), head.Epoch[:]) {
 		return answer, 0, nil
 	}
+	at, err := s.Secrets.Open(replica, req.GetPosition())
+	if err != nil {
+		return nil, 0, err
+	}
+	if _, err := s.continues(view, head, at); err != nil {
+		return nil, 0, err
+	}
 	p, err := s.Principal(view, r)
 	if err != nil {
 		return nil, 0, err

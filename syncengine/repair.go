@@ -29,6 +29,8 @@ const (
 // with the server's, because it does not know to stand where the server goes on.
 type Repair struct {
 	Stage RepairStage
+	// From is where the device stood before; a server that was set back is told by it.
+	From []byte
 	// Scopes are those that differ, Next the first bucket not yet compared.
 	Scopes []ScopeID
 	Next   uint16
@@ -52,6 +54,10 @@ const window = 64
 // astray drops all positions: what the ready scopes hold is to be compared with the
 // server's, and what had not been shown yet is read from the start.
 func (in *intake) astray() error {
+	from := in.st.Staged
+	if in.comparing() && from == nil {
+		from = in.st.Repair.From
+	}
 	in.st.Staged, in.st.Want, in.st.VerifiedMS = nil, nil, 0
 	in.got.More = true
 	if err := in.tx.Unstage(); err != nil {
@@ -71,7 +77,7 @@ func (in *intake) astray() error {
 	in.st.Repair = Repair{}
 	if ready {
 		in.got.Astray = true
-		in.st.Repair = Repair{Stage: RepairTotals, Tries: tries}
+		in.st.Repair = Repair{Stage: RepairTotals, Tries: tries, From: from}
 	}
 	return nil
 }
@@ -174,7 +180,7 @@ func (d *Device) PlanReconcile(tx DeviceTx, budget uint32) (*tandemv1.ReconcileR
 	now := &tandemv1.SyncRequest{}
 	stand(now, st, scopes)
 	req := &tandemv1.ReconcileRequest{
-		Epoch: bytes.Clone(st.Epoch[:]), ScopeSet: now.GetScopeSet(), Budget: budget, Schema: Schema,
+		Epoch: bytes.Clone(st.Epoch[:]), ScopeSet: now.GetScopeSet(), Budget: budget, Schema: Schema, Position: st.Repair.From,
 	}
 	first, last := byte(0), byte(255)
 	if st.Repair.Stage == RepairBuckets {
@@ -257,8 +263,8 @@ func (d *Device) ReceiveReconcile(tx DeviceTx, req *tandemv1.ReconcileRequest, a
 // totals notes which scopes differ, and where the comparison stands: the device goes
 // on from there once it has what it lacks.
 func (in *intake) totals(ans *tandemv1.ReconcileAnswer) error {
-	in.st.Staged = ans.GetPosition()
 	repair := &in.st.Repair
+	in.st.Staged, repair.From = ans.GetPosition(), nil
 	for _, sh := range ans.GetScopes() {
 		if len(sh.GetScope()) != len(ScopeID{}) {
 			return ErrIncomplete

@@ -241,7 +241,7 @@ type DeviceState struct {
 	// one before it.
 	NextOp   uint64
 	LastHash Hash
-	// KnownOp is the newest op that the server is known to hold.
+	// KnownOp is an op that the server is known to hold: the one acknowledged last.
 	KnownOp uint64
 	// Staged is how far the ready scopes have been read; nil at the start.
 	Staged []byte

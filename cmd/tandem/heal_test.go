@@ -27,6 +27,7 @@ func TestHeal(t *testing.T) {
 	}
 	t.Run("clone", func(t *testing.T) { healClone(newRig(t, bin)) })
 	t.Run("device set back", func(t *testing.T) { healDevice(newRig(t, bin)) })
+	t.Run("row damaged", func(t *testing.T) { healRow(newRig(t, bin)) })
 	t.Run("server restored", func(t *testing.T) { healServer(newRig(t, bin)) })
 }
 
@@ -182,6 +183,26 @@ func healDevice(r *rig) {
 	}
 	must(r.t, code, "enroll", "--store", r.path("device"))
 	r.alike("device", "reader")
+}
+
+// healRow damages a row of a device as a failing disk does: verify sees it, and a
+// comparison with the server mends it.
+func healRow(r *rig) {
+	r.enrol("device")
+	r.must(r.importing("device", r.file(60))...)
+	r.must(r.syncing("device")...)
+	if err := alter(filepath.Join(r.path("device"), "device.db"), "UPDATE rec SET body = x'0a00' WHERE n = (SELECT max(n) FROM rec)"); err != nil {
+		r.t.Fatal(err)
+	}
+	verify := r.start("verify", "--store", r.path("device"))
+	if code := r.end(verify); code != exitDiffers {
+		r.t.Errorf("verify of a damaged store: exit code %d", code)
+	}
+	r.must("sync", "--store", r.path("device"), "--repair")
+	r.alike("device")
+	if st := r.status("device"); st.Note == "" {
+		r.t.Error("the status does not say that a row was mended")
+	}
 }
 
 func healServer(r *rig) {

@@ -158,6 +158,7 @@ func (s *Store) ConfirmRecovery(ctx context.Context, org syncengine.ID) (was boo
 			return nil
 		}
 		head.Recovering = false
+		tx.WakeAll()
 		tx.head, tx.headDirty = &head, true
 		tx.writes++
 		return nil

@@ -15,8 +15,9 @@ type Tx struct {
 	writes int
 	// failed is what a flush has failed with.
 	failed error
-	// touched are the scopes to tell of.
-	touched map[syncengine.ScopeKey]bool
+	// touched are the scopes to tell of; everybody: what changed concerns all who wait.
+	touched   map[syncengine.ScopeKey]bool
+	everybody bool
 	// renumbered: numbers is this transaction's own and holds new ones.
 	renumbered bool
 
@@ -125,6 +126,10 @@ func (tx *Tx) SetHead(h syncengine.HistoryHead) error {
 	tx.writes++
 	return nil
 }
+
+// WakeAll wakes everybody who waits for news of the org, once the transaction is
+// durable.
+func (tx *Tx) WakeAll() { tx.everybody = true }
 
 func (tx *Tx) headSeq() uint64 {
 	if tx.head == nil {

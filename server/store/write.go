@@ -234,7 +234,11 @@ func (s *Store) transact(org *Org, f func(*Tx) error) error {
 	if tx.headWritten {
 		s.mark.commit(s.dir, org.ID, *tx.head)
 	}
-	s.watch.tell(org.ID, tx.headSeq(), tx.touched)
+	touched := tx.touched
+	if tx.everybody {
+		touched = nil
+	}
+	s.watch.tell(org.ID, tx.headSeq(), touched)
 	return nil
 }
 

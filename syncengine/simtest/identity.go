@@ -31,7 +31,7 @@ func init() {
 		action{"back up server", 2, true, (*World).backUp},
 		action{"restore server", 1, true, (*World).restore},
 		action{"confirm", 4, false, (*World).confirm},
-		action{"corrupt", 1, true, (*World).corruptRow},
+		action{"corrupt", 3, true, (*World).corruptRow},
 	)
 	Rare = append(Rare, "cloned", "reinstanced", "adopted", "restored", "epoch minted", "new epoch", "offered again", "astray",
 		"old position", "reconciled", "corrupted", "digest differs", "comparison dropped", "reinstanced over a save", "recovery confirmed")
@@ -86,6 +86,12 @@ func (w *World) restore() error {
 // everKnown reports whether a record was ever at the server.
 func (w *World) everKnown(id syncengine.ID) bool {
 	return w.server.records[id] != nil || slices.ContainsFunc(w.earlier, func(s *serverStore) bool { return s.records[id] != nil })
+}
+
+// wasLost reports whether the server once held a change that it then lost: what came
+// after it may have overtaken it, before its device could know.
+func (w *World) wasLost(id syncengine.ID) bool {
+	return slices.ContainsFunc(w.earlier, func(s *serverStore) bool { return s.changes[id] != nil })
 }
 
 // lost notes the changes that are in a store and not in the one that takes its place.
@@ -185,6 +191,9 @@ func (w *World) epoch(begin func(tx syncengine.ServerTx) (bool, error)) error {
 
 // confirm is an admin who confirms what waits for that.
 func (w *World) confirm() error {
+	for _, m := range w.wire {
+		m.woken = true
+	}
 	return w.write(0, true, func(tx syncengine.ServerTx) error {
 		if w.server.head.Recovering && (w.calm || w.odds(2)) {
 			w.event("the recovery is confirmed")
@@ -225,16 +234,15 @@ func (w *World) corruptRow() error {
 	id := one(w, d.store.sorted())
 	r := *d.store.records[id]
 	older := d.oracle.versions[id]
-	if r.Pending > 0 || len(older) < 2 {
+	if r.Pending > 0 || len(older) == 0 {
 		return nil
 	}
-	// A page of the file as it was earlier, or as it was never meant to be.
-	state := one(w, older)
-	if state.Hash == r.BaseHash {
+	// A page of the file as it was earlier, or an entry that was never right.
+	state, disk := one(w, older), w.odds(2)
+	if disk && state.Hash == r.BaseHash {
 		return nil
 	}
 	r.Body, r.Stamps = state.Body, state.Stamps
-	disk := w.odds(2)
 	if !disk {
 		term, wrong := syncengine.Term(id, r.BaseHash), syncengine.RowHash(w.rng.Uint64())
 		scopes := slices.Clone(d.store.scopes)
@@ -260,10 +268,13 @@ func (w *World) settleIdentity(d *device) error {
 	if err := w.confirm(); err != nil {
 		return err
 	}
-	if d.corrupt && d.store.state.Repair.Stage == syncengine.RepairNone {
-		return d.transact(0, true, w.client.Repair)
+	if !d.corrupt || d.store.state.Repair.Stage != syncengine.RepairNone {
+		return nil
 	}
-	return nil
+	err := d.transact(0, true, w.client.Repair)
+	// Where nothing is shown yet, everything is read from the start.
+	d.corrupt = d.store.state.Repair.Stage != syncengine.RepairNone
+	return err
 }
 
 // mend does what comes before a sync: a new replica for a forked store, and the next
@@ -355,6 +366,13 @@ func (w *World) moveComparison(m *message) error {
 	w.server.end(true)
 	if errors.Is(err, syncengine.ErrUnknownReplica) {
 		return nil
+	}
+	if errors.Is(err, syncengine.ErrReverted) {
+		proof := &tandemv1.SyncRequest{Epoch: req.GetEpoch(), Positions: []*tandemv1.ScopePosition{{Position: req.GetPosition()}}}
+		if err := w.mint(&message{device: m.device, call: &call{replica: m.call.replica, req: proof}}); err != nil {
+			return err
+		}
+		return w.moveComparison(m)
 	}
 	if err != nil {
 		return fmt.Errorf("comparing with %s: %w", m.device.name, err)

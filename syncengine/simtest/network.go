@@ -442,6 +442,9 @@ func (w *World) received(d *device, from *serverStore, got *syncengine.Received)
 	if got.Repaired {
 		d.corrupt = false
 	}
+	if len(got.Differing) > 0 && !got.Astray && d.store.state.Repair.Tries < 3 {
+		return &ViolationError{"I3", d.name + " sees that it differs and does nothing about it"}
+	}
 	if len(got.Differing) > 0 && !d.corrupt {
 		return &ViolationError{"I3", fmt.Sprintf("%s: the digest of %d scopes differs at a cut", d.name, len(got.Differing))}
 	}

@@ -1603,7 +1603,8 @@ type SyncRequest struct {
 	// Ops that the device holds without an outcome: the answer gives the outcomes
 	// the server has for them.
 	Unsettled []*OpRange `protobuf:"bytes,3,rep,name=unsettled" json:"unsettled,omitempty"`
-	// The highest op that the device knows the server to hold; 0 for none.
+	// An op that the device knows the server to hold, the one acknowledged last; 0 for
+	// none.
 	KnownOp uint64 `protobuf:"varint,4,opt,name=known_op,json=knownOp" json:"known_op,omitempty"`
 	// The device's own envelope hash at known_op, first 8 bytes.
 	KnownHash []byte `protobuf:"bytes,5,opt,name=known_hash,json=knownHash" json:"known_hash,omitempty"`
@@ -2744,7 +2745,10 @@ type ReconcileRequest struct {
 	// Bytes of hashes the device wants at most; one bucket may exceed it.
 	Budget uint32 `protobuf:"varint,5,opt,name=budget" json:"budget,omitempty"`
 	// Schema version of the device.
-	Schema        uint32 `protobuf:"varint,6,opt,name=schema" json:"schema,omitempty"`
+	Schema uint32 `protobuf:"varint,6,opt,name=schema" json:"schema,omitempty"`
+	// Where the device stood before it began to compare, where it knows: what a server
+	// that was set back is told by.
+	Position      []byte `protobuf:"bytes,7,opt,name=position" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2819,6 +2823,13 @@ func (x *ReconcileRequest) GetSchema() uint32 {
 		return x.Schema
 	}
 	return 0
+}
+
+func (x *ReconcileRequest) GetPosition() []byte {
+	if x != nil {
+		return x.Position
+	}
+	return nil
 }
 
 // What a device holds of one scope.
@@ -3327,14 +3338,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05Order\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03act\x18\x02 \x01(\tR\x03act\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xbc\x01\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xd8\x01\n" +
 	"\x10ReconcileRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x1b\n" +
 	"\tscope_set\x18\x02 \x01(\fR\bscopeSet\x12/\n" +
 	"\x06scopes\x18\x03 \x03(\v2\x17.tandem.v1.ScopeBucketsR\x06scopes\x12\x14\n" +
 	"\x05first\x18\x04 \x01(\rR\x05first\x12\x16\n" +
 	"\x06budget\x18\x05 \x01(\rR\x06budget\x12\x16\n" +
-	"\x06schema\x18\x06 \x01(\rR\x06schema\"N\n" +
+	"\x06schema\x18\x06 \x01(\rR\x06schema\x12\x1a\n" +
+	"\bposition\x18\a \x01(\fR\bposition\"N\n" +
 	"\fScopeBuckets\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\fR\x05total\x12\x12\n" +
