@@ -152,7 +152,7 @@ func (s *Server) Mint(tx ServerTx, replica ID, req *tandemv1.SyncRequest, epoch 
 	return true, tx.NewEpoch(NextEpoch(head, epoch), earlier...)
 }
 
-// reports reports whether what a request says of its device is news: it is in this
+// reports tells whether what a request says of its device is news: it is in this
 // epoch for the first time, or has nothing left to offer again.
 func reports(head HistoryHead, r *Replica, req *tandemv1.SyncRequest) bool {
 	if !bytes.Equal(req.GetEpoch(), head.Epoch[:]) {

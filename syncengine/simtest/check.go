@@ -193,7 +193,7 @@ func (w *World) sums(d *device) *ViolationError {
 		if op.State != syncengine.OpSettled {
 			continue
 		}
-		if op.Raw == nil && d.store.forgot[op.Change] {
+		if op.Raw == nil && d.store.forgot[op.Change] || w.undetected(d, op) {
 			continue
 		}
 		if c := d.oracle.changes[op.Change]; c == nil || c.Seq > d.cut || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {

@@ -94,6 +94,14 @@ func (w *World) wasLost(id syncengine.ID) bool {
 	return slices.ContainsFunc(w.earlier, func(s *serverStore) bool { return s.changes[id] != nil })
 }
 
+// undetected reports whether a verdict may be that of a history that was lost, on a
+// copy of a device whose other life has since been given another one. A copy that
+// writes nothing is not detected, and while nobody has shown the loss there is no
+// epoch to tell the two verdicts apart.
+func (w *World) undetected(d *device, op *syncengine.Op) bool {
+	return d.restored && w.wasLost(op.Change)
+}
+
 // lost notes the changes that are in a store and not in the one that takes its place.
 func (w *World) lost(store, in *deviceStore) {
 	kept := in.copies()

@@ -153,6 +153,9 @@ func (w *World) settled() error {
 			if c == nil || c.ID != op.Change || c.Op != n || c.Envelope != op.Envelope {
 				return &ViolationError{"I1", fmt.Sprintf("op %d of %s is not at the server", n, d.name)}
 			}
+			if w.undetected(d, op) {
+				continue
+			}
 			if (op.State == syncengine.OpQuarantined) != (c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED) {
 				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended otherwise than at the server", n, d.name)}
 			}
