@@ -121,6 +121,7 @@ func (w *World) sync(d *device, pushBytes int, pageBytes uint32) error {
 func (w *World) standing() [sha256.Size]byte {
 	b := fmt.Appendf(nil, "%v", w.server.head)
 	for _, d := range w.devices {
+		b = fmt.Appendf(b, "%v %v %v %v ", d.replica, d.store.state.Forked, d.store.state.Unconfirmed, d.store.state.Epoch)
 		b = fmt.Appendf(b, "%v %x %v %d", d.store.state.Repair, d.store.state.Staged, d.store.state.Want, len(d.store.staged))
 		for _, s := range d.store.scopes {
 			b = fmt.Appendf(b, "%x %v %x %v", s.ID, s.Ready, s.Position, s.Sum)
