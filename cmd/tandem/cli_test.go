@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/tandem-response/tandem/client"
 )
 
 // commands walks the command line's commands.
@@ -89,6 +90,12 @@ func TestJSON(t *testing.T) {
 		{"admin team create", "", "--data " + dir + " --name x --program PROGRAM"},
 		{"admin staff create", "", "--data " + dir + " --name x --role lead --discipline nurse --agency AGENCY --team TEAM"},
 		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
+		{"status", "", "--data " + dir},
+		{"admin replica list", "", "--data " + dir},
+		{"admin replica confirm", "", "--data " + dir + " " + replicaOf(t, h)},
+		{"admin recover begin", "", "--data " + dir},
+		{"admin recover status", "", "--data " + dir},
+		{"admin recover confirm", "", "--data " + dir},
 		{"demo", "", "--once"},
 		{"bench sync", "", "--records 20 --live 2"},
 	}
@@ -128,6 +135,23 @@ func TestJSON(t *testing.T) {
 			t.Errorf("tandem %s has no --json", name)
 		}
 	}
+}
+
+// replicaOf enrols a device at a server and returns the id of its replica.
+func replicaOf(t *testing.T, h *home) string {
+	t.Helper()
+	dev, err := h.enrol(t.Context(), h.clinician, "Car 13 laptop", t.TempDir(), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := h.admin.Replicas(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d replicas, %v", len(all), err)
+	}
+	return all[0].ID.String()
 }
 
 // TestServeJSON: serve says where it serves, and ends well when it is stopped.

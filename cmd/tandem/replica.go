@@ -94,6 +94,7 @@ func held(ranges []syncengine.OpRange) (n uint64) {
 type adminReplicaConfirmCmd struct {
 	dataFlag
 	Replica string `arg:"" placeholder:"ID" help:"Replica, as the list names it."`
+	JSON    bool   `help:"Print one line of JSON."`
 }
 
 func (adminReplicaConfirmCmd) Help() string {
@@ -113,6 +114,9 @@ func (c *adminReplicaConfirmCmd) Run(a *app) error {
 				return exits(exitBadInput, err)
 			}
 			return err
+		}
+		if c.JSON {
+			return a.json(map[string]any{"replica": id[0].String(), "state": "active"})
 		}
 		a.say("It reads again at its next contact.")
 		return nil
@@ -135,7 +139,10 @@ revoked since the backup is to be revoked again.
   tandem admin recover confirm`
 }
 
-type adminRecoverBeginCmd struct{ dataFlag }
+type adminRecoverBeginCmd struct {
+	dataFlag
+	JSON bool `help:"Print one line of JSON."`
+}
 
 func (adminRecoverBeginCmd) Help() string {
 	return `A server that is set back sees so by itself in most cases; this makes sure. Run it after
@@ -148,6 +155,9 @@ func (c *adminRecoverBeginCmd) Run(a *app) error {
 	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
 		if err := ad.BeginRecovery(a.ctx); err != nil {
 			return err
+		}
+		if c.JSON {
+			return a.json(map[string]any{"recovering": true})
 		}
 		a.say("A new epoch has begun. Start the server: devices send again what it lacks. Then check people, devices and grants, and run tandem admin recover confirm.")
 		return nil
@@ -208,7 +218,10 @@ func (a *app) recovery(r *server.Recovery, asJSON bool) error {
 	return w.Flush()
 }
 
-type adminRecoverConfirmCmd struct{ dataFlag }
+type adminRecoverConfirmCmd struct {
+	dataFlag
+	JSON bool `help:"Print one line of JSON."`
+}
 
 func (adminRecoverConfirmCmd) Help() string {
 	return `Only after people, devices and grants have been checked against what was changed since
@@ -222,6 +235,9 @@ func (c *adminRecoverConfirmCmd) Run(a *app) error {
 		was, err := ad.ConfirmRecovery(a.ctx)
 		if err != nil {
 			return err
+		}
+		if c.JSON {
+			return a.json(map[string]any{"recovering": false, "was_recovering": was})
 		}
 		if !was {
 			a.say("There was nothing to confirm.")
