@@ -70,7 +70,7 @@ func (w *World) rollBack() error {
 	}
 	d.store, d.image = d.image, nil
 	w.kill(d)
-	d.cut, d.restored = d.imageCut, true
+	d.cut, d.restored, d.seen = d.imageCut, true, seen{}
 	return w.check(d)
 }
 

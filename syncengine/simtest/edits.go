@@ -395,7 +395,7 @@ func (w *World) capture() error {
 	var writes []*tandemv1.RecordWrite
 	var err error
 	switch n := w.rng.IntN(10); {
-	case d.person.police() && !w.odds(5):
+	case !slices.Contains(d.person.roles, "clinician") && !w.odds(8):
 		writes, err = w.revise(d)
 	case n < 2:
 		writes, err = w.visit(d)
@@ -477,10 +477,18 @@ func sortedIDs[V any](m map[syncengine.ID]V) []syncengine.ID {
 	return ids
 }
 
-func decodeChange(raw []byte) *tandemv1.Change {
-	c := &tandemv1.Change{}
-	if proto.Unmarshal(raw, c) != nil {
-		return &tandemv1.Change{}
+// decoded keeps decoded changes by a hash that commits to their bytes.
+type decoded map[syncengine.Hash]*tandemv1.Change
+
+// of decodes a change; what cannot be decoded is empty.
+func (all decoded) of(h syncengine.Hash, raw []byte) *tandemv1.Change {
+	c := all[h]
+	if c == nil {
+		c = &tandemv1.Change{}
+		if proto.Unmarshal(raw, c) != nil {
+			c = &tandemv1.Change{}
+		}
+		all[h] = c
 	}
 	return c
 }

@@ -24,6 +24,12 @@ type (
 	}
 )
 
+// move is a record that came to a new state.
+type move struct {
+	seq    uint64
+	record syncengine.ID
+}
+
 // serverStore is the server's tables: a ServerTx, and between transactions a
 // ServerView. Beyond what the engine asks for it keeps every state that a record
 // ever had, which is the oracle's memory.
@@ -38,6 +44,8 @@ type serverStore struct {
 	byStamp     map[syncengine.Stamp]*syncengine.StoredChange
 	byOp        map[opKey]*syncengine.StoredChange
 	order       []*syncengine.StoredChange // the change log, as it was first written
+	moves       []move                     // of records to a new state, in order
+	decoded     decoded
 	records     map[syncengine.ID]*syncengine.StoredRecord
 	versions    map[syncengine.ID][]*syncengine.StoredRecord
 	ids         []syncengine.ID // of records, in the order they were made
@@ -52,9 +60,10 @@ type serverStore struct {
 
 var _ syncengine.ServerTx = (*serverStore)(nil)
 
-func newServerStore(org, epoch syncengine.ID) *serverStore {
+func newServerStore(org, epoch syncengine.ID, d decoded) *serverStore {
 	return &serverStore{
 		org:         org,
+		decoded:     d,
 		head:        syncengine.HistoryHead{Epoch: epoch},
 		replicas:    map[syncengine.ID]*syncengine.Replica{},
 		changes:     map[syncengine.ID]*syncengine.StoredChange{},
@@ -121,9 +130,9 @@ func (s *serverStore) Records(ids []syncengine.ID) ([]*syncengine.StoredRecord, 
 
 // Digest returns a scope's digest.
 func (s *serverStore) Digest(scope syncengine.ScopeKey) (*syncengine.Digest, error) {
-	d := &syncengine.Digest{}
-	if held := s.digests[scope]; held != nil {
-		*d = *held
+	d := s.digests[scope]
+	if d == nil {
+		d = &syncengine.Digest{}
 	}
 	return d, s.call()
 }
@@ -194,6 +203,9 @@ func (s *serverStore) SaveRecord(r *syncengine.StoredRecord) error {
 		s.undo = append(s.undo, func() { s.ids = s.ids[:n] })
 	}
 	put(&s.fuse, s.records, r.ID, &kept)
+	n := len(s.moves)
+	s.moves = append(s.moves, move{r.Seq, r.ID})
+	s.undo = append(s.undo, func() { s.moves = s.moves[:n] })
 	old := s.versions[r.ID]
 	put(&s.fuse, s.versions, r.ID, append(old[:len(old):len(old)], &kept))
 	return s.call()
@@ -276,7 +288,7 @@ func (s *serverStore) CloseItems(record syncengine.ID, p syncengine.Path, _ uint
 func (s *serverStore) Quarantine(c *syncengine.StoredChange, _ []syncengine.ID) error {
 	kept := *c
 	put(&s.fuse, s.quarantined, syncengine.StampOf(c.ID), &kept)
-	for _, w := range decodeChange(c.Body).GetRecords() {
+	for _, w := range s.decoded.of(c.BodyHash, c.Body).GetRecords() {
 		if id, ok := syncengine.IDFromBytes(w.GetRecord()); ok && w.GetAct() == tandemv1.Act_ACT_CREATE {
 			put(&s.fuse, s.creations, id, s.creations[id]+1)
 		}
