@@ -124,7 +124,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if c.store, err = openStore(ctx, dir, cols); err != nil {
 		return nil, err
 	}
-	if err := c.loadIdentity(ctx); err != nil {
+	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil

@@ -286,6 +286,9 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 		if err := t.noteDiffering(r.got); err != nil {
 			return err
 		}
+		if err := t.noteSchemas(answer.GetTrailer()); err != nil {
+			return err
+		}
 		event := &Event{
 			AtMS: began.UnixMilli(), MS: now.Sub(began).Milliseconds(), Pushed: len(r.got.Outcomes), Received: r.got.Rows,
 			BytesUp: r.up, BytesDown: r.down,

@@ -53,7 +53,8 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	}
 	short := r.HighestHash.Short()
 	msg := &tandemv1.SyncAnswer{Outcomes: outcomes, Trailer: &tandemv1.Trailer{
-		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS, MinWriteSchema: 1,
+		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS,
+		MinWriteSchema: max(s.MinWriteSchema, 1), MinReadSchema: s.MinReadSchema,
 	}}
 	if r.Highest == 0 {
 		msg.Trailer.HighestHash = nil
@@ -72,7 +73,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
-	if r.Revoked || r.Forked {
+	if r.Revoked || r.Forked || req.GetSchema() < s.MinReadSchema {
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}

@@ -18,6 +18,10 @@ type Server struct {
 	Rules Rules
 	// Secrets are the org's derived keys.
 	Secrets *Secrets
+	// MinWriteSchema is the oldest schema version whose changes are applied; older ones
+	// go to quarantine as they were sent. MinReadSchema is the oldest that is sent
+	// record state; older devices are given verdicts alone. 0 and 1 are every one.
+	MinWriteSchema, MinReadSchema uint32
 }
 
 // Errors of a call that is refused as a whole.
@@ -239,11 +243,24 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 			return verdictFor(known, p.Op, p.Hash), nil
 		}
 	}
-	if err := b.decide(j, c, p.Change, p.Refusal); err != nil {
+	if err := b.decide(j, c, p.Change, b.srv.outdated(p)); err != nil {
 		return nil, err
 	}
 	b.note(r, p)
 	return c.Outcome, nil
+}
+
+// outdated returns why a change cannot be applied: that its schema is too old, or
+// what was found of it. What an old version wrote may look wrong to this one only for
+// want of being converted.
+func (s *Server) outdated(p *Prepared) *Refusal {
+	if p.Change == nil || p.ID.IsZero() || p.Change.GetSchema() >= s.MinWriteSchema {
+		return p.Refusal
+	}
+	if r := p.Refusal; r != nil && r.Code != tandemv1.Refusal_REFUSAL_INVALID && r.Code != tandemv1.Refusal_REFUSAL_UNKNOWN_KIND {
+		return r
+	}
+	return &Refusal{Code: tandemv1.Refusal_REFUSAL_UNKNOWN_SCHEMA, Fields: []string{"schema"}}
 }
 
 // note adds an op to those the server holds of a replica.

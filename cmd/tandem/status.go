@@ -58,7 +58,7 @@ func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any 
 		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
-		"last_fault": st.LastFault, "forked": st.Forked, "scopes": scopes,
+		"last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "scopes": scopes,
 	}
 }
 
@@ -78,6 +78,9 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	}
 	if st.LastFault != "" {
 		a.say("The newest contact came to nothing: %s", st.LastFault)
+	}
+	if st.Update != "" {
+		a.say("This app must be updated: %s.", st.Update)
 	}
 	if st.Conflicts > 0 {
 		a.say("%d records hold different values that a person should settle.", st.Conflicts)

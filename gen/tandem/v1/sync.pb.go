@@ -2325,13 +2325,17 @@ type Trailer struct {
 	ServerMs int64 `protobuf:"varint,4,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
 	// More rows wait.
 	More bool `protobuf:"varint,5,opt,name=more" json:"more,omitempty"`
-	// Oldest schema version whose writes the server applies.
+	// Oldest schema version whose writes the server applies. Older ones are kept in
+	// quarantine as they were sent.
 	MinWriteSchema uint32 `protobuf:"varint,6,opt,name=min_write_schema,json=minWriteSchema" json:"min_write_schema,omitempty"`
 	// Digests of the ready scopes at this cut, in the order of Page.scopes; only on
 	// closing pages.
 	Digests []*ScopeDigest `protobuf:"bytes,7,rep,name=digests" json:"digests,omitempty"`
 	// Orders, repeated until acknowledged.
-	Orders        []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`
+	Orders []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`
+	// Oldest schema version that is sent record state; 0 for every one. An older device is given
+	// verdicts and no page, and has to be updated.
+	MinReadSchema uint32 `protobuf:"varint,20,opt,name=min_read_schema,json=minReadSchema" json:"min_read_schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2420,6 +2424,13 @@ func (x *Trailer) GetOrders() []*Order {
 		return x.Orders
 	}
 	return nil
+}
+
+func (x *Trailer) GetMinReadSchema() uint32 {
+	if x != nil {
+		return x.MinReadSchema
+	}
+	return 0
 }
 
 // The digest of one scope at a cut.
@@ -2707,7 +2718,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xb4\x02\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xdc\x02\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -2717,7 +2728,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04more\x18\x05 \x01(\bR\x04more\x12(\n" +
 	"\x10min_write_schema\x18\x06 \x01(\rR\x0eminWriteSchema\x120\n" +
 	"\adigests\x18\a \x03(\v2\x16.tandem.v1.ScopeDigestR\adigests\x12(\n" +
-	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\"5\n" +
+	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\x12&\n" +
+	"\x0fmin_read_schema\x18\x14 \x01(\rR\rminReadSchema\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
