@@ -22,7 +22,10 @@ type deviceStore struct {
 	settled uint64
 }
 
-var _ syncengine.DeviceTx = (*deviceStore)(nil)
+var (
+	_ syncengine.DeviceTx  = (*deviceStore)(nil)
+	_ syncengine.Confirmer = (*deviceStore)(nil)
+)
 
 func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 	return &deviceStore{
@@ -99,6 +102,27 @@ func (d *deviceStore) SaveRecord(r *syncengine.DeviceRecord) error {
 func (d *deviceStore) DropRecord(id syncengine.ID) error {
 	remove(&d.fuse, d.records, id)
 	return d.call()
+}
+
+// Standings tells of every other record that shows what the device made, so that
+// both ways of taking in an answer are walked.
+func (d *deviceStore) Standings(ids []syncengine.ID) (map[syncengine.ID]syncengine.Standing, error) {
+	standings := map[syncengine.ID]syncengine.Standing{}
+	for _, id := range ids {
+		if r := d.records[id]; r != nil && r.Pending > 0 && r.Base == nil && id[len(id)-1]%2 == 0 {
+			standings[id] = syncengine.Standing{
+				Scopes: r.Scopes, HasBase: r.HasBase, BaseHash: r.BaseHash, Pending: r.Pending, Shown: r.Hash(),
+			}
+		}
+	}
+	return standings, d.call()
+}
+
+// Confirm makes what a record shows the server's state.
+func (d *deviceStore) Confirm(id syncengine.ID, scopes uint64) error {
+	next := *d.records[id]
+	next.Scopes, next.HasBase, next.BaseHash, next.Pending = scopes, true, next.Hash(), 0
+	return d.SaveRecord(&next)
 }
 
 // InScope returns records of a scope, in order of id.
