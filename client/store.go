@@ -267,7 +267,7 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	if _, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return storeError(doing, err)
 	}
-	t := &tx{s: s, ctx: ctx, recs: map[syncengine.ID]*entry{}, known: s.known, writes: map[syncengine.ID][]uint64{}}
+	t := &tx{s: s, ctx: ctx, recs: map[syncengine.ID]*entry{}, places: map[syncengine.ID]int64{}, known: s.known, writes: map[syncengine.ID][]uint64{}}
 	if t.ops == nil {
 		t.ops = map[uint64]*opEntry{}
 	}

@@ -132,8 +132,7 @@ func (t *tx) Op(number uint64) (*syncengine.Op, error) {
 	if err != nil || e == nil {
 		return nil, err
 	}
-	op := *e.op
-	return &op, nil
+	return e.op, nil
 }
 
 // Queued implements syncengine.DeviceTx.
@@ -172,27 +171,58 @@ func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	return ops, nil
 }
 
-// OpsIn implements syncengine.DeviceTx.
+// OpsIn implements syncengine.DeviceTx. Most of what is asked for is at hand, with
+// its bytes: so the numbers are read first.
 func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
-	where := `WHERE +o.state = $1 AND o.op > $2 ORDER BY o.op LIMIT $3`
-	switch state {
-	case syncengine.OpApplied, syncengine.OpQuarantined:
-		// The second condition lets the partial index serve.
-		where = `WHERE o.state = $1 AND o.state IN (2, 4) AND o.op > $2 ORDER BY o.op LIMIT $3`
-	}
-	// Each unwritten change may stand in for a row that the tables still give.
-	ops, err := t.query(where, int64(state), int64(after), limit+len(t.dirtyOps))
+	numbers, err := t.OpNumbers(state, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	ops = slices.DeleteFunc(ops, func(op *syncengine.Op) bool { return op.State != state })
+	ops := make([]*syncengine.Op, 0, len(numbers))
+	for _, number := range numbers {
+		e, err := t.loadOp(number)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil {
+			return nil, fmt.Errorf("own change %d is not in the outbox: %w", number, ErrDamaged)
+		}
+		ops = append(ops, e.op)
+	}
+	return ops, nil
+}
+
+// Statements of OpNumbers. The second condition of the one lets the partial index
+// serve; the plus of the other keeps the order that of the numbers.
+const (
+	selectJudged = `SELECT op FROM outbox WHERE state = $1 AND state IN (2, 4) AND op > $2 ORDER BY op LIMIT $3`
+	selectIn     = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT $3`
+)
+
+// OpNumbers implements syncengine.OpLister.
+func (t *tx) OpNumbers(state syncengine.OpState, after uint64, limit int) ([]uint64, error) {
+	query := selectIn
+	switch state {
+	case syncengine.OpApplied, syncengine.OpQuarantined:
+		query = selectJudged
+	}
+	// What this transaction has changed stands in for what the tables still say.
+	var numbers []uint64
 	for _, e := range t.dirtyOps {
-		if e.op.State == state && e.op.Number > after && !slices.Contains(ops, e.op) {
-			ops = append(ops, e.op)
+		if e.op.State == state && e.op.Number > after {
+			numbers = append(numbers, e.op.Number)
 		}
 	}
-	slices.SortFunc(ops, compareOps)
-	return ops[:min(limit, len(ops))], nil
+	err := t.rows(query, []any{int64(state), int64(after), limit + len(t.dirtyOps)}, func(scan func(...any) error) error {
+		var number uint64
+		err := scan(&number)
+		if e := t.ops[number]; err == nil && (e == nil || !e.dirty) {
+			numbers = append(numbers, number)
+		}
+		return err
+	})
+	slices.Sort(numbers)
+	return numbers[:min(limit, len(numbers))], err
 }
 
 func compareOps(a, b *syncengine.Op) int { return cmp.Compare(a.Number, b.Number) }

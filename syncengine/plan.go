@@ -101,23 +101,45 @@ func stand(req *tandemv1.SyncRequest, st *DeviceState, scopes []DeviceScope) {
 	}
 }
 
+// OpLister is what a DeviceTx may be besides: one that lists own changes without
+// reading them, which before the first push would be all that wait.
+type OpLister interface {
+	// OpNumbers returns the numbers of what OpsIn would return.
+	OpNumbers(state OpState, after uint64, limit int) ([]uint64, error)
+}
+
 // unsettled returns the ranges of ops without a verdict.
 func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 	var ranges []OpRange
 	after := uint64(0)
 	for {
-		ops, err := tx.OpsIn(OpQueued, after, 1000)
+		numbers, err := numbersIn(tx, OpQueued, after, 1000)
 		if err != nil {
 			return nil, err
 		}
-		for _, op := range ops {
-			ranges = addOp(ranges, op.Number)
-			after = op.Number
+		for _, n := range numbers {
+			ranges = addOp(ranges, n)
+			after = n
 		}
-		if len(ops) < 1000 {
+		if len(numbers) < 1000 {
 			return rangesToWire(ranges), nil
 		}
 	}
+}
+
+func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, error) {
+	if lister, ok := tx.(OpLister); ok {
+		return lister.OpNumbers(state, after, limit)
+	}
+	ops, err := tx.OpsIn(state, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]uint64, len(ops))
+	for i, op := range ops {
+		numbers[i] = op.Number
+	}
+	return numbers, nil
 }
 
 // choose picks the changes of a push: by class, then number, each after what it

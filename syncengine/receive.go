@@ -86,6 +86,8 @@ type intake struct {
 	processed []OpRange
 	settling  map[ID][]*Op
 	settled   map[uint64]bool
+	// leaving are the settled ones, in order of number.
+	leaving []*Op
 	// bitOf maps the page's scope numbers to the device's.
 	bitOf []uint8
 }
@@ -190,14 +192,26 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		in.got.Dropped = true
 		return nil
 	}
-	if err := in.prefetch(p); err != nil {
-		return err
-	}
 	staged, err := in.tx.Staged(ID{}, 1)
 	if err != nil {
 		return err
 	}
-	rows, err := in.resolveAll(p)
+	if p.GetClosing() {
+		if err := in.settle(); err != nil {
+			return err
+		}
+	}
+	direct := p.GetClosing() && len(staged) == 0
+	wire, confirm := p.GetRows(), func() error { return nil }
+	if direct {
+		if wire, confirm, err = in.confirm(p); err != nil {
+			return err
+		}
+	}
+	if err := in.prefetch(wire); err != nil {
+		return err
+	}
+	rows, err := in.resolveAll(wire)
 	if err != nil {
 		return err
 	}
@@ -206,12 +220,9 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return nil
 	}
 	in.told(req)
-	if p.GetClosing() {
-		if err := in.settle(); err != nil {
-			return err
-		}
+	if err := confirm(); err != nil {
+		return err
 	}
-	direct := p.GetClosing() && len(staged) == 0
 	for _, row := range rows {
 		if err := in.row(row, direct); err != nil {
 			return err
@@ -309,9 +320,9 @@ func (in *intake) readyMask() (mask uint64) {
 	return mask
 }
 
-func (in *intake) prefetch(p *tandemv1.Page) error {
-	ids := make([]ID, 0, len(p.GetRows()))
-	for _, row := range p.GetRows() {
+func (in *intake) prefetch(rows []*tandemv1.Row) error {
+	ids := make([]ID, 0, len(rows))
+	for _, row := range rows {
 		if id, ok := IDFromBytes(row.GetRecord()); ok {
 			ids = append(ids, id)
 		}
@@ -321,7 +332,7 @@ func (in *intake) prefetch(p *tandemv1.Page) error {
 
 // settle finds the applied ops that the snapshot of a closing page includes.
 func (in *intake) settle() error {
-	in.settling, in.settled = map[ID][]*Op{}, map[uint64]bool{}
+	in.settling, in.settled, in.leaving = map[ID][]*Op{}, map[uint64]bool{}, nil
 	after := uint64(0)
 	for {
 		ops, err := in.tx.OpsIn(OpApplied, after, 1000)
@@ -334,6 +345,7 @@ func (in *intake) settle() error {
 				continue
 			}
 			in.settled[op.Number] = true
+			in.leaving = append(in.leaving, op)
 			for _, id := range op.Records {
 				in.settling[id] = append(in.settling[id], op)
 			}
@@ -368,10 +380,10 @@ func (in *intake) row(row *Incoming, direct bool) error {
 // resolveAll turns the rows of a page into the whole states they stand for, before
 // any is taken in: a cut is whole or it is not shown. nil where the device cannot
 // tell one of them; it asks for those.
-func (in *intake) resolveAll(p *tandemv1.Page) ([]*Incoming, error) {
-	rows := make([]*Incoming, 0, len(p.GetRows()))
+func (in *intake) resolveAll(wire []*tandemv1.Row) ([]*Incoming, error) {
+	rows := make([]*Incoming, 0, len(wire))
 	lacking := false
-	for _, row := range p.GetRows() {
+	for _, row := range wire {
 		id, ok := IDFromBytes(row.GetRecord())
 		if !ok {
 			return nil, ErrIncomplete
@@ -405,14 +417,11 @@ func (in *intake) told(req *tandemv1.SyncRequest) {
 // resolve turns a row into the whole state it stands for; nil where the device
 // cannot.
 func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
-	out := &Incoming{Record: Record{ID: id, Kind: row.GetKind()}}
-	for b := row.GetScopes(); b != 0; b &= b - 1 {
-		i := bits.TrailingZeros64(b)
-		if i >= len(in.bitOf) {
-			return nil, ErrIncomplete
-		}
-		out.Scopes |= 1 << in.bitOf[i]
+	scopes, err := in.scopesOf(row)
+	if err != nil {
+		return nil, err
 	}
+	out := &Incoming{Record: Record{ID: id, Kind: row.GetKind()}, Scopes: scopes}
 	switch {
 	case out.Scopes == 0:
 		return out, nil
@@ -441,6 +450,18 @@ func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
 	}
 	out.Body, out.Stamps = next.Body, next.Stamps
 	return out, nil
+}
+
+// scopesOf returns the scopes of a row, by the device's own bits.
+func (in *intake) scopesOf(row *tandemv1.Row) (scopes uint64, err error) {
+	for b := row.GetScopes(); b != 0; b &= b - 1 {
+		i := bits.TrailingZeros64(b)
+		if i >= len(in.bitOf) {
+			return 0, ErrIncomplete
+		}
+		scopes |= 1 << in.bitOf[i]
+	}
+	return scopes, nil
 }
 
 // held returns the server's state of a record as far as the device has read it, nil
@@ -701,11 +722,7 @@ func (in *intake) flip(p *tandemv1.Page, staged bool) error {
 // finish ends what settles: the changes leave the outbox, and the records that no
 // row has rebuilt are rebuilt.
 func (in *intake) finish() error {
-	for _, number := range slices.Sorted(maps.Keys(in.settled)) {
-		op, err := in.tx.Op(number)
-		if err != nil {
-			return err
-		}
+	for _, op := range in.leaving {
 		next := *op
 		next.State, next.Raw = OpSettled, nil
 		if err := in.tx.SaveOp(&next); err != nil {

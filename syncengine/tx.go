@@ -281,7 +281,8 @@ type Incoming struct {
 	Scopes uint64
 }
 
-// DeviceTx is one transaction over a device's store.
+// DeviceTx is one transaction over a device's store. What it returns is the engine's
+// to read, not to change.
 type DeviceTx interface {
 	// State returns the replica's state; SaveState stores it.
 	State() (*DeviceState, error)

@@ -28,7 +28,10 @@ type deviceStore struct {
 	movedOps []uint64
 }
 
-var _ syncengine.DeviceTx = (*deviceStore)(nil)
+var (
+	_ syncengine.DeviceTx  = (*deviceStore)(nil)
+	_ syncengine.Confirmer = (*deviceStore)(nil)
+)
 
 func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 	return &deviceStore{
@@ -119,6 +122,27 @@ func (d *deviceStore) DropRecord(id syncengine.ID) error {
 func (d *deviceStore) reorder() {
 	d.order = nil
 	d.undo = append(d.undo, func() { d.order = nil })
+}
+
+// Standings tells of every other record that shows what the device made, so that
+// both ways of taking in an answer are walked.
+func (d *deviceStore) Standings(ids []syncengine.ID) (map[syncengine.ID]syncengine.Standing, error) {
+	standings := map[syncengine.ID]syncengine.Standing{}
+	for _, id := range ids {
+		if r := d.records[id]; r != nil && r.Pending > 0 && r.Base == nil && id[len(id)-1]%2 == 0 {
+			standings[id] = syncengine.Standing{
+				Scopes: r.Scopes, HasBase: r.HasBase, BaseHash: r.BaseHash, Pending: r.Pending, Shown: r.Hash(),
+			}
+		}
+	}
+	return standings, d.call()
+}
+
+// Confirm makes what a record shows the server's state.
+func (d *deviceStore) Confirm(id syncengine.ID, scopes uint64) error {
+	next := *d.records[id]
+	next.Scopes, next.HasBase, next.BaseHash, next.Pending = scopes, true, next.Hash(), 0
+	return d.SaveRecord(&next)
 }
 
 // InScope returns records of a scope, in order of id.
