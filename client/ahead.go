@@ -70,17 +70,17 @@ func (a *ahead) take(req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact,
 	return answer, met, err
 }
 
-// sameRequest reports whether two requests ask the same; the clock and the size of
-// the page are of no matter.
+// sameRequest reports whether two requests ask the same; the clock, the size of
+// the page and what tells the answer are of no matter.
 func sameRequest(a, b *tandemv1.SyncRequest) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.WallMs, a.Budget = b.GetWallMs(), b.GetBudget()
+	a.WallMs, a.Budget, a.Ask = b.GetWallMs(), b.GetBudget(), b.GetAsk()
 	return proto.Equal(a, b)
 }
 
 // drop ends what is under way.
 func (a *ahead) drop() {
-	if a.done == nil {
+	if a == nil || a.done == nil {
 		return
 	}
 	a.cancel()

@@ -59,6 +59,10 @@ type ContactError struct {
 	RetryAfter time.Duration
 	// Err is the cause, for logs; it may be nil.
 	Err error
+
+	// large: something on the way does not let so large a request through; smaller: a
+	// smaller one is worth trying.
+	large, smaller bool
 }
 
 // Error returns the words and the cause.

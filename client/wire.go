@@ -1,15 +1,18 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -129,6 +132,12 @@ type contact struct {
 	status  int
 	// foreign is the status of an answer that is not ours, 0 for none.
 	foreign int
+	// began is when a connection was at hand for the request that was answered, took
+	// the time from there to the end of the answer.
+	began time.Time
+	took  time.Duration
+	// unsent: no connection was to be had, so that nothing of the request has left.
+	unsent bool
 	// freshNonce: the server wants the proof with the nonce it just gave.
 	freshNonce bool
 	retryAfter time.Duration
@@ -139,6 +148,9 @@ type contactKey struct{}
 
 // errForeign says that an answer is not from a Tandem server.
 var errForeign = errors.New("the answer is not from a Tandem server")
+
+// errStale says that an answer is an older one, which something on the way has kept.
+var errStale = errors.New("the answer is to another request")
 
 // guard signs requests and lets through only answers that are ours.
 type guard struct {
@@ -161,8 +173,15 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	met.up.Add(max(req.ContentLength, 0))
+	asked, got := false, false
+	met.began, met.unsent = time.Now(), false
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { asked = true },
+		GotConn: func(httptrace.GotConnInfo) { got, met.began = true, time.Now() },
+	}))
 	resp, err := g.base.RoundTrip(req)
 	if err != nil {
+		met.unsent = asked && !got
 		return nil, err
 	}
 	if resp.Header.Get(schemaHeader) == "" || (resp.StatusCode == http.StatusOK && !isProto(resp.Header)) {
@@ -190,11 +209,19 @@ func isProto(h http.Header) bool {
 }
 
 func retryAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
+	hint := h.Get("Retry-After")
+	seconds, err := strconv.Atoi(hint)
+	d := time.Duration(seconds) * time.Second
+	if err != nil {
+		// A date is the server's, as is what it says of now.
+		at, err := http.ParseTime(hint)
+		now, nerr := http.ParseTime(h.Get("Date"))
+		if err != nil || nerr != nil {
+			return 0
+		}
+		d = at.Sub(now)
 	}
-	return min(time.Duration(seconds)*time.Second, time.Hour)
+	return min(max(d, 0), time.Hour)
 }
 
 // boundedBody fails where an answer is longer than any of ours.
@@ -219,16 +246,24 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 // whole is a *ContactError.
 func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
 	met := &contact{}
+	req.Ask = binary.BigEndian.AppendUint64(make([]byte, 0, askSize), chance{}.Uint64())
 	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.SyncResponse, error) { return l.sync.Sync(ctx, req) })
 	if err != nil {
 		return nil, met, err
 	}
+	met.took = time.Since(met.began)
 	answer, err := syncengine.Unframe(resp)
 	if err != nil {
 		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
+	if ask := answer.GetTrailer().GetAsk(); len(ask) > 0 && !bytes.Equal(ask, req.GetAsk()) {
+		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: errStale}
+	}
 	return answer, met, nil
 }
+
+// askSize is the size of what tells the answer to a request from an older one.
+const askSize = 8
 
 // call makes a call, once more where the server asks for its fresh nonce.
 func call[T proto.Message](ctx context.Context, met *contact, send func(context.Context) (T, error)) (T, error) {
@@ -255,7 +290,10 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 			return ctx.Err()
 		}
 		if met.foreign != 0 {
-			return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign)}
+			return &ContactError{
+				Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign),
+				large: met.foreign == http.StatusRequestEntityTooLarge,
+			}
 		}
 		return &ContactError{Kind: ErrNetwork, Words: "no answer from the server: there may be no signal, or the address is wrong", Err: cause}
 	}
@@ -269,6 +307,9 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 	}
 	if met.status >= 500 {
 		return &ContactError{Kind: ErrBusy, Words: "the server has trouble; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause}
+	}
+	if met.status == http.StatusRequestEntityTooLarge {
+		return &ContactError{Kind: ErrNetwork, Words: "the request was too large for something on the way; a smaller one will be tried by itself", Err: cause, large: true}
 	}
 	return &ContactError{Kind: ErrRejected, Words: "the server did not take the request; it may need an update, or this device may", RetryAfter: met.retryAfter, Err: cause}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -17,6 +18,8 @@ const (
 	maxWait = 50 * time.Second
 	// maxQueued is the longest that a push waits for its commit to begin.
 	maxQueued = 20 * time.Second
+	// maxAsk bounds the bytes by which a device knows the answer, as the contract says.
+	maxAsk = 16
 )
 
 // syncing implements the SyncService.
@@ -24,6 +27,7 @@ type syncing struct{ *Server }
 
 // Sync implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncResponse, error) {
+	began := s.now()
 	id := auth.FromContext(ctx)
 	if id == nil {
 		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
@@ -46,11 +50,23 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err != nil {
 		return nil, s.refuse(err)
 	}
+	s.stamp(answer.Message.GetTrailer(), req, began)
 	raw, err := proto.Marshal(answer.Message)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
 	return syncengine.Frame(raw, answer.Count), nil
+}
+
+// stamp dates an answer as late as can be, and says which request it is to, so that
+// the device can sample the offset of its clock with a bound.
+func (s *Server) stamp(t *tandemv1.Trailer, req *tandemv1.SyncRequest, began time.Time) {
+	now := s.now()
+	t.ServerMs = now.UnixMilli()
+	t.HeldMs = uint32(min(max(now.Sub(began).Milliseconds(), 0), math.MaxUint32))
+	if ask := req.GetAsk(); len(ask) <= maxAsk {
+		t.Ask = ask
+	}
 }
 
 // push commits a device's changes. Where they fail together, each is tried by

@@ -12,6 +12,11 @@ import (
 type PlanOptions struct {
 	// PushBytes is the largest sum of changes to send; 0 sends none.
 	PushBytes int
+	// Ceiling is the largest sum of changes that is known to pass: a change that
+	// needs more is sent when nothing else is left, by itself. 0 is no ceiling.
+	Ceiling int
+	// UrgentOnly sends urgent changes and what they need, and no others.
+	UrgentOnly bool
 	// InFlight are ops that another request is carrying, InFlightBytes the size of
 	// their changes.
 	InFlight      map[uint64]bool
@@ -35,6 +40,10 @@ type Planned struct {
 	Ops []uint64
 	// Newest is the envelope hash to sign (SignBatch) where there are ops.
 	Newest Hash
+	// Bytes is the size of its changes. Urgent: it carries urgent changes, and what
+	// they need; nothing else travels with those.
+	Bytes  int
+	Urgent bool
 }
 
 // Plan builds a request: the most urgent changes that fit, with the changes they
@@ -143,15 +152,25 @@ func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, e
 }
 
 // choose picks the changes of a push: by class, then number, each after what it
-// needs.
+// needs. Urgent changes do not wait for others to be carried along.
 func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
-	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), o.PushBytes+o.InFlightBytes)
+	look := o.PushBytes + o.InFlightBytes
+	if o.Ceiling > 0 {
+		// What is left out now must not hide what stands behind it.
+		look = MaxPush
+	}
+	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), look)
 	if err != nil {
 		return err
 	}
 	chosen := map[uint64]*Op{}
+	var large map[uint64]*Op
 	left := o.PushBytes
 	for _, op := range queued {
+		urgent := op.Class == tandemv1.Class_CLASS_URGENT
+		if (o.UrgentOnly || plan.Urgent) && !urgent {
+			break
+		}
 		bundle := map[uint64]*Op{}
 		if o.InFlight[op.Number] || chosen[op.Number] != nil {
 			continue
@@ -165,11 +184,21 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 		for _, b := range bundle {
 			size += len(b.Raw)
 		}
+		if o.Ceiling > 0 && size > o.Ceiling {
+			if large == nil {
+				large = bundle
+			}
+			continue
+		}
 		if len(chosen) > 0 && (size > left || len(chosen)+len(bundle) > MaxPushChanges) {
 			break
 		}
 		left -= size
 		maps.Copy(chosen, bundle)
+		plan.Urgent = plan.Urgent || urgent
+	}
+	if len(chosen) == 0 && len(o.InFlight) == 0 {
+		maps.Copy(chosen, large)
 	}
 	plan.fill(chosen)
 	return nil
@@ -218,6 +247,7 @@ func (p *Planned) fill(chosen map[uint64]*Op) {
 			p.Request.Runs = append(p.Request.Runs, run)
 		}
 		run.Changes = append(run.Changes, op.Raw)
+		p.Bytes += len(op.Raw)
 		p.Newest = op.Envelope
 	}
 }

@@ -718,7 +718,16 @@ type ChangeTime struct {
 	// Server time minus wall clock at the last contact, ms.
 	OffsetMs int64 `protobuf:"varint,4,opt,name=offset_ms,json=offsetMs" json:"offset_ms,omitempty"`
 	// Whether offset_ms was ever measured.
-	OffsetKnown   bool `protobuf:"varint,5,opt,name=offset_known,json=offsetKnown" json:"offset_known,omitempty"`
+	OffsetKnown bool `protobuf:"varint,5,opt,name=offset_known,json=offsetKnown" json:"offset_known,omitempty"`
+	// How far offset_ms may be off: half the round trip of the contact that measured
+	// it, ms.
+	UncertaintyMs int64 `protobuf:"varint,6,opt,name=uncertainty_ms,json=uncertaintyMs" json:"uncertainty_ms,omitempty"`
+	// Server time at that contact, ms; 0 where none has measured it.
+	ContactMs int64 `protobuf:"varint,7,opt,name=contact_ms,json=contactMs" json:"contact_ms,omitempty"`
+	// Monotonic reading at that contact, in its boot, ms.
+	ContactMonoMs int64 `protobuf:"varint,8,opt,name=contact_mono_ms,json=contactMonoMs" json:"contact_mono_ms,omitempty"`
+	// The boot of that contact, 8 bytes; empty where it is the same as boot.
+	ContactBoot   []byte `protobuf:"bytes,9,opt,name=contact_boot,json=contactBoot" json:"contact_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +795,34 @@ func (x *ChangeTime) GetOffsetKnown() bool {
 		return x.OffsetKnown
 	}
 	return false
+}
+
+func (x *ChangeTime) GetUncertaintyMs() int64 {
+	if x != nil {
+		return x.UncertaintyMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactMs() int64 {
+	if x != nil {
+		return x.ContactMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactMonoMs() int64 {
+	if x != nil {
+		return x.ContactMonoMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactBoot() []byte {
+	if x != nil {
+		return x.ContactBoot
+	}
+	return nil
 }
 
 // The writes of one change to one record.
@@ -1496,7 +1533,10 @@ type SyncRequest struct {
 	// Wall clock of the device, ms.
 	WallMs int64 `protobuf:"varint,13,opt,name=wall_ms,json=wallMs" json:"wall_ms,omitempty"`
 	// Orders that the device has carried out, by number.
-	OrdersDone    []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
+	OrdersDone []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
+	// Random bytes by which the device tells the answer to this request from an older
+	// one that something on the way has kept; at most 16.
+	Ask           []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1625,6 +1665,13 @@ func (x *SyncRequest) GetWallMs() int64 {
 func (x *SyncRequest) GetOrdersDone() []uint64 {
 	if x != nil {
 		return x.OrdersDone
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
 	}
 	return nil
 }
@@ -2336,6 +2383,11 @@ type Trailer struct {
 	// Oldest schema version that is sent record state; 0 for every one. An older device is given
 	// verdicts and no page, and has to be updated.
 	MinReadSchema uint32 `protobuf:"varint,20,opt,name=min_read_schema,json=minReadSchema" json:"min_read_schema,omitempty"`
+	// SyncRequest.ask of the request that this answers.
+	Ask []byte `protobuf:"bytes,16,opt,name=ask" json:"ask,omitempty"`
+	// How long the server held the request, from its last byte to the making of this
+	// answer, ms: what is left of the round trip is the link's.
+	HeldMs        uint32 `protobuf:"varint,17,opt,name=held_ms,json=heldMs" json:"held_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2429,6 +2481,20 @@ func (x *Trailer) GetOrders() []*Order {
 func (x *Trailer) GetMinReadSchema() uint32 {
 	if x != nil {
 		return x.MinReadSchema
+	}
+	return 0
+}
+
+func (x *Trailer) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *Trailer) GetHeldMs() uint32 {
+	if x != nil {
+		return x.HeldMs
 	}
 	return 0
 }
@@ -2594,14 +2660,19 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04time\x18\a \x01(\v2\x15.tandem.v1.ChangeTimeR\x04time\x12\x16\n" +
 	"\x06schema\x18\b \x01(\rR\x06schema\x12\x1f\n" +
 	"\vapp_version\x18\t \x01(\tR\n" +
-	"appVersion\"\x92\x01\n" +
+	"appVersion\"\xa3\x02\n" +
 	"\n" +
 	"ChangeTime\x12\x17\n" +
 	"\awall_ms\x18\x01 \x01(\x03R\x06wallMs\x12\x17\n" +
 	"\amono_ms\x18\x02 \x01(\x03R\x06monoMs\x12\x12\n" +
 	"\x04boot\x18\x03 \x01(\fR\x04boot\x12\x1b\n" +
 	"\toffset_ms\x18\x04 \x01(\x03R\boffsetMs\x12!\n" +
-	"\foffset_known\x18\x05 \x01(\bR\voffsetKnown\"\xbb\x02\n" +
+	"\foffset_known\x18\x05 \x01(\bR\voffsetKnown\x12%\n" +
+	"\x0euncertainty_ms\x18\x06 \x01(\x03R\runcertaintyMs\x12\x1d\n" +
+	"\n" +
+	"contact_ms\x18\a \x01(\x03R\tcontactMs\x12&\n" +
+	"\x0fcontact_mono_ms\x18\b \x01(\x03R\rcontactMonoMs\x12!\n" +
+	"\fcontact_boot\x18\t \x01(\fR\vcontactBoot\"\xbb\x02\n" +
 	"\vRecordWrite\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12 \n" +
@@ -2652,7 +2723,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xc4\x03\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xd6\x03\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -2670,7 +2741,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06schema\x18\f \x01(\rR\x06schema\x12\x17\n" +
 	"\awall_ms\x18\r \x01(\x03R\x06wallMs\x12\x1f\n" +
 	"\vorders_done\x18\x0e \x03(\x04R\n" +
-	"ordersDone\"A\n" +
+	"ordersDone\x12\x10\n" +
+	"\x03ask\x18\x14 \x01(\fR\x03ask\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -2718,7 +2790,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xdc\x02\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\x87\x03\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -2729,7 +2801,9 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x10min_write_schema\x18\x06 \x01(\rR\x0eminWriteSchema\x120\n" +
 	"\adigests\x18\a \x03(\v2\x16.tandem.v1.ScopeDigestR\adigests\x12(\n" +
 	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\x12&\n" +
-	"\x0fmin_read_schema\x18\x14 \x01(\rR\rminReadSchema\"5\n" +
+	"\x0fmin_read_schema\x18\x14 \x01(\rR\rminReadSchema\x12\x10\n" +
+	"\x03ask\x18\x10 \x01(\fR\x03ask\x12\x17\n" +
+	"\aheld_ms\x18\x11 \x01(\rR\x06heldMs\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
