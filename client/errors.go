@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -126,6 +127,15 @@ func RefusalWords(code tandemv1.Refusal) string {
 		return "the server failed on it; a lead or your administrator can look at it"
 	}
 	return "it was not accepted; ask a lead"
+}
+
+// fileError turns an error of the file system into one of the store's.
+func fileError(doing string, err error) error {
+	kind := ErrStorage
+	if errors.Is(err, syscall.ENOSPC) {
+		kind = ErrDiskFull
+	}
+	return fmt.Errorf("%s: %w (%w)", doing, kind, err)
 }
 
 // storeError turns an error of the database into one of the store's.

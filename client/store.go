@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gofrs/flock"
+	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/syncengine"
 	"modernc.org/sqlite"
 )
@@ -33,6 +34,7 @@ var schemaFiles embed.FS
 // store is the device's database: one connection that writes, a few that read.
 type store struct {
 	cols *columns
+	disk *vfs.Mount
 	lock *flock.Flock
 	// writeDB has one connection, which is conn; mu is held over a transaction.
 	writeDB *sql.DB
@@ -73,12 +75,13 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	if !locked {
 		return nil, fmt.Errorf("opening the store in %s: %w", dir, ErrInUse)
 	}
+	s.disk = vfs.At(ctx)
 	path := filepath.Join(dir, databaseFile)
-	if err := createFile(dir, path); err != nil {
+	if err := s.createFile(dir, path); err != nil {
 		return nil, err
 	}
 	sqlite.StrictPragmas(true)
-	if err := inspect(ctx, path); err != nil {
+	if err := s.inspect(ctx, path); err != nil {
 		return nil, err
 	}
 	if err := s.openHandles(ctx, path); err != nil {
@@ -89,39 +92,36 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 
 // createFile makes an empty database file that only its owner can read, and makes
 // its name durable.
-func createFile(dir, path string) error {
-	//nolint:gosec // The path is in the directory that the user names.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+func (s *store) createFile(dir, path string) error {
+	f, err := s.disk.FS.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("making the store: %w", err)
+		return fileError("making the store", err)
 	}
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("making the store: %w", err)
-	}
-	//nolint:gosec // The directory is the one that the user names.
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("making the store: %w", err)
+		return fileError("making the store", err)
 	}
 	// Some file systems cannot sync a directory; they need not be told to.
-	_ = d.Sync()
-	return d.Close()
+	_ = s.disk.FS.SyncDir(dir)
+	return nil
 }
 
 // dsn returns the data source name of the database at path.
-func dsn(path string, options ...string) string {
+func (s *store) dsn(path string, options ...string) string {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}
+	if s.disk.Name != "" {
+		options = append(options, "vfs="+s.disk.Name)
+	}
 	u.RawQuery = strings.Join(append(options,
 		"_pragma=busy_timeout(5000)", "_dqs=0", "_error_rc=1", "_time_format=sqlite"), "&")
 	return u.String()
 }
 
 // inspect refuses what is not a device's database, before anything is written.
-func inspect(ctx context.Context, path string) error {
-	db, err := sql.Open("sqlite", dsn(path, "mode=rw"))
+func (s *store) inspect(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", s.dsn(path, "mode=rw"))
 	if err != nil {
 		return storeError("opening the store", err)
 	}
@@ -161,7 +161,7 @@ func newestSchema() (int, error) {
 func (s *store) openHandles(ctx context.Context, path string) error {
 	var err error
 	// secure_delete: what leaves the device's scopes leaves its file.
-	s.writeDB, err = sql.Open("sqlite", dsn(path, "mode=rw", "_txlock=immediate",
+	s.writeDB, err = sql.Open("sqlite", s.dsn(path, "mode=rw", "_txlock=immediate",
 		"_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=foreign_keys(1)", "_pragma=temp_store(memory)",
 		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(16777216)", "_pragma=wal_autocheckpoint(4000)", "_defensive=1"))
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *store) openHandles(ctx context.Context, path string) error {
 	if err := s.assertDurable(ctx); err != nil {
 		return err
 	}
-	s.readDB, err = sql.Open("sqlite", dsn(path, "mode=rw", "_pragma=query_only(1)", "_pragma=temp_store(memory)"))
+	s.readDB, err = sql.Open("sqlite", s.dsn(path, "mode=rw", "_pragma=query_only(1)", "_pragma=temp_store(memory)"))
 	if err != nil {
 		return storeError("opening the store", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -50,6 +51,7 @@ const readers = 4
 // Store is an open database. Safe for concurrent use.
 type Store struct {
 	dir     string
+	disk    *vfs.Mount
 	now     func() time.Time
 	rand    io.Reader
 	dialect *dialect
@@ -76,7 +78,7 @@ type Store struct {
 // program. The errors of this package say what to do where that is refused.
 func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
-		dir: dir, now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
+		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		idle: make(chan *conn, readers), closing: make(chan struct{}),
 		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{},
 	}
@@ -90,7 +92,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
-	} else if _, err := os.Stat(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
+	} else if _, err := s.disk.FS.Size(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoDatabase
 	}
 	defer func() {
@@ -127,7 +129,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	}
 	defer unlock()
 	path := filepath.Join(s.dir, databaseName)
-	fresh, err := inspect(ctx, path)
+	fresh, err := s.inspect(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return ErrNoDatabase
 		}
 	}
-	if s.writerDB, err = sql.Open("sqlite", writerDSN(path)); err != nil {
+	if s.writerDB, err = sql.Open("sqlite", s.writerDSN(path)); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	s.writerDB.SetMaxOpenConns(1)
@@ -167,7 +169,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return fmt.Errorf("opening the database: %w", err)
 		}
 	}
-	if s.readerDB, err = sql.Open("sqlite", readerDSN(path)); err != nil {
+	if s.readerDB, err = sql.Open("sqlite", s.readerDSN(path)); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	s.readerDB.SetMaxOpenConns(readers)
