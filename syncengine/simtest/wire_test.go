@@ -79,7 +79,7 @@ func newWireWorld(t *testing.T) *wireWorld {
 	w := &wireWorld{t: t, rules: record.New(), nowMS: 1_790_000_000_000, staff: map[string]syncengine.ID{}, devices: map[string]*wireDevice{}}
 	w.engine = &syncengine.Server{Rules: w.rules, Secrets: secrets}
 	w.org = w.id('o')
-	w.server = newServerStore(w.org, w.id('e'))
+	w.server = newServerStore(w.org, w.id('e'), decoded{})
 	agency, program := w.id('a'), w.id('p')
 	w.team = w.id('t')
 	for _, name := range []string{"ana", "ben"} {
@@ -601,7 +601,7 @@ func admits(t *testing.T, enrolled *tandemv1.EnrollResponse, key ed25519.Private
 func (w *wireWorld) refound(founding *tandemv1.Run) *serverStore {
 	w.t.Helper()
 	old := w.server
-	w.server = newServerStore(w.org, old.head.Epoch)
+	w.server = newServerStore(w.org, old.head.Epoch, decoded{})
 	for _, d := range w.devices {
 		if err := w.server.SaveReplica(old.replicas[d.replica]); err != nil {
 			w.t.Fatal(err)
@@ -661,7 +661,7 @@ func (w *wireWorld) resave(d *wireDevice, number uint64, prev syncengine.Hash, r
 	if d.store.state.NextOp > number {
 		return envelope
 	}
-	w.save(d, decodeChange(raw))
+	w.save(d, decoded{}.of(envelope, raw))
 	w.on(d, func(tx syncengine.DeviceTx) error {
 		op, err := tx.Op(number)
 		if err != nil {
