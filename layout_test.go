@@ -34,7 +34,7 @@ var floors = []floor{
 	{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
-		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/..."},
+		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{
@@ -55,16 +55,17 @@ var floors = []floor{
 	},
 	{
 		path:  "syncengine/record",
-		below: []string{"syncengine", "gen/..."},
+		below: []string{"syncengine", "gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{
 		path:  "syncengine",
-		below: []string{"gen/..."},
+		below: []string{"gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{path: "gen/...", below: []string{"gen/..."}},
 	{path: "internal/fieldsync", below: []string{"gen/..."}}, // the benchmark's documents
+	{path: "internal/planted"},                               // bugs for the simulator to find
 	{path: "internal/need"},                                  // for tests alone: on no list but those of tests
 	{path: "", tests: []string{"internal/need"}},             // the root: the tests of the repository
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -101,6 +102,9 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 		}
 		in.got.Forked = in.got.Forked || other || o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
 	}
+	if planted.Is(planted.ForkIgnored) {
+		return nil
+	}
 	if highest >= in.st.NextOp {
 		in.got.Forked = true
 		return nil
@@ -123,7 +127,7 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 // another reports whether a verdict is on another change than the one that this
 // store has under its number: taken for its own, words would be thought sent.
 func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
-	if len(o.GetEnvelope()) == 0 {
+	if len(o.GetEnvelope()) == 0 || planted.Is(planted.VerdictUnchecked) || planted.Is(planted.ForkIgnored) {
 		return false, nil
 	}
 	op, err := in.tx.Op(o.GetOp())
@@ -152,6 +156,9 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		switch o.GetCode() {
 		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
 			next.State = OpApplied
+			if planted.Is(planted.HeadsFromReply) {
+				next.State = OpSettled
+			}
 		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
 			next.State = OpQuarantined
 		default:
@@ -180,7 +187,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return in.still()
 	case p == nil:
 		return nil
-	case !in.stands(req):
+	case !in.stands(req) && !planted.Is(planted.NarrowPage) && !planted.Is(planted.PageAnywhere):
 		in.got.Dropped = true
 		return nil
 	case p.GetScopeSet() != nil:
@@ -211,7 +218,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 			return err
 		}
 	}
-	direct := p.GetClosing() && len(staged) == 0
+	direct := p.GetClosing() && len(staged) == 0 || planted.Is(planted.PartialCut)
 	for _, row := range rows {
 		if err := in.row(row, direct); err != nil {
 			return err
@@ -269,7 +276,7 @@ func (in *intake) starts(p *tandemv1.Page) bool {
 			}
 			at = s.Position
 		}
-		if !bytes.Equal(from.GetPosition(), at) {
+		if !bytes.Equal(from.GetPosition(), at) && !planted.Is(planted.PageAnywhere) {
 			return false
 		}
 	}
@@ -330,7 +337,7 @@ func (in *intake) settle() error {
 		}
 		for _, op := range ops {
 			after = op.Number
-			if !holds(in.processed, op.Number) {
+			if !holds(in.processed, op.Number) && !planted.Is(planted.SettleEarly) {
 				continue
 			}
 			in.settled[op.Number] = true
@@ -436,7 +443,8 @@ func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if next == nil || uint64(next.Hash()) != row.GetHash() {
+	unchecked := row.GetEcho() && planted.Is(planted.EchoUnchecked) || !row.GetEcho() && planted.Is(planted.DeltaUnchecked)
+	if next == nil || uint64(next.Hash()) != row.GetHash() && !unchecked {
 		return nil, nil
 	}
 	out.Body, out.Stamps = next.Body, next.Stamps
@@ -622,7 +630,9 @@ func (in *intake) overlay(rec *DeviceRecord) error {
 	if err != nil {
 		return err
 	}
-	ops = slices.DeleteFunc(ops, func(op *Op) bool { return in.settled[op.Number] })
+	ops = slices.DeleteFunc(ops, func(op *Op) bool {
+		return in.settled[op.Number] || op.State == OpQueued && planted.Is(planted.EditDuringPush)
+	})
 	rec.Pending = len(ops)
 	top, err := in.d.over(in.tx, rec.ID, rec.Base, ops)
 	if err != nil {
