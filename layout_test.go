@@ -34,7 +34,7 @@ var floors = []floor{
 	{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
-		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/...", "internal/faultfs", "internal/vfs"},
+		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{
@@ -55,18 +55,19 @@ var floors = []floor{
 	},
 	{
 		path:  "syncengine/record",
-		below: []string{"syncengine", "gen/..."},
+		below: []string{"syncengine", "gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{
 		path:  "syncengine",
-		below: []string{"gen/..."},
+		below: []string{"gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{path: "gen/...", below: []string{"gen/..."}},
 	{path: "internal/fieldsync", below: []string{"gen/..."}},    // the benchmark's documents
 	{path: "internal/vfs", tests: []string{"internal/faultfs"}}, // where stores meet the disk
 	{path: "internal/faultfs", below: []string{"internal/vfs"}}, // for tests alone, and the simulator
+	{path: "internal/planted"},                                  // bugs for the simulator to find
 	{path: "internal/need"},                                     // for tests alone: on no list but those of tests
 	{path: "", tests: []string{"internal/need"}},                // the root: the tests of the repository
 }

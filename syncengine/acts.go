@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // ItemKind says why a human is asked about a record.
@@ -105,7 +106,7 @@ func create(k *Kind, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied
 		if err != nil {
 			return nil, err
 		}
-		if !awaited {
+		if !awaited && !(planted.Is(planted.UnknownDropped) && k.Fields[f.Path.Field] == nil) {
 			heads[i] = s.createdHead(f.Raw)
 			s.Paths = append(s.Paths, PathState{Path: f.Path, Heads: heads[i : i+1 : i+1]})
 		}
@@ -121,6 +122,9 @@ func (m *merger) finish(id ID, kind uint32, items []Item) *Applied {
 		a.Plain = a.Plain && len(p.Heads) == 1 && p.Displayed == 0
 	}
 	for _, p := range m.closedByPolicy {
+		if planted.Is(planted.PolicySilent) {
+			break
+		}
 		a.Items = append(a.Items, Item{Kind: ItemByPolicy, Path: p})
 	}
 	body, stamps := m.s.Encode()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -73,7 +74,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
-	if r.Revoked || r.Forked || req.GetSchema() < s.MinReadSchema {
+	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked || req.GetSchema() < s.MinReadSchema {
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
@@ -300,7 +301,7 @@ func (g *pager) wanted() error {
 		return err
 	}
 	for _, rec := range recs {
-		if bits := g.bits(rec); bits != 0 && !g.sent[rec.ID] {
+		if bits := g.bits(rec); (bits != 0 || planted.Is(planted.ScopeLeak)) && !g.sent[rec.ID] {
 			g.add(wholeRow(rec, bits))
 		}
 	}
@@ -329,7 +330,7 @@ func (g *pager) readReady() error {
 	if err != nil {
 		return err
 	}
-	g.out.Closing = done
+	g.out.Closing = done || planted.Is(planted.FixedCut)
 	return g.step(nil, g.readyRaw, at, done)
 }
 
@@ -533,7 +534,7 @@ func (g *pager) row(id ID, rec *StoredRecord, known uint64) (*tandemv1.Row, erro
 		return &tandemv1.Row{Record: bytes.Clone(id[:])}, nil
 	case known > 0 && rec.RunReplica == g.replica.ID && rec.Plain && rec.RunBase <= known:
 		return &tandemv1.Row{Record: rec.ID[:], Kind: rec.Kind, Scopes: bits, Hash: uint64(rec.Hash), Echo: true}, nil
-	case known > 0 && rec.TouchBase <= known && len(rec.Touches) > 0:
+	case known > 0 && (rec.TouchBase <= known || planted.Is(planted.DeltaUnchecked)) && len(rec.Touches) > 0:
 		return deltaRow(rec, bits, known)
 	}
 	return wholeRow(rec, bits), nil
@@ -622,7 +623,7 @@ func (g *pager) digests() error {
 // Unframe returns the answer of a complete response; the error is ErrIncomplete.
 func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
 	sum := sha256.Sum256(resp.GetAnswer())
-	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) {
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) && !planted.Is(planted.TruncatedTaken) {
 		return nil, ErrIncomplete
 	}
 	answer := &tandemv1.SyncAnswer{}

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -120,6 +121,9 @@ func PrepareWith(rules Rules, replica ID, verify Verify, req *tandemv1.SyncReque
 			}
 			seen[op] = true
 			p := prepareOne(rules, raw)
+			if p.Change == nil && planted.Is(planted.PoisonBlocks) {
+				return nil, ErrPushForm
+			}
 			p.Op, p.Prev = op, prev
 			p.Hash = HashEnvelope(replica, op, prev, p.Body)
 			prev = p.Hash
@@ -132,7 +136,7 @@ func PrepareWith(rules Rules, replica ID, verify Verify, req *tandemv1.SyncReque
 			newest = p
 		}
 	}
-	if !verify(newest.Hash, req.GetSignature()) {
+	if !verify(newest.Hash, req.GetSignature()) && !planted.Is(planted.SignatureUnchecked) {
 		return nil, ErrSignature
 	}
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -57,11 +58,11 @@ func refuse(code tandemv1.Refusal, i int, field string) *Refusal {
 // apply judges a change by its author's rights, then merges it. Nothing is stored:
 // a change is applied whole or not at all.
 func (j *judge) apply(c *StoredChange, change *tandemv1.Change) ([]*result, *Refusal, error) {
-	if !j.p.Server && (c.Author != j.p.Person || c.Device != j.p.Device) {
+	if !j.p.Server && !planted.Is(planted.AuthorUnchecked) && (c.Author != j.p.Person || c.Device != j.p.Device) {
 		return nil, &Refusal{Code: tandemv1.Refusal_REFUSAL_FORBIDDEN, Fields: []string{"author"}}, nil
 	}
 	for i, w := range change.GetRecords() {
-		if !j.b.srv.Rules.Allowed(j.p, w) {
+		if !j.b.srv.Rules.Allowed(j.p, w) && !planted.Is(planted.RightsUnchecked) {
 			return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
 		}
 	}
@@ -104,7 +105,7 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, by Writer, done []*result)
 			return nil, nil, err
 		}
 		if old != nil {
-			if !j.reaches(old.Scopes) || old.Kind != w.GetKind() {
+			if !j.reaches(old.Scopes) && !planted.Is(planted.ReachUnchecked) || old.Kind != w.GetKind() {
 				return nil, refuse(tandemv1.Refusal_REFUSAL_NO_TARGET, i, "record"), nil
 			}
 			res.old, rec = old, &old.Record
@@ -115,7 +116,7 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, by Writer, done []*result)
 		refusal, err := j.absent(i, id)
 		return nil, refusal, err
 	}
-	if !j.b.srv.Rules.AllowedOn(j.p, w, rec) {
+	if !j.b.srv.Rules.AllowedOn(j.p, w, rec) && !planted.Is(planted.RightsUnchecked) {
 		return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
 	}
 	hist := &serverHistory{tx: j.b.tx, record: id}
@@ -166,6 +167,9 @@ func (j *judge) home(res *result) error {
 		return err
 	}
 	res.scopes = scopes
+	if planted.Is(planted.FollowForgotten) && len(scopes) > 1 {
+		res.scopes = scopes[:1]
+	}
 	for _, id := range followers {
 		old, err := j.b.tx.Record(id)
 		if err != nil {

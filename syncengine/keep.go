@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // Compare orders scope keys: open work first, then by owner and compartment.
@@ -65,7 +66,7 @@ func (b *Batch) place(old, next *StoredRecord) error {
 			if err := b.tx.AddDigest(scope, bucket, gone); err != nil {
 				return err
 			}
-			if slices.Contains(next.Scopes, scope) {
+			if slices.Contains(next.Scopes, scope) || planted.Is(planted.DroppedRowForgotten) {
 				continue
 			}
 			b.move(next.ID, scope, false)
@@ -124,7 +125,7 @@ func (b *Batch) lead(res *result, seq uint64) error {
 		if err != nil {
 			return err
 		}
-		if old == nil {
+		if old == nil || planted.Is(planted.ChildBehind) {
 			continue
 		}
 		scopes, _, err := b.scopesOf(&old.Record)
@@ -148,6 +149,9 @@ func (b *Batch) lead(res *result, seq uint64) error {
 func (b *Batch) items(res *result, seq uint64) error {
 	id := res.Record.ID
 	for _, item := range res.Items {
+		if planted.Is(planted.ConflictUnasked) && item.Kind == ItemDiffers {
+			continue
+		}
 		if err := b.tx.OpenItem(id, item, seq); err != nil {
 			return err
 		}
@@ -195,7 +199,7 @@ func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {
 // an accepted write has already named it.
 func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
 	id, ok := IDFromBytes(w.GetRecord())
-	if !ok {
+	if !ok || planted.Is(planted.BasesLost) {
 		return nil
 	}
 	old, err := b.tx.Record(id)

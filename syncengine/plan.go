@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // PlanOptions say what a request is for.
@@ -213,7 +214,7 @@ func (d *Device) bundle(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen, b
 	}
 	bundle[op.Number] = op
 	for _, n := range op.Needs {
-		if chosen[n] != nil || bundle[n] != nil {
+		if chosen[n] != nil || bundle[n] != nil || planted.Is(planted.UrgentFirst) {
 			continue
 		}
 		need, err := tx.Op(n)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -103,6 +104,9 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 		}
 		in.got.Forked = in.got.Forked || other || o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
 	}
+	if planted.Is(planted.ForkIgnored) {
+		return nil
+	}
 	if highest >= in.st.NextOp {
 		in.got.Forked = true
 		return nil
@@ -125,7 +129,7 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 // another reports whether a verdict is on another change than the one that this
 // store has under its number: taken for its own, words would be thought sent.
 func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
-	if len(o.GetEnvelope()) == 0 {
+	if len(o.GetEnvelope()) == 0 || planted.Is(planted.VerdictUnchecked) || planted.Is(planted.ForkIgnored) {
 		return false, nil
 	}
 	op, err := in.tx.Op(o.GetOp())
@@ -154,6 +158,9 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		switch o.GetCode() {
 		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
 			next.State = OpApplied
+			if planted.Is(planted.HeadsFromReply) {
+				next.State = OpSettled
+			}
 		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
 			next.State = OpQuarantined
 		default:
@@ -182,7 +189,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return in.still()
 	case p == nil:
 		return nil
-	case !in.stands(req):
+	case !in.stands(req) && !planted.Is(planted.NarrowPage) && !planted.Is(planted.PageAnywhere):
 		in.got.Dropped = true
 		return nil
 	case p.GetScopeSet() != nil:
@@ -224,7 +231,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return err
 	}
 	for _, row := range rows {
-		if err := in.row(row, direct); err != nil {
+		if err := in.row(row, direct || planted.Is(planted.PartialCut)); err != nil {
 			return err
 		}
 	}
@@ -280,7 +287,7 @@ func (in *intake) starts(p *tandemv1.Page) bool {
 			}
 			at = s.Position
 		}
-		if !bytes.Equal(from.GetPosition(), at) {
+		if !bytes.Equal(from.GetPosition(), at) && !planted.Is(planted.PageAnywhere) {
 			return false
 		}
 	}
@@ -341,7 +348,7 @@ func (in *intake) settle() error {
 		}
 		for _, op := range ops {
 			after = op.Number
-			if !holds(in.processed, op.Number) {
+			if !holds(in.processed, op.Number) && !planted.Is(planted.SettleEarly) {
 				continue
 			}
 			in.settled[op.Number] = true
@@ -445,7 +452,8 @@ func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if next == nil || uint64(next.Hash()) != row.GetHash() {
+	unchecked := row.GetEcho() && planted.Is(planted.EchoUnchecked) || !row.GetEcho() && planted.Is(planted.DeltaUnchecked)
+	if next == nil || uint64(next.Hash()) != row.GetHash() && !unchecked {
 		return nil, nil
 	}
 	out.Body, out.Stamps = next.Body, next.Stamps
@@ -643,7 +651,9 @@ func (in *intake) overlay(rec *DeviceRecord) error {
 	if err != nil {
 		return err
 	}
-	ops = slices.DeleteFunc(ops, func(op *Op) bool { return in.settled[op.Number] })
+	ops = slices.DeleteFunc(ops, func(op *Op) bool {
+		return in.settled[op.Number] || op.State == OpQueued && planted.Is(planted.EditDuringPush)
+	})
 	rec.Pending = len(ops)
 	top, err := in.d.over(in.tx, rec.ID, rec.Base, ops)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -157,8 +158,8 @@ func (b *Batch) prefetch(pushed []Prepared) error {
 // numbers alone decide nothing here; a device that has been rolled back sees by the
 // answer that the server holds more of it than it has itself.
 func (b *Batch) forked(r *Replica, pushed []Prepared, req *tandemv1.SyncRequest) (bool, error) {
-	if r.Forked {
-		return true, nil
+	if r.Forked || planted.Is(planted.ForkIgnored) {
+		return r.Forked, nil
 	}
 	if op := req.GetKnownOp(); op != 0 && holds(r.Ranges, op) {
 		at, err := b.hashAt(r, op)
@@ -216,7 +217,7 @@ func forkOutcomes(pushed []Prepared) []*tandemv1.Outcome {
 
 // one gives the verdict on one pushed change.
 func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error) {
-	if holds(r.Ranges, p.Op) {
+	if holds(r.Ranges, p.Op) && !planted.Is(planted.NoIdempotence) {
 		c, err := b.tx.ChangeByOp(r.ID, p.Op)
 		if err != nil {
 			return nil, err
@@ -235,7 +236,7 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 		if err != nil {
 			return nil, err
 		}
-		if known != nil {
+		if known != nil && !planted.Is(planted.NoIdempotence) && !planted.Is(planted.DedupeByOp) {
 			if known.BodyHash != p.Body {
 				return &tandemv1.Outcome{Op: p.Op, Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK}, nil
 			}
@@ -274,6 +275,9 @@ func (b *Batch) note(r *Replica, p *Prepared) {
 // verdictFor is a stored verdict, for the op and envelope that it is asked under.
 func verdictFor(c *StoredChange, op uint64, envelope Hash) *tandemv1.Outcome {
 	out := proto.CloneOf(c.Outcome)
+	if planted.Is(planted.VerdictChanges) {
+		out.Code = tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED
+	}
 	out.Op, out.Envelope = op, shortOf(envelope)
 	return out
 }
@@ -324,6 +328,9 @@ func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refus
 			return err
 		}
 	}
+	if refusal != nil && planted.Is(planted.WordsLost) {
+		c.Body = nil
+	}
 	if refusal != nil {
 		c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED
 		c.Outcome.Refusal, c.Outcome.Fields = refusal.Code, refusal.Fields
@@ -334,6 +341,9 @@ func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refus
 		}
 	}
 	b.changes++
+	if planted.Is(planted.GroupLosesMember) && b.changes > 1 {
+		return nil
+	}
 	b.hash.Write(c.ID[:])
 	b.hash.Write([]byte{byte(c.Outcome.Code), byte(c.Outcome.Refusal)})
 	if err := b.tx.SaveChange(c); err != nil {
@@ -365,6 +375,9 @@ func (b *Batch) Commit() (*Committed, error) {
 	b.head.Hash = Hash(b.hash.Sum(nil))
 	done.Head = b.head
 	for scope := range b.touched {
+		if planted.Is(planted.WakeupLost) && scope.Open {
+			continue
+		}
 		done.Scopes = append(done.Scopes, scope)
 	}
 	slices.SortFunc(done.Scopes, ScopeKey.Compare)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -109,7 +110,12 @@ func (s *serverStore) Members(scope syncengine.ScopeKey, seq uint64, record sync
 	if found {
 		i++
 	}
-	return slices.Clone(all[i:min(len(all), i+limit)]), s.call()
+	rows := slices.Clone(all[i:min(len(all), i+limit)])
+	if planted.Is(planted.CursorGap) {
+		// A transaction is still open, and one that took a later sequence is not.
+		rows = slices.DeleteFunc(rows, func(m syncengine.Member) bool { return m.Seq+1 == s.head.Seq })
+	}
+	return rows, s.call()
 }
 
 // Record returns a record.
