@@ -158,7 +158,7 @@ func (outbox) Written(syncengine.Path, syncengine.Stamp) (syncengine.Head, bool,
 // QuarantinedBases returns what an own change in quarantine named.
 func (o outbox) QuarantinedBases(p syncengine.Path, s syncengine.Stamp) (bases []syncengine.Stamp, err error) {
 	o.d.store.each(1, func(op *syncengine.Op) {
-		if op.State != syncengine.OpQuarantined || syncengine.StampOf(op.Change) != s {
+		if !setAside(op) || syncengine.StampOf(op.Change) != s {
 			return
 		}
 		for _, wr := range decodeChange(op.Raw).GetRecords() {
@@ -186,10 +186,11 @@ func (w *World) sums(d *device) *ViolationError {
 		}
 	}
 	for _, op := range d.store.ops {
-		if op.State != syncengine.OpSettled {
+		// A device that shows nothing has no cut.
+		if op.State != syncengine.OpSettled || readyMask(d.store.scopes) == 0 {
 			continue
 		}
-		if c := w.server.changes[op.Change]; c == nil || c.Seq > d.cut || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if c := w.server.changes[op.Change]; c == nil || c.Seq > d.cut || !applied(c.Outcome) {
 			return &ViolationError{"I11", fmt.Sprintf("%s takes op %d for part of a cut that does not include it", d.name, op.Number)}
 		}
 	}
@@ -369,7 +370,7 @@ func (w *World) nothingLost() error {
 				}
 				log[at] = append(log[at], written{
 					syncengine.StampOf(c.ID), raw, syncengine.DecodeStamps(bases),
-					c.Outcome.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED,
+					applied(c.Outcome),
 					wr.GetAct() == tandemv1.Act_ACT_RESOLVE,
 				})
 			}

@@ -213,6 +213,9 @@ func (w *World) receive(group []*message) error {
 
 // committed wakes who waits for the scopes of a commit.
 func (w *World) committed(done *syncengine.Committed) {
+	if err := w.noteGrants(); err != nil {
+		panic(err)
+	}
 	for _, m := range w.wire {
 		m.woken = m.woken || slices.ContainsFunc(m.scopes, func(k syncengine.ScopeKey) bool {
 			return slices.Contains(done.Scopes, k)
@@ -237,7 +240,7 @@ func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
 		w.seen("conflict")
 	}
 	key := opKey{d.replica, o.GetOp()}
-	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) {
+	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) && !moved(before, o) {
 		return &ViolationError{"I7", fmt.Sprintf("op %d of %s was %v and is now %v", o.GetOp(), d.name, before, o)}
 	}
 	w.verdicts[key] = o
@@ -253,7 +256,7 @@ func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
 	grants := w.rules.Grants(w.office.org, p)
 	for _, o := range outcomes {
 		c := w.server.byOp[opKey{d.replica, o.GetOp()}]
-		if c == nil || c.ReceivedMS != w.nowMS || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if c == nil || c.ReceivedMS != w.nowMS || !applied(c.Outcome) {
 			continue
 		}
 		for _, wr := range decodeChange(c.Body).GetRecords() {
@@ -441,6 +444,12 @@ func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
 		return err
 	}
 	grants := w.rules.Grants(w.office.org, p)
+	if w.server.replicas[d.replica].Revoked {
+		grants = nil
+		if err := w.codesOnly(d, a); err != nil {
+			return err
+		}
+	}
 	for _, k := range grants {
 		w.scopes[w.engine.Secrets.ScopeID(k)] = k
 	}

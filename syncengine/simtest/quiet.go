@@ -61,7 +61,7 @@ func (w *World) rest() error {
 			still = 0
 		}
 	}
-	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.overtaken, w.settled, w.equal} {
+	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.overtaken, w.retried, w.settled, w.equal} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -135,20 +135,26 @@ func (w *World) settled() error {
 			continue
 		}
 		st := d.store
+		if w.server.replicas[d.replica].Revoked {
+			if err := w.purged(d); err != nil {
+				return err
+			}
+			continue
+		}
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
-			if op.State != syncengine.OpSettled && op.State != syncengine.OpQuarantined {
+			if op.State != syncengine.OpSettled && !setAside(op) {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s has come no further than %d", n, d.name, op.State)}
 			}
-			if op.State == syncengine.OpQuarantined && len(op.Raw) == 0 {
-				return &ViolationError{"I17", fmt.Sprintf("op %d of %s lies in quarantine without its words", n, d.name)}
+			if setAside(op) && len(op.Raw) == 0 {
+				return &ViolationError{"I17", fmt.Sprintf("op %d of %s is set aside without its words", n, d.name)}
 			}
 			c := w.server.changes[op.Change]
 			if c == nil || c.Op != n || c.Envelope != op.Envelope {
 				return &ViolationError{"I1", fmt.Sprintf("op %d of %s is not at the server", n, d.name)}
 			}
-			if (op.State == syncengine.OpQuarantined) != (c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED) {
-				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended otherwise than at the server", n, d.name)}
+			if !ended(op, c.Outcome) {
+				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended as %d, at the server as %v", n, d.name, op.State, c.Outcome.GetCode())}
 			}
 		}
 		for _, s := range st.scopes {
@@ -206,6 +212,9 @@ func (w *World) equal() error {
 			return err
 		}
 		grants := w.rules.Grants(w.office.org, p)
+		if w.server.replicas[d.replica].Revoked {
+			grants = nil
+		}
 		if len(d.store.scopes) != len(grants) {
 			return &ViolationError{"I5", fmt.Sprintf("%s holds %d scopes and is granted %d", d.name, len(d.store.scopes), len(grants))}
 		}

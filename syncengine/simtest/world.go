@@ -90,6 +90,8 @@ type World struct {
 	// verdicts given so far, and hashes of the bodies of acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
+	// held is what each person was ever granted.
+	held map[syncengine.ID][]*syncengine.Principal
 
 	report Report
 	trace  hash.Hash
@@ -152,6 +154,7 @@ func Run(o Options) (report *Report) {
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
+		held:     map[syncengine.ID][]*syncengine.Principal{},
 		trace:    sha256.New(),
 	}
 	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
