@@ -75,7 +75,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		a.News = true
 	}
 	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked || req.GetSchema() < s.MinReadSchema {
-		a.Count = len(msg.GetOutcomes())
+		pg.bare(len(outcomes) > 0)
 		return a, nil
 	}
 	p, err := s.Principal(view, r)
@@ -86,7 +86,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
 		return nil, err
 	}
-	msg.Trailer.Processed = rangesToWire(r.Ranges)
+	msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(r.Ranges), rangesToWire(r.Apart)
 	if req.GetBudget() > 0 {
 		if err := pg.page(); err != nil {
 			return nil, err
@@ -96,13 +96,37 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	return a, nil
 }
 
+// bare strips an answer to codes, for a replica that is sent nothing else; to a
+// revoked one, also which of its own ops have come, and that it holds no scope any
+// more. Its position moves no further, so verdicts that have changed are told each
+// time and are no news.
+func (g *pager) bare(pushed bool) {
+	msg := g.answer.Message
+	if g.replica.Revoked && !g.replica.Forked {
+		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(g.replica.Ranges), rangesToWire(g.replica.Apart)
+		g.answer.News = pushed
+	}
+	msg.Outcomes = slices.Clone(msg.GetOutcomes())
+	for i, o := range msg.GetOutcomes() {
+		msg.Outcomes[i] = &tandemv1.Outcome{Op: o.GetOp(), Code: o.GetCode(), Refusal: o.GetRefusal(), Envelope: o.GetEnvelope()}
+	}
+	if g.replica.Revoked && g.req.GetBudget() > 0 && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
+		msg.Page = &tandemv1.Page{ScopeSet: &tandemv1.ScopeSet{}}
+		g.answer.News = true
+	}
+	g.answer.Count = len(msg.GetOutcomes())
+}
+
 // wakes returns the scopes whose commits may be news to a replica.
 func wakes(view ServerView, r *Replica, grants []ScopeKey) ([]ScopeKey, error) {
 	staff, err := view.Record(r.Person)
-	if err != nil || staff == nil {
-		return grants, err
+	if err != nil {
+		return nil, err
 	}
-	scopes := slices.Concat(grants, staff.Scopes)
+	scopes := append(slices.Clone(grants), VerdictScope(r.Person))
+	if staff != nil {
+		scopes = append(scopes, staff.Scopes...)
+	}
 	slices.SortFunc(scopes, ScopeKey.Compare)
 	return slices.Compact(scopes), nil
 }
@@ -221,6 +245,22 @@ func (g *pager) outcomes() error {
 		if err != nil {
 			return err
 		}
+		add(more)
+	}
+	if g.replica.Revised > g.ready.Cut {
+		// Level-triggered: told with every answer until the device stands at a cut that
+		// came with them.
+		more, err := g.view.Revised(g.replica.ID, g.ready.Cut)
+		if err != nil {
+			return err
+		}
+		// What this very request has pushed may have been let out of quarantine by
+		// something else in it.
+		msg.Outcomes = slices.DeleteFunc(slices.Clone(msg.GetOutcomes()), func(o *tandemv1.Outcome) bool {
+			again := slices.ContainsFunc(more, func(m *tandemv1.Outcome) bool { return m.GetOp() == o.GetOp() })
+			told[o.GetOp()] = told[o.GetOp()] && !again
+			return again
+		})
 		add(more)
 	}
 	return nil

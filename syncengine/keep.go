@@ -92,14 +92,20 @@ func (b *Batch) place(old, next *StoredRecord) error {
 
 // move extends the commit's hash by a record that enters or leaves a scope.
 func (b *Batch) move(record ID, scope ScopeKey, enters bool) {
+	id := b.scopeID(scope)
+	b.hash.Write(record[:])
+	b.hash.Write(id[:])
+	b.hash.Write([]byte{boolByte(enters)})
+}
+
+// scopeID returns the wire id of a scope.
+func (b *Batch) scopeID(scope ScopeKey) ScopeID {
 	id, ok := b.ids[scope]
 	if !ok {
 		id = b.srv.Secrets.ScopeID(scope)
 		b.ids[scope] = id
 	}
-	b.hash.Write(record[:])
-	b.hash.Write(id[:])
-	b.hash.Write([]byte{boolByte(enters)})
+	return id
 }
 
 // lead brings followers (the person of an encounter) into the scopes of the

@@ -51,9 +51,7 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	in.st.Want = slices.Clone(st.Want)
 	in.st.LastContactMS = wallMS
 	in.st.OffsetMS, in.st.OffsetKnown = ans.GetTrailer().GetServerMs()-wallMS, true
-	for _, r := range in.trailer.GetProcessed() {
-		in.processed = append(in.processed, OpRange{First: r.GetFirst(), Last: r.GetLast()})
-	}
+	in.processed = less(rangesFromWire(in.trailer.GetProcessed()), rangesFromWire(in.trailer.GetApart()))
 	if err := in.fork(ans); err != nil {
 		return nil, err
 	}
@@ -82,7 +80,7 @@ type intake struct {
 	scopes  []DeviceScope
 	trailer *tandemv1.Trailer
 	got     *Received
-	// processed are the own ops that the answer's snapshot includes; settling those
+	// processed are the own ops that the answer's snapshot has applied; settling those
 	// of them that settle in its flip, by record, and settled by number.
 	processed []OpRange
 	settling  map[ID][]*Op
@@ -140,7 +138,36 @@ func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
 	return !bytes.Equal(short[:], o.GetEnvelope()), nil
 }
 
-// outcomes notes verdicts. A quarantined change leaves the records it stood on.
+// further reports whether a verdict takes an own change further than it is. Verdicts
+// of old answers may come late: a change goes from the queue to quarantine, and from
+// either to where it ends, never back.
+func further(op *Op, o *tandemv1.Outcome) (OpState, bool) {
+	to := map[tandemv1.OutcomeCode]OpState{
+		tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED:               OpApplied,
+		tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT: OpApplied,
+		tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:           OpQuarantined,
+		tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED:             OpDismissed,
+		tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED:              OpReplaced,
+	}[o.GetCode()]
+	switch op.State {
+	case OpQueued:
+		return to, to != 0
+	case OpQuarantined:
+		return to, to != 0 && (to != OpQuarantined || fuller(o, op.Outcome))
+	case OpDismissed:
+		return to, to == OpDismissed && fuller(o, op.Outcome)
+	}
+	return 0, false
+}
+
+// fuller reports whether a verdict says more of why than another: while a device is
+// revoked it is told codes alone.
+func fuller(o, than *tandemv1.Outcome) bool {
+	return len(o.GetFields()) > len(than.GetFields()) || len(o.GetReason()) > len(than.GetReason())
+}
+
+// outcomes notes verdicts. A change that is not applied leaves the records it stood
+// on; one that is released stands on them again.
 func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	for _, o := range outcomes {
 		op, err := in.tx.Op(o.GetOp())
@@ -150,27 +177,23 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		// The envelope has done its work: see another.
 		o = proto.CloneOf(o)
 		o.Envelope = nil
-		if op == nil || op.State == OpSettled || (op.State != OpQueued && proto.Equal(op.Outcome, o)) {
+		if op == nil {
+			continue
+		}
+		to, ok := further(op, o)
+		if !ok {
 			continue
 		}
 		next := *op
-		next.Outcome = o
-		switch o.GetCode() {
-		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
-			next.State = OpApplied
-			if planted.Is(planted.HeadsFromReply) {
-				next.State = OpSettled
-			}
-		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
-			next.State = OpQuarantined
-		default:
-			continue
+		next.Outcome, next.State = o, to
+		if to == OpApplied && planted.Is(planted.HeadsFromReply) {
+			next.State = OpSettled
 		}
 		in.got.Outcomes = append(in.got.Outcomes, o)
 		if err := in.tx.SaveOp(&next); err != nil {
 			return err
 		}
-		if next.State == OpQuarantined {
+		if on(op.State) != on(next.State) {
 			for _, id := range op.Records {
 				if err := in.rebuild(id); err != nil {
 					return err
@@ -179,6 +202,38 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		}
 	}
 	return nil
+}
+
+// on reports whether a change in a state stands on the records it writes.
+func on(s OpState) bool { return s == OpQueued || s == OpApplied }
+
+// less returns the ranges of a without those of b.
+func less(a, b []OpRange) []OpRange {
+	for _, cut := range b {
+		var rest []OpRange
+		for _, r := range a {
+			if cut.Last < r.First || r.Last < cut.First {
+				rest = append(rest, r)
+				continue
+			}
+			if r.First < cut.First {
+				rest = append(rest, OpRange{First: r.First, Last: cut.First - 1})
+			}
+			if cut.Last < r.Last {
+				rest = append(rest, OpRange{First: cut.Last + 1, Last: r.Last})
+			}
+		}
+		a = rest
+	}
+	return a
+}
+
+func rangesFromWire(wire []*tandemv1.OpRange) []OpRange {
+	out := make([]OpRange, 0, len(wire))
+	for _, r := range wire {
+		out = append(out, OpRange{First: r.GetFirst(), Last: r.GetLast()})
+	}
+	return out
 }
 
 // page takes in a page, and flips where it is closing.
@@ -633,8 +688,12 @@ func (in *intake) account(rec *DeviceRecord, sign int) {
 // rebuild puts the unsettled changes on top of the server's state of a record.
 func (in *intake) rebuild(id ID) error {
 	rec, err := in.tx.Record(id)
-	if err != nil || rec == nil {
+	if err != nil {
 		return err
+	}
+	if rec == nil {
+		// An own change that made it may have been released.
+		rec = &DeviceRecord{Record: Record{ID: id}}
 	}
 	next := *rec
 	if rec.HasBase && rec.Base == nil {

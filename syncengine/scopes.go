@@ -35,6 +35,12 @@ func (in *intake) scopeSet(set *tandemv1.ScopeSet) error {
 			return err
 		}
 	}
+	if len(in.scopes) == 0 {
+		// What waited for the flip waits for nothing.
+		if err := in.tx.Unstage(); err != nil {
+			return err
+		}
+	}
 	for _, s := range set.GetScopes() {
 		if err := in.hold(s); err != nil {
 			return err

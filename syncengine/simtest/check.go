@@ -237,7 +237,7 @@ func (outbox) Written(syncengine.Path, syncengine.Stamp) (syncengine.Head, bool,
 // QuarantinedBases returns what an own change in quarantine named.
 func (o outbox) QuarantinedBases(p syncengine.Path, s syncengine.Stamp) (bases []syncengine.Stamp, err error) {
 	o.d.store.each(1, func(op *syncengine.Op) {
-		if op.State != syncengine.OpQuarantined || syncengine.StampOf(op.Change) != s {
+		if !setAside(op) || syncengine.StampOf(op.Change) != s {
 			return
 		}
 		for _, wr := range o.w.decoded.of(op.Envelope, op.Raw).GetRecords() {
@@ -283,6 +283,9 @@ func (w *World) sums(d *device, ids []syncengine.ID) *ViolationError {
 
 // settledIn checks that what a device takes for part of a cut is part of it.
 func (w *World) settledIn(d *device, _ []syncengine.ID) *ViolationError {
+	if readyMask(d.store.scopes) == 0 {
+		return nil // A device that shows nothing has no cut.
+	}
 	numbers := slices.Values(d.store.movedOps)
 	if !d.seen.known {
 		numbers = maps.Keys(d.store.ops)
@@ -292,7 +295,7 @@ func (w *World) settledIn(d *device, _ []syncengine.ID) *ViolationError {
 		if op == nil || op.State != syncengine.OpSettled {
 			continue
 		}
-		if c := w.server.changes[op.Change]; c == nil || c.Seq > d.cut || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if c := w.server.changes[op.Change]; c == nil || c.Seq > d.cut || !applied(c.Outcome) {
 			return &ViolationError{"I11", fmt.Sprintf("%s takes op %d for part of a cut that does not include it", d.name, op.Number)}
 		}
 	}
@@ -472,7 +475,7 @@ func (w *World) nothingLost() error {
 				}
 				log[at] = append(log[at], written{
 					syncengine.StampOf(c.ID), raw, syncengine.DecodeStamps(bases),
-					c.Outcome.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED,
+					applied(c.Outcome),
 					wr.GetAct() == tandemv1.Act_ACT_RESOLVE,
 				})
 			}

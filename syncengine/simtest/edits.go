@@ -412,12 +412,16 @@ func (w *World) capture() error {
 
 // save captures writes, unless something comes in between.
 func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
-	id := w.newID()
 	class := one(w, []tandemv1.Class{1, 1, 2, 2, 2, 2, 2, 3, 0})
-	c := &tandemv1.Change{
-		Id: id[:], Records: writes, Class: class, AppVersion: "sim",
-		Time: &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)},
-	}
+	return w.saveChange(d, &tandemv1.Change{Records: writes, Class: class})
+}
+
+// saveChange captures a change, likewise.
+func (w *World) saveChange(d *device, c *tandemv1.Change) error {
+	id := w.newID()
+	writes, class := c.GetRecords(), c.GetClass()
+	c.Id, c.AppVersion, c.Grant = id[:], "sim", grantOf(d)
+	c.Time = &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)}
 	var op *syncengine.Op
 	fail, stay := w.mishap(), !w.fault(20)
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
@@ -428,6 +432,12 @@ func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
 	case errors.Is(err, errStorage):
 		w.event("%s could not save: its disk failed", d.name)
 		w.seen("disk failed at a save")
+		return w.check(d)
+	case errors.Is(err, syncengine.ErrNoRecord), errors.Is(err, syncengine.ErrExists), errors.Is(err, syncengine.ErrWaiting):
+		if len(c.GetReplaces()) == 0 {
+			return fmt.Errorf("%s captures: %w", d.name, err)
+		}
+		w.event("%s cannot fix that here: %v", d.name, err)
 		return w.check(d)
 	case is:
 		w.event("%s could not save: %v", d.name, refused)

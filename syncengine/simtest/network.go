@@ -210,6 +210,9 @@ func (w *World) receive(group []*message) error {
 
 // committed wakes who waits for the scopes of a commit.
 func (w *World) committed(done *syncengine.Committed) {
+	if err := w.noteGrants(); err != nil {
+		panic(err)
+	}
 	for _, m := range w.wire {
 		m.woken = m.woken || slices.ContainsFunc(m.scopes, func(k syncengine.ScopeKey) bool {
 			return slices.Contains(done.Scopes, k)
@@ -234,7 +237,7 @@ func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
 		w.seen("conflict")
 	}
 	key := opKey{d.replica, o.GetOp()}
-	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) {
+	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) && !moved(before, o) {
 		return &ViolationError{"I7", fmt.Sprintf("op %d of %s was %v and is now %v", o.GetOp(), d.name, before, o)}
 	}
 	w.verdicts[key] = o
@@ -249,6 +252,9 @@ type rights struct {
 
 // grants returns the scopes that a device may hold now.
 func (w *World) grants(d *device) ([]syncengine.ScopeKey, error) {
+	if w.server.replicas[d.replica].Revoked {
+		return nil, nil
+	}
 	if r, ok := w.rights[d.person.id]; ok && r.seq == w.server.head.Seq {
 		return r.grants, nil
 	}
@@ -278,7 +284,7 @@ func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
 	}
 	for _, o := range outcomes {
 		c := w.server.byOp[opKey{d.replica, o.GetOp()}]
-		if c == nil || c.ReceivedMS != w.nowMS || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if c == nil || c.ReceivedMS != w.nowMS || !applied(c.Outcome) {
 			continue
 		}
 		for _, wr := range w.decoded.of(c.BodyHash, c.Body).GetRecords() {
@@ -479,6 +485,11 @@ func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
 	grants, err := w.grants(d)
 	if err != nil {
 		return err
+	}
+	if w.server.replicas[d.replica].Revoked {
+		if err := w.codesOnly(d, a); err != nil {
+			return err
+		}
 	}
 	for _, row := range a.GetPage().GetRows() {
 		rec := w.server.records[syncengine.ID(row.GetRecord())]

@@ -46,7 +46,7 @@ func (w *World) quiet() error {
 			return err
 		}
 	}
-	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.overtaken} {
+	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.overtaken, w.retried} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -177,20 +177,26 @@ func (w *World) settled() error {
 			continue
 		}
 		st := d.store
+		if w.server.replicas[d.replica].Revoked {
+			if err := w.purged(d); err != nil {
+				return err
+			}
+			continue
+		}
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
-			if op.State != syncengine.OpSettled && op.State != syncengine.OpQuarantined {
+			if op.State != syncengine.OpSettled && !setAside(op) {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s has come no further than %d", n, d.name, op.State)}
 			}
-			if op.State == syncengine.OpQuarantined && len(op.Raw) == 0 {
-				return &ViolationError{"I17", fmt.Sprintf("op %d of %s lies in quarantine without its words", n, d.name)}
+			if setAside(op) && len(op.Raw) == 0 {
+				return &ViolationError{"I17", fmt.Sprintf("op %d of %s is set aside without its words", n, d.name)}
 			}
 			c := w.server.changes[op.Change]
 			if c == nil || c.Op != n || c.Envelope != op.Envelope {
 				return &ViolationError{"I1", fmt.Sprintf("op %d of %s is not at the server", n, d.name)}
 			}
-			if (op.State == syncengine.OpQuarantined) != (c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED) {
-				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended otherwise than at the server", n, d.name)}
+			if !ended(op, c.Outcome) {
+				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended as %d, at the server as %v", n, d.name, op.State, c.Outcome.GetCode())}
 			}
 		}
 		for _, s := range st.scopes {

@@ -7,6 +7,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 type (
@@ -37,48 +38,46 @@ type move struct {
 type serverStore struct {
 	fuse
 
-	org         syncengine.ID
-	head        syncengine.HistoryHead
-	commits     []syncengine.HistoryHead
-	replicas    map[syncengine.ID]*syncengine.Replica
-	changes     map[syncengine.ID]*syncengine.StoredChange
-	byStamp     map[syncengine.Stamp]*syncengine.StoredChange
-	byOp        map[opKey]*syncengine.StoredChange
-	order       []*syncengine.StoredChange // the change log, as it was first written
-	moves       []move                     // of records to a new state, in order
-	decoded     decoded
-	records     map[syncengine.ID]*syncengine.StoredRecord
-	versions    map[syncengine.ID][]*syncengine.StoredRecord
-	ids         []syncengine.ID // of records, in the order they were made
-	members     map[syncengine.ScopeKey][]syncengine.Member
-	digests     map[syncengine.ScopeKey]*syncengine.Digest
-	awaited     map[awaitedKey]bool
-	teams       map[syncengine.ID][]syncengine.ID
-	items       map[itemKey]bool // whether it is open
-	quarantined map[syncengine.Stamp]*syncengine.StoredChange
-	creations   map[syncengine.ID]int // quarantined ones, by record
+	org      syncengine.ID
+	head     syncengine.HistoryHead
+	commits  []syncengine.HistoryHead
+	replicas map[syncengine.ID]*syncengine.Replica
+	changes  map[syncengine.ID]*syncengine.StoredChange
+	byStamp  map[syncengine.Stamp]*syncengine.StoredChange
+	byOp     map[opKey]*syncengine.StoredChange
+	order    []*syncengine.StoredChange // the change log, as it was first written
+	moves    []move                     // of records to a new state, in order
+	decoded  decoded
+	records  map[syncengine.ID]*syncengine.StoredRecord
+	versions map[syncengine.ID][]*syncengine.StoredRecord
+	ids      []syncengine.ID // of records, in the order they were made
+	members  map[syncengine.ScopeKey][]syncengine.Member
+	digests  map[syncengine.ScopeKey]*syncengine.Digest
+	awaited  map[awaitedKey]bool
+	teams    map[syncengine.ID][]syncengine.ID
+	items    map[itemKey]bool // whether it is open
+	apart
 }
 
 var _ syncengine.ServerTx = (*serverStore)(nil)
 
 func newServerStore(org, epoch syncengine.ID, d decoded) *serverStore {
 	return &serverStore{
-		org:         org,
-		decoded:     d,
-		head:        syncengine.HistoryHead{Epoch: epoch},
-		replicas:    map[syncengine.ID]*syncengine.Replica{},
-		changes:     map[syncengine.ID]*syncengine.StoredChange{},
-		byStamp:     map[syncengine.Stamp]*syncengine.StoredChange{},
-		byOp:        map[opKey]*syncengine.StoredChange{},
-		records:     map[syncengine.ID]*syncengine.StoredRecord{},
-		versions:    map[syncengine.ID][]*syncengine.StoredRecord{},
-		members:     map[syncengine.ScopeKey][]syncengine.Member{},
-		digests:     map[syncengine.ScopeKey]*syncengine.Digest{},
-		awaited:     map[awaitedKey]bool{},
-		teams:       map[syncengine.ID][]syncengine.ID{},
-		items:       map[itemKey]bool{},
-		quarantined: map[syncengine.Stamp]*syncengine.StoredChange{},
-		creations:   map[syncengine.ID]int{},
+		org:      org,
+		decoded:  d,
+		head:     syncengine.HistoryHead{Epoch: epoch},
+		replicas: map[syncengine.ID]*syncengine.Replica{},
+		changes:  map[syncengine.ID]*syncengine.StoredChange{},
+		byStamp:  map[syncengine.Stamp]*syncengine.StoredChange{},
+		byOp:     map[opKey]*syncengine.StoredChange{},
+		records:  map[syncengine.ID]*syncengine.StoredRecord{},
+		versions: map[syncengine.ID][]*syncengine.StoredRecord{},
+		members:  map[syncengine.ScopeKey][]syncengine.Member{},
+		digests:  map[syncengine.ScopeKey]*syncengine.Digest{},
+		awaited:  map[awaitedKey]bool{},
+		teams:    map[syncengine.ID][]syncengine.ID{},
+		items:    map[itemKey]bool{},
+		apart:    newApart(),
 	}
 }
 
@@ -181,21 +180,30 @@ func (s *serverStore) ChangeByOp(replica syncengine.ID, op uint64) (*syncengine.
 // SaveChange adds an entry to the change log, or changes its verdict.
 func (s *serverStore) SaveChange(c *syncengine.StoredChange) error {
 	kept := *c
+	kept.Outcome = proto.CloneOf(c.Outcome)
+	old := s.changes[c.ID]
 	put(&s.fuse, s.changes, c.ID, &kept)
 	put(&s.fuse, s.byStamp, syncengine.StampOf(c.ID), &kept)
 	if c.Op != 0 {
 		put(&s.fuse, s.byOp, opKey{c.Replica, c.Op}, &kept)
 	}
-	n := len(s.order)
-	s.order = append(s.order, &kept)
-	s.undo = append(s.undo, func() { s.order = s.order[:n] })
+	if old == nil {
+		n := len(s.order)
+		s.order = append(s.order, &kept)
+		s.undo = append(s.undo, func() { s.order = s.order[:n] })
+		return s.call()
+	}
+	i := slices.Index(s.order, old)
+	s.order[i] = &kept
+	s.undo = append(s.undo, func() { s.order[i] = old })
+	s.verdict(&kept)
 	return s.call()
 }
 
 // SaveReplica stores a replica.
 func (s *serverStore) SaveReplica(r *syncengine.Replica) error {
 	kept := *r
-	kept.Ranges = slices.Clone(r.Ranges)
+	kept.Ranges, kept.Apart = slices.Clone(r.Ranges), slices.Clone(r.Apart)
 	put(&s.fuse, s.replicas, r.ID, &kept)
 	return s.call()
 }
@@ -288,28 +296,6 @@ func (s *serverStore) CloseItems(record syncengine.ID, p syncengine.Path, _ uint
 		}
 	}
 	return s.call()
-}
-
-// Quarantine notes that a change lies in quarantine.
-func (s *serverStore) Quarantine(c *syncengine.StoredChange, _ []syncengine.ID) error {
-	kept := *c
-	put(&s.fuse, s.quarantined, syncengine.StampOf(c.ID), &kept)
-	for _, w := range s.decoded.of(c.BodyHash, c.Body).GetRecords() {
-		if id, ok := syncengine.IDFromBytes(w.GetRecord()); ok && w.GetAct() == tandemv1.Act_ACT_CREATE {
-			put(&s.fuse, s.creations, id, s.creations[id]+1)
-		}
-	}
-	return s.call()
-}
-
-// QuarantinedCreate reports whether a record's creation lies in quarantine.
-func (s *serverStore) QuarantinedCreate(record syncengine.ID) (bool, error) {
-	return s.creations[record] > 0, s.call()
-}
-
-// QuarantinedByStamp returns a quarantined change.
-func (s *serverStore) QuarantinedByStamp(stamp syncengine.Stamp) (*syncengine.StoredChange, error) {
-	return s.quarantined[stamp], s.call()
 }
 
 // SetHead stores the head and its commit.

@@ -94,6 +94,8 @@ type World struct {
 	// verdicts given so far, and hashes of the bodies of acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
+	// held is what each person was ever granted.
+	held map[syncengine.ID][]*syncengine.Principal
 
 	report Report
 	trace  []byte
@@ -167,6 +169,7 @@ func Run(o Options) (report *Report) {
 		open:     map[*syncengine.StoredRecord]int{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
+		held:     map[syncengine.ID][]*syncengine.Principal{},
 		trace:    make([]byte, 0, 32<<10),
 	}
 	w.rng = rand.New(&w.pcg)
