@@ -35,7 +35,7 @@ var floors = []floor{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
 		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/..."},
-		tests: []string{"internal/need"},
+		tests: []string{"internal/need", "internal/tamper"},
 	},
 	{
 		path:  "client/...",
@@ -45,7 +45,7 @@ var floors = []floor{
 	{
 		path:  "server/...",
 		below: []string{"web/...", "syncengine", "syncengine/record", "gen/..."},
-		tests: []string{"client/...", "internal/need"},
+		tests: []string{"client/...", "internal/need", "internal/tamper"},
 	},
 	{
 		// What field app and console share; it knows no storage.
@@ -65,6 +65,7 @@ var floors = []floor{
 	},
 	{path: "gen/...", below: []string{"gen/..."}},
 	{path: "internal/fieldsync", below: []string{"gen/..."}}, // the benchmark's documents
+	{path: "internal/tamper"},                                // likewise for tests alone: hostile messages
 	{path: "internal/need"},                                  // for tests alone: on no list but those of tests
 	{path: "", tests: []string{"internal/need"}},             // the root: the tests of the repository
 }
@@ -217,7 +218,7 @@ func checkImport(path, imp string, allowed []string) []string {
 	switch {
 	case fits("syncengine/simtest/...", rel):
 		remedy = "nothing imports simtest: move what you need of it below, or write the test in simtest"
-	case fits("internal/need", rel):
+	case fits("internal/need", rel), fits("internal/tamper", rel):
 		remedy = "the package is for tests alone"
 	case fits("client/...", path) && fits("server/...", rel), fits("server/...", path) && fits("client/...", rel):
 		remedy = "client and server never import each other: move what both need to syncengine, or join them in cmd/tandem"
