@@ -42,7 +42,7 @@ const (
 
 // wireWorld is a server and two devices whose ids, keys and clocks are fixed.
 type wireWorld struct {
-	t       *testing.T
+	t       testing.TB
 	rules   *record.Domain
 	engine  *syncengine.Server
 	server  *serverStore
@@ -70,7 +70,7 @@ func (w *wireWorld) id(letter byte) (id syncengine.ID) {
 	return id
 }
 
-func newWireWorld(t *testing.T) *wireWorld {
+func newWireWorld(t testing.TB) *wireWorld {
 	t.Helper()
 	secrets, err := syncengine.NewSecrets([]byte("a secret of the recorded org, 32"))
 	if err != nil {
@@ -554,6 +554,7 @@ func replayRelease(t *testing.T, dir string) {
 		x := &exchange{name: strings.TrimSuffix(filepath.Base(name), ".request.binpb"), req: &tandemv1.SyncRequest{}, resp: &tandemv1.SyncResponse{}}
 		read(x.name+".request.binpb", x.req)
 		read(x.name+".response.binpb", x.resp)
+		w.prepare(x)
 		w.replay(x)
 		sameText(t, x.name, text(x.name+".txt"), x.sections(t))
 	}
@@ -614,8 +615,9 @@ func (w *wireWorld) refound(founding *tandemv1.Run) *serverStore {
 	return w.server
 }
 
-// replay lets both ends of this version live through a recorded exchange.
-func (w *wireWorld) replay(x *exchange) {
+// prepare brings the device of a recorded exchange to where it stood: with what it
+// had to send.
+func (w *wireWorld) prepare(x *exchange) {
 	w.t.Helper()
 	d := x.device(w)
 	w.nowMS = x.req.GetWallMs()
@@ -640,6 +642,12 @@ func (w *wireWorld) replay(x *exchange) {
 	if len(x.req.GetWant()) > 0 {
 		w.want(d, syncengine.ID(x.req.GetWant()[0]))
 	}
+}
+
+// replay lets both ends of this version live through a recorded exchange.
+func (w *wireWorld) replay(x *exchange) {
+	w.t.Helper()
+	d := x.device(w)
 	outcomes := w.take(d, x.req)
 	answer, err := syncengine.Unframe(x.resp)
 	if err != nil {
