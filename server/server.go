@@ -53,6 +53,7 @@ type Server struct {
 	now     func() time.Time
 	rand    io.Reader
 	handler http.Handler
+	ahead   ahead
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
