@@ -13,18 +13,17 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-const opColumns = `o.op, o.change, o.class, o.state, o.at, o.envelope, o.records, o.needs, o.outcome, w.raw,
-	(SELECT p.envelope FROM outbox p WHERE p.op = o.op - 1)`
+const opColumns = `o.op, o.change, o.class, o.state, o.at, o.envelope, o.records, o.needs, o.outcome, w.raw`
 
 const opTables = ` FROM outbox o LEFT JOIN outbox_raw w ON w.op = o.op `
 
-// scanOp reads opColumns.
+// scanOp reads opColumns. Prev is left to the caller.
 func scanOp(scan func(...any) error) (*syncengine.Op, error) {
 	op := &syncengine.Op{}
 	var class int32
 	var records, needs, outcome []byte
 	if err := scan(&op.Number, (*idColumn)(&op.Change), &class, &op.State, &op.AtMS, (*hashColumn)(&op.Envelope),
-		&records, &needs, &outcome, &op.Raw, (*hashColumn)(&op.Prev)); err != nil {
+		&records, &needs, &outcome, &op.Raw); err != nil {
 		return nil, err
 	}
 	op.Class = tandemv1.Class(class)
@@ -53,22 +52,26 @@ type opEntry struct {
 // in order.
 const readAhead = 128
 
-// query reads ops, and returns them as the transaction sees them.
-func (t *tx) query(where string, args ...any) (ops []*syncengine.Op, err error) {
-	err = t.rows(`SELECT `+opColumns+opTables+where, args, func(scan func(...any) error) error {
+// readOps reads a range of ops that the transaction does not have yet.
+func (t *tx) readOps(from, to uint64) error {
+	var before syncengine.Op
+	query := `SELECT ` + opColumns + opTables + `WHERE o.op >= $1 AND o.op < $2 ORDER BY o.op`
+	return t.rows(query, []any{int64(from), int64(to)}, func(scan func(...any) error) error {
 		op, err := scanOp(scan)
 		if err != nil {
 			return err
 		}
-		e := t.ops[op.Number]
-		if e == nil {
-			e = &opEntry{op: op, hadRaw: op.Raw != nil}
-			t.ops[op.Number] = e
+		if before.Number+1 == op.Number {
+			op.Prev = before.Envelope
+		} else if err := t.row(`SELECT envelope FROM outbox WHERE op = $1`, []any{int64(op.Number - 1)}, (*hashColumn)(&op.Prev)); err != nil {
+			return err
 		}
-		ops = append(ops, e.op)
+		before = syncengine.Op{Number: op.Number, Envelope: op.Envelope}
+		if t.ops[op.Number] == nil {
+			t.ops[op.Number] = &opEntry{op: op, hadRaw: op.Raw != nil}
+		}
 		return nil
 	})
-	return ops, err
 }
 
 // rankOf orders the queue: urgent, normal, bulk; what is not stated is normal.
@@ -122,7 +125,7 @@ func (t *tx) loadOp(number uint64) (*opEntry, error) {
 	if e := t.ops[number]; e != nil {
 		return e, nil
 	}
-	_, err := t.query(`WHERE o.op >= $1 AND o.op < $2 ORDER BY o.op`, int64(number), int64(number+readAhead))
+	err := t.readOps(number, number+readAhead)
 	return t.ops[number], err
 }
 
@@ -247,6 +250,10 @@ func (t *tx) prefetchWrites(records []syncengine.ID) error {
 				t.writes[id] = append(t.writes[id], e.op.Number)
 			}
 		}
+	}
+	// A page of a first pull asks for a thousand records that nobody here has seen.
+	if none, err := t.noneBetween(`SELECT 1 FROM outbox_write WHERE record BETWEEN $1 AND $2 LIMIT 1`, ids); none || err != nil {
+		return err
 	}
 	args := make([]any, fetchMany)
 	for some := range slices.Chunk(ids, fetchMany) {

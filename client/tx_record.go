@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -67,6 +68,9 @@ func (t *tx) Prefetch(records []syncengine.ID) error {
 			ids = append(ids, id)
 		}
 	}
+	if none, err := t.noneBetween(`SELECT 1 FROM rec WHERE id BETWEEN $1 AND $2 LIMIT 1`, ids); none || err != nil {
+		return err
+	}
 	args := make([]any, fetchMany)
 	for len(ids) > 0 {
 		some := ids[:min(fetchMany, len(ids))]
@@ -89,6 +93,19 @@ func (t *tx) Prefetch(records []syncengine.ID) error {
 		}
 	}
 	return nil
+}
+
+// noneBetween asks once whether a table has anything between the least and the
+// greatest of ids. Ids of records made one after another are neighbours, so that a
+// page of new ones needs no look-up of each.
+func (t *tx) noneBetween(query string, ids []syncengine.ID) (none bool, err error) {
+	if len(ids) == 0 {
+		return true, nil
+	}
+	least, greatest := slices.MinFunc(ids, syncengine.ID.Compare), slices.MaxFunc(ids, syncengine.ID.Compare)
+	var found int
+	err = t.row(query, []any{least[:], greatest[:]}, &found)
+	return found == 0, err
 }
 
 // load returns the entry of a record.

@@ -17,3 +17,16 @@ func Inflaters() map[string]func() connect.Decompressor {
 		"gzip": func() connect.Decompressor { return &inflater{reset: resetGzip()} }, "zstd": newZstdInflater,
 	}
 }
+
+// AheadOf waits for the page that is being read ahead for a replica and reports
+// whether there is one.
+func AheadOf(s *Server, replica syncengine.ID) bool {
+	s.ahead.mu.Lock()
+	p := s.ahead.pages[replica]
+	s.ahead.mu.Unlock()
+	if p == nil {
+		return false
+	}
+	<-p.done
+	return p.answer != nil
+}

@@ -51,6 +51,7 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		return nil, s.refuse(err)
 	}
 	s.stamp(answer.Message.GetTrailer(), req, began)
+	s.readAhead(ctx, org, id, req, answer.Message)
 	raw, err := proto.Marshal(answer.Message)
 	if err != nil {
 		return nil, s.refuse(err)
@@ -132,6 +133,11 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 	}
 	wait := min(time.Duration(req.GetWaitMs())*time.Millisecond, maxWait)
 	if wait <= 0 {
+		if len(req.GetRuns()) == 0 {
+			if answer, err = s.readBefore(ctx, org, id, req); err != nil || answer != nil {
+				return answer, err
+			}
+		}
 		return answer, read()
 	}
 	news := s.store.Watch(org.ID)

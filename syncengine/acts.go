@@ -57,8 +57,8 @@ type Applied struct {
 }
 
 // Apply applies the writes of one change to one record; rec is nil where there is
-// none. It neither changes rec nor keeps w. The result depends on rec, w, by and
-// hist alone.
+// none. It changes neither rec nor w; the result may share memory with w, and
+// depends on rec, w, by and hist alone.
 func Apply(k *Kind, rec *Record, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied, error) {
 	if rec == nil {
 		if w.GetAct() != tandemv1.Act_ACT_CREATE {
@@ -112,6 +112,10 @@ func create(k *Kind, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied
 		}
 	}
 	m := &merger{kind: k, s: s, by: by, hist: hist}
+	if len(s.Paths) == len(fields) {
+		// Spliced together again it would be the same.
+		m.body = w.GetBody()
+	}
 	return m.finish(id, w.GetKind(), nil), nil
 }
 
@@ -127,8 +131,10 @@ func (m *merger) finish(id ID, kind uint32, items []Item) *Applied {
 		}
 		a.Items = append(a.Items, Item{Kind: ItemByPolicy, Path: p})
 	}
-	body, stamps := m.s.Encode()
-	a.Record = &Record{ID: id, Kind: kind, Body: body, Stamps: stamps}
+	a.Record = &Record{ID: id, Kind: kind, Body: m.body, Stamps: m.s.encodeStamps(false)}
+	if m.body == nil {
+		a.Record.Body = m.s.encodeBody()
+	}
 	return a
 }
 
