@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -43,6 +44,10 @@ type store struct {
 	stmts   map[string]*sql.Stmt
 	readDB  *sql.DB
 	closed  atomic.Bool
+	// failed: the last transaction met a failing disk. The connection is not used for
+	// another one: the full-text index keeps totals in memory that such an end of a
+	// transaction leaves wrong, and would write them with the next.
+	failed bool
 	// known is what the last transactions left in memory. Nobody else writes, so it
 	// holds until a transaction fails.
 	known known
@@ -236,17 +241,10 @@ func (s *store) close() error {
 	if s.readDB != nil {
 		errs = append(errs, s.readDB.Close())
 	}
-	for _, stmt := range s.stmts {
-		_ = stmt.Close()
-	}
-	s.stmts = nil
-	if s.conn != nil {
-		_ = s.conn.Close()
-	}
+	s.disconnect()
 	if s.writeDB != nil {
 		errs = append(errs, s.writeDB.Close())
 	}
-	s.conn = nil
 	errs = append(errs, s.lock.Unlock())
 	return errors.Join(errs...)
 }
@@ -260,10 +258,13 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.conn == nil {
+	if s.closed.Load() {
 		return ErrClosed
 	}
 	ctx = context.WithoutCancel(ctx)
+	if err := s.reconnect(ctx); err != nil {
+		return err
+	}
 	if _, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return storeError(doing, err)
 	}
@@ -275,6 +276,7 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	done := false
 	defer func() {
 		if !done {
+			s.failed = errors.Is(err, ErrStorage) || errors.Is(err, ErrDiskFull)
 			// After a full disk SQLite may have rolled back by itself.
 			_, _ = s.conn.ExecContext(ctx, "ROLLBACK")
 		}
@@ -296,6 +298,36 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 		_, _ = s.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	}
 	return nil
+}
+
+// reconnect replaces a connection whose transaction met a failing disk.
+func (s *store) reconnect(ctx context.Context) (err error) {
+	if !s.failed {
+		return nil
+	}
+	s.disconnect()
+	if s.conn, err = s.writeDB.Conn(ctx); err != nil {
+		return storeError("opening the store again", err)
+	}
+	if err := s.assertDurable(ctx); err != nil {
+		return err
+	}
+	s.failed = false
+	return nil
+}
+
+// disconnect closes the writing connection, for good.
+func (s *store) disconnect() {
+	for _, stmt := range s.stmts {
+		_ = stmt.Close()
+	}
+	clear(s.stmts)
+	if s.conn != nil {
+		// An error of the driver's takes it out of the pool.
+		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = s.conn.Close()
+		s.conn = nil
+	}
 }
 
 // statement is a prepared statement that the store closes.
