@@ -24,6 +24,7 @@ import (
 const (
 	databaseFile = "device.db"
 	lockFile     = "device.lock"
+	reserveFile  = "device.reserve"
 )
 
 // applicationID marks the database as a device's ("TdDv"), in its header.
@@ -34,9 +35,10 @@ var schemaFiles embed.FS
 
 // store is the device's database: one connection that writes, a few that read.
 type store struct {
-	cols *columns
-	disk *vfs.Mount
-	lock *flock.Flock
+	cols    *columns
+	disk    *vfs.Mount
+	reserve reserve
+	lock    *flock.Flock
 	// writeDB has one connection, which is conn; mu is held over a transaction.
 	writeDB *sql.DB
 	mu      sync.Mutex
@@ -80,19 +82,32 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	if !locked {
 		return nil, fmt.Errorf("opening the store in %s: %w", dir, ErrInUse)
 	}
-	s.disk = vfs.At(ctx)
+	s.disk, s.reserve.path = vfs.At(ctx), filepath.Join(dir, reserveFile)
+	s.reserve.fs = s.disk.FS
 	path := filepath.Join(dir, databaseFile)
 	if err := s.createFile(dir, path); err != nil {
 		return nil, err
 	}
 	sqlite.StrictPragmas(true)
-	if err := s.inspect(ctx, path); err != nil {
-		return nil, err
+	err = s.openDatabase(ctx, path)
+	if (errors.Is(err, ErrDiskFull) || errors.Is(err, ErrStorage)) && s.reserve.release() {
+		// The room is there to read, and to send what waits.
+		s.closeHandles()
+		err = s.openDatabase(ctx, path)
+	} else if err == nil {
+		s.reserve.keep()
 	}
-	if err := s.openHandles(ctx, path); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *store) openDatabase(ctx context.Context, path string) error {
+	if err := s.inspect(ctx, path); err != nil {
+		return err
+	}
+	return s.openHandles(ctx, path)
 }
 
 // createFile makes an empty database file that only its owner can read, and makes
@@ -237,15 +252,28 @@ func (s *store) close() error {
 	s.closed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	opened := s.writeDB != nil
+	errs := []error{s.closeHandles()}
+	if opened {
+		// The log has given its room back.
+		s.reserve.keep()
+	}
+	errs = append(errs, s.lock.Unlock())
+	return errors.Join(errs...)
+}
+
+// closeHandles closes the database.
+func (s *store) closeHandles() error {
 	var errs []error
 	if s.readDB != nil {
 		errs = append(errs, s.readDB.Close())
+		s.readDB = nil
 	}
 	s.disconnect()
 	if s.writeDB != nil {
 		errs = append(errs, s.writeDB.Close())
+		s.writeDB = nil
 	}
-	errs = append(errs, s.lock.Unlock())
 	return errors.Join(errs...)
 }
 
@@ -298,6 +326,21 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 		_, _ = s.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	}
 	return nil
+}
+
+// writeReserved is write for what must find room on a full disk.
+func (s *store) writeReserved(ctx context.Context, doing string, fn func(*tx) error) error {
+	err := s.write(ctx, doing, fn)
+	if !errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	s.mu.Lock()
+	released := s.reserve.release()
+	s.mu.Unlock()
+	if released {
+		err = s.write(ctx, doing, fn)
+	}
+	return err
 }
 
 // reconnect replaces a connection whose transaction met a failing disk.
