@@ -12,7 +12,8 @@ import (
 // Run keeps the device in step until ctx ends: it pushes when there is something to
 // push and waits at the server for news, each without waiting for the other. After
 // a failure it pauses, longer each time; a success in one direction ends the pause
-// of the other. It returns ctx's error, or an error of the store.
+// of the other. It returns ctx's error, or an error of the store; a disk that is full
+// is one to wait out: what waits still goes up.
 func (c *Client) Run(ctx context.Context) error {
 	if _, _, err := c.way(); err != nil {
 		return err
@@ -212,13 +213,14 @@ func pauseWoken(ctx context.Context, d time.Duration, wake <-chan struct{}) (wok
 	return woken, err
 }
 
-// fatal reports whether an error ends Run: the end of ctx, or the store's.
+// fatal reports whether an error ends Run: the end of ctx, or the store's, other
+// than that the disk is full.
 func fatal(ctx context.Context, err error) bool {
 	if err == nil {
 		return false
 	}
 	_, contact := errors.AsType[*ContactError](err)
-	return ctx.Err() != nil || !contact
+	return ctx.Err() != nil || !contact && !errors.Is(err, ErrDiskFull)
 }
 
 // chance is crypto/rand as a source of numbers.

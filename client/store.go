@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 const (
 	databaseFile = "device.db"
 	lockFile     = "device.lock"
+	reserveFile  = "device.reserve"
 )
 
 // applicationID marks the database as a device's ("TdDv"), in its header.
@@ -33,9 +35,10 @@ var schemaFiles embed.FS
 
 // store is the device's database: one connection that writes, a few that read.
 type store struct {
-	cols *columns
-	disk *vfs.Mount
-	lock *flock.Flock
+	cols    *columns
+	disk    *vfs.Mount
+	reserve reserve
+	lock    *flock.Flock
 	// writeDB has one connection, which is conn; mu is held over a transaction.
 	writeDB *sql.DB
 	mu      sync.Mutex
@@ -43,6 +46,10 @@ type store struct {
 	stmts   map[string]*sql.Stmt
 	readDB  *sql.DB
 	closed  atomic.Bool
+	// failed: the last transaction met a failing disk. The connection is not used for
+	// another one: the full-text index keeps totals in memory that such an end of a
+	// transaction leaves wrong, and would write them with the next.
+	failed bool
 	// known is what the last transactions left in memory. Nobody else writes, so it
 	// holds until a transaction fails.
 	known known
@@ -75,19 +82,32 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	if !locked {
 		return nil, fmt.Errorf("opening the store in %s: %w", dir, ErrInUse)
 	}
-	s.disk = vfs.At(ctx)
+	s.disk, s.reserve.path = vfs.At(ctx), filepath.Join(dir, reserveFile)
+	s.reserve.fs = s.disk.FS
 	path := filepath.Join(dir, databaseFile)
 	if err := s.createFile(dir, path); err != nil {
 		return nil, err
 	}
 	sqlite.StrictPragmas(true)
-	if err := s.inspect(ctx, path); err != nil {
-		return nil, err
+	err = s.openDatabase(ctx, path)
+	if (errors.Is(err, ErrDiskFull) || errors.Is(err, ErrStorage)) && s.reserve.release() {
+		// The room is there to read, and to send what waits.
+		s.closeHandles()
+		err = s.openDatabase(ctx, path)
+	} else if err == nil {
+		s.reserve.keep()
 	}
-	if err := s.openHandles(ctx, path); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *store) openDatabase(ctx context.Context, path string) error {
+	if err := s.inspect(ctx, path); err != nil {
+		return err
+	}
+	return s.openHandles(ctx, path)
 }
 
 // createFile makes an empty database file that only its owner can read, and makes
@@ -234,22 +254,28 @@ func (s *store) close() error {
 	s.closed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	opened := s.writeDB != nil
+	errs := []error{s.closeHandles()}
+	if opened {
+		// The log has given its room back.
+		s.reserve.keep()
+	}
+	errs = append(errs, s.lock.Unlock())
+	return errors.Join(errs...)
+}
+
+// closeHandles closes the database.
+func (s *store) closeHandles() error {
 	var errs []error
 	if s.readDB != nil {
 		errs = append(errs, s.readDB.Close())
+		s.readDB = nil
 	}
-	for _, stmt := range s.stmts {
-		_ = stmt.Close()
-	}
-	s.stmts = nil
-	if s.conn != nil {
-		_ = s.conn.Close()
-	}
+	s.disconnect()
 	if s.writeDB != nil {
 		errs = append(errs, s.writeDB.Close())
+		s.writeDB = nil
 	}
-	s.conn = nil
-	errs = append(errs, s.lock.Unlock())
 	return errors.Join(errs...)
 }
 
@@ -262,10 +288,13 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.conn == nil {
+	if s.closed.Load() {
 		return ErrClosed
 	}
 	ctx = context.WithoutCancel(ctx)
+	if err := s.reconnect(ctx); err != nil {
+		return err
+	}
 	if _, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return storeError(doing, err)
 	}
@@ -277,6 +306,7 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	done := false
 	defer func() {
 		if !done {
+			s.failed = errors.Is(err, ErrStorage) || errors.Is(err, ErrDiskFull)
 			// After a full disk SQLite may have rolled back by itself.
 			_, _ = s.conn.ExecContext(ctx, "ROLLBACK")
 		}
@@ -298,6 +328,51 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 		_, _ = s.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	}
 	return nil
+}
+
+// writeReserved is write for what must find room on a full disk.
+func (s *store) writeReserved(ctx context.Context, doing string, fn func(*tx) error) error {
+	err := s.write(ctx, doing, fn)
+	if !errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	s.mu.Lock()
+	released := s.reserve.release()
+	s.mu.Unlock()
+	if released {
+		err = s.write(ctx, doing, fn)
+	}
+	return err
+}
+
+// reconnect replaces a connection whose transaction met a failing disk.
+func (s *store) reconnect(ctx context.Context) (err error) {
+	if !s.failed {
+		return nil
+	}
+	s.disconnect()
+	if s.conn, err = s.writeDB.Conn(ctx); err != nil {
+		return storeError("opening the store again", err)
+	}
+	if err := s.assertDurable(ctx); err != nil {
+		return err
+	}
+	s.failed = false
+	return nil
+}
+
+// disconnect closes the writing connection, for good.
+func (s *store) disconnect() {
+	for _, stmt := range s.stmts {
+		_ = stmt.Close()
+	}
+	clear(s.stmts)
+	if s.conn != nil {
+		// An error of the driver's takes it out of the pool.
+		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = s.conn.Close()
+		s.conn = nil
+	}
 }
 
 // statement is a prepared statement that the store closes.

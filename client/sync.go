@@ -35,20 +35,30 @@ var ErrForked = errors.New("this store is a copy of another one, or was set back
 var errStalled = &ContactError{Kind: ErrRejected, Words: "the server answers and gives no verdict on what was sent: it may need an update"}
 
 // Sync pushes and pulls until nothing is left to do in either direction. What it
-// moved before an error is in Moved. Safe to call beside Run.
+// moved before an error is in Moved. Where the disk has no room for what comes, what
+// waits goes up all the same, and the error is ErrDiskFull. Safe to call beside Run.
 func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 	moved := &Moved{}
 	stalled := 0
 	var next ahead
 	defer next.drop()
+	var full error
 	for {
-		r, err := c.round(ctx, want{push: true, page: true, next: &next})
+		r, err := c.round(ctx, want{push: true, page: full == nil, next: &next})
 		moved.add(r)
 		if smaller(err) {
 			continue
 		}
+		if errors.Is(err, ErrDiskFull) && full == nil {
+			full = err
+			next.drop()
+			continue
+		}
 		if err != nil {
 			return moved, err
+		}
+		if full != nil && !r.queued {
+			return moved, full
 		}
 		if r.got.Forked {
 			return moved, ErrForked
@@ -61,8 +71,10 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 		} else if stalled++; stalled > 4 {
 			return moved, errStalled
 		}
-		if r.queued && r.sent > 0 {
-			if err := c.stream(ctx, moved); err != nil && !smaller(err) {
+		if r.queued && r.sent > 0 && full == nil {
+			if err := c.stream(ctx, moved); errors.Is(err, ErrDiskFull) {
+				full = err
+			} else if err != nil && !smaller(err) {
 				return moved, err
 			}
 		}
@@ -310,10 +322,11 @@ func (c *Client) broke(ctx context.Context, plan *syncengine.Planned, w want, r 
 	return err
 }
 
-// receive takes in a whole answer, in one transaction.
+// receive takes in a whole answer, in one transaction. Where the disk is full it
+// takes the room that the store keeps for this.
 func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, r *round, began time.Time) error {
 	now := c.opts.Now()
-	err := c.store.write(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
+	err := c.store.writeReserved(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
 		if r.got, err = c.device.Receive(t, req, answer, now.UnixMilli()); err != nil {
 			return err
 		}
@@ -347,6 +360,9 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 		}
 		return t.addEvent(event)
 	})
+	if err != nil {
+		r.got = nil
+	}
 	if errors.Is(err, syncengine.ErrIncomplete) {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}

@@ -59,7 +59,7 @@ type Server struct {
 	handler http.Handler
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
-	ahead   ahead
+	ahead             ahead
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc

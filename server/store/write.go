@@ -121,7 +121,9 @@ func (s *Store) group(first *job) {
 		return
 	}
 	var members []*job
+	open := false
 	err := s.transact(first.org, func(tx *Tx) error {
+		open = true
 		began := s.monotonic()
 		weight := 0
 		for j := first; j != nil; {
@@ -152,6 +154,9 @@ func (s *Store) group(first *job) {
 		for _, j := range members {
 			j.done <- nil
 		}
+	case !open:
+		// The storage would not even begin.
+		first.done <- err
 	case len(members) == 1:
 		members[0].done <- s.again(members[0], err)
 	default:
