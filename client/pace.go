@@ -143,6 +143,14 @@ func (p *pace) tooLarge(raw int) bool {
 // fast reports whether the link is no concern.
 func (p *pace) fast() bool { return p.up >= wireSpeed/16 && p.rtt > 0 && p.rtt < 500*time.Millisecond }
 
+// wire is about what changes of that many bytes weigh on the wire.
+func (p *pace) wire(raw int64) int64 {
+	return int64(float64(raw)*p.ratio) + headUp*p.requests(raw)
+}
+
+// requests is how many requests it takes to carry changes of that many bytes.
+func (p *pace) requests(raw int64) int64 { return 1 + (raw-1)/int64(max(p.push, minPush)) }
+
 // eta is how long it takes until changes of that many bytes have their verdicts, 0
 // where the link is not known.
 func (p *pace) eta(raw int64) time.Duration {
@@ -154,8 +162,7 @@ func (p *pace) eta(raw int64) time.Duration {
 		// Only small requests have gone through: what they took bounds the rate.
 		rate = small / 2 / p.rtt.Seconds()
 	}
-	requests := 1 + raw/int64(max(p.push, minPush))
-	return time.Duration(requests)*p.rtt + time.Duration(float64(raw)*p.ratio/rate*float64(time.Second))
+	return time.Duration(p.requests(raw))*p.rtt + time.Duration(float64(raw)*p.ratio/rate*float64(time.Second))
 }
 
 // metaLink is where the measurements are kept from one start to the next.

@@ -28,9 +28,7 @@ func scanOp(scan func(...any) error) (*syncengine.Op, error) {
 	}
 	op.Class = tandemv1.Class(class)
 	op.Records = decodeIDs(records)
-	for ; len(needs) >= 8; needs = needs[8:] {
-		op.Needs = append(op.Needs, binary.BigEndian.Uint64(needs))
-	}
+	op.Needs = decodeOps(needs)
 	if outcome != nil {
 		op.Outcome = &tandemv1.Outcome{}
 		if err := proto.Unmarshal(outcome, op.Outcome); err != nil {
@@ -39,6 +37,14 @@ func scanOp(scan func(...any) error) (*syncengine.Op, error) {
 		op.Outcome.Op = op.Number
 	}
 	return op, nil
+}
+
+// decodeOps reads op numbers of 8 bytes each.
+func decodeOps(raw []byte) (ops []uint64) {
+	for ; len(raw) >= 8; raw = raw[8:] {
+		ops = append(ops, binary.BigEndian.Uint64(raw))
+	}
+	return ops
 }
 
 // opEntry is an own change within one transaction.

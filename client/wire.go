@@ -38,6 +38,9 @@ type link struct {
 	sync   tandemv1connect.SyncServiceClient
 	enroll tandemv1connect.EnrollServiceClient
 	base   http.RoundTripper
+	// prover is nil before enrolment; greeting is what is asked for a nonce.
+	prover   *prover
+	greeting string
 }
 
 // parseServer checks the address of a server: https, or http to this machine.
@@ -84,8 +87,36 @@ func newLink(u *url.URL, o *Options, roots []byte, p *prover, now func() time.Ti
 	return &link{
 		sync:   tandemv1connect.NewSyncServiceClient(hc, u.String(), opts...),
 		enroll: tandemv1connect.NewEnrollServiceClient(hc, u.String(), opts...),
-		base:   base,
+		base:   base, prover: p, greeting: u.JoinPath("healthz").String(),
 	}, nil
+}
+
+// greet asks for a nonce where there is none that is sure to be taken: a few bytes
+// and a round trip, in place of a refusal of a whole request. It also finds out what
+// is in the way before anything of a person's leaves the device.
+func (l *link) greet(ctx context.Context, met *contact) error {
+	if l.prover == nil || l.prover.fresh() {
+		return nil
+	}
+	met.unsent = true
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.greeting, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "tandem")
+	resp, err := l.base.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	// A body would belong to something on the way.
+	_ = resp.Body.Close()
+	if resp.Header.Get(schemaHeader) == "" {
+		met.foreign = resp.StatusCode
+		return errForeign
+	}
+	l.prover.learn(resp.Header)
+	met.unsent = false
+	return nil
 }
 
 func newTransport(u *url.URL, o *Options, roots []byte, now func() time.Time) (*http.Transport, error) {
@@ -136,6 +167,9 @@ type contact struct {
 	// the time from there to the end of the answer.
 	began time.Time
 	took  time.Duration
+	// torn: the request could not be written whole to a connection that had been used
+	// before and had died since.
+	torn bool
 	// unsent: no connection was to be had, so that nothing of the request has left.
 	unsent bool
 	// freshNonce: the server wants the proof with the nonce it just gave.
@@ -173,15 +207,22 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	met.up.Add(max(req.ContentLength, 0))
-	asked, got := false, false
-	met.began, met.unsent = time.Now(), false
+	asked, got, reused := false, false, false
+	met.began, met.unsent, met.torn = time.Now(), false, false
+	// The hook may be called while the request has failed already.
+	var torn atomic.Bool
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GetConn: func(string) { asked = true },
-		GotConn: func(httptrace.GotConnInfo) { got, met.began = true, time.Now() },
+		GetConn:      func(string) { asked = true },
+		GotConn:      func(at httptrace.GotConnInfo) { got, reused, met.began = true, at.Reused, time.Now() },
+		WroteRequest: func(wrote httptrace.WroteRequestInfo) { torn.Store(wrote.Err != nil) },
 	}))
 	resp, err := g.base.RoundTrip(req)
 	if err != nil {
-		met.unsent = asked && !got
+		met.unsent, met.torn = asked && !got, reused && torn.Load() && req.Context().Err() == nil
+		if idle, ok := g.base.(interface{ CloseIdleConnections() }); ok && met.torn {
+			// Those beside it have most likely died with it.
+			idle.CloseIdleConnections()
+		}
 		return nil, err
 	}
 	if resp.Header.Get(schemaHeader) == "" || (resp.StatusCode == http.StatusOK && !isProto(resp.Header)) {
@@ -247,6 +288,10 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
 	met := &contact{}
 	req.Ask = binary.BigEndian.AppendUint64(make([]byte, 0, askSize), chance{}.Uint64())
+	met.began = time.Now()
+	if err := l.greet(ctx, met); err != nil {
+		return nil, met, met.verdict(ctx, err)
+	}
 	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.SyncResponse, error) { return l.sync.Sync(ctx, req) })
 	if err != nil {
 		return nil, met, err
@@ -265,10 +310,14 @@ func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandem
 // askSize is the size of what tells the answer to a request from an older one.
 const askSize = 8
 
-// call makes a call, once more where the server asks for its fresh nonce.
+// call makes a call, once more where the server asks for its fresh nonce, or where
+// the connection at hand turns out to have died before the request was written.
 func call[T proto.Message](ctx context.Context, met *contact, send func(context.Context) (T, error)) (T, error) {
 	ctx = context.WithValue(ctx, contactKey{}, met)
 	resp, err := send(ctx)
+	if err != nil && met.torn {
+		resp, err = send(ctx)
+	}
 	if err != nil && met.freshNonce {
 		met.freshNonce, met.reached, met.status = false, false, 0
 		resp, err = send(ctx)
