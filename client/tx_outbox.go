@@ -179,6 +179,8 @@ func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncen
 	case syncengine.OpApplied, syncengine.OpQuarantined:
 		// The second condition lets the partial index serve.
 		where = `WHERE o.state = $1 AND o.state IN (2, 4) AND o.op > $2 ORDER BY o.op LIMIT $3`
+	case syncengine.OpDismissed, syncengine.OpReplaced:
+		where = `WHERE o.state = $1 AND o.state IN (5, 6) AND o.op > $2 ORDER BY o.op LIMIT $3`
 	}
 	// Each unwritten change may stand in for a row that the tables still give.
 	ops, err := t.query(where, int64(state), int64(after), limit+len(t.dirtyOps))
