@@ -201,10 +201,11 @@ func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncen
 	return ops, nil
 }
 
-// Statements of OpNumbers. The second condition of the one lets the partial index
-// serve; the plus of the other keeps the order that of the numbers.
+// Statements of OpNumbers. The second condition of the first two lets the partial
+// index serve; the plus of the last keeps the order that of the numbers.
 const (
 	selectJudged = `SELECT op FROM outbox WHERE state = $1 AND state IN (2, 4) AND op > $2 ORDER BY op LIMIT $3`
+	selectClosed = `SELECT op FROM outbox WHERE state = $1 AND state IN (5, 6) AND op > $2 ORDER BY op LIMIT $3`
 	selectIn     = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT $3`
 )
 
@@ -214,6 +215,8 @@ func (t *tx) OpNumbers(state syncengine.OpState, after uint64, limit int) ([]uin
 	switch state {
 	case syncengine.OpApplied, syncengine.OpQuarantined:
 		query = selectJudged
+	case syncengine.OpDismissed, syncengine.OpReplaced:
+		query = selectClosed
 	}
 	// What this transaction has changed stands in for what the tables still say.
 	var numbers []uint64

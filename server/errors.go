@@ -59,6 +59,7 @@ var codes = []struct {
 	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
+	{ErrQuarantineFull, connect.CodeResourceExhausted, nil},
 	{store.ErrStorage, connect.CodeUnavailable, errBusy},
 	{store.ErrClosed, connect.CodeUnavailable, errBusy},
 	{context.DeadlineExceeded, connect.CodeUnavailable, errBusy},

@@ -45,6 +45,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		if outcomes, err = s.push(ctx, org, id, pushed, req); err != nil {
 			return nil, s.refuse(err)
 		}
+		if len(outcomes) == 0 {
+			return nil, s.refuse(ErrQuarantineFull)
+		}
 	}
 	answer, err := s.answer(ctx, org, id, req, outcomes)
 	if err != nil {
