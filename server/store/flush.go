@@ -33,13 +33,13 @@ func (tx *Tx) flush() error {
 }
 
 // insert writes rows of width columns with as few statements as there are sizes.
-func (tx *Tx) insert(head, tail string, width int, args []any) error {
+func (tx *Tx) insert(into, tail string, width int, args []any) error {
 	rows := len(args) / width
 	for _, size := range batchSizes {
 		text := ""
 		for ; rows >= size; rows -= size {
 			if text == "" {
-				text = tx.s.dialect.values(head, size, width, tail)
+				text = tx.s.dialect.values(into, size, width, tail)
 			}
 			if err := tx.c.exec(text, args[:size*width]...); err != nil {
 				return err
@@ -75,7 +75,7 @@ func (tx *Tx) flushChanges() error {
 		args = append(args, row[:]...)
 	}
 	tx.log.fresh = nil
-	return tx.insert(`INSERT INTO change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
+	return tx.insert(`change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
 		id, body_hash, envelope, prev, author, device, fields, holes, body)`, "", width, args)
 }
 
@@ -143,7 +143,7 @@ func (tx *Tx) flushRecords() error {
 		tx.saved = append(tx.saved, e.rec)
 	}
 	tx.dirty = nil
-	const head = `INSERT INTO record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`
+	const head = `record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`
 	if err := tx.insert(head, "", width, fresh); err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (tx *Tx) flushMembers() error {
 		rows = append(rows, tx.org.num, k.scope, int64(m.Seq), m.Record[:], boolArg(m.Live))
 	}
 	clear(tx.members)
-	return tx.insert("INSERT INTO scope_index (org, scope, seq, record, live)", "", width, rows)
+	return tx.insert("scope_index (org, scope, seq, record, live)", "", width, rows)
 }
 
 // removeMember removes the row of a scope that a record has in the database, if any:
