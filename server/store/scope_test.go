@@ -16,7 +16,7 @@ import (
 func TestMembersMove(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 31)
-	draw := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // A test draws.
+	draw := rand.New(rand.NewPCG(1, 2))
 	var scopes []syncengine.ScopeKey
 	for i := range 3 {
 		scopes = append(scopes, syncengine.ScopeKey{
