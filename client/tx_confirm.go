@@ -58,7 +58,8 @@ func (t *tx) Confirm(id syncengine.ID, scopes uint64) error {
 	return nil
 }
 
-const updateConfirmed = `UPDATE rec SET scopes = ?, pending = 0, base_hash = hash, hash = NULL WHERE n BETWEEN ? AND ?`
+// OR FAIL: see insertInto.
+const updateConfirmed = `UPDATE OR FAIL rec SET scopes = ?, pending = 0, base_hash = hash, hash = NULL WHERE n BETWEEN ? AND ?`
 
 // flushConfirmed writes confirmed records, neighbours with one statement.
 func (t *tx) flushConfirmed() error {

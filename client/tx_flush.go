@@ -82,7 +82,7 @@ func encodeOutcome(o *tandemv1.Outcome) ([]byte, error) {
 
 var (
 	many           = `(?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
-	updateVerdicts = `UPDATE outbox SET state = ?, outcome = ? WHERE op BETWEEN ? AND ?`
+	updateVerdicts = `UPDATE OR FAIL outbox SET state = ?, outcome = ? WHERE op BETWEEN ? AND ?`
 	deleteRaws     = `DELETE FROM outbox_raw WHERE op BETWEEN ? AND ?`
 	deleteWrites   = `DELETE FROM outbox_write WHERE record IN ` + many + ` AND +op IN ` + many
 )

@@ -247,9 +247,12 @@ var (
 	}
 )
 
+// insertInto is an insert of several rows. OR FAIL: a statement that fails leaves its
+// first rows standing, which does no harm, because the transaction is rolled back, and
+// it spares SQLite a copy of every page that the statement touches.
 func insertInto(table string, columns []string, rows int) string {
 	one := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
-	return "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + one + strings.Repeat(", "+one, rows-1)
+	return "INSERT OR FAIL INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + one + strings.Repeat(", "+one, rows-1)
 }
 
 func (t *tx) insertRecords(fresh []*entry) error {
