@@ -21,6 +21,9 @@ const (
 	MaxWant = 256
 	// maxOutcomes bounds the outcomes that an answer repeats.
 	maxOutcomes = 2 * MaxPushChanges
+	// maxUnsettled is the largest number of op ranges whose verdicts a request may ask
+	// for; each is a look-up.
+	maxUnsettled = 1024
 	// rowOverhead is what a row costs beside body and stamps, in bytes.
 	rowOverhead = 48
 )
@@ -170,6 +173,10 @@ type backfill struct {
 
 // positions opens and checks where the device stands.
 func (g *pager) positions() error {
+	if len(g.req.GetPositions()) > 1+maxScopes {
+		return ErrPosition
+	}
+	seen := map[ScopeID]bool{}
 	for i, sp := range g.req.GetPositions() {
 		pos, err := g.srv.Secrets.Open(g.replica.ID, sp.GetPosition())
 		if err != nil {
@@ -181,7 +188,8 @@ func (g *pager) positions() error {
 		switch {
 		case len(sp.GetScope()) == 0 && i == 0:
 			g.ready, g.readyRaw = pos, sp.GetPosition()
-		case len(sp.GetScope()) == len(ScopeID{}):
+		case len(sp.GetScope()) == len(ScopeID{}) && !seen[ScopeID(sp.GetScope())]:
+			seen[ScopeID(sp.GetScope())] = true
 			g.backfill = append(g.backfill, backfill{id: ScopeID(sp.GetScope()), at: pos, raw: sp.GetPosition()})
 		default:
 			return ErrPosition
@@ -240,7 +248,11 @@ func (g *pager) outcomes() error {
 			}
 		}
 	}
-	for _, ops := range g.req.GetUnsettled() {
+	for i, ops := range g.req.GetUnsettled() {
+		if i == maxUnsettled || len(msg.GetOutcomes()) >= maxOutcomes {
+			// What is left is sent again, and judged to be known.
+			break
+		}
 		more, err := g.view.OutcomesIn(g.replica.ID, OpRange{First: ops.GetFirst(), Last: ops.GetLast()}, maxOutcomes)
 		if err != nil {
 			return err
