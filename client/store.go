@@ -50,6 +50,8 @@ type store struct {
 	// another one: the full-text index keeps totals in memory that such an end of a
 	// transaction leaves wrong, and would write them with the next.
 	failed bool
+	// scrubbing: something has left the device and may stand in its log still.
+	scrubbing bool
 	// known is what the last transactions left in memory. Nobody else writes, so it
 	// holds until a transaction fails.
 	known known
@@ -200,6 +202,9 @@ func (s *store) openHandles(ctx context.Context, path string) error {
 	if err := s.assertDurable(ctx); err != nil {
 		return err
 	}
+	// The process before may have ended between a drop and this.
+	s.scrubbing = true
+	s.scrub(ctx)
 	s.readDB, err = sql.Open("sqlite", s.dsn(path, "mode=rw", "_pragma=query_only(1)", "_pragma=temp_store(memory)"))
 	if err != nil {
 		return storeError("opening the store", err)
@@ -322,11 +327,8 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	}
 	done = true
 	s.known = t.remember()
-	if t.dropped {
-		// Dropped rows must leave the log as well. A reader may hold it back; the
-		// next drop or the next start tries again.
-		_, _ = s.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	}
+	s.scrubbing = s.scrubbing || t.dropped
+	s.scrub(ctx)
 	return nil
 }
 
@@ -373,6 +375,23 @@ func (s *store) disconnect() {
 		_ = s.conn.Close()
 		s.conn = nil
 	}
+}
+
+// scrub lets what has left the device leave its log too: the log is written back and
+// cut to nothing. A reader of an older state holds it back for as long as it reads; the
+// next transaction tries again.
+func (s *store) scrub(ctx context.Context) {
+	if !s.scrubbing {
+		return
+	}
+	// No save waits for a reader.
+	if _, err := s.conn.ExecContext(ctx, "PRAGMA busy_timeout = 100"); err != nil {
+		return
+	}
+	var busy, log, done int
+	err := s.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &done)
+	s.scrubbing = err != nil || busy != 0
+	_, _ = s.conn.ExecContext(ctx, "PRAGMA busy_timeout = 5000")
 }
 
 // statement is a prepared statement that the store closes.

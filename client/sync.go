@@ -64,7 +64,8 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 			return moved, ErrForked
 		}
 		if r.idle() {
-			return moved, nil
+			// What has left the device has left its files, unless somebody reads it.
+			return moved, c.store.write(ctx, "scrubbing the log", func(*tx) error { return nil })
 		}
 		if r.progress() {
 			stalled = 0

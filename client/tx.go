@@ -25,7 +25,8 @@ type tx struct {
 	confirmed []confirmed
 	places    map[syncengine.ID]int64
 	// next is the next free rec.n, 0 while unknown.
-	next    int64
+	next int64
+	// dropped: something has left the device, and must leave its files.
 	dropped bool
 	// known holds the own changes, the state and the scopes as the transaction sees
 	// them; dirtyOps and stateDirty say what of them is to be written. writes are the
@@ -217,6 +218,7 @@ func (t *tx) SaveScope(sc syncengine.DeviceScope) error {
 
 // DropScope implements syncengine.DeviceTx.
 func (t *tx) DropScope(id syncengine.ScopeID) error {
+	t.dropped = true
 	t.scopes = nil
 	return t.exec(`DELETE FROM scope WHERE id = $1`, id[:])
 }

@@ -308,6 +308,7 @@ func (t *tx) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
 // Stage implements syncengine.DeviceTx.
 func (t *tx) Stage(in *syncengine.Incoming) error {
 	t.noneStaged = false
+	t.dropped = t.dropped || in.Scopes == 0
 	return t.exec(`INSERT INTO incoming (id, kind, scopes, body, stamps) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET kind = $2, scopes = $3, body = $4, stamps = $5`,
 		in.ID[:], int64(in.Kind), int64(in.Scopes), blob(in.Body), blob(in.Stamps))

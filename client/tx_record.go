@@ -146,6 +146,8 @@ func (t *tx) SaveRecord(r *syncengine.DeviceRecord) error {
 		return err
 	}
 	kept := *r
+	// Its state at the server may have to leave the device under own changes.
+	t.dropped = t.dropped || e.cur != nil && e.cur.HasBase && !r.HasBase
 	e.cur = &kept
 	return t.mark(e)
 }
@@ -158,10 +160,7 @@ func (t *tx) DropRecord(id syncengine.ID) error {
 	}
 	t.dropped = t.dropped || e.n != 0
 	e.cur = nil
-	if err := t.mark(e); err != nil {
-		return err
-	}
-	return t.exec(`DELETE FROM incoming WHERE id = $1`, id[:])
+	return t.mark(e)
 }
 
 // mark notes that an entry is to be written.

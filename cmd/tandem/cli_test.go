@@ -94,6 +94,12 @@ func TestJSON(t *testing.T) {
 	}
 	made := map[string]string{}
 	seen := map[string]bool{"serve": true} // TestServeJSON
+	for _, act := range []string{"list", "show", "fix", "withdraw"} {
+		seen["quarantine "+act] = true // TestQuarantine
+	}
+	for _, act := range []string{"list", "show", "release", "replace", "dismiss"} {
+		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced
+	}
 	for _, l := range lines {
 		seen[l.command] = true
 		args := append(strings.Fields(l.command), strings.Fields(l.args)...)
