@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,6 +23,9 @@ import (
 type Options struct {
 	// Now is the wall clock; nil is time.Now.
 	Now func() time.Time
+	// Boot identifies the boot of the machine, in 8 bytes, and reads the time since by
+	// a clock that nobody can set; nil is the system's.
+	Boot func() (id []byte, since time.Duration)
 	// Rand is where ids and keys come from; nil is crypto/rand. Proofs and pauses,
 	// which decide nothing, always come from crypto/rand.
 	Rand io.Reader
@@ -54,13 +56,8 @@ type Client struct {
 	store  *store
 	log    zerolog.Logger
 
-	opened time.Time
-	boot   []byte
 	randMu sync.Mutex
-
-	// offsetMS is server time minus wall clock, reachedMS the server's time at the
-	// last contact; zero while unknown.
-	offsetMS, reachedMS atomic.Int64
+	clock  clock
 
 	mu sync.Mutex
 	// me is nil before enrolment; link is made at first use.
@@ -86,6 +83,7 @@ type identity struct {
 	certificate string
 	server      string
 	roots       []byte
+	pin         []byte
 	answer      *tandemv1.EnrollResponse
 }
 
@@ -117,13 +115,14 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	c := &Client{
 		opts: o, domain: domain, device: &syncengine.Device{Rules: domain}, cols: cols, log: o.Logger,
-		opened: o.Now(), boot: make([]byte, 8),
 		pushing: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
 	c.pace.reset()
-	if err := c.random(c.boot); err != nil {
-		return nil, err
+	if c.opts.Boot == nil {
+		if err := c.defaultBoot(); err != nil {
+			return nil, err
+		}
 	}
 	if c.store, err = openStore(ctx, dir, cols); err != nil {
 		return nil, err
@@ -132,6 +131,24 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil
+}
+
+// bootSize is the size of the id of a boot.
+const bootSize = 8
+
+// defaultBoot is the system's clock since boot; where it tells none, each start of the
+// program is a boot.
+func (c *Client) defaultBoot() error {
+	boot, ok := systemBoot()
+	if !ok {
+		id, began := make([]byte, bootSize), time.Now()
+		if err := c.random(id); err != nil {
+			return err
+		}
+		boot = func() ([]byte, time.Duration) { return id, time.Since(began) }
+	}
+	c.opts.Boot = boot
+	return nil
 }
 
 // Close ends the use of the store. Work under way is brought to its end first.
@@ -209,10 +226,17 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		if link, err = t.meta(metaLink); err != nil {
 			return err
 		}
-		st, err := t.State()
-		if err == nil {
-			c.keepTime(st)
+		clock, err := t.meta(metaClock)
+		if err != nil {
+			return err
 		}
+		c.clock.load(clock)
+		if c.clock.tick(c.read()) {
+			if err := t.keepClock(c.clock.now()); err != nil {
+				return err
+			}
+		}
+		me.pin, err = t.meta(metaPin)
 		return err
 	})
 	if err != nil {
@@ -257,30 +281,13 @@ func (c *Client) way() (*link, *identity, error) {
 	if len(roots) == 0 {
 		roots = c.me.roots
 	}
-	if c.link, err = newLink(u, &c.opts, roots, p, c.serverNow); err != nil {
+	v, err := c.newTrust(u, roots, c.me.pin)
+	if err != nil {
 		return nil, nil, err
 	}
+	c.link = newLink(u, &c.opts, p, v, c.read)
 	return c.link, c.me, nil
 }
 
 // Domain returns the kinds and their rules.
 func (c *Client) Domain() *record.Domain { return c.domain }
-
-// keepTime keeps what the state knows of the server's time.
-func (c *Client) keepTime(st *syncengine.DeviceState) {
-	c.offsetMS.Store(st.OffsetMS)
-	if st.LastContactMS != 0 {
-		c.reachedMS.Store(st.LastContactMS + st.OffsetMS)
-	}
-}
-
-// serverNow is the server's time, as far as it is known, and never before the last
-// contact: certificates are judged by it, so that a device whose clock is years off
-// can still send.
-func (c *Client) serverNow() time.Time {
-	now := c.opts.Now().Add(time.Duration(c.offsetMS.Load()) * time.Millisecond)
-	if reached := time.UnixMilli(c.reachedMS.Load()); reached.After(now) {
-		return reached
-	}
-	return now
-}

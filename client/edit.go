@@ -313,21 +313,15 @@ func (c *Client) capture(t *tx, e *Edit, rights *syncengine.Principal) (*Saved, 
 	if err != nil {
 		return nil, err
 	}
-	st, err := t.State()
-	if err != nil {
-		return nil, err
-	}
 	scopes, err := t.Scopes()
 	if err != nil {
 		return nil, err
 	}
-	now := c.opts.Now()
 	change := e.change
 	change.Id, change.AppVersion = slices.Clone(id[:]), c.opts.Version
 	change.Grant = grantHash(scopes)
-	change.Time = &tandemv1.ChangeTime{
-		WallMs: now.UnixMilli(), MonoMs: now.Sub(c.opened).Milliseconds(), Boot: c.boot,
-		OffsetMs: st.OffsetMS, OffsetKnown: st.OffsetKnown,
+	if change.Time, err = c.changeTime(t); err != nil {
+		return nil, err
 	}
 	if err := c.allowed(t, change, rights); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -29,8 +30,15 @@ type Status struct {
 	// Scopes that the device holds.
 	Scopes []ScopeStatus
 	// LastContactMS is the wall clock at the last complete answer, 0 for never;
-	// OffsetMS server time minus wall clock then.
-	LastContactMS, OffsetMS int64
+	// OffsetMS server time minus wall clock then, give or take UncertaintyMS.
+	LastContactMS, OffsetMS, UncertaintyMS int64
+	// Skewed says that the wall clock is more than two minutes off, as far as that can
+	// be known now: a person should set it. Saves are dated by both clocks.
+	Skewed bool
+	// LeaseEndsMS is when charts close unless there is contact before, by the wall
+	// clock as it stands; 0 before the first contact. Closed says that they are.
+	LeaseEndsMS int64
+	Closed      bool
 	// LastFault says, in words, why the newest contact came to nothing; empty where
 	// it did not.
 	LastFault string
@@ -57,6 +65,7 @@ type ScopeStatus struct {
 // Status returns how the device stands, from one snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	s := &Status{}
+	c.clockStatus(s)
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {
 		if err := rtx.QueryRowContext(ctx, `SELECT count(*) FROM draft`).Scan(&s.Drafts); err != nil {
 			return err
@@ -68,7 +77,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return err
 		}
-		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
+		s.Enrolled, s.LastContactMS, s.Forked = true, st.LastContactMS, st.Forked
 		var asked []byte
 		if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, metaSchemas).Scan(&asked); err != nil {
 			return err
@@ -90,6 +99,26 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		return err
 	})
 	return s, err
+}
+
+// clockStatus says how the clocks stand.
+func (c *Client) clockStatus(s *Status) {
+	at := c.clock.now()
+	if at.ServerMS == 0 {
+		return
+	}
+	r := c.read()
+	s.OffsetMS, s.UncertaintyMS = at.offset(), at.UncertaintyMS
+	server, bound := at.at(r)
+	if bound >= 0 {
+		// Where the wall clock has been set since, that shows.
+		s.OffsetMS, s.UncertaintyMS = server-r.wallMS, bound
+	}
+	off := time.Duration(max(s.OffsetMS, -s.OffsetMS)-s.UncertaintyMS) * time.Millisecond
+	s.Skewed = off > skewed
+	left := lease - at.spent(r)
+	s.Closed = left <= 0
+	s.LeaseEndsMS = r.wallMS + left.Milliseconds()
 }
 
 func scopeStatus(ctx context.Context, rtx *sql.Tx) (scopes []ScopeStatus, err error) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -105,12 +106,15 @@ type round struct {
 	queued, applied bool
 	// waited: it waited for news at the server. paged: it asked for a page.
 	waited, paged bool
-	// measured is how the request went.
+	// measured is how the request went, came what the clocks said when its answer was
+	// there.
 	measured sample
+	came     reading
 }
 
 // measure notes how a request went.
 func (r *round) measure(plan *syncengine.Planned, answer *tandemv1.SyncAnswer, met *contact) {
+	r.came = met.came
 	r.measured = sample{
 		took: met.took, held: time.Duration(answer.GetTrailer().GetHeldMs()) * time.Millisecond,
 		up: r.up, down: r.down, raw: plan.Bytes,
@@ -335,7 +339,9 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 		if err != nil {
 			return err
 		}
-		c.keepTime(st)
+		if err := c.keepTime(t, st, answer, r); err != nil {
+			return err
+		}
 		if err := c.keepPace(t, r); err != nil {
 			return err
 		}
@@ -380,6 +386,31 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 		c.opts.OnChange(r.got.Changed)
 	}
 	return nil
+}
+
+// keepTime samples the server's time, and keeps the key that the server has shown.
+func (c *Client) keepTime(t *tx, st *syncengine.DeviceState, answer *tandemv1.SyncAnswer, r *round) error {
+	c.clock.sample(r.came, answer.GetTrailer().GetServerMs(), max(r.measured.took-r.measured.held, 0))
+	now := c.clock.now()
+	next := *st
+	next.OffsetMS, next.OffsetKnown = now.offset(), true
+	if err := t.SaveState(&next); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.link.trust; v != nil {
+		if pin := v.pinned(); pin != nil && !bytes.Equal(pin, c.me.pin) {
+			if err := t.setMeta(metaPin, pin); err != nil {
+				return err
+			}
+			c.me.pin = pin
+		}
+	}
+	if !c.clock.due(now) {
+		return nil
+	}
+	return t.keepClock(now)
 }
 
 // keepPace learns from a request that went through. One that waited for news tells

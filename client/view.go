@@ -129,7 +129,8 @@ func (c *Client) conflict(kind *syncengine.Kind, state *syncengine.State, path s
 // or has own changes.
 const visible = `(rec.pending > 0 OR rec.scopes & (SELECT coalesce(sum(1 << bit), 0) FROM scope WHERE ready) <> 0)`
 
-// Get returns a record. ErrNotFound where it is not shown on this device.
+// Get returns a record. ErrNotFound where it is not shown on this device; ErrLease
+// where charts are closed and it is not one that was made here and is unsent.
 func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 	var v *View
 	err := c.store.read(ctx, "reading a record", func(rtx *sql.Tx) error {
@@ -139,6 +140,11 @@ func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 		}
 		if r == nil {
 			return ErrNotFound
+		}
+		if r.HasBase {
+			if err := c.leased(); err != nil {
+				return err
+			}
 		}
 		if v, err = c.newView(r); err != nil {
 			return err

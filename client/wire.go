@@ -41,6 +41,10 @@ type link struct {
 	// prover is nil before enrolment; greeting is what is asked for a nonce.
 	prover   *prover
 	greeting string
+	// trust is nil where there is no TLS of ours.
+	trust *trust
+	// read reads the device's clocks.
+	read func() reading
 }
 
 // parseServer checks the address of a server: https, or http to this machine.
@@ -68,14 +72,10 @@ func loopback(host string) bool {
 }
 
 // newLink prepares the way to a server; p is nil before enrolment.
-func newLink(u *url.URL, o *Options, roots []byte, p *prover, now func() time.Time) (*link, error) {
+func newLink(u *url.URL, o *Options, p *prover, v *trust, read func() reading) *link {
 	base := o.Transport
 	if base == nil {
-		t, err := newTransport(u, o, roots, now)
-		if err != nil {
-			return nil, err
-		}
-		base = t
+		base = newTransport(u, o, v)
 	}
 	hc := &http.Client{
 		Transport: &guard{base: base, prover: p, agent: "tandem/" + o.Version},
@@ -87,8 +87,8 @@ func newLink(u *url.URL, o *Options, roots []byte, p *prover, now func() time.Ti
 	return &link{
 		sync:   tandemv1connect.NewSyncServiceClient(hc, u.String(), opts...),
 		enroll: tandemv1connect.NewEnrollServiceClient(hc, u.String(), opts...),
-		base:   base, prover: p, greeting: u.JoinPath("healthz").String(),
-	}, nil
+		base:   base, trust: v, read: read, prover: p, greeting: u.JoinPath("healthz").String(),
+	}
 }
 
 // greet asks for a nonce where there is none that is sure to be taken: a few bytes
@@ -119,7 +119,7 @@ func (l *link) greet(ctx context.Context, met *contact) error {
 	return nil
 }
 
-func newTransport(u *url.URL, o *Options, roots []byte, now func() time.Time) (*http.Transport, error) {
+func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 	dial := o.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
@@ -135,19 +135,31 @@ func newTransport(u *url.URL, o *Options, roots []byte, now func() time.Time) (*
 	if u.Scheme == "http" {
 		t.Proxy = nil
 		t.Protocols.SetUnencryptedHTTP2(true)
-		return t, nil
+		return t
 	}
 	t.Protocols.SetHTTP1(true)
 	t.Protocols.SetHTTP2(true)
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
-	if len(roots) > 0 {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(roots) {
-			return nil, errors.New("the file of certificate authorities holds no certificate in PEM form")
-		}
-		t.TLSClientConfig.RootCAs = pool
+	t.TLSClientConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12, Time: v.known,
+		// The certificate is verified there, with its chain and its name.
+		InsecureSkipVerify: true, //nolint:gosec // See trust.
+		VerifyConnection:   v.verify,
 	}
-	return t, nil
+	return t
+}
+
+// newTrust prepares the check of the server's certificate; pin is the key that it
+// had at the last contact, nil before any.
+func (c *Client) newTrust(u *url.URL, roots, pin []byte) (*trust, error) {
+	v := &trust{host: u.Hostname(), known: c.serverNow, wall: c.opts.Now, key: pin}
+	if len(roots) == 0 {
+		return v, nil
+	}
+	v.roots = x509.NewCertPool()
+	if !v.roots.AppendCertsFromPEM(roots) {
+		return nil, errors.New("the file of certificate authorities holds no certificate in PEM form")
+	}
+	return v, nil
 }
 
 func (l *link) close() {
@@ -167,6 +179,8 @@ type contact struct {
 	// the time from there to the end of the answer.
 	began time.Time
 	took  time.Duration
+	// came is what the device's clocks said then.
+	came reading
 	// torn: the request could not be written whole to a connection that had been used
 	// before and had died since.
 	torn bool
@@ -296,7 +310,7 @@ func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandem
 	if err != nil {
 		return nil, met, err
 	}
-	met.took = time.Since(met.began)
+	met.took, met.came = time.Since(met.began), l.read()
 	answer, err := syncengine.Unframe(resp)
 	if err != nil {
 		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}

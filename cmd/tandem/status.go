@@ -62,6 +62,8 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
+		"clock_offset_ms": st.OffsetMS, "clock_uncertainty_ms": st.UncertaintyMS, "clock_skewed": st.Skewed,
+		"charts_close": stamp(st.LeaseEndsMS), "charts_closed": st.Closed,
 		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "scopes": scopes,
 	}
 }
@@ -99,6 +101,19 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	} else {
 		a.say("%d saves wait to be sent (%s), the oldest from %s.", st.Queued, size(st.QueuedBytes), ago(st.OldestMS))
 		a.say("With signal: %s.", waiting)
+	}
+	if st.Skewed {
+		way := "behind"
+		if st.OffsetMS < 0 {
+			way = "ahead of"
+		}
+		a.say("This device's clock is %s %s the server's: set it. What is saved is dated by both.",
+			(time.Duration(max(st.OffsetMS, -st.OffsetMS)) * time.Millisecond).Round(time.Second), way)
+	}
+	if st.Closed {
+		a.say("Charts are closed: there was no contact for too long. They open with the next sync; saves go on.")
+	} else if st.LeaseEndsMS > 0 {
+		a.say("Charts stay open without contact until %s.", ago(st.LeaseEndsMS))
 	}
 	if st.LastFault != "" {
 		a.say("The newest contact came to nothing: %s", st.LastFault)
