@@ -29,6 +29,11 @@ func init() {
 		{"image", 2, true, (*World).takeImage},
 		{"roll back", 2, true, (*World).rollBack},
 		{"clock", 1, true, (*World).turnClock},
+		{"attack", 4, true, (*World).attack},
+		{"tamper", 2, true, (*World).tamper},
+		{"poison", 1, true, (*World).poison},
+		{"revoke", 1, true, (*World).revoke},
+		{"rename", 2, true, (*World).rename},
 	}
 }
 
