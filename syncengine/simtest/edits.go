@@ -328,6 +328,9 @@ func (w *World) revise(d *device) ([]*tandemv1.RecordWrite, error) {
 		if err != nil {
 			return nil, err
 		}
+		if name := w.rules.Kind(rec.Kind).Name; (name == "encounter" || name == "note") && s.Author != d.person.id && !w.odds(5) {
+			continue // another's words: nearly nobody tries
+		}
 		if wr := w.reviseOne(d, rec, s); wr != nil {
 			writes = append(writes, wr)
 		}
@@ -438,9 +441,9 @@ func (w *World) capture() error {
 	switch n := w.rng.IntN(10); {
 	case !slices.Contains(d.person.roles, "clinician") && !w.odds(8):
 		writes, err = w.revise(d)
-	case n < 2:
-		writes, err = w.visit(d)
 	case n < 3:
+		writes, err = w.visit(d)
+	case n < 4:
 		writes, err = w.jot(d)
 	default:
 		writes, err = w.revise(d)

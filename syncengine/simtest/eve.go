@@ -316,13 +316,10 @@ func (w *World) poison() error {
 // revoke ends a replica's certificate.
 func (w *World) revoke() error {
 	d := w.pick()
-	if d == nil || len(w.devices) < 3 {
+	if d == nil || slices.ContainsFunc(w.devices, func(d *device) bool { return w.server.replicas[d.replica].Revoked }) {
 		return nil
 	}
 	r := w.server.replicas[d.replica]
-	if r.Revoked {
-		return nil
-	}
 	w.event("%s is revoked", d.name)
 	w.seen("revoked")
 	return w.write(0, true, func(tx syncengine.ServerTx) error {

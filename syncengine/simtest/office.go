@@ -195,6 +195,10 @@ func (w *World) settleIn() {
 	h.inFlight = 1 + w.rng.IntN(4)
 	h.disorder = one(w, []int{1, 1, 3, 12})
 	slow := w.odds(3)
+	if w.odds(6) {
+		// Requests pile up while a slow link reads many small pages.
+		h.pageBytes, h.inFlight, h.disorder, slow = []uint32{1, 1, 700}, 4, 1, true
+	}
 	for _, a := range actions {
 		weight := a.weight
 		if slow && a.name == "deliver" {

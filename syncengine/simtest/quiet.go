@@ -98,7 +98,10 @@ func (w *World) lateVerdict() error {
 		return nil
 	}
 	writes, err := w.visit(d)
-	if err != nil {
+	if !slices.Contains(d.person.roles, "clinician") {
+		writes, err = w.revise(d)
+	}
+	if err != nil || len(writes) == 0 {
 		return err
 	}
 	if err := w.save(d, writes); err != nil {
