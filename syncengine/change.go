@@ -69,21 +69,41 @@ var (
 	ErrSignature    = errors.New("the signature does not fit the pushed changes")
 )
 
-// batchContext is what a batch signature signs before the newest envelope hash.
-const batchContext = "tandem-batch-v1"
+// batchContext is what a batch signature signs before the hash of the batch,
+// runsContext what stands before the hashes of several runs.
+const (
+	batchContext = "tandem-batch-v1"
+	runsContext  = "tandem-runs-v1"
+)
 
-// SignBatch signs a batch by its newest envelope hash.
-func SignBatch(key ed25519.PrivateKey, newest Hash) []byte {
-	return ed25519.Sign(key, append([]byte(batchContext), newest[:]...))
+// HashBatch returns the hash that stands for a batch: the envelope hash of its last
+// op, which commits to all before it in its run. Where there are several runs the
+// ops between them are elsewhere and nobody could follow the chain, so it is
+// SHA-256("tandem-runs-v1" ‖ the envelope hash of the last op of each, in order).
+func HashBatch(ends []Hash) Hash {
+	if len(ends) == 1 || planted.Is(planted.RunsUnsigned) {
+		return ends[len(ends)-1]
+	}
+	h := sha256.New()
+	h.Write([]byte(runsContext))
+	for _, end := range ends {
+		h.Write(end[:])
+	}
+	return Hash(h.Sum(nil))
 }
 
-// Verify reports whether a batch signature is one over the newest envelope hash.
-type Verify func(newest Hash, signature []byte) bool
+// SignBatch signs a batch by its hash.
+func SignBatch(key ed25519.PrivateKey, batch Hash) []byte {
+	return ed25519.Sign(key, append([]byte(batchContext), batch[:]...))
+}
+
+// Verify reports whether a signature is one over the hash of a batch.
+type Verify func(batch Hash, signature []byte) bool
 
 // VerifyBatch returns the Verify of a replica's public key.
 func VerifyBatch(key ed25519.PublicKey) Verify {
-	return func(newest Hash, signature []byte) bool {
-		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, append([]byte(batchContext), newest[:]...), signature)
+	return func(batch Hash, signature []byte) bool {
+		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, append([]byte(batchContext), batch[:]...), signature)
 	}
 }
 
@@ -108,6 +128,7 @@ func PrepareWith(rules Rules, replica ID, verify Verify, req *tandemv1.SyncReque
 		return nil, ErrPushTooLarge
 	}
 	out := make([]Prepared, 0, count)
+	var ends []Hash
 	seen := make(map[uint64]bool, count)
 	for _, run := range req.GetRuns() {
 		if run.GetFirstOp() == 0 || len(run.GetPrevHash()) != len(Hash{}) || run.GetFirstOp() > 1<<62 {
@@ -129,14 +150,11 @@ func PrepareWith(rules Rules, replica ID, verify Verify, req *tandemv1.SyncReque
 			prev = p.Hash
 			out = append(out, p)
 		}
-	}
-	newest := out[0]
-	for _, p := range out {
-		if p.Op > newest.Op {
-			newest = p
+		if len(run.GetChanges()) > 0 {
+			ends = append(ends, prev)
 		}
 	}
-	if !verify(newest.Hash, req.GetSignature()) && !planted.Is(planted.SignatureUnchecked) {
+	if !verify(HashBatch(ends), req.GetSignature()) && !planted.Is(planted.SignatureUnchecked) {
 		return nil, ErrSignature
 	}
 	return out, nil

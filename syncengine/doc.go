@@ -27,9 +27,10 @@
 //
 // The [Envelope] of a change is (replica, op, envelope hash of the op before, body
 // hash); [HashEnvelope] says over which bytes. In a run of consecutive ops only the
-// hash before the first travels. A push carries one signature, over the newest
-// envelope hash in it ([SignBatch]). Envelopes serve duplicates, forks and audit;
-// merging never looks at them.
+// hash before the first travels. A push carries one signature, over the envelope
+// hash of its last op, and of the last op of each run where there are several
+// ([HashBatch], [SignBatch]). Envelopes serve duplicates, forks and audit; merging
+// never looks at them.
 //
 // # Changes
 //

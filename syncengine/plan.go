@@ -39,7 +39,7 @@ type Planned struct {
 	Request *tandemv1.SyncRequest
 	// Ops are the op numbers it carries, ascending.
 	Ops []uint64
-	// Newest is the envelope hash to sign (SignBatch) where there are ops.
+	// Newest is the hash to sign (SignBatch) where there are ops: see HashBatch.
 	Newest Hash
 	// Bytes is the size of its changes. Urgent: it carries urgent changes, and what
 	// they need; nothing else travels with those.
@@ -241,14 +241,19 @@ func (p *Planned) fill(chosen map[uint64]*Op) {
 	}
 	slices.Sort(p.Ops)
 	var run *tandemv1.Run
+	var ends []Hash
 	for i, n := range p.Ops {
 		op := chosen[n]
 		if i == 0 || p.Ops[i-1]+1 != n {
 			run = &tandemv1.Run{FirstOp: n, PrevHash: bytes.Clone(op.Prev[:])}
 			p.Request.Runs = append(p.Request.Runs, run)
+			ends = append(ends, Hash{})
 		}
 		run.Changes = append(run.Changes, op.Raw)
 		p.Bytes += len(op.Raw)
-		p.Newest = op.Envelope
+		ends[len(ends)-1] = op.Envelope
+	}
+	if len(ends) > 0 {
+		p.Newest = HashBatch(ends)
 	}
 }

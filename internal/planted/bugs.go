@@ -53,6 +53,7 @@ const (
 	ReachUnchecked
 	AuthorUnchecked
 	SignatureUnchecked
+	RunsUnsigned
 
 	// Outbox.
 

@@ -44,6 +44,7 @@ var Table = []Row{
 	{RightsUnchecked, "RightsUnchecked", "rights not judged", "a role writes kinds and fields that it has no right to"},
 	{ReachUnchecked, "ReachUnchecked", "foreign scope ids", "a change writes to a record that its author does not hold"},
 	{AuthorUnchecked, "AuthorUnchecked", "forged author", "a change in another's name is taken"},
+	{RunsUnsigned, "RunsUnsigned", "signature over part of a push", "of several runs of ops only the newest is signed"},
 	{SignatureUnchecked, "SignatureUnchecked", "unsigned push", "a push is taken whatever its signature says"},
 	{UrgentFirst, "UrgentFirst", "urgent overtakes its need", "an urgent change is sent before those it needs"},
 	{SettleEarly, "SettleEarly", "settle before the flip", "an applied change leaves the overlay before a cut holds it"},

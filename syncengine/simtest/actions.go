@@ -1,5 +1,7 @@
 package simtest
 
+import "slices"
+
 // action is something that can happen in a step.
 type action struct {
 	name   string
@@ -15,9 +17,9 @@ var actions []action
 
 func init() {
 	actions = []action{
-		{"save", 30, false, (*World).capture},
-		{"ask", 25, false, (*World).ask},
-		{"deliver", 60, false, (*World).deliver},
+		{"save", 35, false, (*World).capture},
+		{"ask", 32, false, (*World).ask},
+		{"deliver", 85, false, (*World).deliver},
 		{"lose", 5, true, (*World).lose},
 		{"double", 4, true, (*World).double},
 		{"give up", 5, true, (*World).giveUp},
@@ -26,9 +28,13 @@ func init() {
 		{"server dies", 3, true, (*World).serverDies},
 		{"transfer", 4, true, (*World).transfer},
 		{"reassign", 4, true, (*World).reassign},
-		{"image", 2, true, (*World).takeImage},
-		{"roll back", 2, true, (*World).rollBack},
+		{"image", 3, true, (*World).takeImage},
+		{"roll back", 3, true, (*World).rollBack},
 		{"clock", 1, true, (*World).turnClock},
+		{"attack", 4, true, (*World).attack},
+		{"tamper", 2, true, (*World).tamper},
+		{"poison", 1, true, (*World).poison},
+		{"rename", 2, true, (*World).rename},
 	}
 }
 
@@ -59,10 +65,11 @@ func (w *World) takeImage() error {
 // rollBack puts an old copy of a device's disk back: two histories under one
 // replica id, unless nothing was written in between.
 func (w *World) rollBack() error {
-	d := w.pick()
-	if d == nil || d.image == nil {
+	copied := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired || d.image == nil })
+	if len(copied) == 0 {
 		return nil
 	}
+	d := one(w, copied)
 	w.event("%s is rolled back from op %d to op %d", d.name, d.store.state.NextOp, d.image.state.NextOp)
 	w.seen("rolled back")
 	if d.image.state.NextOp < d.store.state.NextOp {

@@ -107,6 +107,12 @@ func (w *World) showsCut(d *device, ids []syncengine.ID) *ViolationError {
 	}
 	for _, id := range ids {
 		held := d.store.records[id]
+		if in := d.store.staged[id]; in != nil && in.Scopes == 0 && len(in.Body)+len(in.Stamps) > 0 {
+			return &ViolationError{"I5", fmt.Sprintf("%s keeps bytes of %s, which it may no longer hold", d.name, id)}
+		}
+		if held != nil && held.HasBase && held.Scopes == 0 {
+			return &ViolationError{"I5", fmt.Sprintf("%s keeps %s, which is in none of its scopes", d.name, id)}
+		}
 		if held != nil && held.HasBase && w.server.records[id] == nil {
 			return &ViolationError{"I4", fmt.Sprintf("%s holds %s, which the server does not know", d.name, id)}
 		}
@@ -359,7 +365,7 @@ func (w *World) overtaken() error {
 			id, _ := syncengine.IDFromBytes(wr.GetRecord())
 			for _, first := range w.server.versions[id] {
 				made := w.server.byStamp[mustOrigin(&first.Record)]
-				if made != nil && made.Replica == c.Replica && made.Op < c.Op && made.Seq > c.Seq {
+				if made != nil && (w.eve == nil || made.Replica != w.eve.replica) && made.Replica == c.Replica && made.Op < c.Op && made.Seq > c.Seq {
 					return &ViolationError{"I17", fmt.Sprintf("op %d was sent before op %d, which it needs", c.Op, made.Op)}
 				}
 				break
@@ -437,10 +443,15 @@ func (w *World) once() error {
 		}
 		ids[c.ID], ops[key] = true, true
 	}
-	for id, envelope := range w.acked {
-		c := w.server.changes[id]
-		if c == nil || c.Envelope != envelope || syncengine.HashEnvelope(c.Replica, c.Op, c.Prev, syncengine.Hash(sha(c.Body))) != envelope {
-			return &ViolationError{"I1", fmt.Sprintf("the acknowledged change %s is not in the history as it was", id)}
+	for _, c := range w.server.order {
+		if syncengine.Hash(sha(c.Body)) != c.BodyHash {
+			return &ViolationError{"I1", fmt.Sprintf("the words of change %s are not kept as they came", c.ID)}
+		}
+	}
+	for key, op := range w.acked {
+		c := w.server.byOp[key]
+		if c == nil || c.Envelope != op.Envelope || syncengine.HashEnvelope(c.Replica, c.Op, c.Prev, c.BodyHash) != op.Envelope {
+			return &ViolationError{"I1", fmt.Sprintf("the acknowledged change %s is not in the history as it was", op.Change)}
 		}
 	}
 	return nil
@@ -465,7 +476,9 @@ func (w *World) nothingLost() error {
 	}
 	log := map[place][]written{}
 	var places []place
-	for _, c := range w.server.order {
+	// What lay in quarantine is accepted where its last verdict stands.
+	bySeq := func(a, b *syncengine.StoredChange) int { return cmp.Compare(a.Seq, b.Seq) }
+	for _, c := range slices.SortedFunc(slices.Values(w.server.order), bySeq) {
 		for _, wr := range w.decoded.of(c.BodyHash, c.Body).GetRecords() {
 			id, _ := syncengine.IDFromBytes(wr.GetRecord())
 			add := func(p syncengine.Path, raw, bases []byte) {
@@ -491,6 +504,12 @@ func (w *World) nothingLost() error {
 			}
 		}
 	}
+	w.sealedOnce = map[syncengine.ID]bool{}
+	for id, states := range w.server.versions {
+		w.sealedOnce[id] = slices.ContainsFunc(states, func(r *syncengine.StoredRecord) bool {
+			return w.rules.Kind(r.Kind).Sealed[r.Lifecycle()]
+		})
+	}
 	for _, at := range places {
 		rec := w.server.records[at.record]
 		if rec == nil {
@@ -503,7 +522,7 @@ func (w *World) nothingLost() error {
 		heads, _ := s.Heads(at.path)
 		over := overwritten(log[at])
 		for _, wr := range log[at] {
-			head := slices.ContainsFunc(heads, func(h syncengine.Head) bool { return h.Stamp == wr.stamp })
+			head := slices.ContainsFunc(heads, func(h syncengine.Head) bool { return h.Stamp == wr.stamp || wr.accepted && bytes.Equal(h.Raw, wr.raw) })
 			_, policy := w.server.items[itemKey{at.record, syncengine.Item{Kind: syncengine.ItemByPolicy, Path: at.path}}]
 			if wr.accepted && !wr.settles && !head && !over[wr.stamp] && !policy {
 				return &ViolationError{"I9", fmt.Sprintf("a value of %s at %v is gone and nobody who saw it wrote over it", at.record, at.path)}
@@ -511,6 +530,9 @@ func (w *World) nothingLost() error {
 			if !wr.accepted && head {
 				return &ViolationError{"I7", fmt.Sprintf("a value of %s at %v stands although it is in quarantine", at.record, at.path)}
 			}
+		}
+		if err := w.heads(rec, s, at.path, log[at]); err != nil {
+			return err
 		}
 		if err := w.asked(rec, s, at.path); err != nil {
 			return err

@@ -256,6 +256,7 @@ func (d *deviceStore) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
 // Stage keeps a row for the flip.
 func (d *deviceStore) Stage(in *syncengine.Incoming) error {
 	kept := *in
+	d.moved[in.ID] = struct{}{}
 	put(&d.fuse, d.staged, in.ID, &kept)
 	return d.call()
 }

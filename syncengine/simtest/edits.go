@@ -171,6 +171,9 @@ func (w *World) bytes(n int) []byte {
 
 // shown lists the records on a device's screens, in order of id.
 func (w *World) shown(d *device, kinds ...string) []*syncengine.DeviceRecord {
+	if d.store == nil {
+		return nil
+	}
 	ready := readyMask(d.store.scopes)
 	var out []*syncengine.DeviceRecord
 	for _, id := range d.store.sorted() {
@@ -244,9 +247,43 @@ func (w *World) visit(d *device) ([]*tandemv1.RecordWrite, error) {
 
 func (w *World) createOf(id syncengine.ID, msg proto.Message) (*tandemv1.RecordWrite, error) {
 	body, err := w.rules.Body(msg)
+	if err == nil && w.odds(8) {
+		body = newer(body, w.newerEdit(nil))
+		w.seen("a newer app's field")
+	}
 	return &tandemv1.RecordWrite{
 		Record: id[:], Kind: w.rules.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body,
 	}, err
+}
+
+// newerEdit writes a field that only a newer app knows.
+func (w *World) newerEdit(s *syncengine.State) edit {
+	switch w.rng.IntN(3) {
+	case 0:
+		return text("", 40)(w, s, 198)
+	case 1:
+		return member("here", "there")(w, s, 298)
+	}
+	if s == nil {
+		s = &syncengine.State{}
+	}
+	return element(2)(w, s, 398)
+}
+
+// newer puts a field into a body, in its place.
+func newer(body []byte, e edit) []byte {
+	fields, err := syncengine.ParseBody(body)
+	if err != nil {
+		return body
+	}
+	var out []byte
+	for _, f := range fields {
+		if e.raw != nil && f.Path.Compare(e.path) > 0 {
+			out, e.raw = append(out, e.raw...), nil
+		}
+		out = append(out, f.Raw...)
+	}
+	return append(out, e.raw...)
 }
 
 // jot is a new note on something on the screen; one in three is private.
@@ -290,6 +327,9 @@ func (w *World) revise(d *device) ([]*tandemv1.RecordWrite, error) {
 		s, err := syncengine.Decode(&rec.Record)
 		if err != nil {
 			return nil, err
+		}
+		if name := w.rules.Kind(rec.Kind).Name; (name == "encounter" || name == "note") && s.Author != d.person.id && !w.odds(5) {
+			continue // another's words: nearly nobody tries
 		}
 		if wr := w.reviseOne(d, rec, s); wr != nil {
 			writes = append(writes, wr)
@@ -359,6 +399,10 @@ func (w *World) typed(s *syncengine.State, in input) edit {
 
 // type1 types into one field of a record's form.
 func (w *World) type1(rec *syncengine.DeviceRecord, s *syncengine.State) edit {
+	if w.odds(10) {
+		w.seen("a newer app's field")
+		return w.newerEdit(s)
+	}
 	name := w.rules.Kind(rec.Kind).Name
 	var mine []input
 	for _, in := range inputs {
@@ -397,9 +441,9 @@ func (w *World) capture() error {
 	switch n := w.rng.IntN(10); {
 	case !slices.Contains(d.person.roles, "clinician") && !w.odds(8):
 		writes, err = w.revise(d)
-	case n < 2:
-		writes, err = w.visit(d)
 	case n < 3:
+		writes, err = w.visit(d)
+	case n < 4:
 		writes, err = w.jot(d)
 	default:
 		writes, err = w.revise(d)
@@ -424,6 +468,7 @@ func (w *World) saveChange(d *device, c *tandemv1.Change) error {
 	c.Time = &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)}
 	var op *syncengine.Op
 	fail, stay := w.mishap(), !w.fault(20)
+	w.watch(d, id, writes)
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
 		op, err = w.client.Capture(tx, c)
 		return err
@@ -452,6 +497,19 @@ func (w *World) saveChange(d *device, c *tandemv1.Change) error {
 	}
 	w.event("%s saves %s as op %d, %v%s", d.name, id, op.Number, class, w.tell(writes))
 	return w.check(d)
+}
+
+// watch notes what the signer of a change sees.
+func (w *World) watch(d *device, change syncengine.ID, writes []*tandemv1.RecordWrite) {
+	for _, wr := range writes {
+		if a := wr.GetAct(); a != tandemv1.Act_ACT_SIGN && a != tandemv1.Act_ACT_AMEND {
+			continue
+		}
+		id, _ := syncengine.IDFromBytes(wr.GetRecord())
+		if s, err := syncengine.Decode(&d.store.records[id].Record); err == nil {
+			w.screens[signature{change, id}] = screenOf(s)
+		}
+	}
 }
 
 // tell describes writes.

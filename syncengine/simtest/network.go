@@ -30,6 +30,10 @@ type message struct {
 	call   *call
 	stage  stage
 	bytes  []byte
+	// forged: the server must refuse it as a whole.
+	forged bool
+	// node is the server process that has it.
+	node int
 	// outcomes of the push.
 	outcomes []*tandemv1.Outcome
 	// scopes whose commits wake a waiting request; woken: one came.
@@ -146,23 +150,33 @@ func (w *World) group() error {
 
 // receive is the server that decodes requests and commits their pushes together.
 func (w *World) receive(group []*message) error {
-	prepared := make([][]syncengine.Prepared, len(group))
-	requests := make([]*tandemv1.SyncRequest, len(group))
-	for i, m := range group {
-		requests[i] = &tandemv1.SyncRequest{}
-		if err := proto.Unmarshal(m.bytes, requests[i]); err != nil {
+	var prepared [][]syncengine.Prepared
+	var requests []*tandemv1.SyncRequest
+	node := w.rng.IntN(len(w.nodes))
+	for _, m := range slices.Clone(group) {
+		m.node = node
+		req := &tandemv1.SyncRequest{}
+		if err := proto.Unmarshal(m.bytes, req); err != nil {
 			return err
 		}
-		var err error
-		if prepared[i], err = syncengine.PrepareWith(w.rules, m.device.replica, m.device.key.verify, requests[i]); err != nil {
-			return fmt.Errorf("preparing a push of %s: %w", m.device.name, err)
+		push, err := syncengine.PrepareWith(w.rules, m.device.replica, m.device.key.verify, req)
+		switch {
+		case err != nil && !m.forged:
+			return &ViolationError{"I17", fmt.Sprintf("a push of %s is refused as a whole: %v", m.device.name, err)}
+		case err != nil:
+			w.refused(m, err)
+			group = slices.DeleteFunc(group, func(o *message) bool { return o == m })
+			continue
+		case m.forged && len(push) > 0:
+			return &ViolationError{"I23", fmt.Sprintf("a push that is not as %s signed it is taken", m.device.name)}
 		}
+		prepared, requests = append(prepared, push), append(requests, req)
 	}
 	fail, stay := w.mishap(), !w.fault(30)
 	outcomes := make([][]*tandemv1.Outcome, len(group))
 	var done *syncengine.Committed
 	err := w.write(fail, stay, func(tx syncengine.ServerTx) error {
-		b, err := w.engine.Begin(tx, w.nowMS)
+		b, err := w.nodes[node].Begin(tx, w.nowMS)
 		if err != nil {
 			return err
 		}
@@ -206,6 +220,14 @@ func (w *World) receive(group []*message) error {
 		}
 	}
 	return nil
+}
+
+// refused tells a device that its request was refused as a whole.
+func (w *World) refused(m *message, err error) {
+	w.event("the server refuses a request of %s: %v", m.device.name, err)
+	w.seen("request refused")
+	m.device.out = slices.DeleteFunc(m.device.out, func(o *call) bool { return o == m.call })
+	m.device.ask = true
 }
 
 // committed wakes who waits for the scopes of a commit.
@@ -287,10 +309,20 @@ func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
 		if c == nil || c.ReceivedMS != w.nowMS || !applied(c.Outcome) {
 			continue
 		}
-		for _, wr := range w.decoded.of(c.BodyHash, c.Body).GetRecords() {
+		change := w.decoded.of(c.BodyHash, c.Body)
+		if !bytes.Equal(change.GetAuthor(), d.person.id[:]) || !bytes.Equal(change.GetDevice(), d.id[:]) {
+			return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied in another's name", o.GetOp(), d.name)}
+		}
+		for _, wr := range change.GetRecords() {
 			id, _ := syncengine.IDFromBytes(wr.GetRecord())
+			if before := w.server.stateAt(id, c.Seq-1); before != nil && !reaches(grants, before.Scopes) {
+				return &ViolationError{"I23", fmt.Sprintf("op %d of %s wrote to a record that its author does not hold", o.GetOp(), d.name)}
+			}
+			if d.person.police() && !w.policeMay(wr) {
+				return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied, which no police partner may do", o.GetOp(), d.name)}
+			}
 			now := w.server.stateAt(id, c.Seq)
-			if now == nil || !slices.ContainsFunc(now.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+			if now == nil || !reaches(grants, now.Scopes) {
 				return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied beyond its author's reach", o.GetOp(), d.name)}
 			}
 		}
@@ -301,13 +333,19 @@ func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
 // answer reads the page of a request and sends the answer, or waits for news.
 func (w *World) answer(m *message) error {
 	w.server.begin(0)
-	ans, err := w.engine.Answer(w.server, m.device.replica, m.call.req, m.outcomes, w.nowMS)
+	ans, err := w.nodes[m.node].Answer(w.server, m.device.replica, m.call.req, m.outcomes, w.nowMS)
 	if len(w.server.undo) > 0 {
 		return &ViolationError{"storage", "an answer wrote"}
 	}
 	w.server.end(true)
-	if err != nil {
+	switch {
+	case err != nil && m.forged && errors.Is(err, syncengine.ErrPosition):
+		w.refused(m, err)
+		return nil
+	case err != nil:
 		return fmt.Errorf("answering %s: %w", m.device.name, err)
+	case m.forged:
+		return &ViolationError{"I23", "a position that is not " + m.device.name + "'s is taken"}
 	}
 	page := ans.Message.GetPage()
 	told := page.GetScopeSet() != nil || len(page.GetRows()) > 0 || len(page.GetReady()) > 0
@@ -393,7 +431,7 @@ func (w *World) deliverAnswer(m *message) error {
 		// What is not complete is no answer.
 		ans, _ = syncengine.Unframe(resp)
 	}
-	if c.life != d.life || d.retired {
+	if c.life != d.life || d.retired || d.store == nil {
 		w.event("an answer finds nobody at %s", d.name)
 		return nil
 	}
@@ -436,7 +474,7 @@ func (w *World) received(d *device, got *syncengine.Received) error {
 		d.name, got.Rows, got.Flipped, got.Dropped, got.More, got.Scopes, len(got.Outcomes), got.Forked)
 	for _, o := range got.Outcomes {
 		if op := d.store.ops[o.GetOp()]; op != nil {
-			w.acked[op.Change] = op.Envelope
+			w.acked[opKey{d.replica, op.Number}] = op
 		}
 	}
 	for what, is := range map[string]bool{
@@ -482,6 +520,9 @@ func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
 	if d.person.police() && bytes.Contains(raw, []byte(clinicalMark)) {
 		return &ViolationError{"I5", "an answer to " + d.name + " holds clinical text"}
 	}
+	if w.server.replicas[d.replica].Revoked && len(a.GetPage().GetRows())+len(a.GetPage().GetScopeSet().GetScopes()) > 0 {
+		return &ViolationError{"I22", "an answer to " + d.name + ", which is revoked, holds records or scopes"}
+	}
 	grants, err := w.grants(d)
 	if err != nil {
 		return err
@@ -496,7 +537,7 @@ func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
 		if row.GetScopes() == 0 && len(row.GetBody())+len(row.GetStamps())+len(row.GetDeltas()) == 0 {
 			continue
 		}
-		if rec == nil || !slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+		if rec == nil || !reaches(grants, rec.Scopes) {
 			return &ViolationError{"I5", fmt.Sprintf("an answer to %s holds %s, which is not in its scopes", d.name, syncengine.ID(row.GetRecord()))}
 		}
 	}
@@ -553,9 +594,35 @@ func (w *World) damage() error {
 	return nil
 }
 
-// serverDies loses everything that the server was about to answer.
+// serverDies loses everything that one process of the server was about to answer.
 func (w *World) serverDies() error {
-	w.event("the server is restarted")
-	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool { return m.stage == pushed || m.stage == waiting })
+	node := w.rng.IntN(len(w.nodes))
+	w.event("node %d of the server is restarted", node)
+	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool {
+		dies := m.node == node && (m.stage == pushed || m.stage == waiting)
+		if dies && m.stage == pushed {
+			w.seen("node died between commit and answer")
+		}
+		return dies
+	})
 	return nil
+}
+
+// policeMay tells from the contract's words, not from its rules, whether a police
+// partner may make a write: what the police did at an incident, and nothing else.
+func (w *World) policeMay(wr *tandemv1.RecordWrite) bool {
+	if w.rules.Kind(wr.GetKind()).Name != "incident" || wr.GetAct() != tandemv1.Act_ACT_SET {
+		return false
+	}
+	for _, pw := range wr.GetWrites() {
+		if !slices.Contains(policeFields, pw.GetField()) {
+			return false
+		}
+	}
+	return true
+}
+
+var policeFields = []uint32{
+	fieldOf("incident", "le_involvement"), fieldOf("incident", "le_actions"), fieldOf("incident", "le_cleared_at"),
+	fieldOf("incident", "force_used"), fieldOf("incident", "force_types"), fieldOf("incident", "weapon"),
 }

@@ -40,7 +40,10 @@ func (w *World) setUp() error {
 	if err != nil {
 		return err
 	}
-	w.engine = &syncengine.Server{Rules: w.rules, Secrets: secrets}
+	for range 1 + w.rng.IntN(3) {
+		w.nodes = append(w.nodes, &syncengine.Server{Rules: w.rules, Secrets: secrets})
+	}
+	w.engine = w.nodes[0]
 	w.client = &syncengine.Device{Rules: w.rules}
 	o := &w.office
 	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
@@ -192,15 +195,18 @@ func (w *World) settleIn() {
 	h.inFlight = 1 + w.rng.IntN(4)
 	h.disorder = one(w, []int{1, 1, 3, 12})
 	slow := w.odds(3)
+	if w.odds(6) {
+		// Requests pile up while a slow link reads many small pages.
+		h.pageBytes, h.inFlight, h.disorder, slow = []uint32{1, 1, 700}, 4, 1, true
+	}
 	for _, a := range actions {
 		weight := a.weight
 		if slow && a.name == "deliver" {
 			weight /= 2
 		}
-		if a.fault && w.odds(3) {
-			weight = 0
-		} else if a.fault && w.odds(4) {
-			weight *= 3
+		// A world has some faults often and others never: so they meet.
+		if a.fault {
+			weight *= one(w, []int{0, 0, 1, 5})
 		}
 		h.weights = append(h.weights, weight)
 		h.total += weight
@@ -222,11 +228,13 @@ func (w *World) crew() []*person {
 	return crew
 }
 
-// enrol makes the devices.
+// enrol makes the devices, and in some worlds lets an adversary in.
 func (w *World) enrol() error {
 	for i, p := range w.crew() {
-		d := &device{name: fmt.Sprintf("d%d", i), person: p, id: w.newID(), replica: w.newID(), ask: true}
-		d.key = newKey(w.bytes(ed25519.SeedSize), w.habits.realKeys)
+		d, err := w.enrolOne(fmt.Sprintf("d%d", i), p)
+		if err != nil {
+			return err
+		}
 		switch w.rng.IntN(8) {
 		case 0:
 			d.skewMS = (w.rng.Int64N(21) - 10) * 365 * 86_400_000
@@ -237,15 +245,35 @@ func (w *World) enrol() error {
 			Org: w.office.org, Replica: d.replica, Person: d.person.id, Device: d.id, NextOp: 1,
 		})
 		w.devices = append(w.devices, d)
-		err := w.write(0, true, func(tx syncengine.ServerTx) error {
-			return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: d.key.public()})
-		})
-		if err != nil {
-			return err
-		}
-		w.event("%s is %s's (%v)", d.name, d.person.name, d.person.roles)
+	}
+	if w.odds(2) {
+		return w.enrolEve()
 	}
 	return nil
+}
+
+// enrolOne enrols a replica.
+func (w *World) enrolOne(name string, p *person) (*device, error) {
+	d := &device{name: name, person: p, id: w.newID(), replica: w.newID(), ask: true}
+	d.key = newKey(w.bytes(ed25519.SeedSize), w.habits.realKeys)
+	w.event("%s is %s's (%v)", d.name, d.person.name, d.person.roles)
+	return d, w.write(0, true, func(tx syncengine.ServerTx) error {
+		return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: d.key.public()})
+	})
+}
+
+// rename is somebody in the console who renames the agency, at times on a screen
+// that has not been refreshed.
+func (w *World) rename() error {
+	versions := w.server.versions[w.office.agency]
+	s, err := syncengine.Decode(&one(w, versions).Record)
+	if err != nil {
+		return err
+	}
+	kind := w.rules.KindByName("agency").Number
+	field := fieldOf("agency", "name")
+	w.event("the agency is renamed")
+	return w.localApplied(setOf(s, w.office.agency, kind, edit{syncengine.Path{Field: field}, syncengine.StringField(field, fmt.Sprint("Agency ", w.rng.IntN(100)))}))
 }
 
 // transfer moves a person to another team, out of one, or out of office and back.

@@ -31,6 +31,7 @@ func (w *World) quiet() error {
 	}
 	for _, d := range w.devices {
 		d.out, d.ask = nil, true
+		d.retired = d.retired || w.server.replicas[d.replica].Revoked
 	}
 	if err := w.rest(); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (w *World) quiet() error {
 			return err
 		}
 	}
-	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.overtaken, w.retried} {
+	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.signed, w.overtaken, w.retried} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -97,7 +98,10 @@ func (w *World) lateVerdict() error {
 		return nil
 	}
 	writes, err := w.visit(d)
-	if err != nil {
+	if !slices.Contains(d.person.roles, "clinician") {
+		writes, err = w.revise(d)
+	}
+	if err != nil || len(writes) == 0 {
 		return err
 	}
 	if err := w.save(d, writes); err != nil {
@@ -191,7 +195,7 @@ func (w *World) settled() error {
 			if setAside(op) && len(op.Raw) == 0 {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s is set aside without its words", n, d.name)}
 			}
-			c := w.server.changes[op.Change]
+			c := w.server.byOp[opKey{d.replica, n}]
 			if c == nil || c.Op != n || c.Envelope != op.Envelope {
 				return &ViolationError{"I1", fmt.Sprintf("op %d of %s is not at the server", n, d.name)}
 			}

@@ -129,7 +129,8 @@ func TestWorlds(t *testing.T) {
 		for i, r := range a.failed {
 			kinds[r.Failed.Invariant]++
 			if i < 20 {
-				t.Logf("seed %d at step %d: %v", r.Seed, r.At, r.Failed)
+				what, _, _ := strings.Cut(r.Failed.Error(), "\n")
+				t.Logf("seed %d at step %d: %s", r.Seed, r.At, what)
 			}
 		}
 		t.Errorf("%d of %d seeds failed: %v", len(a.failed), a.runs, kinds)

@@ -3,6 +3,7 @@ package simtest
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
@@ -56,11 +57,16 @@ func (v *ViolationError) Error() string { return v.Invariant + ": " + v.What }
 
 // Rare are the events that are worth a simulation. A few hundred seeds reach each.
 var Rare = []string{
-	"conflict", "disk failed at a save", "disk failed at an answer", "doubled", "fork",
-	"form refused", "group commit", "late answer", "page dropped", "quarantined REFUSAL_BUNDLED",
-	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_WAITING", "resolve",
-	"retired", "rolled back", "rolled back over a save", "row delta", "row drop", "row echo", "row whole",
-	"rubbish", "scopes changed", "server died before a commit", "staged", "waited for news",
+	"a newer app's field", "altered push", "closed by policy", "conflict", "disk failed at a save", "disk failed at an answer",
+	"doubled", "eve asks for any record", "eve forges an author", "eve makes a record that is there",
+	"eve repeats a change under another number", "eve replays another's request", "eve sends another's change as hers",
+	"eve sends what is no change", "eve stands where another stands", "eve takes another's change id",
+	"eve writes over a value before she sends it", "eve writes to any record", "fork", "form refused", "group commit",
+	"late answer", "node died between commit and answer", "page dropped", "poison", "quarantined REFUSAL_BUNDLED",
+	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_UNDECODABLE",
+	"quarantined REFUSAL_WAITING", "request refused", "resolve", "retired", "revoked", "rolled back",
+	"rolled back over a save", "row delta", "row drop", "row echo", "row whole", "rubbish", "scopes changed",
+	"server died before a commit", "staged", "waited for news", "whole row wanted",
 }
 
 // World is one run.
@@ -73,7 +79,11 @@ type World struct {
 	server *serverStore
 	office office
 
+	// nodes are the processes of the server, over one store; engine is one of them.
+	nodes []*syncengine.Server
+
 	devices []*device
+	eve     *eve
 	wire    []*message
 	habits  habits
 
@@ -91,11 +101,14 @@ type World struct {
 	rights  map[syncengine.ID]rights
 	decoded decoded
 	open    map[*syncengine.StoredRecord]int
-	// verdicts given so far, and hashes of the bodies of acknowledged changes.
+	// verdicts given so far, and acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
-	acked    map[syncengine.ID]syncengine.Hash
+	acked    map[opKey]*syncengine.Op
 	// held is what each person was ever granted.
 	held map[syncengine.ID][]*syncengine.Principal
+	// screens are what signers saw, and sealedOnce the records that were ever sealed.
+	screens    map[signature]screen
+	sealedOnce map[syncengine.ID]bool
 
 	report Report
 	trace  []byte
@@ -168,8 +181,9 @@ func Run(o Options) (report *Report) {
 		decoded:  decoded{},
 		open:     map[*syncengine.StoredRecord]int{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
-		acked:    map[syncengine.ID]syncengine.Hash{},
+		acked:    map[opKey]*syncengine.Op{},
 		held:     map[syncengine.ID][]*syncengine.Principal{},
+		screens:  map[signature]screen{},
 		trace:    make([]byte, 0, 32<<10),
 	}
 	w.rng = rand.New(&w.pcg)
@@ -182,7 +196,7 @@ func Run(o Options) (report *Report) {
 	}()
 	err := w.run()
 	if err != nil {
-		v, ok := err.(*ViolationError) //nolint:errorlint // A violation is never wrapped: it is the end of the run.
+		v, ok := errors.AsType[*ViolationError](err)
 		if !ok {
 			v = &ViolationError{Invariant: "error", What: err.Error()}
 		}

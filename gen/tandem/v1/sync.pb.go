@@ -1527,7 +1527,9 @@ type SyncRequest struct {
 	// Changes pushed, urgent first.
 	Runs []*Run `protobuf:"bytes,1,rep,name=runs" json:"runs,omitempty"`
 	// Ed25519 signature by the replica key over "tandem-batch-v1" ‖ the envelope
-	// hash of the highest op in runs; empty without runs.
+	// hash of the last op in runs, where there is one run; of several, over
+	// "tandem-batch-v1" ‖ SHA-256("tandem-runs-v1" ‖ the envelope hash of the last op
+	// of each, in their order). Empty without runs.
 	Signature []byte `protobuf:"bytes,2,opt,name=signature" json:"signature,omitempty"`
 	// Ops that the device holds without an outcome: the answer gives the outcomes
 	// the server has for them.
