@@ -408,3 +408,11 @@ func (s *store) read(ctx context.Context, doing string, fn func(*sql.Tx) error) 
 	}
 	return nil
 }
+
+// Transact runs fn in one transaction of the store, as the engine sees it: on the
+// disk when Transact returns nil, and gone otherwise. It is for those who drive the
+// engine themselves, as the simulator does; what fn does is not checked against
+// anybody's rights.
+func (c *Client) Transact(ctx context.Context, fn func(syncengine.DeviceTx) error) error {
+	return c.store.write(ctx, "a transaction", func(t *tx) error { return fn(t) })
+}

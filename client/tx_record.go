@@ -135,10 +135,7 @@ func (t *tx) DropRecord(id syncengine.ID) error {
 	}
 	t.dropped = t.dropped || e.n != 0
 	e.cur = nil
-	if err := t.mark(e); err != nil {
-		return err
-	}
-	return t.exec(`DELETE FROM incoming WHERE id = $1`, id[:])
+	return t.mark(e)
 }
 
 // mark notes that an entry is to be written.

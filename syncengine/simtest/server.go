@@ -30,6 +30,9 @@ type (
 type serverStore struct {
 	fuse
 
+	// mirror is the product's store beside it; nil for none.
+	mirror *serverMirror
+
 	org         syncengine.ID
 	head        syncengine.HistoryHead
 	commits     []syncengine.HistoryHead
