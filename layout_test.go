@@ -34,8 +34,8 @@ var floors = []floor{
 	{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
-		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/...", "internal/faultfs", "internal/vfs"},
-		tests: []string{"internal/need"},
+		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
+		tests: []string{"internal/need", "internal/tamper"},
 	},
 	{
 		path:  "client/...",
@@ -45,7 +45,7 @@ var floors = []floor{
 	{
 		path:  "server/...",
 		below: []string{"web/...", "syncengine", "syncengine/record", "gen/...", "internal/vfs"},
-		tests: []string{"client/...", "internal/faultfs", "internal/need"},
+		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/tamper"},
 	},
 	{
 		// What field app and console share; it knows no storage.
@@ -55,18 +55,20 @@ var floors = []floor{
 	},
 	{
 		path:  "syncengine/record",
-		below: []string{"syncengine", "gen/..."},
+		below: []string{"syncengine", "gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{
 		path:  "syncengine",
-		below: []string{"gen/..."},
+		below: []string{"gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{path: "gen/...", below: []string{"gen/..."}},
 	{path: "internal/fieldsync", below: []string{"gen/..."}},    // the benchmark's documents
 	{path: "internal/vfs", tests: []string{"internal/faultfs"}}, // where stores meet the disk
 	{path: "internal/faultfs", below: []string{"internal/vfs"}}, // for tests alone, and the simulator
+	{path: "internal/planted"},                                  // bugs for the simulator to find
+	{path: "internal/tamper"},                                   // for tests alone: hostile messages
 	{path: "internal/need"},                                     // for tests alone: on no list but those of tests
 	{path: "", tests: []string{"internal/need"}},                // the root: the tests of the repository
 }
@@ -219,7 +221,7 @@ func checkImport(path, imp string, allowed []string) []string {
 	switch {
 	case fits("syncengine/simtest/...", rel):
 		remedy = "nothing imports simtest: move what you need of it below, or write the test in simtest"
-	case fits("internal/need", rel):
+	case fits("internal/need", rel), fits("internal/tamper", rel):
 		remedy = "the package is for tests alone"
 	case fits("client/...", path) && fits("server/...", rel), fits("server/...", path) && fits("client/...", rel):
 		remedy = "client and server never import each other: move what both need to syncengine, or join them in cmd/tandem"

@@ -66,12 +66,16 @@ type Client struct {
 	// me is nil before enrolment; link is made at first use.
 	me   *identity
 	link *link
-	pace pace
+	// pace is what is known of the link, kept what of it is stored; retries what is
+	// left to try.
+	pace, kept pace
+	retries    budget
 	// pushing is held over a push, so that one is under way at a time.
 	pushing chan struct{}
 	// asked: the verdicts on what was queued are known as far as the server has
-	// any. False at first, and after a push whose answer did not come.
-	asked bool
+	// any. False at first, and after a push whose answer did not come: that one is
+	// broken, and the next request carries no changes.
+	asked, broken bool
 	// work is signalled by saves; wakePush and wakePull end the pauses of Run.
 	work, wakePush, wakePull chan struct{}
 }
@@ -124,7 +128,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if c.store, err = openStore(ctx, dir, cols); err != nil {
 		return nil, err
 	}
-	if err := c.loadIdentity(ctx); err != nil {
+	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil
@@ -175,6 +179,7 @@ func (c *Client) newID() (syncengine.ID, error) {
 // loadIdentity reads who the device is, where it is enrolled.
 func (c *Client) loadIdentity(ctx context.Context) error {
 	var me *identity
+	var link []byte
 	err := c.store.write(ctx, "reading the enrolment", func(t *tx) error {
 		certificate, err := t.meta(metaEnrolment)
 		if err != nil || certificate == nil {
@@ -201,6 +206,9 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		if me.roots, err = t.meta(metaRoots); err != nil {
 			return err
 		}
+		if link, err = t.meta(metaLink); err != nil {
+			return err
+		}
 		st, err := t.State()
 		if err == nil {
 			c.keepTime(st)
@@ -212,6 +220,8 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	c.me = me
+	c.pace.load(link)
+	c.kept = c.pace
 	c.mu.Unlock()
 	return nil
 }

@@ -44,6 +44,8 @@ type edge struct {
 	hash     syncengine.Hash
 	// judge gives another outcome than applied; nil for none.
 	judge func(*tandemv1.Change) *tandemv1.Outcome
+	// minRead is the oldest schema that it says it sends records to.
+	minRead uint32
 	// hold is called before a request is looked at.
 	hold func(*tandemv1.SyncRequest)
 }
@@ -168,7 +170,7 @@ func (e *edge) Sync(_ context.Context, req *tandemv1.SyncRequest) (*tandemv1.Syn
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	answer := &tandemv1.SyncAnswer{Trailer: &tandemv1.Trailer{ServerMs: 1_790_000_000_000}}
+	answer := &tandemv1.SyncAnswer{Trailer: &tandemv1.Trailer{ServerMs: 1_790_000_000_000, MinReadSchema: e.minRead}}
 	pushed, err := syncengine.Prepare(record.New(), e.replicaID, e.key, req)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)

@@ -60,6 +60,10 @@ type ContactError struct {
 	RetryAfter time.Duration
 	// Err is the cause, for logs; it may be nil.
 	Err error
+
+	// large: something on the way does not let so large a request through; smaller: a
+	// smaller one is worth trying.
+	large, smaller bool
 }
 
 // Error returns the words and the cause.
@@ -108,7 +112,7 @@ func RefusalWords(code tandemv1.Refusal) string {
 	case tandemv1.Refusal_REFUSAL_FORBIDDEN:
 		return "your role does not allow it; ask a lead"
 	case tandemv1.Refusal_REFUSAL_UNKNOWN_SCHEMA:
-		return "the server does not know this version yet; it will be tried again by itself"
+		return "the app and the server are of versions that do not go together; it is kept and will be tried again by itself; update the app if there is a newer one"
 	case tandemv1.Refusal_REFUSAL_UNKNOWN_KIND:
 		return "the server does not know this kind of record yet; it will be tried again by itself"
 	case tandemv1.Refusal_REFUSAL_NO_TARGET:

@@ -36,6 +36,9 @@ type Status struct {
 	LastFault string
 	// Forked: this store is a copy of another, or was set back; it sends nothing.
 	Forked bool
+	// Update says, in words, that the server asks for a newer version of the app and
+	// what holds until then; empty where it does not.
+	Update string
 }
 
 // ScopeStatus is one scope.
@@ -66,6 +69,11 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 			return err
 		}
 		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
+		var asked []byte
+		if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, metaSchemas).Scan(&asked); err != nil {
+			return err
+		}
+		s.Update = updateWords(asked)
 		for query, into := range map[string][]any{
 			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state = 1`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
 			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                            {&s.Applied},

@@ -180,10 +180,12 @@ func newestSchema() (int, error) {
 
 func (s *store) openHandles(ctx context.Context, path string) error {
 	var err error
-	// secure_delete: what leaves the device's scopes leaves its file.
+	// secure_delete: what leaves the device's scopes leaves its file. page_size: six
+	// records of 1 kB fill a page better than three fill one of 4096 bytes, and half
+	// as many pages are written. It is that of a store when it is made.
 	s.writeDB, err = sql.Open("sqlite", s.dsn(path, "mode=rw", "_txlock=immediate",
-		"_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=foreign_keys(1)", "_pragma=temp_store(memory)",
-		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(16777216)", "_pragma=wal_autocheckpoint(4000)", "_defensive=1"))
+		"_pragma=page_size(8192)", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=foreign_keys(1)", "_pragma=temp_store(memory)",
+		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(16777216)", "_pragma=wal_autocheckpoint(2000)", "_defensive=1"))
 	if err != nil {
 		return storeError("opening the store", err)
 	}
@@ -296,7 +298,7 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	if _, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return storeError(doing, err)
 	}
-	t := &tx{s: s, ctx: ctx, recs: map[syncengine.ID]*entry{}, known: s.known, writes: map[syncengine.ID][]uint64{}}
+	t := &tx{s: s, ctx: ctx, recs: map[syncengine.ID]*entry{}, places: map[syncengine.ID]int64{}, known: s.known, writes: map[syncengine.ID][]uint64{}}
 	if t.ops == nil {
 		t.ops = map[uint64]*opEntry{}
 	}

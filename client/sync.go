@@ -48,6 +48,9 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 	for {
 		r, err := c.round(ctx, want{push: true, page: full == nil, next: &next})
 		moved.add(r)
+		if smaller(err) {
+			continue
+		}
 		if errors.Is(err, ErrDiskFull) && full == nil {
 			full = err
 			next.drop()
@@ -73,7 +76,7 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 		if r.queued && r.sent > 0 && full == nil {
 			if err := c.stream(ctx, moved); errors.Is(err, ErrDiskFull) {
 				full = err
-			} else if err != nil {
+			} else if err != nil && !smaller(err) {
 				return moved, err
 			}
 		}
@@ -88,6 +91,8 @@ type want struct {
 	next *ahead
 	// lanes: changes that other requests carry are left out.
 	lanes *lanes
+	// poll decides on waits, nil where there is none.
+	poll *poll
 }
 
 // round is what one request did.
@@ -99,11 +104,30 @@ type round struct {
 	down int64
 	// queued, applied: changes in those states are left.
 	queued, applied bool
+	// waited: it waited for news at the server. paged: it asked for a page.
+	waited, paged bool
+	// measured is how the request went.
+	measured sample
+}
+
+// measure notes how a request went.
+func (r *round) measure(plan *syncengine.Planned, answer *tandemv1.SyncAnswer, met *contact) {
+	r.measured = sample{
+		took: met.took, held: time.Duration(answer.GetTrailer().GetHeldMs()) * time.Millisecond,
+		up: r.up, down: r.down, raw: plan.Bytes,
+	}
+}
+
+// smaller reports whether a request failed because something on the way takes
+// smaller ones only, and one is worth trying at once.
+func smaller(err error) bool {
+	contact, ok := errors.AsType[*ContactError](err)
+	return ok && contact.large && contact.smaller
 }
 
 // idle reports whether nothing is left to do.
 func (r *round) idle() bool {
-	return !r.queued && !r.got.More && !r.got.Dropped && !r.got.Scopes && (r.got.Flipped || r.sent == 0 || !r.applied)
+	return r.paged && !r.queued && !r.got.More && !r.got.Dropped && !r.got.Scopes && (r.got.Flipped || r.sent == 0 || !r.applied)
 }
 
 // progress reports whether anything came of the request.
@@ -162,8 +186,11 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 	if len(plan.Ops) > 0 {
 		plan.Request.Signature = syncengine.SignBatch(me.key, plan.Newest)
 	}
-	r := &round{sent: len(plan.Ops), ask: ask}
+	r := &round{sent: len(plan.Ops), ask: ask, waited: w.wait > 0, paged: plan.Request.GetBudget() > 0}
 	began := c.opts.Now()
+	if plan.Urgent {
+		w.next.drop()
+	}
 	answer, met, err := w.next.take(plan.Request)
 	if answer == nil && err == nil {
 		call, cancel := context.WithTimeout(ctx, c.patience(plan.Request, w))
@@ -172,8 +199,9 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 	}
 	r.up, r.down = met.up.Load(), met.down.Load()
 	if err != nil {
-		return r, c.broke(ctx, r, began, err)
+		return r, c.broke(ctx, plan, w, r, met, began, err)
 	}
+	r.measure(plan, answer, met)
 	if !w.push {
 		// A page may include what a push under way has brought about: it is taken in
 		// after the verdicts, so that what it includes is known to be settled.
@@ -188,11 +216,8 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 		return r, err
 	}
 	c.mu.Lock()
-	if w.push {
-		c.asked = true
-	}
-	if w.wait == 0 {
-		c.pace.took(c.opts.Now().Sub(began), r.sent > 0, r.got.Rows > 0)
+	if w.push && (ask || len(plan.Ops) == 0) {
+		c.asked, c.broken = true, false
 	}
 	c.mu.Unlock()
 	return r, nil
@@ -216,7 +241,8 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 	if w.page {
 		o.PageBytes = uint32(c.pace.page)
 	}
-	push, asked := c.pace.push, c.asked
+	push, asked, broken, fast := c.pace.push, c.asked, c.broken, c.pace.fast()
+	o.Ceiling = c.pace.ceiling
 	c.mu.Unlock()
 	err = c.store.write(ctx, "planning a request", func(t *tx) error {
 		if w.push {
@@ -224,10 +250,11 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			if err != nil {
 				return err
 			}
-			if ask = queued && !asked; ask {
-				o.Ask = true
-			} else {
-				o.PushBytes = push
+			ask = queued && !asked
+			o.Ask = ask
+			if !ask || !broken {
+				// What is urgent need not wait until the rest is asked for.
+				o.PushBytes, o.UrgentOnly = push, ask
 				o.InFlight, o.InFlightBytes = w.lanes.under()
 			}
 		}
@@ -236,6 +263,16 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			return err
 		}
 		w.lanes.add(plan)
+		urgent := plan.Urgent
+		if ask && !urgent {
+			if urgent, err = t.any(anyUrgent); err != nil {
+				return err
+			}
+		}
+		if urgent && !fast {
+			// A page would hold up the next request on its way down.
+			plan.Request.Budget = 0
+		}
 		return t.intact(plan)
 	})
 	return plan, ask, err
@@ -280,14 +317,22 @@ func (c *Client) patience(req *tandemv1.SyncRequest, w want) time.Duration {
 }
 
 // broke notes a request without an answer.
-func (c *Client) broke(ctx context.Context, r *round, began time.Time, err error) error {
-	c.mu.Lock()
-	if r.sent > 0 {
-		c.asked = false
-	}
-	c.pace.broke()
-	c.mu.Unlock()
+func (c *Client) broke(ctx context.Context, plan *syncengine.Planned, w want, r *round, met *contact, began time.Time, err error) error {
 	contact, ok := errors.AsType[*ContactError](err)
+	c.mu.Lock()
+	if r.sent > 0 && !met.unsent {
+		c.asked, c.broken = false, true
+	}
+	switch {
+	case ok && contact.large && r.sent > 0:
+		contact.smaller = c.pace.tooLarge(plan.Bytes) && r.sent > 1
+	case ok && errors.Is(err, ErrNetwork) && w.poll.cut(time.Now(), w.wait, time.Since(met.began)):
+		c.mu.Unlock()
+		return errCut
+	case !met.unsent:
+		c.pace.broke()
+	}
+	c.mu.Unlock()
 	if !ok {
 		return err
 	}
@@ -319,6 +364,9 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 			return err
 		}
 		c.keepTime(st)
+		if err := c.keepPace(t, r); err != nil {
+			return err
+		}
 		if r.queued, err = t.any(anyQueued); err != nil {
 			return err
 		}
@@ -326,6 +374,9 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 			return err
 		}
 		if err := t.noteDiffering(r.got); err != nil {
+			return err
+		}
+		if err := t.noteSchemas(answer.GetTrailer()); err != nil {
 			return err
 		}
 		event := &Event{
@@ -359,8 +410,24 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 	return nil
 }
 
+// keepPace learns from a request that went through. One that waited for news tells
+// nothing of the link.
+func (c *Client) keepPace(t *tx, r *round) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.waited {
+		return nil
+	}
+	c.pace.learn(r.measured)
+	return c.pace.save(t, &c.kept)
+}
+
+// errCut says that something on the way has ended a request that waited for news.
+var errCut = &ContactError{Kind: ErrNetwork, Words: "something on the way does not let a request wait for news"}
+
 // Questions of any. The second condition lets the partial index serve.
 const (
+	anyUrgent  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state = 1 AND rank = 1)`
 	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state = 1)`
 	anyApplied = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_judged WHERE state = 2 AND state IN (2, 4))`
 )

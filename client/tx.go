@@ -21,6 +21,9 @@ type tx struct {
 	// recs are the records read or saved here; dirty those to be written, in order.
 	recs  map[syncengine.ID]*entry
 	dirty []*entry
+	// confirmed are records to be written without their bytes, places where they are.
+	confirmed []confirmed
+	places    map[syncengine.ID]int64
 	// next is the next free rec.n, 0 while unknown.
 	next    int64
 	dropped bool

@@ -114,6 +114,9 @@ func (c *Client) verifyRecords(t *tx, v *Verification) error {
 	if err != nil {
 		return err
 	}
+	if err := verifyShown(t, v); err != nil {
+		return err
+	}
 	for i := range scopes {
 		sc := &scopes[i]
 		out := ScopeVerification{
@@ -132,6 +135,22 @@ func (c *Client) verifyRecords(t *tx, v *Verification) error {
 		v.Scopes = append(v.Scopes, out)
 	}
 	return nil
+}
+
+// verifyShown checks the records whose hash is kept because they wait for the
+// server's word.
+func verifyShown(t *tx, v *Verification) error {
+	return t.rows(`SELECT id, body, stamps, hash FROM rec WHERE hash IS NOT NULL`, nil, func(scan func(...any) error) error {
+		var r syncengine.Record
+		var hash int64
+		if err := scan((*idColumn)(&r.ID), &r.Body, &r.Stamps, &hash); err != nil {
+			return err
+		}
+		if r.Hash() != syncengine.RowHash(hash) {
+			v.fault("record %s does not have the hash it was saved with", r.ID)
+		}
+		return nil
+	})
 }
 
 func (c *Client) verifyRecord(r *syncengine.DeviceRecord, v *Verification) {

@@ -74,14 +74,20 @@ type NotAccepted struct {
 	Op     uint64
 	Change syncengine.ID
 	AtMS   int64
-	// Code says why, Words the same for people.
+	// Code says why, Words the same for people; neither once somebody has decided.
 	Code  tandemv1.Refusal
 	Words string
+	// Verdict is how it stands: in quarantine, dismissed, or replaced. Reason is that of
+	// a lead who has dismissed it.
+	Verdict tandemv1.OutcomeCode
+	Reason  string
 	// Fields at fault, as "kind/field".
 	Fields []string
 	// Records are the ids it would have written; Decoded is the change.
 	Records []syncengine.ID
 	Decoded *tandemv1.Change
+	// Values are what it would have written, field by field.
+	Values []RefusedValue
 }
 
 // newView opens a stored record.
@@ -173,11 +179,13 @@ func (c *Client) notAccepted(ctx context.Context, rtx *sql.Tx, where string, arg
 		n := NotAccepted{
 			Op: op.Number, Change: op.Change, AtMS: op.AtMS, Code: op.Outcome.GetRefusal(),
 			Words: RefusalWords(op.Outcome.GetRefusal()), Records: op.Records, Decoded: &tandemv1.Change{},
+			Verdict: op.Outcome.GetCode(), Reason: op.Outcome.GetReason(),
 		}
 		if err := proto.Unmarshal(op.Raw, n.Decoded); err != nil {
 			n.Decoded = nil
 		}
 		n.Fields = c.faultNames(op.Outcome.GetFields(), n.Decoded)
+		n.Values = c.values(&n)
 		out = append(out, n)
 		return nil
 	})

@@ -251,6 +251,7 @@ func TestServersWord(t *testing.T) {
 		"bad request":   {400, "", ErrRejected},
 		"precondition":  {412, "", ErrRejected},
 		"unimplemented": {501, "", ErrBusy},
+		"no such call":  {404, "", ErrRejected},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -53,7 +54,8 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	}
 	short := r.HighestHash.Short()
 	msg := &tandemv1.SyncAnswer{Outcomes: outcomes, Trailer: &tandemv1.Trailer{
-		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS, MinWriteSchema: 1,
+		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS,
+		MinWriteSchema: max(s.MinWriteSchema, 1), MinReadSchema: s.MinReadSchema,
 	}}
 	if r.Highest == 0 {
 		msg.Trailer.HighestHash = nil
@@ -72,8 +74,8 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
-	if r.Revoked || r.Forked {
-		a.Count = len(msg.GetOutcomes())
+	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked || req.GetSchema() < s.MinReadSchema {
+		pg.bare(len(outcomes) > 0)
 		return a, nil
 	}
 	p, err := s.Principal(view, r)
@@ -84,7 +86,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
 		return nil, err
 	}
-	msg.Trailer.Processed = rangesToWire(r.Ranges)
+	msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(r.Ranges), rangesToWire(r.Apart)
 	if req.GetBudget() > 0 {
 		if err := pg.page(); err != nil {
 			return nil, err
@@ -94,13 +96,37 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	return a, nil
 }
 
+// bare strips an answer to codes, for a replica that is sent nothing else; to a
+// revoked one, also which of its own ops have come, and that it holds no scope any
+// more. Its position moves no further, so verdicts that have changed are told each
+// time and are no news.
+func (g *pager) bare(pushed bool) {
+	msg := g.answer.Message
+	if g.replica.Revoked && !g.replica.Forked {
+		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(g.replica.Ranges), rangesToWire(g.replica.Apart)
+		g.answer.News = pushed
+	}
+	msg.Outcomes = slices.Clone(msg.GetOutcomes())
+	for i, o := range msg.GetOutcomes() {
+		msg.Outcomes[i] = &tandemv1.Outcome{Op: o.GetOp(), Code: o.GetCode(), Refusal: o.GetRefusal(), Envelope: o.GetEnvelope()}
+	}
+	if g.replica.Revoked && g.req.GetBudget() > 0 && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
+		msg.Page = &tandemv1.Page{ScopeSet: &tandemv1.ScopeSet{}}
+		g.answer.News = true
+	}
+	g.answer.Count = len(msg.GetOutcomes())
+}
+
 // wakes returns the scopes whose commits may be news to a replica.
 func wakes(view ServerView, r *Replica, grants []ScopeKey) ([]ScopeKey, error) {
 	staff, err := view.Record(r.Person)
-	if err != nil || staff == nil {
-		return grants, err
+	if err != nil {
+		return nil, err
 	}
-	scopes := slices.Concat(grants, staff.Scopes)
+	scopes := append(slices.Clone(grants), VerdictScope(r.Person))
+	if staff != nil {
+		scopes = append(scopes, staff.Scopes...)
+	}
 	slices.SortFunc(scopes, ScopeKey.Compare)
 	return slices.Compact(scopes), nil
 }
@@ -221,6 +247,22 @@ func (g *pager) outcomes() error {
 		}
 		add(more)
 	}
+	if g.replica.Revised > g.ready.Cut {
+		// Level-triggered: told with every answer until the device stands at a cut that
+		// came with them.
+		more, err := g.view.Revised(g.replica.ID, g.ready.Cut)
+		if err != nil {
+			return err
+		}
+		// What this very request has pushed may have been let out of quarantine by
+		// something else in it.
+		msg.Outcomes = slices.DeleteFunc(slices.Clone(msg.GetOutcomes()), func(o *tandemv1.Outcome) bool {
+			again := slices.ContainsFunc(more, func(m *tandemv1.Outcome) bool { return m.GetOp() == o.GetOp() })
+			told[o.GetOp()] = told[o.GetOp()] && !again
+			return again
+		})
+		add(more)
+	}
 	return nil
 }
 
@@ -299,7 +341,7 @@ func (g *pager) wanted() error {
 		return err
 	}
 	for _, rec := range recs {
-		if bits := g.bits(rec); bits != 0 && !g.sent[rec.ID] {
+		if bits := g.bits(rec); (bits != 0 || planted.Is(planted.ScopeLeak)) && !g.sent[rec.ID] {
 			g.add(wholeRow(rec, bits))
 		}
 	}
@@ -328,7 +370,7 @@ func (g *pager) readReady() error {
 	if err != nil {
 		return err
 	}
-	g.out.Closing = done
+	g.out.Closing = done || planted.Is(planted.FixedCut)
 	return g.step(nil, g.readyRaw, at, done)
 }
 
@@ -532,7 +574,7 @@ func (g *pager) row(id ID, rec *StoredRecord, known uint64) (*tandemv1.Row, erro
 		return &tandemv1.Row{Record: bytes.Clone(id[:])}, nil
 	case known > 0 && rec.RunReplica == g.replica.ID && rec.Plain && rec.RunBase <= known:
 		return &tandemv1.Row{Record: rec.ID[:], Kind: rec.Kind, Scopes: bits, Hash: uint64(rec.Hash), Echo: true}, nil
-	case known > 0 && rec.TouchBase <= known && len(rec.Touches) > 0:
+	case known > 0 && (rec.TouchBase <= known || planted.Is(planted.DeltaUnchecked)) && len(rec.Touches) > 0:
 		return deltaRow(rec, bits, known)
 	}
 	return wholeRow(rec, bits), nil
@@ -621,7 +663,7 @@ func (g *pager) digests() error {
 // Unframe returns the answer of a complete response; the error is ErrIncomplete.
 func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
 	sum := sha256.Sum256(resp.GetAnswer())
-	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) {
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) && !planted.Is(planted.TruncatedTaken) {
 		return nil, ErrIncomplete
 	}
 	answer := &tandemv1.SyncAnswer{}

@@ -71,7 +71,7 @@ func (d *Device) Capture(tx DeviceTx, c *tandemv1.Change) (*Op, error) {
 	op.Envelope = HashEnvelope(st.Replica, op.Number, op.Prev, sha256.Sum256(raw))
 	by := writerOf(id, c)
 	for _, w := range c.GetRecords() {
-		if err := d.put(tx, op, w, by); err != nil {
+		if err := d.put(tx, op, w, by, len(c.GetReplaces()) > 0); err != nil {
 			return nil, err
 		}
 	}
@@ -92,8 +92,9 @@ func writerOf(id ID, c *tandemv1.Change) Writer {
 	return by
 }
 
-// put puts the writes to one record on top of what the device shows of it.
-func (d *Device) put(tx DeviceTx, op *Op, w *tandemv1.RecordWrite, by Writer) error {
+// put puts the writes to one record on top of what the device shows of it. again: the
+// change stands in place of one that was not accepted.
+func (d *Device) put(tx DeviceTx, op *Op, w *tandemv1.RecordWrite, by Writer, again bool) error {
 	id, _ := IDFromBytes(w.GetRecord())
 	kind := d.Rules.Kind(w.GetKind())
 	rec, err := tx.Record(id)
@@ -122,6 +123,14 @@ func (d *Device) put(tx DeviceTx, op *Op, w *tandemv1.RecordWrite, by Writer) er
 				return err
 			}
 		}
+	}
+	if rec == nil && again {
+		// Own changes may wait for the record that is made again.
+		under, err := tx.OpsOn(id)
+		if err != nil {
+			return err
+		}
+		next.Pending = len(under)
 	}
 	hist := &outboxHistory{tx: tx, record: id}
 	applied, err := Apply(kind, shown, w, by, hist)
@@ -234,22 +243,25 @@ func (*outboxHistory) Written(Path, Stamp) (Head, bool, error) { return Head{}, 
 
 // QuarantinedBases looks among the own changes that the server keeps apart.
 func (h *outboxHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
-	after := uint64(0)
-	for {
-		ops, err := h.tx.OpsIn(OpQuarantined, after, 100)
-		if err != nil {
-			h.err = cmp.Or(h.err, err)
-			return nil, err
-		}
-		for _, op := range ops {
-			after = op.Number
-			if StampOf(op.Change) == s {
-				w, _ := writeIn(op.Raw, h.record, p)
-				return w.Bases, nil
+	for _, state := range []OpState{OpQuarantined, OpDismissed, OpReplaced} {
+		after := uint64(0)
+		for {
+			ops, err := h.tx.OpsIn(state, after, 100)
+			if err != nil {
+				h.err = cmp.Or(h.err, err)
+				return nil, err
+			}
+			for _, op := range ops {
+				after = op.Number
+				if StampOf(op.Change) == s {
+					w, _ := writeIn(op.Raw, h.record, p)
+					return w.Bases, nil
+				}
+			}
+			if len(ops) < 100 {
+				break
 			}
 		}
-		if len(ops) < 100 {
-			return nil, nil
-		}
 	}
+	return nil, nil
 }

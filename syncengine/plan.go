@@ -6,12 +6,18 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // PlanOptions say what a request is for.
 type PlanOptions struct {
 	// PushBytes is the largest sum of changes to send; 0 sends none.
 	PushBytes int
+	// Ceiling is the largest sum of changes that is known to pass: a change that
+	// needs more is sent when nothing else is left, by itself. 0 is no ceiling.
+	Ceiling int
+	// UrgentOnly sends urgent changes and what they need, and no others.
+	UrgentOnly bool
 	// InFlight are ops that another request is carrying, InFlightBytes the size of
 	// their changes.
 	InFlight      map[uint64]bool
@@ -35,6 +41,10 @@ type Planned struct {
 	Ops []uint64
 	// Newest is the envelope hash to sign (SignBatch) where there are ops.
 	Newest Hash
+	// Bytes is the size of its changes. Urgent: it carries urgent changes, and what
+	// they need; nothing else travels with those.
+	Bytes  int
+	Urgent bool
 }
 
 // Plan builds a request: the most urgent changes that fit, with the changes they
@@ -101,35 +111,67 @@ func stand(req *tandemv1.SyncRequest, st *DeviceState, scopes []DeviceScope) {
 	}
 }
 
+// OpLister is what a DeviceTx may be besides: one that lists own changes without
+// reading them, which before the first push would be all that wait.
+type OpLister interface {
+	// OpNumbers returns the numbers of what OpsIn would return.
+	OpNumbers(state OpState, after uint64, limit int) ([]uint64, error)
+}
+
 // unsettled returns the ranges of ops without a verdict.
 func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 	var ranges []OpRange
 	after := uint64(0)
 	for {
-		ops, err := tx.OpsIn(OpQueued, after, 1000)
+		numbers, err := numbersIn(tx, OpQueued, after, 1000)
 		if err != nil {
 			return nil, err
 		}
-		for _, op := range ops {
-			ranges = addOp(ranges, op.Number)
-			after = op.Number
+		for _, n := range numbers {
+			ranges = addOp(ranges, n)
+			after = n
 		}
-		if len(ops) < 1000 {
+		if len(numbers) < 1000 {
 			return rangesToWire(ranges), nil
 		}
 	}
 }
 
+func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, error) {
+	if lister, ok := tx.(OpLister); ok {
+		return lister.OpNumbers(state, after, limit)
+	}
+	ops, err := tx.OpsIn(state, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]uint64, len(ops))
+	for i, op := range ops {
+		numbers[i] = op.Number
+	}
+	return numbers, nil
+}
+
 // choose picks the changes of a push: by class, then number, each after what it
-// needs.
+// needs. Urgent changes do not wait for others to be carried along.
 func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
-	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), o.PushBytes+o.InFlightBytes)
+	look := o.PushBytes + o.InFlightBytes
+	if o.Ceiling > 0 {
+		// What is left out now must not hide what stands behind it.
+		look = MaxPush
+	}
+	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), look)
 	if err != nil {
 		return err
 	}
 	chosen := map[uint64]*Op{}
+	var large map[uint64]*Op
 	left := o.PushBytes
 	for _, op := range queued {
+		urgent := op.Class == tandemv1.Class_CLASS_URGENT
+		if (o.UrgentOnly || plan.Urgent) && !urgent {
+			break
+		}
 		bundle := map[uint64]*Op{}
 		if o.InFlight[op.Number] || chosen[op.Number] != nil {
 			continue
@@ -143,11 +185,21 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 		for _, b := range bundle {
 			size += len(b.Raw)
 		}
+		if o.Ceiling > 0 && size > o.Ceiling {
+			if large == nil {
+				large = bundle
+			}
+			continue
+		}
 		if len(chosen) > 0 && (size > left || len(chosen)+len(bundle) > MaxPushChanges) {
 			break
 		}
 		left -= size
 		maps.Copy(chosen, bundle)
+		plan.Urgent = plan.Urgent || urgent
+	}
+	if len(chosen) == 0 && len(o.InFlight) == 0 {
+		maps.Copy(chosen, large)
 	}
 	plan.fill(chosen)
 	return nil
@@ -162,7 +214,7 @@ func (d *Device) bundle(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen, b
 	}
 	bundle[op.Number] = op
 	for _, n := range op.Needs {
-		if chosen[n] != nil || bundle[n] != nil {
+		if chosen[n] != nil || bundle[n] != nil || planted.Is(planted.UrgentFirst) {
 			continue
 		}
 		need, err := tx.Op(n)
@@ -196,6 +248,7 @@ func (p *Planned) fill(chosen map[uint64]*Op) {
 			p.Request.Runs = append(p.Request.Runs, run)
 		}
 		run.Changes = append(run.Changes, op.Raw)
+		p.Bytes += len(op.Raw)
 		p.Newest = op.Envelope
 	}
 }

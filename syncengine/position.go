@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 )
@@ -45,6 +46,8 @@ type Secrets struct {
 	positions cipher.AEAD
 	scopes    []byte
 	derive    []byte
+	// ids are the wire ids of scopes so far: every answer needs some.
+	ids sync.Map
 }
 
 // NewSecrets derives the keys from the org's secret (RFC 5869).
@@ -113,10 +116,15 @@ func (s *Secrets) Open(replica ID, sealed []byte) (Position, error) {
 
 // ScopeID returns a scope's id on the wire.
 func (s *Secrets) ScopeID(k ScopeKey) ScopeID {
+	if id, ok := s.ids.Load(k); ok {
+		return id.(ScopeID) //nolint:forcetypeassert // Nothing else is stored there.
+	}
 	mac := hmac.New(sha256.New, s.scopes)
 	mac.Write([]byte{byte(k.Owner), byte(k.Compartment), boolByte(k.Open)})
 	mac.Write(k.OwnerID[:])
-	return ScopeID(mac.Sum(nil)[:8])
+	id := ScopeID(mac.Sum(nil)[:8])
+	s.ids.Store(k, id)
+	return id
 }
 
 // DeriveID returns the id of the n-th change or record that the server derives

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -50,9 +51,7 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	in.st.Want = slices.Clone(st.Want)
 	in.st.LastContactMS = wallMS
 	in.st.OffsetMS, in.st.OffsetKnown = ans.GetTrailer().GetServerMs()-wallMS, true
-	for _, r := range in.trailer.GetProcessed() {
-		in.processed = append(in.processed, OpRange{First: r.GetFirst(), Last: r.GetLast()})
-	}
+	in.processed = less(rangesFromWire(in.trailer.GetProcessed()), rangesFromWire(in.trailer.GetApart()))
 	if err := in.fork(ans); err != nil {
 		return nil, err
 	}
@@ -81,11 +80,13 @@ type intake struct {
 	scopes  []DeviceScope
 	trailer *tandemv1.Trailer
 	got     *Received
-	// processed are the own ops that the answer's snapshot includes; settling those
+	// processed are the own ops that the answer's snapshot has applied; settling those
 	// of them that settle in its flip, by record, and settled by number.
 	processed []OpRange
 	settling  map[ID][]*Op
 	settled   map[uint64]bool
+	// leaving are the settled ones, in order of number.
+	leaving []*Op
 	// bitOf maps the page's scope numbers to the device's.
 	bitOf []uint8
 }
@@ -100,6 +101,9 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 			return err
 		}
 		in.got.Forked = in.got.Forked || other || o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
+	}
+	if planted.Is(planted.ForkIgnored) {
+		return nil
 	}
 	if highest >= in.st.NextOp {
 		in.got.Forked = true
@@ -123,7 +127,7 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 // another reports whether a verdict is on another change than the one that this
 // store has under its number: taken for its own, words would be thought sent.
 func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
-	if len(o.GetEnvelope()) == 0 {
+	if len(o.GetEnvelope()) == 0 || planted.Is(planted.VerdictUnchecked) || planted.Is(planted.ForkIgnored) {
 		return false, nil
 	}
 	op, err := in.tx.Op(o.GetOp())
@@ -134,7 +138,36 @@ func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
 	return !bytes.Equal(short[:], o.GetEnvelope()), nil
 }
 
-// outcomes notes verdicts. A quarantined change leaves the records it stood on.
+// further reports whether a verdict takes an own change further than it is. Verdicts
+// of old answers may come late: a change goes from the queue to quarantine, and from
+// either to where it ends, never back.
+func further(op *Op, o *tandemv1.Outcome) (OpState, bool) {
+	to := map[tandemv1.OutcomeCode]OpState{
+		tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED:               OpApplied,
+		tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT: OpApplied,
+		tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:           OpQuarantined,
+		tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED:             OpDismissed,
+		tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED:              OpReplaced,
+	}[o.GetCode()]
+	switch op.State {
+	case OpQueued:
+		return to, to != 0
+	case OpQuarantined:
+		return to, to != 0 && (to != OpQuarantined || fuller(o, op.Outcome))
+	case OpDismissed:
+		return to, to == OpDismissed && fuller(o, op.Outcome)
+	}
+	return 0, false
+}
+
+// fuller reports whether a verdict says more of why than another: while a device is
+// revoked it is told codes alone.
+func fuller(o, than *tandemv1.Outcome) bool {
+	return len(o.GetFields()) > len(than.GetFields()) || len(o.GetReason()) > len(than.GetReason())
+}
+
+// outcomes notes verdicts. A change that is not applied leaves the records it stood
+// on; one that is released stands on them again.
 func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	for _, o := range outcomes {
 		op, err := in.tx.Op(o.GetOp())
@@ -144,24 +177,23 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		// The envelope has done its work: see another.
 		o = proto.CloneOf(o)
 		o.Envelope = nil
-		if op == nil || op.State == OpSettled || (op.State != OpQueued && proto.Equal(op.Outcome, o)) {
+		if op == nil {
+			continue
+		}
+		to, ok := further(op, o)
+		if !ok {
 			continue
 		}
 		next := *op
-		next.Outcome = o
-		switch o.GetCode() {
-		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
-			next.State = OpApplied
-		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
-			next.State = OpQuarantined
-		default:
-			continue
+		next.Outcome, next.State = o, to
+		if to == OpApplied && planted.Is(planted.HeadsFromReply) {
+			next.State = OpSettled
 		}
 		in.got.Outcomes = append(in.got.Outcomes, o)
 		if err := in.tx.SaveOp(&next); err != nil {
 			return err
 		}
-		if next.State == OpQuarantined {
+		if on(op.State) != on(next.State) {
 			for _, id := range op.Records {
 				if err := in.rebuild(id); err != nil {
 					return err
@@ -172,6 +204,38 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	return nil
 }
 
+// on reports whether a change in a state stands on the records it writes.
+func on(s OpState) bool { return s == OpQueued || s == OpApplied }
+
+// less returns the ranges of a without those of b.
+func less(a, b []OpRange) []OpRange {
+	for _, cut := range b {
+		var rest []OpRange
+		for _, r := range a {
+			if cut.Last < r.First || r.Last < cut.First {
+				rest = append(rest, r)
+				continue
+			}
+			if r.First < cut.First {
+				rest = append(rest, OpRange{First: r.First, Last: cut.First - 1})
+			}
+			if cut.Last < r.Last {
+				rest = append(rest, OpRange{First: cut.Last + 1, Last: r.Last})
+			}
+		}
+		a = rest
+	}
+	return a
+}
+
+func rangesFromWire(wire []*tandemv1.OpRange) []OpRange {
+	out := make([]OpRange, 0, len(wire))
+	for _, r := range wire {
+		out = append(out, OpRange{First: r.GetFirst(), Last: r.GetLast()})
+	}
+	return out
+}
+
 // page takes in a page, and flips where it is closing.
 func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64) error {
 	switch {
@@ -180,7 +244,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return in.still()
 	case p == nil:
 		return nil
-	case !in.stands(req):
+	case !in.stands(req) && !planted.Is(planted.NarrowPage) && !planted.Is(planted.PageAnywhere):
 		in.got.Dropped = true
 		return nil
 	case p.GetScopeSet() != nil:
@@ -190,14 +254,26 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		in.got.Dropped = true
 		return nil
 	}
-	if err := in.prefetch(p); err != nil {
-		return err
-	}
 	staged, err := in.tx.Staged(ID{}, 1)
 	if err != nil {
 		return err
 	}
-	rows, err := in.resolveAll(p)
+	if p.GetClosing() {
+		if err := in.settle(); err != nil {
+			return err
+		}
+	}
+	direct := p.GetClosing() && len(staged) == 0
+	wire, confirm := p.GetRows(), func() error { return nil }
+	if direct {
+		if wire, confirm, err = in.confirm(p); err != nil {
+			return err
+		}
+	}
+	if err := in.prefetch(wire); err != nil {
+		return err
+	}
+	rows, err := in.resolveAll(wire)
 	if err != nil {
 		return err
 	}
@@ -206,14 +282,11 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return nil
 	}
 	in.told(req)
-	if p.GetClosing() {
-		if err := in.settle(); err != nil {
-			return err
-		}
+	if err := confirm(); err != nil {
+		return err
 	}
-	direct := p.GetClosing() && len(staged) == 0
 	for _, row := range rows {
-		if err := in.row(row, direct); err != nil {
+		if err := in.row(row, direct || planted.Is(planted.PartialCut)); err != nil {
 			return err
 		}
 	}
@@ -269,7 +342,7 @@ func (in *intake) starts(p *tandemv1.Page) bool {
 			}
 			at = s.Position
 		}
-		if !bytes.Equal(from.GetPosition(), at) {
+		if !bytes.Equal(from.GetPosition(), at) && !planted.Is(planted.PageAnywhere) {
 			return false
 		}
 	}
@@ -309,9 +382,9 @@ func (in *intake) readyMask() (mask uint64) {
 	return mask
 }
 
-func (in *intake) prefetch(p *tandemv1.Page) error {
-	ids := make([]ID, 0, len(p.GetRows()))
-	for _, row := range p.GetRows() {
+func (in *intake) prefetch(rows []*tandemv1.Row) error {
+	ids := make([]ID, 0, len(rows))
+	for _, row := range rows {
 		if id, ok := IDFromBytes(row.GetRecord()); ok {
 			ids = append(ids, id)
 		}
@@ -321,7 +394,7 @@ func (in *intake) prefetch(p *tandemv1.Page) error {
 
 // settle finds the applied ops that the snapshot of a closing page includes.
 func (in *intake) settle() error {
-	in.settling, in.settled = map[ID][]*Op{}, map[uint64]bool{}
+	in.settling, in.settled, in.leaving = map[ID][]*Op{}, map[uint64]bool{}, nil
 	after := uint64(0)
 	for {
 		ops, err := in.tx.OpsIn(OpApplied, after, 1000)
@@ -330,10 +403,11 @@ func (in *intake) settle() error {
 		}
 		for _, op := range ops {
 			after = op.Number
-			if !holds(in.processed, op.Number) {
+			if !holds(in.processed, op.Number) && !planted.Is(planted.SettleEarly) {
 				continue
 			}
 			in.settled[op.Number] = true
+			in.leaving = append(in.leaving, op)
 			for _, id := range op.Records {
 				in.settling[id] = append(in.settling[id], op)
 			}
@@ -368,10 +442,10 @@ func (in *intake) row(row *Incoming, direct bool) error {
 // resolveAll turns the rows of a page into the whole states they stand for, before
 // any is taken in: a cut is whole or it is not shown. nil where the device cannot
 // tell one of them; it asks for those.
-func (in *intake) resolveAll(p *tandemv1.Page) ([]*Incoming, error) {
-	rows := make([]*Incoming, 0, len(p.GetRows()))
+func (in *intake) resolveAll(wire []*tandemv1.Row) ([]*Incoming, error) {
+	rows := make([]*Incoming, 0, len(wire))
 	lacking := false
-	for _, row := range p.GetRows() {
+	for _, row := range wire {
 		id, ok := IDFromBytes(row.GetRecord())
 		if !ok {
 			return nil, ErrIncomplete
@@ -405,14 +479,11 @@ func (in *intake) told(req *tandemv1.SyncRequest) {
 // resolve turns a row into the whole state it stands for; nil where the device
 // cannot.
 func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
-	out := &Incoming{Record: Record{ID: id, Kind: row.GetKind()}}
-	for b := row.GetScopes(); b != 0; b &= b - 1 {
-		i := bits.TrailingZeros64(b)
-		if i >= len(in.bitOf) {
-			return nil, ErrIncomplete
-		}
-		out.Scopes |= 1 << in.bitOf[i]
+	scopes, err := in.scopesOf(row)
+	if err != nil {
+		return nil, err
 	}
+	out := &Incoming{Record: Record{ID: id, Kind: row.GetKind()}, Scopes: scopes}
 	switch {
 	case out.Scopes == 0:
 		return out, nil
@@ -436,11 +507,24 @@ func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if next == nil || uint64(next.Hash()) != row.GetHash() {
+	unchecked := row.GetEcho() && planted.Is(planted.EchoUnchecked) || !row.GetEcho() && planted.Is(planted.DeltaUnchecked)
+	if next == nil || uint64(next.Hash()) != row.GetHash() && !unchecked {
 		return nil, nil
 	}
 	out.Body, out.Stamps = next.Body, next.Stamps
 	return out, nil
+}
+
+// scopesOf returns the scopes of a row, by the device's own bits.
+func (in *intake) scopesOf(row *tandemv1.Row) (scopes uint64, err error) {
+	for b := row.GetScopes(); b != 0; b &= b - 1 {
+		i := bits.TrailingZeros64(b)
+		if i >= len(in.bitOf) {
+			return 0, ErrIncomplete
+		}
+		scopes |= 1 << in.bitOf[i]
+	}
+	return scopes, nil
 }
 
 // held returns the server's state of a record as far as the device has read it, nil
@@ -604,8 +688,12 @@ func (in *intake) account(rec *DeviceRecord, sign int) {
 // rebuild puts the unsettled changes on top of the server's state of a record.
 func (in *intake) rebuild(id ID) error {
 	rec, err := in.tx.Record(id)
-	if err != nil || rec == nil {
+	if err != nil {
 		return err
+	}
+	if rec == nil {
+		// An own change that made it may have been released.
+		rec = &DeviceRecord{Record: Record{ID: id}}
 	}
 	next := *rec
 	if rec.HasBase && rec.Base == nil {
@@ -622,7 +710,9 @@ func (in *intake) overlay(rec *DeviceRecord) error {
 	if err != nil {
 		return err
 	}
-	ops = slices.DeleteFunc(ops, func(op *Op) bool { return in.settled[op.Number] })
+	ops = slices.DeleteFunc(ops, func(op *Op) bool {
+		return in.settled[op.Number] || op.State == OpQueued && planted.Is(planted.EditDuringPush)
+	})
 	rec.Pending = len(ops)
 	top, err := in.d.over(in.tx, rec.ID, rec.Base, ops)
 	if err != nil {
@@ -715,11 +805,7 @@ func (in *intake) flip(p *tandemv1.Page, staged bool) error {
 // finish ends what settles: the changes leave the outbox, and the records that no
 // row has rebuilt are rebuilt.
 func (in *intake) finish() error {
-	for _, number := range slices.Sorted(maps.Keys(in.settled)) {
-		op, err := in.tx.Op(number)
-		if err != nil {
-			return err
-		}
+	for _, op := range in.leaving {
 		next := *op
 		next.State, next.Raw = OpSettled, nil
 		if err := in.tx.SaveOp(&next); err != nil {

@@ -25,6 +25,10 @@ type Replica struct {
 	Key []byte
 	// Ranges are the ops the server holds, ascending and disjoint.
 	Ranges []OpRange
+	// Apart are those of them that are not applied: in quarantine, or closed.
+	Apart []OpRange
+	// Revised is the newest sequence at which the verdict on one of its ops changed.
+	Revised uint64
 	// Highest is the newest op held, HighestHash its envelope hash.
 	Highest     uint64
 	HighestHash Hash
@@ -113,6 +117,7 @@ type ServerView interface {
 	Replica(id ID) (*Replica, error)
 	// OutcomesIn returns the verdicts on a replica's ops in a range, at most limit.
 	OutcomesIn(replica ID, ops OpRange, limit int) ([]*tandemv1.Outcome, error)
+	QuarantineView
 }
 
 // PageReader is what a ServerView may be besides: one that reads a page with less
@@ -160,15 +165,7 @@ type ServerTx interface {
 	// path of a record.
 	OpenItem(record ID, item Item, seq uint64) error
 	CloseItems(record ID, p Path, seq uint64) error
-	// Quarantine notes that a stored change lies in quarantine, and the records it
-	// would have made or written.
-	Quarantine(c *StoredChange, targets []ID) error
-	// QuarantinedCreate reports whether a change that makes the record lies in
-	// quarantine.
-	QuarantinedCreate(record ID) (bool, error)
-	// QuarantinedByStamp returns a quarantined change by stamp with its body, nil
-	// where there is none.
-	QuarantinedByStamp(s Stamp) (*StoredChange, error)
+	QuarantineTx
 	// SetHead stores the head and the commit that led to it.
 	SetHead(h HistoryHead) error
 }
@@ -250,6 +247,10 @@ const (
 	OpSettled
 	// OpQuarantined: kept at the server and here, not applied.
 	OpQuarantined
+	// OpDismissed: kept, and closed without being applied.
+	OpDismissed
+	// OpReplaced: the same, because another change stands in its place.
+	OpReplaced
 )
 
 // Op is one own change in the outbox.
@@ -281,7 +282,8 @@ type Incoming struct {
 	Scopes uint64
 }
 
-// DeviceTx is one transaction over a device's store.
+// DeviceTx is one transaction over a device's store. What it returns is the engine's
+// to read, not to change.
 type DeviceTx interface {
 	// State returns the replica's state; SaveState stores it.
 	State() (*DeviceState, error)

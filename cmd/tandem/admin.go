@@ -15,13 +15,14 @@ import (
 )
 
 type adminCmd struct {
-	Org     adminOrgCmd     `cmd:"" help:"Legal owners of data: each is a world of its own."`
-	Agency  adminAgencyCmd  `cmd:"" help:"Agencies."`
-	Program adminProgramCmd `cmd:"" help:"Programs of agencies."`
-	Team    adminTeamCmd    `cmd:"" help:"Teams of programs."`
-	Staff   adminStaffCmd   `cmd:"" help:"People who write and read."`
-	Code    adminCodeCmd    `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
-	List    adminListCmd    `cmd:"" help:"List what is set up, with ids."`
+	Org        adminOrgCmd        `cmd:"" help:"Legal owners of data: each is a world of its own."`
+	Agency     adminAgencyCmd     `cmd:"" help:"Agencies."`
+	Program    adminProgramCmd    `cmd:"" help:"Programs of agencies."`
+	Team       adminTeamCmd       `cmd:"" help:"Teams of programs."`
+	Staff      adminStaffCmd      `cmd:"" help:"People who write and read."`
+	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
+	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
+	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
 }
 
 func (adminCmd) Help() string {

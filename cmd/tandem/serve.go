@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 type serveCmd struct {
@@ -18,6 +19,9 @@ type serveCmd struct {
 	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
 	JSON    bool   `help:"Print one line of JSON, with the address, when it serves."`
 	Origin  string `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+
+	MinWriteSchema uint32 `name:"min-write-schema" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
+	MinReadSchema  uint32 `name:"min-read-schema" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
 }
 
 func (serveCmd) Help() string {
@@ -29,6 +33,9 @@ requests under way finish; everything acknowledged is on the disk.
 }
 
 func (c *serveCmd) Run(a *app) (err error) {
+	if max(c.MinWriteSchema, c.MinReadSchema) > syncengine.Schema {
+		return exits(exitUsage, fmt.Errorf("no app has a schema version beyond this server's own, %d: --min-write-schema and --min-read-schema may be that at most", syncengine.Schema))
+	}
 	config, err := c.tls()
 	if err != nil {
 		return err
@@ -51,7 +58,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if a.log.GetLevel() > zerolog.InfoLevel {
 		a.log = a.log.Level(zerolog.InfoLevel)
 	}
-	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin})
+	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
 	if err != nil {
 		return err
 	}

@@ -34,15 +34,19 @@ func (c *statusCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return a.json(statusJSON(st, refused))
+	waiting, err := dev.Estimate(a.ctx)
+	if err != nil {
+		return err
 	}
-	c.print(a, dev, st, refused)
+	if c.JSON {
+		return a.json(statusJSON(st, refused, waiting))
+	}
+	c.print(a, dev, st, refused, waiting)
 	return nil
 }
 
 // statusJSON is the stable form for scripts.
-func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any {
+func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.Estimate) map[string]any {
 	scopes := make([]map[string]any, 0, len(st.Scopes))
 	for _, s := range st.Scopes {
 		scopes = append(scopes, map[string]any{
@@ -58,11 +62,30 @@ func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any 
 		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
-		"last_fault": st.LastFault, "forked": st.Forked, "scopes": scopes,
+		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "scopes": scopes,
 	}
 }
 
-func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused []client.NotAccepted) {
+// waitingJSON is what waits to be sent, for scripts; seconds are null while the link
+// is not known.
+func waitingJSON(waiting client.Estimate) []map[string]any {
+	out := make([]map[string]any, 0, len(waiting))
+	for _, w := range waiting {
+		part := map[string]any{
+			"class": strings.ToLower(strings.TrimPrefix(w.Class.String(), "CLASS_")), "saves": w.Saves, "bytes": w.Bytes, "seconds": nil,
+		}
+		if w.Kinds != nil {
+			part["kinds"] = w.Kinds
+		}
+		if w.Takes > 0 {
+			part["seconds"] = w.Takes.Seconds()
+		}
+		out = append(out, part)
+	}
+	return out
+}
+
+func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused []client.NotAccepted, waiting client.Estimate) {
 	if !st.Enrolled {
 		a.say("Not enrolled yet: tandem enroll --store %s --server URL", c.Store)
 		return
@@ -75,9 +98,13 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 		a.say("Everything is sent.")
 	} else {
 		a.say("%d saves wait to be sent (%s), the oldest from %s.", st.Queued, size(st.QueuedBytes), ago(st.OldestMS))
+		a.say("With signal: %s.", waiting)
 	}
 	if st.LastFault != "" {
 		a.say("The newest contact came to nothing: %s", st.LastFault)
+	}
+	if st.Update != "" {
+		a.say("This app must be updated: %s.", st.Update)
 	}
 	if st.Conflicts > 0 {
 		a.say("%d records hold different values that a person should settle.", st.Conflicts)

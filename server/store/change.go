@@ -75,6 +75,9 @@ func (v *view) changes(where string, args ...any) ([]*changeRow, error) {
 
 // resolveChange puts the replica, and what it stands for, in place of its number.
 func (v *view) resolveChange(row *changeRow) error {
+	if err := v.because(row.Outcome, row.ID); err != nil {
+		return err
+	}
 	if !row.replica.Valid {
 		return nil
 	}

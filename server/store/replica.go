@@ -69,8 +69,10 @@ func (tx *Tx) flushReplicas() error {
 		}
 		e.dirty = false
 		r := e.r
-		err := tx.c.exec("UPDATE replica SET ranges = $1, highest = $2, highest_hash = $3, forked = $4, revoked = $5 WHERE org = $6 AND id = $7",
-			bytesArg(packRanges(r.Ranges)), int64(r.Highest), r.HighestHash[:], boolArg(r.Forked), boolArg(r.Revoked), tx.org.num, r.ID[:])
+		err := tx.c.exec(`UPDATE replica SET ranges = $1, highest = $2, highest_hash = $3, forked = $4, revoked = $5, apart = $6, revised = $7
+			WHERE org = $8 AND id = $9`,
+			bytesArg(packRanges(r.Ranges)), int64(r.Highest), r.HighestHash[:], boolArg(r.Forked), boolArg(r.Revoked),
+			bytesArg(packRanges(r.Apart)), int64(r.Revised), tx.org.num, r.ID[:])
 		if err != nil {
 			return err
 		}

@@ -122,15 +122,18 @@ func packDigest(d *syncengine.Digest) []byte {
 // Replica implements syncengine.ServerView.
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
-	var ranges []byte
-	var highest, forked, revoked int64
-	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked FROM replica WHERE org = $1 AND id = $2",
-		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked)
+	var ranges, apart []byte
+	var highest, forked, revoked, revised int64
+	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked, apart, revised FROM replica WHERE org = $1 AND id = $2",
+		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked, &apart, &revised)
 	if err != nil || !ok {
 		return nil, err
 	}
-	r.Highest, r.Forked, r.Revoked = uint64(highest), forked != 0, revoked != 0
-	r.Ranges, err = unpackRanges(ranges)
+	r.Highest, r.Forked, r.Revoked, r.Revised = uint64(highest), forked != 0, revoked != 0, uint64(revised)
+	if r.Ranges, err = unpackRanges(ranges); err != nil {
+		return nil, err
+	}
+	r.Apart, err = unpackRanges(apart)
 	return r, err
 }
 
@@ -141,18 +144,31 @@ func (v *view) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit i
 		return nil, err
 	}
 	var out []*tandemv1.Outcome
-	err = v.c.each("SELECT op, verdict, refusal, fields, envelope FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
+	dismissed := map[int]syncengine.ID{}
+	err = v.c.each("SELECT op, verdict, refusal, fields, envelope, id FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
 		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, func(rows *sql.Rows) error {
 			var op, verdict, refusal int64
 			var fields sql.NullString
 			var envelope syncengine.Hash
-			if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope)); err != nil {
+			var id syncengine.ID
+			if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope), (*scanID)(&id)); err != nil {
 				return err
+			}
+			if verdict == int64(tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED) {
+				dismissed[len(out)] = id
 			}
 			out = append(out, outcomeOf(op, verdict, refusal, fields, envelope))
 			return nil
 		})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range dismissed {
+		if err := v.because(out[i], id); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // maxOp bounds op numbers from outside, so that they fit a column.

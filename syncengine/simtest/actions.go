@@ -74,7 +74,7 @@ func (w *World) rollBack() error {
 		return err
 	}
 	w.kill(d)
-	d.cut, d.restored = d.imageCut, true
+	d.cut, d.restored, d.seen = d.imageCut, true, seen{}
 	return w.check(d)
 }
 

@@ -395,7 +395,7 @@ func (w *World) capture() error {
 	var writes []*tandemv1.RecordWrite
 	var err error
 	switch n := w.rng.IntN(10); {
-	case d.person.police() && !w.odds(5):
+	case !slices.Contains(d.person.roles, "clinician") && !w.odds(8):
 		writes, err = w.revise(d)
 	case n < 2:
 		writes, err = w.visit(d)
@@ -412,12 +412,16 @@ func (w *World) capture() error {
 
 // save captures writes, unless something comes in between.
 func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
-	id := w.newID()
 	class := one(w, []tandemv1.Class{1, 1, 2, 2, 2, 2, 2, 3, 0})
-	c := &tandemv1.Change{
-		Id: id[:], Records: writes, Class: class, AppVersion: "sim",
-		Time: &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)},
-	}
+	return w.saveChange(d, &tandemv1.Change{Records: writes, Class: class})
+}
+
+// saveChange captures a change, likewise.
+func (w *World) saveChange(d *device, c *tandemv1.Change) error {
+	id := w.newID()
+	writes, class := c.GetRecords(), c.GetClass()
+	c.Id, c.AppVersion, c.Grant = id[:], "sim", grantOf(d)
+	c.Time = &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)}
 	var op *syncengine.Op
 	fail, stay := w.mishap(), !w.fault(20)
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
@@ -428,6 +432,12 @@ func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
 	case errors.Is(err, errStorage):
 		w.event("%s could not save: its disk failed", d.name)
 		w.seen("disk failed at a save")
+		return w.check(d)
+	case errors.Is(err, syncengine.ErrNoRecord), errors.Is(err, syncengine.ErrExists), errors.Is(err, syncengine.ErrWaiting):
+		if len(c.GetReplaces()) == 0 {
+			return fmt.Errorf("%s captures: %w", d.name, err)
+		}
+		w.event("%s cannot fix that here: %v", d.name, err)
 		return w.check(d)
 	case is:
 		w.event("%s could not save: %v", d.name, refused)
@@ -477,10 +487,18 @@ func sortedIDs[V any](m map[syncengine.ID]V) []syncengine.ID {
 	return ids
 }
 
-func decodeChange(raw []byte) *tandemv1.Change {
-	c := &tandemv1.Change{}
-	if proto.Unmarshal(raw, c) != nil {
-		return &tandemv1.Change{}
+// decoded keeps decoded changes by a hash that commits to their bytes.
+type decoded map[syncengine.Hash]*tandemv1.Change
+
+// of decodes a change; what cannot be decoded is empty.
+func (all decoded) of(h syncengine.Hash, raw []byte) *tandemv1.Change {
+	c := all[h]
+	if c == nil {
+		c = &tandemv1.Change{}
+		if proto.Unmarshal(raw, c) != nil {
+			c = &tandemv1.Change{}
+		}
+		all[h] = c
 	}
 	return c
 }

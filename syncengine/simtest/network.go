@@ -2,13 +2,14 @@ package simtest
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
 )
@@ -72,7 +73,7 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 		return fmt.Errorf("%s plans: %w", d.name, err)
 	}
 	if len(plan.Ops) > 0 {
-		plan.Request.Signature = syncengine.SignBatch(d.key, plan.Newest)
+		plan.Request.Signature = d.key.sign(plan.Newest)
 	}
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(plan.Request)
 	if err != nil {
@@ -152,12 +153,8 @@ func (w *World) receive(group []*message) error {
 		if err := proto.Unmarshal(m.bytes, requests[i]); err != nil {
 			return err
 		}
-		pub, ok := m.device.key.Public().(ed25519.PublicKey)
-		if !ok {
-			return errors.New("a key of a strange kind")
-		}
 		var err error
-		if prepared[i], err = syncengine.Prepare(w.rules, m.device.replica, pub, requests[i]); err != nil {
+		if prepared[i], err = syncengine.PrepareWith(w.rules, m.device.replica, m.device.key.verify, requests[i]); err != nil {
 			return fmt.Errorf("preparing a push of %s: %w", m.device.name, err)
 		}
 	}
@@ -181,7 +178,7 @@ func (w *World) receive(group []*message) error {
 		return err
 	})
 	switch {
-	case errors.Is(err, errStorage) || err == nil && !stay:
+	case errors.Is(err, errStorage) || err == nil && !stay && !planted.Is(planted.AckEarly):
 		w.event("the server died before the commit of %d requests", len(group))
 		w.seen("server died before a commit")
 		return nil
@@ -190,7 +187,7 @@ func (w *World) receive(group []*message) error {
 	}
 	w.committed(done)
 	for i, m := range group {
-		w.event("the server has %d changes of %s: %v", len(prepared[i]), m.device.name, outcomes[i])
+		w.event("the server has %d changes of %s:%s", len(prepared[i]), m.device.name, tellOutcomes(outcomes[i]))
 		for _, o := range outcomes[i] {
 			if err := w.verdict(m.device, o); err != nil {
 				return err
@@ -213,6 +210,9 @@ func (w *World) receive(group []*message) error {
 
 // committed wakes who waits for the scopes of a commit.
 func (w *World) committed(done *syncengine.Committed) {
+	if err := w.noteGrants(); err != nil {
+		panic(err)
+	}
 	for _, m := range w.wire {
 		m.woken = m.woken || slices.ContainsFunc(m.scopes, func(k syncengine.ScopeKey) bool {
 			return slices.Contains(done.Scopes, k)
@@ -237,26 +237,57 @@ func (w *World) verdict(d *device, o *tandemv1.Outcome) error {
 		w.seen("conflict")
 	}
 	key := opKey{d.replica, o.GetOp()}
-	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) {
+	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) && !moved(before, o) {
 		return &ViolationError{"I7", fmt.Sprintf("op %d of %s was %v and is now %v", o.GetOp(), d.name, before, o)}
 	}
 	w.verdicts[key] = o
 	return nil
 }
 
+// rights are what a person may hold at a sequence.
+type rights struct {
+	seq    uint64
+	grants []syncengine.ScopeKey
+}
+
+// grants returns the scopes that a device may hold now.
+func (w *World) grants(d *device) ([]syncengine.ScopeKey, error) {
+	if w.server.replicas[d.replica].Revoked {
+		return nil, nil
+	}
+	if r, ok := w.rights[d.person.id]; ok && r.seq == w.server.head.Seq {
+		return r.grants, nil
+	}
+	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+	if err != nil {
+		return nil, err
+	}
+	grants := w.rules.Grants(w.office.org, p)
+	for _, k := range grants {
+		if _, known := w.ids[k]; !known {
+			id := w.engine.Secrets.ScopeID(k)
+			w.ids[k], w.scopes[id] = id, k
+		}
+	}
+	w.rights[d.person.id] = rights{w.server.head.Seq, grants}
+	return grants, nil
+}
+
 // entitled is I23: what was applied left every record where its author reaches it.
 func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
-	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+	if len(outcomes) == 0 {
+		return nil
+	}
+	grants, err := w.grants(d)
 	if err != nil {
 		return err
 	}
-	grants := w.rules.Grants(w.office.org, p)
 	for _, o := range outcomes {
 		c := w.server.byOp[opKey{d.replica, o.GetOp()}]
-		if c == nil || c.ReceivedMS != w.nowMS || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if c == nil || c.ReceivedMS != w.nowMS || !applied(c.Outcome) {
 			continue
 		}
-		for _, wr := range decodeChange(c.Body).GetRecords() {
+		for _, wr := range w.decoded.of(c.BodyHash, c.Body).GetRecords() {
 			id, _ := syncengine.IDFromBytes(wr.GetRecord())
 			now := w.server.stateAt(id, c.Seq)
 			if now == nil || !slices.ContainsFunc(now.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
@@ -311,6 +342,21 @@ func (w *World) answer(m *message) error {
 	m.stage, m.bytes = answered, resp
 	w.wire = append(w.wire, m)
 	return nil
+}
+
+// tellOutcomes describes verdicts.
+func tellOutcomes(all []*tandemv1.Outcome) string {
+	var b []byte
+	for _, o := range all {
+		b = append(strconv.AppendUint(append(b, ' '), o.GetOp(), 10), ' ')
+		b = append(b, strings.TrimPrefix(o.GetCode().String(), "OUTCOME_CODE_")...)
+		if o.GetRefusal() != 0 {
+			b = append(append(b, ' '), strings.TrimPrefix(o.GetRefusal().String(), "REFUSAL_")...)
+			b = fmt.Append(b, o.GetFields())
+		}
+		b = append(b, ',')
+	}
+	return string(b)
 }
 
 // tellAnswer describes an answer.
@@ -440,13 +486,14 @@ func (w *World) leaks(d *device, a *tandemv1.SyncAnswer, raw []byte) error {
 	if d.person.police() && bytes.Contains(raw, []byte(clinicalMark)) {
 		return &ViolationError{"I5", "an answer to " + d.name + " holds clinical text"}
 	}
-	p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+	grants, err := w.grants(d)
 	if err != nil {
 		return err
 	}
-	grants := w.rules.Grants(w.office.org, p)
-	for _, k := range grants {
-		w.scopes[w.engine.Secrets.ScopeID(k)] = k
+	if w.server.replicas[d.replica].Revoked {
+		if err := w.codesOnly(d, a); err != nil {
+			return err
+		}
 	}
 	for _, row := range a.GetPage().GetRows() {
 		rec := w.server.records[syncengine.ID(row.GetRecord())]

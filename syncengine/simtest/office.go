@@ -2,7 +2,6 @@ package simtest
 
 import (
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -45,7 +44,7 @@ func (w *World) setUp() error {
 	w.client = &syncengine.Device{Rules: w.rules}
 	o := &w.office
 	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
-	w.server = newServerStore(o.org, w.newID())
+	w.server = newServerStore(o.org, w.newID(), w.decoded)
 	if err := w.mirrorServer(secret); err != nil {
 		return err
 	}
@@ -71,31 +70,20 @@ func (w *World) setUp() error {
 	if err := w.enrol(); err != nil {
 		return err
 	}
-	if w.odds(3) {
+	if w.odds(2) {
 		return nil
 	}
 	return w.warmUp()
 }
 
-// warmUp lets every device make its first contact, one call come in on each, and
-// everybody hear of it.
+// warmUp lets one call come in on every clinician's device, and most hear of most.
 func (w *World) warmUp() error {
 	w.calm = true
 	defer func() { w.calm = false }()
-	contact := func() error {
-		for _, d := range w.devices {
-			for range 2 {
-				if err := w.sync(d, 1<<20, 1<<20); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	if err := contact(); err != nil {
-		return err
-	}
 	for _, d := range w.devices {
+		if !slices.Contains(d.person.roles, "clinician") {
+			continue
+		}
 		writes, err := w.visit(d)
 		if err != nil {
 			return err
@@ -104,7 +92,14 @@ func (w *World) warmUp() error {
 			return err
 		}
 	}
-	return errors.Join(contact(), contact())
+	for range 2 + w.rng.IntN(2) {
+		for _, d := range w.devices {
+			if _, _, err := w.sync(d, 1<<20, 1<<20); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // found stores the reference data.
@@ -195,6 +190,8 @@ func (w *World) settleIn() {
 	h := &w.habits
 	h.pageBytes = one(w, [][]uint32{{1}, {1, 700}, {700, 4000}, {1 << 20}, {1, 700, 4000, 1 << 20}})
 	h.pushBytes = one(w, [][]int{{1}, {1, 1500}, {1 << 20}, {1, 1500, 1 << 20}})
+	h.realKeys = w.odds(8)
+	h.restBytes = one(w, []uint32{1, 1500, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20})
 	h.inFlight = 1 + w.rng.IntN(4)
 	h.disorder = one(w, []int{1, 1, 3, 12})
 	slow := w.odds(3)
@@ -213,26 +210,26 @@ func (w *World) settleIn() {
 	}
 }
 
-// enrol makes the devices. The first is a clinician's; two may be one person's.
-func (w *World) enrol() error {
-	people := w.office.people
+// crew picks who has the devices: a clinician, a lead, a police partner, and two or
+// three of anybody, often of the first's team, at times with two devices of one person.
+func (w *World) crew() []*person {
+	all := w.office.people
+	near := all
 	if w.odds(2) {
-		// One team and its lead.
-		people = slices.DeleteFunc(slices.Clone(people), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
+		near = slices.DeleteFunc(slices.Clone(all), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
 	}
-	for i := range 2 + w.rng.IntN(4) {
-		d := &device{
-			name: fmt.Sprintf("d%d", i), person: one(w, people),
-			id: w.newID(), replica: w.newID(), ask: true,
-		}
-		if i == 0 {
-			d.person = w.office.people[w.rng.IntN(2)]
-		}
-		seed := make([]byte, ed25519.SeedSize)
-		if _, err := w.Read(seed); err != nil {
-			return err
-		}
-		d.key = ed25519.NewKeyFromSeed(seed)
+	crew := []*person{all[w.rng.IntN(2)], all[3+w.rng.IntN(2)], all[5+w.rng.IntN(2)]}
+	for range 2 + w.rng.IntN(5)/4 {
+		crew = append(crew, one(w, near))
+	}
+	return crew
+}
+
+// enrol makes the devices.
+func (w *World) enrol() error {
+	for i, p := range w.crew() {
+		d := &device{name: fmt.Sprintf("d%d", i), person: p, id: w.newID(), replica: w.newID(), ask: true}
+		d.key = newKey(w.bytes(ed25519.SeedSize), w.habits.realKeys)
 		switch w.rng.IntN(8) {
 		case 0:
 			d.skewMS = (w.rng.Int64N(21) - 10) * 365 * 86_400_000
@@ -246,12 +243,8 @@ func (w *World) enrol() error {
 			return err
 		}
 		w.devices = append(w.devices, d)
-		pub, ok := d.key.Public().(ed25519.PublicKey)
-		if !ok {
-			return fmt.Errorf("a key of a strange kind")
-		}
 		err := w.write(0, true, func(tx syncengine.ServerTx) error {
-			return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: pub})
+			return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: d.key.public()})
 		})
 		if err != nil {
 			return err

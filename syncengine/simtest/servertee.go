@@ -109,13 +109,6 @@ func (t *serverTee) Quarantine(c *syncengine.StoredChange, targets []syncengine.
 	return first(t.tx.Quarantine(c, targets), t.world.Quarantine(c, targets))
 }
 
-// QuarantinedCreate implements syncengine.ServerTx.
-func (t *serverTee) QuarantinedCreate(record syncengine.ID) (bool, error) {
-	a, aerr := t.tx.QuarantinedCreate(record)
-	b, berr := t.world.QuarantinedCreate(record)
-	return both(t.m, "whether a creation is in quarantine", a, aerr, b, berr)
-}
-
 // QuarantinedByStamp implements syncengine.ServerTx.
 func (t *serverTee) QuarantinedByStamp(stamp syncengine.Stamp) (*syncengine.StoredChange, error) {
 	a, aerr := t.tx.QuarantinedByStamp(stamp)
@@ -126,6 +119,49 @@ func (t *serverTee) QuarantinedByStamp(stamp syncengine.Stamp) (*syncengine.Stor
 // SetHead implements syncengine.ServerTx.
 func (t *serverTee) SetHead(h syncengine.HistoryHead) error {
 	return first(t.tx.SetHead(h), t.world.SetHead(h))
+}
+
+// Holders implements syncengine.ServerTx.
+func (t *serverTee) Holders(change syncengine.ID) ([]syncengine.Holder, error) {
+	a, aerr := t.tx.Holders(change)
+	b, berr := t.world.Holders(change)
+	return both(t.m, "the holders of a change", a, aerr, b, berr)
+}
+
+// Hold implements syncengine.ServerTx.
+func (t *serverTee) Hold(g *syncengine.HeldGrant) error {
+	return first(t.tx.Hold(g), t.world.Hold(g))
+}
+
+// AddHolder implements syncengine.ServerTx.
+func (t *serverTee) AddHolder(change syncengine.ID, h syncengine.Holder) error {
+	return first(t.tx.AddHolder(change, h), t.world.AddHolder(change, h))
+}
+
+// Revise implements syncengine.ServerTx.
+func (t *serverTee) Revise(change syncengine.ID, h syncengine.Holder, seq uint64) error {
+	return first(t.tx.Revise(change, h, seq), t.world.Revise(change, h, seq))
+}
+
+// SaveAct implements syncengine.ServerTx.
+func (t *serverTee) SaveAct(a *syncengine.QuarantineAct) error {
+	return first(t.tx.SaveAct(a), t.world.SaveAct(a))
+}
+
+// use is what QuarantineUse returns.
+type use struct {
+	count int
+	bytes int64
+}
+
+// QuarantineUse implements syncengine.ServerTx.
+func (t *serverTee) QuarantineUse(replica syncengine.ID) (count int, bytes int64, err error) {
+	var a, b use
+	var aerr, berr error
+	a.count, a.bytes, aerr = t.tx.QuarantineUse(replica)
+	b.count, b.bytes, berr = t.world.QuarantineUse(replica)
+	u, err := both(t.m, "the use of quarantine", a, aerr, b, berr)
+	return u.count, u.bytes, err
 }
 
 // bodiless is a change without its body, which may be left out.

@@ -246,6 +246,41 @@ func (t *viewTee) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limi
 	return both(t.m, "verdicts", a, aerr, b, berr)
 }
 
+// Quarantined implements syncengine.ServerView.
+func (t *viewTee) Quarantined(after uint64, limit int) ([]*syncengine.StoredChange, error) {
+	a, aerr := t.view.Quarantined(after, limit)
+	b, berr := t.world.Quarantined(after, limit)
+	return both(t.m, "the quarantine", a, aerr, b, berr)
+}
+
+// QuarantinedOn implements syncengine.ServerView.
+func (t *viewTee) QuarantinedOn(record syncengine.ID) ([]*syncengine.StoredChange, error) {
+	a, aerr := t.view.QuarantinedOn(record)
+	b, berr := t.world.QuarantinedOn(record)
+	return both(t.m, "the quarantine of a record", a, aerr, b, berr)
+}
+
+// Held implements syncengine.ServerView.
+func (t *viewTee) Held(who syncengine.ID) ([]*syncengine.HeldGrant, error) {
+	a, aerr := t.view.Held(who)
+	b, berr := t.world.Held(who)
+	return both(t.m, "what a person was granted", a, aerr, b, berr)
+}
+
+// EverIn implements syncengine.ServerView.
+func (t *viewTee) EverIn(record syncengine.ID, scopes []syncengine.ScopeKey) (bool, error) {
+	a, aerr := t.view.EverIn(record, scopes)
+	b, berr := t.world.EverIn(record, scopes)
+	return both(t.m, "whether a record was in a scope", a, aerr, b, berr)
+}
+
+// Revised implements syncengine.ServerView.
+func (t *viewTee) Revised(replica syncengine.ID, after uint64) ([]*tandemv1.Outcome, error) {
+	a, aerr := t.view.Revised(replica, after)
+	b, berr := t.world.Revised(replica, after)
+	return both(t.m, "newer verdicts", a, aerr, b, berr)
+}
+
 // Page implements syncengine.PageReader, where the product's store does.
 func (t *viewTee) Page(scope syncengine.ScopeKey, seq uint64, record syncengine.ID, limit int) ([]syncengine.Member, []*syncengine.StoredRecord, error) {
 	reader, ok := t.view.(syncengine.PageReader)

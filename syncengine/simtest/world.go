@@ -1,11 +1,9 @@
 package simtest
 
 import (
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -82,31 +80,42 @@ type World struct {
 	wire    []*message
 	habits  habits
 
+	pcg   rand.PCG
 	rng   *rand.Rand
 	step  int
 	nowMS int64
 	// calm: the faults have stopped.
 	calm bool
 
-	// scopes by wire id, for the oracle.
+	// scopes by wire id, for the oracle; ids the other way round.
 	scopes map[syncengine.ScopeID]syncengine.ScopeKey
+	ids    map[syncengine.ScopeKey]syncengine.ScopeID
+	// rights are those that people had when last asked.
+	rights  map[syncengine.ID]rights
+	decoded decoded
+	open    map[*syncengine.StoredRecord]int
 	// verdicts given so far, and hashes of the bodies of acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
+	// held is what each person was ever granted.
+	held map[syncengine.ID][]*syncengine.Principal
 
 	report Report
-	trace  hash.Hash
-	line   []byte
+	trace  []byte
+	still  []byte
 }
 
 // habits are what differs from world to world.
 type habits struct {
 	pageBytes []uint32
+	restBytes uint32 // of pages once the faults have stopped
 	pushBytes []int
-	inFlight  int
-	disorder  int // once in so many deliveries any message is next, not the oldest
-	weights   []int
-	total     int
+	// realKeys: signatures are Ed25519's; else they cost nothing.
+	realKeys bool
+	inFlight int
+	disorder int // once in so many deliveries any message is next, not the oldest
+	weights  []int
+	total    int
 }
 
 // device is one device: its store, its key, and what its process remembers.
@@ -115,7 +124,7 @@ type device struct {
 	person  *person
 	id      syncengine.ID // its record
 	replica syncengine.ID
-	key     ed25519.PrivateKey
+	key     *key
 	store   *deviceStore
 	mirror  *deviceMirror
 	// image is an old copy of its disk, imageCut the cut it shows.
@@ -129,8 +138,9 @@ type device struct {
 	out  []*call
 	ask  bool
 
-	// cut is the sequence that its screens show.
-	cut uint64
+	// cut is the sequence that its screens show; seen is what the checks know.
+	cut  uint64
+	seen seen
 	// restored: an old copy of its disk was put back. retired: that forked its
 	// history, and it takes no further part.
 	restored, retired bool
@@ -149,15 +159,24 @@ const (
 	quietChance = 1 << 41
 )
 
+// domain is the product's own; it holds no state.
+var domain = record.New()
+
 // Run runs one world.
 func Run(o Options) (report *Report) {
 	w := &World{
-		Options: o, rules: record.New(), nowMS: 1_790_000_000_000,
+		Options: o, rules: domain, nowMS: 1_790_000_000_000,
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
+		ids:      map[syncengine.ScopeKey]syncengine.ScopeID{},
+		rights:   map[syncengine.ID]rights{},
+		decoded:  decoded{},
+		open:     map[*syncengine.StoredRecord]int{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
-		trace:    sha256.New(),
+		held:     map[syncengine.ID][]*syncengine.Principal{},
+		trace:    make([]byte, 0, 32<<10),
 	}
+	w.rng = rand.New(&w.pcg)
 	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
 	defer func() {
 		if p := recover(); p != nil {
@@ -175,7 +194,7 @@ func Run(o Options) (report *Report) {
 		w.report.Failed = v
 		w.event("FAILED %v", v)
 	}
-	w.trace.Sum(w.report.Trace[:0])
+	w.report.Trace = sha256.Sum256(w.trace)
 	return &w.report
 }
 
@@ -204,12 +223,12 @@ func (w *World) run() error {
 }
 
 // chance starts the source of chance of one step.
-func (w *World) chance(step uint64) { w.rng = rand.New(rand.NewPCG(w.Seed, step)) }
+func (w *World) chance(step uint64) { w.pcg.Seed(w.Seed, step) }
 
 // Read makes the world an io.Reader of its chance.
 func (w *World) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = byte(w.rng.Uint32())
+	for rest := p; len(rest) > 0; {
+		rest = rest[copy(rest, binary.LittleEndian.AppendUint64(nil, w.rng.Uint64())):]
 	}
 	return len(p), nil
 }
@@ -236,12 +255,12 @@ func (w *World) act() error {
 
 // event notes that something happened.
 func (w *World) event(format string, args ...any) {
-	w.line = fmt.Appendf(w.line[:0], format, args...)
-	w.trace.Write(binary.BigEndian.AppendUint32(nil, uint32(len(w.line))))
-	w.trace.Write(w.line)
+	at := len(w.trace)
+	w.trace = fmt.Appendf(w.trace, format, args...)
 	if w.Log {
-		w.report.Events = append(w.report.Events, fmt.Sprintf("%4d  %s", w.step, w.line))
+		w.report.Events = append(w.report.Events, fmt.Sprintf("%4d  %s", w.step, w.trace[at:]))
 	}
+	w.trace = append(w.trace, '\n')
 }
 
 // seen counts a rare event.

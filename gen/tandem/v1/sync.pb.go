@@ -193,6 +193,11 @@ const (
 	OutcomeCode_OUTCOME_CODE_QUARANTINED OutcomeCode = 3
 	// Two histories under one replica id: nothing of the batch was applied.
 	OutcomeCode_OUTCOME_CODE_FORK OutcomeCode = 4
+	// Kept and closed without being applied: by its author, or by a lead, who says why
+	// (reason).
+	OutcomeCode_OUTCOME_CODE_DISMISSED OutcomeCode = 5
+	// Kept and closed without being applied: another change stands in its place.
+	OutcomeCode_OUTCOME_CODE_REPLACED OutcomeCode = 6
 )
 
 // Enum value maps for OutcomeCode.
@@ -203,6 +208,8 @@ var (
 		2: "OUTCOME_CODE_APPLIED_WITH_CONFLICT",
 		3: "OUTCOME_CODE_QUARANTINED",
 		4: "OUTCOME_CODE_FORK",
+		5: "OUTCOME_CODE_DISMISSED",
+		6: "OUTCOME_CODE_REPLACED",
 	}
 	OutcomeCode_value = map[string]int32{
 		"OUTCOME_CODE_UNSPECIFIED":           0,
@@ -210,6 +217,8 @@ var (
 		"OUTCOME_CODE_APPLIED_WITH_CONFLICT": 2,
 		"OUTCOME_CODE_QUARANTINED":           3,
 		"OUTCOME_CODE_FORK":                  4,
+		"OUTCOME_CODE_DISMISSED":             5,
+		"OUTCOME_CODE_REPLACED":              6,
 	}
 )
 
@@ -608,7 +617,12 @@ type Change struct {
 	// Schema version of the app that wrote it.
 	Schema uint32 `protobuf:"varint,8,opt,name=schema" json:"schema,omitempty"`
 	// Version of the app that wrote it.
-	AppVersion    string `protobuf:"bytes,9,opt,name=app_version,json=appVersion" json:"app_version,omitempty"`
+	AppVersion string `protobuf:"bytes,9,opt,name=app_version,json=appVersion" json:"app_version,omitempty"`
+	// Id of an own change in quarantine that this one is written in place of, or, from
+	// a lead, one of another: once this is applied, that one is closed, unapplied. Its
+	// writes name the stamp and the bases of that one as bases. Without records it
+	// withdraws that one. 16 bytes; empty for none.
+	Replaces      []byte `protobuf:"bytes,10,opt,name=replaces" json:"replaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,6 +720,13 @@ func (x *Change) GetAppVersion() string {
 	return ""
 }
 
+func (x *Change) GetReplaces() []byte {
+	if x != nil {
+		return x.Replaces
+	}
+	return nil
+}
+
 // The times of a change. No time decides anything.
 type ChangeTime struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -718,7 +739,16 @@ type ChangeTime struct {
 	// Server time minus wall clock at the last contact, ms.
 	OffsetMs int64 `protobuf:"varint,4,opt,name=offset_ms,json=offsetMs" json:"offset_ms,omitempty"`
 	// Whether offset_ms was ever measured.
-	OffsetKnown   bool `protobuf:"varint,5,opt,name=offset_known,json=offsetKnown" json:"offset_known,omitempty"`
+	OffsetKnown bool `protobuf:"varint,5,opt,name=offset_known,json=offsetKnown" json:"offset_known,omitempty"`
+	// How far offset_ms may be off: half the round trip of the contact that measured
+	// it, ms.
+	UncertaintyMs int64 `protobuf:"varint,6,opt,name=uncertainty_ms,json=uncertaintyMs" json:"uncertainty_ms,omitempty"`
+	// Server time at that contact, ms; 0 where none has measured it.
+	ContactMs int64 `protobuf:"varint,7,opt,name=contact_ms,json=contactMs" json:"contact_ms,omitempty"`
+	// Monotonic reading at that contact, in its boot, ms.
+	ContactMonoMs int64 `protobuf:"varint,8,opt,name=contact_mono_ms,json=contactMonoMs" json:"contact_mono_ms,omitempty"`
+	// The boot of that contact, 8 bytes; empty where it is the same as boot.
+	ContactBoot   []byte `protobuf:"bytes,9,opt,name=contact_boot,json=contactBoot" json:"contact_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +816,34 @@ func (x *ChangeTime) GetOffsetKnown() bool {
 		return x.OffsetKnown
 	}
 	return false
+}
+
+func (x *ChangeTime) GetUncertaintyMs() int64 {
+	if x != nil {
+		return x.UncertaintyMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactMs() int64 {
+	if x != nil {
+		return x.ContactMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactMonoMs() int64 {
+	if x != nil {
+		return x.ContactMonoMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactBoot() []byte {
+	if x != nil {
+		return x.ContactBoot
+	}
+	return nil
 }
 
 // The writes of one change to one record.
@@ -1496,7 +1554,10 @@ type SyncRequest struct {
 	// Wall clock of the device, ms.
 	WallMs int64 `protobuf:"varint,13,opt,name=wall_ms,json=wallMs" json:"wall_ms,omitempty"`
 	// Orders that the device has carried out, by number.
-	OrdersDone    []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
+	OrdersDone []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
+	// Random bytes by which the device tells the answer to this request from an older
+	// one that something on the way has kept; at most 16.
+	Ask           []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1625,6 +1686,13 @@ func (x *SyncRequest) GetWallMs() int64 {
 func (x *SyncRequest) GetOrdersDone() []uint64 {
 	if x != nil {
 		return x.OrdersDone
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
 	}
 	return nil
 }
@@ -1844,7 +1912,9 @@ type Outcome struct {
 	// First 8 bytes of the op's envelope hash: a device that has made another change
 	// under this number since, because it was set back, must not take the verdict for
 	// that one. Empty for a fork.
-	Envelope      []byte `protobuf:"bytes,5,opt,name=envelope" json:"envelope,omitempty"`
+	Envelope []byte `protobuf:"bytes,5,opt,name=envelope" json:"envelope,omitempty"`
+	// Why it was dismissed, in the words of whoever did it.
+	Reason        string `protobuf:"bytes,6,opt,name=reason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1912,6 +1982,13 @@ func (x *Outcome) GetEnvelope() []byte {
 		return x.Envelope
 	}
 	return nil
+}
+
+func (x *Outcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // One page of record state.
@@ -2325,13 +2402,25 @@ type Trailer struct {
 	ServerMs int64 `protobuf:"varint,4,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
 	// More rows wait.
 	More bool `protobuf:"varint,5,opt,name=more" json:"more,omitempty"`
-	// Oldest schema version whose writes the server applies.
+	// Oldest schema version whose writes the server applies. Older ones are kept in
+	// quarantine as they were sent.
 	MinWriteSchema uint32 `protobuf:"varint,6,opt,name=min_write_schema,json=minWriteSchema" json:"min_write_schema,omitempty"`
 	// Digests of the ready scopes at this cut, in the order of Page.scopes; only on
 	// closing pages.
 	Digests []*ScopeDigest `protobuf:"bytes,7,rep,name=digests" json:"digests,omitempty"`
 	// Orders, repeated until acknowledged.
-	Orders        []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`
+	Orders []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`
+	// Oldest schema version that is sent record state; 0 for every one. An older device is given
+	// verdicts and no page, and has to be updated.
+	MinReadSchema uint32 `protobuf:"varint,20,opt,name=min_read_schema,json=minReadSchema" json:"min_read_schema,omitempty"`
+	// SyncRequest.ask of the request that this answers.
+	Ask []byte `protobuf:"bytes,16,opt,name=ask" json:"ask,omitempty"`
+	// How long the server held the request, from its last byte to the making of this
+	// answer, ms: what is left of the round trip is the link's.
+	HeldMs uint32 `protobuf:"varint,17,opt,name=held_ms,json=heldMs" json:"held_ms,omitempty"`
+	// Of the ops in processed, those that the snapshot has not applied: in quarantine,
+	// or closed. One that is released later leaves this list.
+	Apart         []*OpRange `protobuf:"bytes,13,rep,name=apart" json:"apart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2418,6 +2507,34 @@ func (x *Trailer) GetDigests() []*ScopeDigest {
 func (x *Trailer) GetOrders() []*Order {
 	if x != nil {
 		return x.Orders
+	}
+	return nil
+}
+
+func (x *Trailer) GetMinReadSchema() uint32 {
+	if x != nil {
+		return x.MinReadSchema
+	}
+	return 0
+}
+
+func (x *Trailer) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *Trailer) GetHeldMs() uint32 {
+	if x != nil {
+		return x.HeldMs
+	}
+	return 0
+}
+
+func (x *Trailer) GetApart() []*OpRange {
+	if x != nil {
+		return x.Apart
 	}
 	return nil
 }
@@ -2572,7 +2689,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	" \x01(\rR\x06schema\x12\x16\n" +
 	"\x06agency\x18\v \x01(\fR\x06agency\x12\x1a\n" +
 	"\bprograms\x18\f \x03(\fR\bprograms\x12!\n" +
-	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\"\x9c\x02\n" +
+	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\"\xb8\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -2583,14 +2700,21 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04time\x18\a \x01(\v2\x15.tandem.v1.ChangeTimeR\x04time\x12\x16\n" +
 	"\x06schema\x18\b \x01(\rR\x06schema\x12\x1f\n" +
 	"\vapp_version\x18\t \x01(\tR\n" +
-	"appVersion\"\x92\x01\n" +
+	"appVersion\x12\x1a\n" +
+	"\breplaces\x18\n" +
+	" \x01(\fR\breplaces\"\xa3\x02\n" +
 	"\n" +
 	"ChangeTime\x12\x17\n" +
 	"\awall_ms\x18\x01 \x01(\x03R\x06wallMs\x12\x17\n" +
 	"\amono_ms\x18\x02 \x01(\x03R\x06monoMs\x12\x12\n" +
 	"\x04boot\x18\x03 \x01(\fR\x04boot\x12\x1b\n" +
 	"\toffset_ms\x18\x04 \x01(\x03R\boffsetMs\x12!\n" +
-	"\foffset_known\x18\x05 \x01(\bR\voffsetKnown\"\xbb\x02\n" +
+	"\foffset_known\x18\x05 \x01(\bR\voffsetKnown\x12%\n" +
+	"\x0euncertainty_ms\x18\x06 \x01(\x03R\runcertaintyMs\x12\x1d\n" +
+	"\n" +
+	"contact_ms\x18\a \x01(\x03R\tcontactMs\x12&\n" +
+	"\x0fcontact_mono_ms\x18\b \x01(\x03R\rcontactMonoMs\x12!\n" +
+	"\fcontact_boot\x18\t \x01(\fR\vcontactBoot\"\xbb\x02\n" +
 	"\vRecordWrite\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12 \n" +
@@ -2641,7 +2765,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xc4\x03\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xd6\x03\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -2659,7 +2783,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06schema\x18\f \x01(\rR\x06schema\x12\x17\n" +
 	"\awall_ms\x18\r \x01(\x03R\x06wallMs\x12\x1f\n" +
 	"\vorders_done\x18\x0e \x03(\x04R\n" +
-	"ordersDone\"A\n" +
+	"ordersDone\x12\x10\n" +
+	"\x03ask\x18\x14 \x01(\fR\x03ask\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -2673,13 +2798,14 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"SyncAnswer\x12.\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x12.tandem.v1.OutcomeR\boutcomes\x12#\n" +
 	"\x04page\x18\x02 \x01(\v2\x0f.tandem.v1.PageR\x04page\x12,\n" +
-	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xa7\x01\n" +
+	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xbf\x01\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12*\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\x04code\x12,\n" +
 	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal\x12\x16\n" +
 	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x1a\n" +
-	"\benvelope\x18\x05 \x01(\fR\benvelope\"\xfc\x01\n" +
+	"\benvelope\x18\x05 \x01(\fR\benvelope\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xfc\x01\n" +
 	"\x04Page\x12,\n" +
 	"\x04from\x18\x01 \x03(\v2\x18.tandem.v1.ScopePositionR\x04from\x12(\n" +
 	"\x02to\x18\x02 \x03(\v2\x18.tandem.v1.ScopePositionR\x02to\x12\"\n" +
@@ -2707,7 +2833,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xb4\x02\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xb1\x03\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -2717,7 +2843,11 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04more\x18\x05 \x01(\bR\x04more\x12(\n" +
 	"\x10min_write_schema\x18\x06 \x01(\rR\x0eminWriteSchema\x120\n" +
 	"\adigests\x18\a \x03(\v2\x16.tandem.v1.ScopeDigestR\adigests\x12(\n" +
-	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\"5\n" +
+	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\x12&\n" +
+	"\x0fmin_read_schema\x18\x14 \x01(\rR\rminReadSchema\x12\x10\n" +
+	"\x03ask\x18\x10 \x01(\fR\x03ask\x12\x17\n" +
+	"\aheld_ms\x18\x11 \x01(\rR\x06heldMs\x12(\n" +
+	"\x05apart\x18\r \x03(\v2\x12.tandem.v1.OpRangeR\x05apart\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
@@ -2749,13 +2879,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vACT_APPROVE\x10\v\x12\x0e\n" +
 	"\n" +
 	"ACT_REVIEW\x10\f\x12\r\n" +
-	"\tACT_SHARE\x10\r*\xa2\x01\n" +
+	"\tACT_SHARE\x10\r*\xd9\x01\n" +
 	"\vOutcomeCode\x12\x1c\n" +
 	"\x18OUTCOME_CODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTCOME_CODE_APPLIED\x10\x01\x12&\n" +
 	"\"OUTCOME_CODE_APPLIED_WITH_CONFLICT\x10\x02\x12\x1c\n" +
 	"\x18OUTCOME_CODE_QUARANTINED\x10\x03\x12\x15\n" +
-	"\x11OUTCOME_CODE_FORK\x10\x04*\x9f\x02\n" +
+	"\x11OUTCOME_CODE_FORK\x10\x04\x12\x1a\n" +
+	"\x16OUTCOME_CODE_DISMISSED\x10\x05\x12\x19\n" +
+	"\x15OUTCOME_CODE_REPLACED\x10\x06*\x9f\x02\n" +
 	"\aRefusal\x12\x17\n" +
 	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REFUSAL_UNDECODABLE\x10\x01\x12\x13\n" +
@@ -2854,15 +2986,16 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	15, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
 	27, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
 	28, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	4,  // 30: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	16, // 31: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	5,  // 32: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	18, // 33: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	32, // [32:34] is the sub-list for method output_type
-	30, // [30:32] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	15, // 30: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	4,  // 31: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	16, // 32: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	5,  // 33: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	18, // 34: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	33, // [33:35] is the sub-list for method output_type
+	31, // [31:33] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
