@@ -32,7 +32,7 @@ func TestDamage(t *testing.T) {
 	_, err := l.c.Sync(ctx)
 	w.must(err)
 	w.must(l.c.Close())
-	device, srv := l.dm.FS.(*faultfs.Disk), l.sm.FS.(*faultfs.Disk)
+	device, srv := l.device, l.server
 	path := filepath.Join(w.dir, databaseFile)
 	older, err := device.Read(path)
 	w.must(err)

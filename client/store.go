@@ -92,7 +92,7 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	err = s.openDatabase(ctx, path)
 	if (errors.Is(err, ErrDiskFull) || errors.Is(err, ErrStorage)) && s.reserve.release() {
 		// The room is there to read, and to send what waits.
-		s.closeHandles()
+		_ = s.closeHandles()
 		err = s.openDatabase(ctx, path)
 	} else if err == nil {
 		s.reserve.keep()

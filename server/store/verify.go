@@ -237,7 +237,7 @@ func (c *check) quarantine() error {
 	for _, q := range []struct{ sql, says string }{
 		{`SELECT id FROM change WHERE org = $1 AND verdict = $2 AND NOT EXISTS
 			(SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id)`, "its verdict is quarantine, yet it is not in it"},
-		{`SELECT id FROM quarantine WHERE org = $1 AND NOT EXISTS
+		{`SELECT id FROM quarantine WHERE org = $1 AND closed = 0 AND NOT EXISTS
 			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict = $2)`,
 			"it is in quarantine, yet that is not its verdict"},
 	} {

@@ -24,8 +24,9 @@ import (
 // comes from the product's store and must be what the world's has; after a cut the
 // product's store is opened again and must be, whole, what the world's was before
 // the transaction or is after it. Where it is as before, the transaction is run
-// again: a cut changes nothing that happens in the world, so a seed does the same
-// with mirrors as without.
+// again: a cut changes nothing that happens in the world. An answer may be cut into
+// other pages than without mirrors, because the product's store reads pages in its
+// own way.
 type mirror struct {
 	w     *World
 	name  string
@@ -96,7 +97,7 @@ func (w *World) end() {
 	}
 }
 
-// whole checks at the end that every store is what the world's is.
+// mirrored checks at the end that every store is what the world's is.
 func (w *World) mirrored() error {
 	for _, d := range w.devices {
 		if d.mirror == nil {

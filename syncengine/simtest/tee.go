@@ -1,6 +1,8 @@
 package simtest
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -260,11 +262,20 @@ func (t *viewTee) QuarantinedOn(record syncengine.ID) ([]*syncengine.StoredChang
 	return both(t.m, "the quarantine of a record", a, aerr, b, berr)
 }
 
-// Held implements syncengine.ServerView.
+// Held implements syncengine.ServerView. Each store has an order of its own; what the
+// engine reads is the world's, so that a seed does the same on both.
 func (t *viewTee) Held(who syncengine.ID) ([]*syncengine.HeldGrant, error) {
 	a, aerr := t.view.Held(who)
 	b, berr := t.world.Held(who)
-	return both(t.m, "what a person was granted", a, aerr, b, berr)
+	_, err := both(t.m, "what a person was granted", sortedGrants(a), aerr, sortedGrants(b), berr)
+	return b, err
+}
+
+func sortedGrants(grants []*syncengine.HeldGrant) []*syncengine.HeldGrant {
+	return slices.SortedFunc(slices.Values(grants), func(a, b *syncengine.HeldGrant) int {
+		return cmp.Or(bytes.Compare(a.Hash[:], b.Hash[:]), slices.Compare(a.Roles, b.Roles),
+			slices.CompareFunc(a.Teams, b.Teams, syncengine.ID.Compare))
+	})
 }
 
 // EverIn implements syncengine.ServerView.
