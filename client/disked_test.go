@@ -82,6 +82,8 @@ func (w *disked) mount(d *faultfs.Disk) *vfs.Mount {
 // life is device and server at work.
 type life struct {
 	w      *disked
+	device *faultfs.Disk
+	server *faultfs.Disk
 	dm, sm *vfs.Mount
 	st     *serverstore.Store
 	srv    *server.Server
@@ -99,7 +101,7 @@ func (w *disked) start(device, srv *faultfs.Disk, seed byte) *life {
 // tryStart starts both; the error is that of opening the device's store.
 func (w *disked) tryStart(device, srv *faultfs.Disk, seed byte) (*life, error) {
 	w.tb.Helper()
-	l := &life{w: w, dm: w.mount(device), sm: w.mount(srv)}
+	l := &life{w: w, device: device, server: srv, dm: w.mount(device), sm: w.mount(srv)}
 	var err error
 	l.st, err = serverstore.Open(l.sm.Use(w.tb.Context()), w.serverDir, serverstore.Options{})
 	w.must(err)
@@ -240,7 +242,8 @@ func words(rng *rand.Rand, most int) string {
 }
 
 // loss says what of a shift is missing on the device; empty where nothing is.
-func (s *shift) loss(ctx context.Context, before int) (string, error) {
+func (s *shift) loss(ctx context.Context) (string, error) {
+	const before = 1 // the change that newDisked made
 	v, err := s.l.c.Verify(ctx)
 	if err != nil {
 		return "", err

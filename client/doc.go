@@ -3,7 +3,9 @@
 //
 // A device keeps everything in one directory: device.db, an SQLite file with the
 // records, the unsent changes, the drafts and the device's key, and device.lock,
-// which keeps a second process out. Every save is one transaction that is on the
+// which keeps a second process out, and device.reserve, a megabyte that says nothing:
+// room to be given up when the disk is full, so that the store can still be opened,
+// read and sent from. Every save is one transaction that is on the
 // disk before the call returns (WAL, synchronous=FULL); a change and its place in
 // the outbox are in it together.
 //
@@ -25,4 +27,17 @@
 // a redirect, an empty or cut-off answer, a proxy's 407 or 511 is no answer at all
 // ([ErrNetwork]) and never a verdict on a note. After a push whose answer did not
 // come the next request carries no changes and asks what arrived.
+//
+// # What a disk may do
+//
+// A power cut loses nothing that was acknowledged, wherever it falls, as long as the
+// drive keeps what it was told to sync. A drive that lies about that loses saves, and
+// no software can tell. After an error of the disk nothing of the step is saved, and
+// the store can be used on.
+//
+// Verify finds a changed byte in what a record holds or in a change that waits, and
+// so does the push: such a change is not sent. It does not find a whole file set back
+// to an older state (the server does, at the next contact), a changed byte in a
+// draft, in the settings, in the verdict on a change or in an index that SQLite does
+// not compare, nor one in a page that nothing uses.
 package client

@@ -21,8 +21,8 @@ func TestNoByteToSpare(t *testing.T) {
 	for range 40 {
 		ids = append(ids, create(t, l.c, &tandemv1.Incident{CallType: new("outreach"), NotesOps: new("Waits to be sent.")}))
 	}
-	srv := l.sm.FS.(*faultfs.Disk)
-	device := l.dm.FS.(*faultfs.Disk)
+	srv := l.server
+	device := l.device
 	w.must(l.stop())
 
 	full := device.Copy(2)
@@ -69,7 +69,7 @@ func TestFullWhileOpen(t *testing.T) {
 	t.Parallel()
 	w := newDisked(t)
 	l := w.start(w.device.Copy(1), w.server.Copy(1), 1)
-	full := l.dm.FS.(*faultfs.Disk)
+	full := l.device
 	full.Set(faultfs.Faults{Limit: full.Used() + 600<<10})
 	if err := w.fillUp(l); !errors.Is(err, ErrDiskFull) {
 		t.Fatalf("a save without room: got %v", err)

@@ -94,7 +94,7 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	err = s.openDatabase(ctx, path)
 	if (errors.Is(err, ErrDiskFull) || errors.Is(err, ErrStorage)) && s.reserve.release() {
 		// The room is there to read, and to send what waits.
-		s.closeHandles()
+		_ = s.closeHandles()
 		err = s.openDatabase(ctx, path)
 	} else if err == nil {
 		s.reserve.keep()
@@ -428,4 +428,12 @@ func (s *store) read(ctx context.Context, doing string, fn func(*sql.Tx) error) 
 		return storeError(doing, err)
 	}
 	return nil
+}
+
+// Transact runs fn in one transaction of the store, as the engine sees it: on the
+// disk when Transact returns nil, and gone otherwise. It is for those who drive the
+// engine themselves, as the simulator does; what fn does is not checked against
+// anybody's rights.
+func (c *Client) Transact(ctx context.Context, fn func(syncengine.DeviceTx) error) error {
+	return c.store.write(ctx, "a transaction", func(t *tx) error { return fn(t) })
 }

@@ -3,8 +3,10 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -276,9 +278,36 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			// A page would hold up the next request on its way down.
 			plan.Request.Budget = 0
 		}
-		return nil
+		return t.intact(plan)
 	})
 	return plan, ask, err
+}
+
+// intact refuses to send changes whose bytes are not those that were saved. The
+// server would not take them, for the same reason.
+func (t *tx) intact(plan *syncengine.Planned) error {
+	if len(plan.Ops) == 0 {
+		return nil
+	}
+	st, err := t.State()
+	if err != nil {
+		return err
+	}
+	for _, run := range plan.Request.GetRuns() {
+		hash := syncengine.Hash(run.GetPrevHash())
+		for i, raw := range run.GetChanges() {
+			number := run.GetFirstOp() + uint64(i)
+			op, err := t.Op(number)
+			if err != nil {
+				return err
+			}
+			hash = syncengine.HashEnvelope(st.Replica, number, hash, sha256.Sum256(raw))
+			if op == nil || op.Envelope != hash {
+				return fmt.Errorf("own change %d does not have the hash it was saved with: %w", number, ErrDamaged)
+			}
+		}
+	}
+	return nil
 }
 
 // patience is how long a request may take on the slowest link.

@@ -729,6 +729,20 @@ func (in *intake) overlay(rec *DeviceRecord) error {
 	return in.tx.SaveRecord(rec)
 }
 
+// Shown computes anew what a record shows: the server's state with the device's own
+// unsettled changes on top; nil where nothing is left.
+func (d *Device) Shown(tx DeviceTx, rec *DeviceRecord) (*Record, error) {
+	ops, err := tx.OpsOn(rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	base := rec.Base
+	if base == nil && rec.HasBase {
+		base = &rec.Record
+	}
+	return d.over(tx, rec.ID, base, ops)
+}
+
 // over applies own changes to a state, in order; what cannot be applied to it
 // stays out. nil where nothing is left.
 func (d *Device) over(tx DeviceTx, id ID, base *Record, ops []*Op) (*Record, error) {

@@ -298,7 +298,7 @@ type DeviceTx interface {
 	Record(id ID) (*DeviceRecord, error)
 	SaveRecord(r *DeviceRecord) error
 	// DropRecord removes a record and every trace of it but own unsettled changes and
-	// a row of it that waits for the flip.
+	// a row of it that waits for the flip: that may bring it back.
 	DropRecord(id ID) error
 	// InScope returns up to limit records of a scope, by bit, in order of id,
 	// beyond an id.

@@ -18,7 +18,7 @@
 // atomic write, no order. Memory-mapped reading is off. A new log or journal has its
 // directory synced with its own first sync, as SQLite's driver for Unix does.
 //
-// An error that is a [Code] reaches SQLite as it is. Others become the code that
+// An error that is a [CodeError] reaches SQLite as it is. Others become the code that
 // the driver for Unix would give: ENOSPC at a write is SQLITE_FULL, and what is left
 // is the I/O error of the call.
 package vfs

@@ -49,7 +49,7 @@ const (
 	ExclusiveLock
 )
 
-// ErrBusy: another connection has the lock.
+// ErrBusy says that another connection has the lock.
 var ErrBusy = errors.New("the file is locked by another connection")
 
 // Shared is a File of a database that several connections use: locks, and the

@@ -16,11 +16,11 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Code is a result code of SQLite as an error.
-type Code int32
+// CodeError is a result code of SQLite as an error.
+type CodeError int32
 
 // Error names the number.
-func (c Code) Error() string { return fmt.Sprintf("SQLite code %d", int32(c)) }
+func (c CodeError) Error() string { return fmt.Sprintf("SQLite code %d", int32(c)) }
 
 // cFile is SQLite's file object: the table of methods, and the number of the file
 // here.
@@ -75,7 +75,7 @@ func code(err error, full, usual int32) int32 {
 	if err == nil {
 		return sqlite3.SQLITE_OK
 	}
-	if c, ok := errors.AsType[Code](err); ok {
+	if c, ok := errors.AsType[CodeError](err); ok {
 		return int32(c)
 	}
 	switch {

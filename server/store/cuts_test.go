@@ -280,7 +280,7 @@ func TestEveryCall(t *testing.T) {
 				d.Set(faultfs.Faults{FailAt: at, Err: tc.err})
 				l, done := w.untilFailed(d, rand.New(rand.NewPCG(1, 1)), 6, nil)
 				_, calls, room := d.Counts()
-				if reached := calls; tc.err == syscall.ENOSPC && room < at || reached < at {
+				if reached := calls; errors.Is(tc.err, syscall.ENOSPC) && room < at || reached < at {
 					done()
 					return
 				}

@@ -58,6 +58,7 @@ func (w *World) takeImage() error {
 	if d := w.pick(); d != nil {
 		w.event("%s is backed up", d.name)
 		d.image, d.imageCut = d.store.image(), d.cut
+		d.mirror.keepImage()
 	}
 	return nil
 }
@@ -76,6 +77,9 @@ func (w *World) rollBack() error {
 		w.seen("rolled back over a save")
 	}
 	d.store, d.image = d.image, nil
+	if err := d.mirror.putBack(d.store); err != nil {
+		return err
+	}
 	w.kill(d)
 	d.cut, d.restored, d.seen = d.imageCut, true, seen{}
 	return w.check(d)

@@ -215,10 +215,11 @@ func (d *deviceStore) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	ops = ops[:min(limit, len(ops))]
 	size := 0
 	for i, op := range ops {
-		if size += len(op.Raw); i > 0 && size > maxBytes {
+		if i > 0 && size > maxBytes {
 			ops = ops[:i]
 			break
 		}
+		size += len(op.Raw)
 	}
 	return ops, d.call()
 }

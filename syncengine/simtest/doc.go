@@ -15,4 +15,8 @@
 // others still do what they did: Shrink uses that to find a short run that fails.
 // To add a fault, add a row to actions; to add an invariant, add a row to checks.
 // Both stores (server.go, device.go) fail on demand at any call.
+//
+// With a Dir, every transaction also runs on the product's own stores, on disks whose
+// power goes (mirror.go): what the engine reads is theirs, and must be what the
+// world's hold.
 package simtest

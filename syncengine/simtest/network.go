@@ -332,12 +332,16 @@ func (w *World) entitled(d *device, outcomes []*tandemv1.Outcome) error {
 
 // answer reads the page of a request and sends the answer, or waits for news.
 func (w *World) answer(m *message) error {
-	w.server.begin(0)
-	ans, err := w.nodes[m.node].Answer(w.server, m.device.replica, m.call.req, m.outcomes, w.nowMS)
-	if len(w.server.undo) > 0 {
+	var ans *syncengine.Answer
+	wrote := false
+	err := w.read(func(view syncengine.ServerView) (err error) {
+		ans, err = w.nodes[m.node].Answer(view, m.device.replica, m.call.req, m.outcomes, w.nowMS)
+		wrote = len(w.server.undo) > 0
+		return err
+	})
+	if wrote {
 		return &ViolationError{"storage", "an answer wrote"}
 	}
-	w.server.end(true)
 	switch {
 	case err != nil && m.forged && errors.Is(err, syncengine.ErrPosition):
 		w.refused(m, err)

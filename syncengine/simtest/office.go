@@ -48,6 +48,9 @@ func (w *World) setUp() error {
 	o := &w.office
 	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
 	w.server = newServerStore(o.org, w.newID(), w.decoded)
+	if err := w.mirrorServer(secret); err != nil {
+		return err
+	}
 	teamA, teamB := w.newID(), w.newID()
 	o.teams = []syncengine.ID{teamA, teamB}
 	both := o.teams
@@ -244,6 +247,9 @@ func (w *World) enrol() error {
 		d.store = newDeviceStore(&syncengine.DeviceState{
 			Org: w.office.org, Replica: d.replica, Person: d.person.id, Device: d.id, NextOp: 1,
 		})
+		if err := w.mirrorDevice(d); err != nil {
+			return err
+		}
 		w.devices = append(w.devices, d)
 	}
 	if w.odds(2) {

@@ -38,6 +38,9 @@ type move struct {
 type serverStore struct {
 	fuse
 
+	// mirror is the product's store beside it; nil for none.
+	mirror *serverMirror
+
 	org      syncengine.ID
 	head     syncengine.HistoryHead
 	commits  []syncengine.HistoryHead

@@ -24,6 +24,9 @@ type Options struct {
 	Skip map[int]bool
 	// Log keeps a line for everything that happens.
 	Log bool
+	// Dir, where it is not empty, holds the locks and keys of stores of the product's
+	// own that run beside the world's, on disks whose power goes: see mirror.
+	Dir string
 }
 
 // Report is what a run came to.
@@ -136,6 +139,7 @@ type device struct {
 	replica syncengine.ID
 	key     *key
 	store   *deviceStore
+	mirror  *deviceMirror
 	// image is an old copy of its disk, imageCut the cut it shows.
 	image    *deviceStore
 	imageCut uint64
@@ -194,6 +198,7 @@ func Run(o Options) (report *Report) {
 			w.report.At, report = w.step, &w.report
 		}
 	}()
+	defer w.end()
 	err := w.run()
 	if err != nil {
 		v, ok := errors.AsType[*ViolationError](err)
@@ -225,7 +230,10 @@ func (w *World) run() error {
 	}
 	w.step = w.Steps
 	w.chance(quietChance)
-	return w.quiet()
+	if err := w.quiet(); err != nil {
+		return err
+	}
+	return w.mirrored()
 }
 
 // chance starts the source of chance of one step.
@@ -301,6 +309,9 @@ func (w *World) wall(d *device) int64 {
 // transact runs one transaction of the device's store. It fails at its n-th call
 // for n > 0, and is taken back on an error or where stay is false.
 func (d *device) transact(n int, stay bool, do func(tx syncengine.DeviceTx) error) error {
+	if d.mirror != nil {
+		return d.mirror.transact(d, n, stay, do)
+	}
 	d.store.begin(n)
 	err := do(d.store)
 	if d.store.blown && err == nil {
@@ -312,6 +323,9 @@ func (d *device) transact(n int, stay bool, do func(tx syncengine.DeviceTx) erro
 
 // write runs one write transaction of the server's store, likewise.
 func (w *World) write(n int, stay bool, do func(tx syncengine.ServerTx) error) error {
+	if w.server.mirror != nil {
+		return w.server.mirror.write(w.server, n, stay, do)
+	}
 	w.server.begin(n)
 	err := do(w.server)
 	if w.server.blown && err == nil {
@@ -319,4 +333,14 @@ func (w *World) write(n int, stay bool, do func(tx syncengine.ServerTx) error) e
 	}
 	w.server.end(err == nil && stay)
 	return err
+}
+
+// read runs do over one snapshot of the server's store.
+func (w *World) read(do func(view syncengine.ServerView) error) error {
+	w.server.begin(0)
+	defer w.server.end(true)
+	if w.server.mirror != nil {
+		return w.server.mirror.read(w.server, do)
+	}
+	return do(w.server)
 }
