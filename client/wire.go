@@ -194,7 +194,8 @@ func retryAfter(h http.Header) time.Duration {
 	if err != nil || seconds < 0 {
 		return 0
 	}
-	return min(time.Duration(seconds)*time.Second, time.Hour)
+	// Bounded before it becomes a duration, which it may be too large for.
+	return time.Duration(min(seconds, 3600)) * time.Second
 }
 
 // boundedBody fails where an answer is longer than any of ours.
