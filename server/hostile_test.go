@@ -195,7 +195,7 @@ func (s *siege) siegeInputs() []*input {
 	}
 	want := &tandemv1.SyncRequest{Budget: 1 << 20}
 	for i := range 200_000 {
-		want.Want = append(want.Want, slices.Concat(make([]byte, 8), []byte(fmt.Sprintf("%08d", i))))
+		want.Want = append(want.Want, slices.Concat(make([]byte, 8), fmt.Appendf(nil, "%08d", i)))
 	}
 	for name, r := range map[string]*tandemv1.SyncRequest{"ranges": ranges, "positions": positions, "wanted rows": want} {
 		all = append(all, &input{name: "200,000 " + name, body: must[[]byte](s.t)(proto.Marshal(r))})
@@ -301,7 +301,7 @@ func (s *siege) changes() (all []*input) {
 	}
 	for _, text := range []string{"\x00", "a\u202eb\u2066", "zero\u200bwidth\ufeff", "\u0430dmin", "=cmd|' /C calc'!A0", "../../etc/passwd", strings.Repeat("ü", 100_000), "\U0001F9D1\u200d\U0001F692", "مرحبا", canary} {
 		one("narrative "+strconv.Quote(text[:min(8, len(text))]), func(c *tandemv1.Change) {
-			body := must[[]byte](s.t)(s.bodyOf(encounter(s.world, text)))
+			body := s.bodyOf(encounter(s.world, text))
 			c.Records[0].Body = body
 		})
 		one("app version "+strconv.Quote(text[:min(8, len(text))]), func(c *tandemv1.Change) { c.AppVersion = text })
@@ -311,7 +311,7 @@ func (s *siege) changes() (all []*input) {
 		one("team that is text", func(c *tandemv1.Change) {
 			e := encounter(s.world, "x")
 			e.TeamId = &text
-			c.Records[0].Body = must[[]byte](s.t)(s.bodyOf(e))
+			c.Records[0].Body = s.bodyOf(e)
 		})
 	}
 	for _, ms := range []int64{math.MinInt64, -62_135_596_800_000, -1, 0, 253_402_300_799_999, math.MaxInt64} {
@@ -321,7 +321,7 @@ func (s *siege) changes() (all []*input) {
 		one(fmt.Sprintf("started at %d", ms), func(c *tandemv1.Change) {
 			e := encounter(s.world, "x")
 			e.StartedAt = &tandemv1.Instant{AtMs: &ms}
-			c.Records[0].Body = must[[]byte](s.t)(s.bodyOf(e))
+			c.Records[0].Body = s.bodyOf(e)
 		})
 	}
 	one("without records", func(c *tandemv1.Change) { c.Records = nil })
@@ -343,9 +343,9 @@ func (s *siege) changes() (all []*input) {
 	return all
 }
 
-func (s *siege) bodyOf(msg proto.Message) ([]byte, error) {
-	c := s.d.creation(msg)
-	return c.GetRecords()[0].GetBody(), nil
+func (s *siege) bodyOf(msg proto.Message) []byte {
+	s.t.Helper()
+	return s.d.creation(msg).GetRecords()[0].GetBody()
 }
 
 // inner are the messages inside messages.

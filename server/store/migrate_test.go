@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -85,18 +86,17 @@ func definitions(t *testing.T, dir string) string {
 		"SELECT name || ': ' || coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%' ORDER BY name",
 		"SELECT 'version ' || version_id FROM goose_db_version WHERE is_applied ORDER BY version_id",
 	} {
-		rows, err := db.QueryContext(t.Context(), query)
+		c, err := newConn(t.Context(), db)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for rows.Next() {
+		err = c.each(query, nil, func(rows *sql.Rows) error {
 			var line string
-			if err := rows.Scan(&line); err != nil {
-				t.Fatal(err)
-			}
+			err := rows.Scan(&line)
 			fmt.Fprintln(&out, line)
-		}
-		if err := rows.Close(); err != nil {
+			return err
+		})
+		if err := errors.Join(err, c.close()); err != nil {
 			t.Fatal(err)
 		}
 	}
