@@ -266,7 +266,8 @@ func isProto(h http.Header) bool {
 func retryAfter(h http.Header) time.Duration {
 	hint := h.Get("Retry-After")
 	seconds, err := strconv.Atoi(hint)
-	d := time.Duration(seconds) * time.Second
+	// Bounded before it becomes a duration, which it may be too large for.
+	d := time.Duration(min(seconds, 3600)) * time.Second
 	if err != nil {
 		// A date is the server's, as is what it says of now.
 		at, err := http.ParseTime(hint)

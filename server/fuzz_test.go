@@ -31,8 +31,8 @@ func FuzzInflate(f *testing.F) {
 	}
 	whole := map[string][]byte{"gzip": zipped.Bytes(), "zstd": zstded.Bytes()}
 	inflaters := map[string]connect.Decompressor{}
-	for name, make := range server.Inflaters() {
-		inflaters[name] = make()
+	for name, open := range server.Inflaters() {
+		inflaters[name] = open()
 		f.Add(name == "zstd", whole[name])
 		f.Add(name == "zstd", whole[name][:len(whole[name])/2])
 		f.Add(name == "zstd", append(bytes.Clone(whole[name]), whole[name]...))

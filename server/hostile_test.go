@@ -70,7 +70,9 @@ func newSiege(t *testing.T) *siege {
 	next, _ := s.d.read()
 	next.Unsettled = []*tandemv1.OpRange{{First: 1, Last: 2}}
 	next.KnownOp, next.KnownHash, next.NewestOp = 2, s.d.last[:8], 2
-	for _, r := range []*tandemv1.SyncRequest{push, next, {Budget: 1 << 20, Positions: []*tandemv1.ScopePosition{{}}}} {
+	// Small pages: what comes back grows with what is applied.
+	next.Budget = 4 << 10
+	for _, r := range []*tandemv1.SyncRequest{push, next, {Budget: 4 << 10, Positions: []*tandemv1.ScopePosition{{}}}} {
 		s.good = append(s.good, must[[]byte](t)(proto.Marshal(r)))
 	}
 	// Redirects, retries and pools of the client are no part of this.
@@ -195,10 +197,14 @@ func (s *siege) siegeInputs() []*input {
 	}
 	want := &tandemv1.SyncRequest{Budget: 1 << 20}
 	for i := range 200_000 {
-		want.Want = append(want.Want, slices.Concat(make([]byte, 8), []byte(fmt.Sprintf("%08d", i))))
+		want.Want = append(want.Want, slices.Concat(make([]byte, 8), fmt.Appendf(nil, "%08d", i)))
 	}
 	for name, r := range map[string]*tandemv1.SyncRequest{"ranges": ranges, "positions": positions, "wanted rows": want} {
-		all = append(all, &input{name: "200,000 " + name, body: must[[]byte](s.t)(proto.Marshal(r))})
+		in := &input{name: "200,000 " + name, body: must[[]byte](s.t)(proto.Marshal(r))}
+		if name == "positions" {
+			in.statuses = bad
+		}
+		all = append(all, in)
 	}
 	foreign, _ := s.other.read()
 	other := newWorld(s.t, 32)
@@ -301,7 +307,7 @@ func (s *siege) changes() (all []*input) {
 	}
 	for _, text := range []string{"\x00", "a\u202eb\u2066", "zero\u200bwidth\ufeff", "\u0430dmin", "=cmd|' /C calc'!A0", "../../etc/passwd", strings.Repeat("ü", 100_000), "\U0001F9D1\u200d\U0001F692", "مرحبا", canary} {
 		one("narrative "+strconv.Quote(text[:min(8, len(text))]), func(c *tandemv1.Change) {
-			body := must[[]byte](s.t)(s.bodyOf(encounter(s.world, text)))
+			body := s.bodyOf(encounter(s.world, text))
 			c.Records[0].Body = body
 		})
 		one("app version "+strconv.Quote(text[:min(8, len(text))]), func(c *tandemv1.Change) { c.AppVersion = text })
@@ -311,7 +317,7 @@ func (s *siege) changes() (all []*input) {
 		one("team that is text", func(c *tandemv1.Change) {
 			e := encounter(s.world, "x")
 			e.TeamId = &text
-			c.Records[0].Body = must[[]byte](s.t)(s.bodyOf(e))
+			c.Records[0].Body = s.bodyOf(e)
 		})
 	}
 	for _, ms := range []int64{math.MinInt64, -62_135_596_800_000, -1, 0, 253_402_300_799_999, math.MaxInt64} {
@@ -321,7 +327,7 @@ func (s *siege) changes() (all []*input) {
 		one(fmt.Sprintf("started at %d", ms), func(c *tandemv1.Change) {
 			e := encounter(s.world, "x")
 			e.StartedAt = &tandemv1.Instant{AtMs: &ms}
-			c.Records[0].Body = must[[]byte](s.t)(s.bodyOf(e))
+			c.Records[0].Body = s.bodyOf(e)
 		})
 	}
 	one("without records", func(c *tandemv1.Change) { c.Records = nil })
@@ -343,9 +349,9 @@ func (s *siege) changes() (all []*input) {
 	return all
 }
 
-func (s *siege) bodyOf(msg proto.Message) ([]byte, error) {
-	c := s.d.creation(msg)
-	return c.GetRecords()[0].GetBody(), nil
+func (s *siege) bodyOf(msg proto.Message) []byte {
+	s.t.Helper()
+	return s.d.creation(msg).GetRecords()[0].GetBody()
 }
 
 // inner are the messages inside messages.
@@ -382,6 +388,7 @@ func (s *siege) drawn(n int) *input {
 		s.t.Fatal(err)
 	}
 	tamper.Message(r, inner, script)
+	r.Budget = min(r.GetBudget(), 64<<10)
 	for _, run := range r.GetRuns() {
 		// A device that takes the last of its numbers has none left for a good push.
 		if run.GetFirstOp() > 1<<30 && run.GetFirstOp() <= 1<<62 {
@@ -404,10 +411,12 @@ func TestHostileInput(t *testing.T) {
 	table := s.sent
 	for n := 0; s.sent < *hostile; n++ {
 		s.strike(s.drawn(n))
-		if n%500 == 499 {
+		if n%1000 == 999 {
+			s.whole()
 			s.renew()
 		}
 	}
+	s.whole()
 	s.renew()
 	t.Logf("%d inputs, %d of them from the table", s.sent, table)
 	text := s.log.String()
@@ -481,14 +490,19 @@ func (s *siege) replica() (r *syncengine.Replica) {
 	return r
 }
 
-// renew checks that the store is whole, and that a good push is applied: a fork is
-// taken back for that, in place of a device's new life.
-func (s *siege) renew() {
+// whole checks that the store is whole.
+func (s *siege) whole() {
 	s.t.Helper()
 	report := must[*store.Report](s.t)(s.s.Verify(s.t.Context(), s.org.ID))
 	if len(report.Faults) > 0 {
 		s.t.Fatalf("the store is at fault: %s", strings.Join(report.Faults, "; "))
 	}
+}
+
+// renew checks that a good push is applied: a fork is taken back for that, in place of
+// a device's new life.
+func (s *siege) renew() {
+	s.t.Helper()
 	if s.forked() {
 		r := *s.replica()
 		r.Forked = false

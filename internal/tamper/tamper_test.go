@@ -14,7 +14,7 @@ import (
 // different messages, those inside bytes included.
 func TestMessage(t *testing.T) {
 	t.Parallel()
-	make := func() *descriptorpb.UninterpretedOption {
+	whole := func() *descriptorpb.UninterpretedOption {
 		held, err := proto.Marshal(&descriptorpb.FileDescriptorProto{Name: new("inside"), Dependency: []string{"a", "b"}})
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestMessage(t *testing.T) {
 		script := []byte{byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())}
 		var got [2][]byte
 		for i := range got {
-			m := make()
+			m := whole()
 			tamper.Message(m, inner, script)
 			var err error
 			if got[i], err = (proto.MarshalOptions{Deterministic: true, AllowPartial: true}).Marshal(m); err != nil {

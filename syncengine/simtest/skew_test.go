@@ -255,7 +255,7 @@ func TestNewerThroughOlder(t *testing.T) {
 	same("created", create.GetBody())
 
 	// Both write: ben what he knows, ana the same field and fields of the future.
-	notes := syncengine.Path{Field: w.field("incident", "notes_ops")}
+	notes := syncengine.Path{Field: w.field("notes_ops")}
 	w.capture(ben, w.rules, 1, w.set(ben, id, notes, syncengine.StringField(notes.Field, "Two dogs.")))
 	changed := map[syncengine.Path][]byte{
 		{Field: 193}:                  syncengine.StringField(193, "changed\xff"),
@@ -322,7 +322,7 @@ func TestUnknownKindOnDevice(t *testing.T) {
 	id := w.id('f')
 	create := w.create(id, &tandemv1.Incident{TeamId: new(w.team.String()), Lifecycle: new("active"), CallType: new("welfare_check")})
 	create.Kind = kindOfTheFuture
-	notes := syncengine.Path{Field: w.field("incident", "notes_ops")}
+	notes := syncengine.Path{Field: w.field("notes_ops")}
 	w.capture(ana, newer, 2, create)
 	w.sync(ana, newer)
 	w.sync(ben, w.rules)

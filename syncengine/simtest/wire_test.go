@@ -263,7 +263,7 @@ func (w *wireWorld) receive(d *wireDevice, x *exchange) string {
 // play records what two devices say to a server: everything that an answer can hold.
 func (w *wireWorld) play() (all []*exchange) {
 	ana, ben := w.devices["ana"], w.devices["ben"]
-	sync := func(d *wireDevice, what string, o syncengine.PlanOptions) *exchange {
+	sync := func(d *wireDevice, what string, o syncengine.PlanOptions) {
 		w.t.Helper()
 		w.nowMS += 60_000
 		o.WallMS = w.nowMS
@@ -283,7 +283,6 @@ func (w *wireWorld) play() (all []*exchange) {
 		x.resp = syncengine.Frame(w.marshal(answer.Message), answer.Count)
 		x.received = w.receive(d, x)
 		all = append(all, x)
-		return x
 	}
 	const whole = 1 << 20
 	page, push := syncengine.PlanOptions{PageBytes: whole}, syncengine.PlanOptions{PageBytes: whole, PushBytes: whole}
@@ -305,9 +304,9 @@ func (w *wireWorld) play() (all []*exchange) {
 		})))
 	sync(ana, "push-and-echo", push)
 	sync(ben, "whole-rows", page)
-	notes := w.field("incident", "notes_ops")
+	notes := w.field("notes_ops")
 	w.save(ben, w.change(tandemv1.Class_CLASS_NORMAL, w.edit(ben, incident, notes, "Three dogs.")))
-	w.save(ana, w.change(tandemv1.Class_CLASS_NORMAL, w.edit(ana, incident, w.field("incident", "call_type"), "suicidal_person")))
+	w.save(ana, w.change(tandemv1.Class_CLASS_NORMAL, w.edit(ana, incident, w.field("call_type"), "suicidal_person")))
 	sync(ben, "push-of-an-edit", push)
 	sync(ana, "delta", page)
 	w.save(ben, w.change(tandemv1.Class_CLASS_NORMAL, w.edit(ben, incident, notes, "Two dogs, tied.")))
@@ -351,14 +350,15 @@ func (w *wireWorld) want(d *wireDevice, ids ...syncengine.ID) {
 	})
 }
 
-func (w *wireWorld) field(kind, name string) uint32 {
+// field is the number of a field of an incident.
+func (w *wireWorld) field(name string) uint32 {
 	w.t.Helper()
-	for number, rule := range w.rules.KindByName(kind).Fields {
+	for number, rule := range w.rules.KindByName("incident").Fields {
 		if rule.Name == name {
 			return number
 		}
 	}
-	w.t.Fatalf("%s has no field %s", kind, name)
+	w.t.Fatalf("an incident has no field %s", name)
 	return 0
 }
 
