@@ -319,6 +319,10 @@ func (w *World) revoke() error {
 	if d == nil || slices.ContainsFunc(w.devices, func(d *device) bool { return w.server.replicas[d.replica].Revoked }) {
 		return nil
 	}
+	return w.revokeOne(d)
+}
+
+func (w *World) revokeOne(d *device) error {
 	r := w.server.replicas[d.replica]
 	w.event("%s is revoked", d.name)
 	w.seen("revoked")

@@ -36,11 +36,13 @@ func (w *World) quiet() error {
 	if err := w.rest(); err != nil {
 		return err
 	}
-	if err := w.lateVerdict(); err != nil {
-		return err
-	}
-	if err := w.rest(); err != nil {
-		return err
+	if w.script == nil {
+		if err := w.lateVerdict(); err != nil {
+			return err
+		}
+		if err := w.rest(); err != nil {
+			return err
+		}
 	}
 	for _, d := range w.devices {
 		if err := w.checkAll(d); err != nil && !d.retired {
