@@ -145,7 +145,9 @@ var once = []struct {
 	steps int
 	found string
 }{
-	{730, 70, "I23: of a push of several runs only the newest was bound by the signature"},
+	{92, 70, "I1: a verdict on an op of the store's former life was taken for the present one"},
+	{327, 70, "I17: a replica whose other life had shown a fork was not told, and waited for pages for ever"},
+	{1970, 70, "I23: of a push of several runs only the newest was bound by the signature"},
 }
 
 // TestOnceFailed reruns them.
