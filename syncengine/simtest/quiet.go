@@ -162,7 +162,7 @@ func (w *World) standing() [sha256.Size]byte {
 		number(uint64(len(d.store.staged)))
 		for _, s := range d.store.scopes {
 			b = append(append(b, s.ID[:]...), s.Position...)
-			number(uint64(s.Bit)<<1|readyMask([]syncengine.DeviceScope{s})>>s.Bit)
+			number(uint64(s.Bit)<<1 | readyMask([]syncengine.DeviceScope{s})>>s.Bit)
 			number(s.Sum.Hi)
 			number(s.Sum.Lo)
 		}
