@@ -106,7 +106,7 @@ func create(k *Kind, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied
 		if err != nil {
 			return nil, err
 		}
-		if !awaited && !(planted.Is(planted.UnknownDropped) && k.Fields[f.Path.Field] == nil) {
+		if !awaited && (!planted.Is(planted.UnknownDropped) || k.Fields[f.Path.Field] != nil) {
 			heads[i] = s.createdHead(f.Raw)
 			s.Paths = append(s.Paths, PathState{Path: f.Path, Heads: heads[i : i+1 : i+1]})
 		}

@@ -71,7 +71,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if err := pg.outcomes(); err != nil {
 		return nil, err
 	}
-	if r.Forked && !slices.ContainsFunc(msg.GetOutcomes(), isFork) {
+	if r.Forked && !planted.Is(planted.ForkUntold) && !slices.ContainsFunc(msg.GetOutcomes(), isFork) {
 		// A late request of the replica's other life may have shown the fork: this one
 		// must learn of it too, or it would wait for pages for ever.
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})

@@ -116,8 +116,10 @@ func (s *Secrets) Open(replica ID, sealed []byte) (Position, error) {
 
 // ScopeID returns a scope's id on the wire.
 func (s *Secrets) ScopeID(k ScopeKey) ScopeID {
-	if id, ok := s.ids.Load(k); ok {
-		return id.(ScopeID) //nolint:forcetypeassert // Nothing else is stored there.
+	if known, ok := s.ids.Load(k); ok {
+		if id, ok := known.(ScopeID); ok {
+			return id
+		}
 	}
 	mac := hmac.New(sha256.New, s.scopes)
 	mac.Write([]byte{byte(k.Owner), byte(k.Compartment), boolByte(k.Open)})

@@ -25,6 +25,7 @@ const (
 	DedupeByOp
 	VerdictChanges
 	ForkIgnored
+	ForkUntold
 	VerdictUnchecked
 	KeyReuse
 

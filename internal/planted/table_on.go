@@ -23,6 +23,7 @@ var Table = []Row{
 	{DedupeByOp, "DedupeByOp", "dedupe by op number only", "a change id under another op number takes effect again"},
 	{VerdictChanges, "VerdictChanges", "outcome not stored", "a repeated change is told that it was applied, whatever it was told before"},
 	{ForkIgnored, "ForkIgnored", "device clone unnoticed", "two histories under one replica id are taken as one"},
+	{ForkUntold, "ForkUntold", "fork not told", "a forked replica whose other life was told waits for pages for ever"},
 	{VerdictUnchecked, "VerdictUnchecked", "verdict without envelope check", "a verdict on an op of a former life is taken for the present one's"},
 	{KeyReuse, "KeyReuse", "stamp reuse", "stamps come from so few numbers that two changes share one"},
 	{LostUpdate, "LostUpdate", "lost update", "a write removes values that its author had not seen"},

@@ -1,6 +1,11 @@
 package simtest
 
-import "slices"
+import (
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
 
 // action is something that can happen in a step.
 type action struct {
@@ -30,6 +35,10 @@ func init() {
 		{"reassign", 4, true, (*World).reassign},
 		{"image", 3, true, (*World).takeImage},
 		{"roll back", 3, true, (*World).rollBack},
+		{"delay", 3, true, (*World).delay},
+		{"ask twice", 3, true, (*World).askTwice},
+		{"read twice", 2, true, (*World).readTwice},
+		{"put back", 1, true, (*World).putBackUnderWay},
 		{"clock", 1, true, (*World).turnClock},
 		{"attack", 4, true, (*World).attack},
 		{"tamper", 2, true, (*World).tamper},
@@ -70,7 +79,11 @@ func (w *World) rollBack() error {
 	if len(copied) == 0 {
 		return nil
 	}
-	d := one(w, copied)
+	return w.putBack(one(w, copied))
+}
+
+// putBack puts the copy of a device's disk in the place of what came after.
+func (w *World) putBack(d *device) error {
 	w.event("%s is rolled back from op %d to op %d", d.name, d.store.state.NextOp, d.image.state.NextOp)
 	w.seen("rolled back")
 	if d.image.state.NextOp < d.store.state.NextOp {
@@ -83,6 +96,42 @@ func (w *World) rollBack() error {
 	w.kill(d)
 	d.cut, d.restored, d.seen = d.imageCut, true, seen{}
 	return w.check(d)
+}
+
+// putBackUnderWay puts a device's disk back to before a save whose push is on its
+// way, and lets its user write something else.
+func (w *World) putBackUnderWay() error {
+	d := w.pick()
+	if d == nil || len(d.out) > 0 {
+		return nil
+	}
+	image, cut, next := d.store.image(), d.cut, d.store.state.NextOp
+	if err := w.captureOn(d); err != nil {
+		return err
+	}
+	if d.store.state.NextOp == next {
+		return nil
+	}
+	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PushBytes: 1 << 20}); err != nil {
+		return err
+	}
+	w.hold(w.wire[len(w.wire)-1])
+	d.image, d.imageCut = image, cut
+	if err := w.putBack(d); err != nil {
+		return err
+	}
+	for range 1 + w.rng.IntN(3) {
+		if err := w.captureOn(d); err != nil {
+			return err
+		}
+	}
+	w.class = tandemv1.Class_CLASS_URGENT
+	err := w.captureOn(d)
+	w.class = 0
+	if err != nil {
+		return err
+	}
+	return w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PushBytes: 1})
 }
 
 // turnClock sets a device's clock, to anything.

@@ -212,7 +212,7 @@ func (w *World) visit(d *device) ([]*tandemv1.RecordWrite, error) {
 		TeamId: team, Lifecycle: new(record.Open), CallType: new("welfare_check"), RiskLevel: new("low"),
 		LeActions: []string{"standby"}, ReceivedAt: &tandemv1.Instant{AtMs: new(w.wall(d)), Origin: new("tap")},
 	}}
-	if !w.odds(6) {
+	if w.script != nil || !w.odds(6) {
 		if people := w.shown(d, "person"); len(people) > 0 && w.odds(2) {
 			person = one(w, people).ID
 		} else {
@@ -247,7 +247,7 @@ func (w *World) visit(d *device) ([]*tandemv1.RecordWrite, error) {
 
 func (w *World) createOf(id syncengine.ID, msg proto.Message) (*tandemv1.RecordWrite, error) {
 	body, err := w.rules.Body(msg)
-	if err == nil && w.odds(8) {
+	if err == nil && w.script == nil && w.odds(8) {
 		body = newer(body, w.newerEdit(nil))
 		w.seen("a newer app's field")
 	}
@@ -436,6 +436,11 @@ func (w *World) capture() error {
 	if d == nil || len(d.store.ops) > 60 {
 		return nil
 	}
+	return w.captureOn(d)
+}
+
+// captureOn is whoever has a device that saves.
+func (w *World) captureOn(d *device) error {
 	var writes []*tandemv1.RecordWrite
 	var err error
 	switch n := w.rng.IntN(10); {
@@ -457,6 +462,9 @@ func (w *World) capture() error {
 // save captures writes, unless something comes in between.
 func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
 	class := one(w, []tandemv1.Class{1, 1, 2, 2, 2, 2, 2, 3, 0})
+	if w.class != 0 {
+		class, w.class = w.class, 0
+	}
 	return w.saveChange(d, &tandemv1.Change{Records: writes, Class: class})
 }
 
@@ -467,7 +475,7 @@ func (w *World) saveChange(d *device, c *tandemv1.Change) error {
 	c.Id, c.AppVersion, c.Grant = id[:], "sim", grantOf(d)
 	c.Time = &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)}
 	var op *syncengine.Op
-	fail, stay := w.mishap(), !w.fault(20)
+	fail, stay := w.mishap(), w.stays(20)
 	w.watch(d, id, writes)
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
 		op, err = w.client.Capture(tx, c)
@@ -530,6 +538,10 @@ func (w *World) tell(writes []*tandemv1.RecordWrite) string {
 
 // mishap says at which call the store is to fail; mostly never.
 func (w *World) mishap() int {
+	if w.script != nil {
+		defer func() { w.script.fail = 0 }()
+		return w.script.fail
+	}
 	if w.fault(25) {
 		return 1 + w.rng.IntN(30)
 	}

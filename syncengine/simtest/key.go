@@ -15,9 +15,9 @@ type key struct {
 	real ed25519.PrivateKey
 }
 
-func newKey(seed []byte, real bool) *key {
+func newKey(seed []byte, ed bool) *key {
 	k := &key{seed: seed}
-	if real {
+	if ed {
 		k.real = ed25519.NewKeyFromSeed(seed)
 	}
 	return k

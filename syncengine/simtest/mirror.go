@@ -276,11 +276,11 @@ type serverMirror struct {
 	org syncengine.ID
 }
 
-// script is a source of chance that gives the bytes it was told to.
-type script []byte
+// chance is a source of chance that gives the bytes it was told to.
+type chance []byte
 
 // Read implements io.Reader.
-func (s *script) Read(p []byte) (int, error) {
+func (s *chance) Read(p []byte) (int, error) {
 	n := copy(p, *s)
 	*s = (*s)[n:]
 	return n, nil
@@ -296,13 +296,13 @@ func (w *World) mirrorServer(secret []byte) (err error) {
 		return err
 	}
 	// An id is its time, then chance; the epoch is told at each reading.
-	chance := script(slices.Concat(m.org[6:], make([]byte, 10), make([]byte, 32), secret))
+	given := chance(slices.Concat(m.org[6:], make([]byte, 10), make([]byte, 32), secret))
 	at := time.UnixMilli(int64(binary.BigEndian.Uint64(m.org[:]) >> 16))
 	ctx, err := m.context()
 	if err != nil {
 		return err
 	}
-	m.st, err = store.Open(ctx, m.dir, store.Options{Create: true, Rand: &chance, Clock: func() time.Time { return at }})
+	m.st, err = store.Open(ctx, m.dir, store.Options{Create: true, Rand: &given, Clock: func() time.Time { return at }})
 	if err != nil {
 		return err
 	}

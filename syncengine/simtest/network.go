@@ -34,6 +34,8 @@ type message struct {
 	forged bool
 	// node is the server process that has it.
 	node int
+	// until is the step before which the network holds it back.
+	until int
 	// outcomes of the push.
 	outcomes []*tandemv1.Outcome
 	// scopes whose commits wake a waiting request; woken: one came.
@@ -87,14 +89,17 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 	c := &call{life: d.life, req: plan.Request, ops: plan.Ops}
 	d.out = append(d.out, c)
 	w.wire = append(w.wire, &message{device: d, call: c, stage: asked, bytes: raw})
-	w.event("%s asks with ops %v, want %d, %d positions %s", d.name, plan.Ops, len(plan.Request.GetWant()), len(plan.Request.GetPositions()), hex(raw))
+	w.event("%s asks with ops %v, want %d, %d positions%s", d.name, plan.Ops, len(plan.Request.GetWant()), len(plan.Request.GetPositions()), w.hex(raw))
 	return nil
 }
 
-// hex tells messages apart in a line.
-func hex(b []byte) string {
+// hex tells messages apart in a line; the traces of scripts do without.
+func (w *World) hex(b []byte) string {
+	if w.script != nil {
+		return ""
+	}
 	sum := sha(b)
-	return fmt.Sprintf("%x", sum[:4])
+	return fmt.Sprintf(" %x", sum[:4])
 }
 
 // take removes message i from the wire.
@@ -107,12 +112,18 @@ func (w *World) take(i int) *message {
 // deliver moves a message on its way: the oldest or any, so that they overtake each
 // other.
 func (w *World) deliver() error {
-	if len(w.wire) == 0 {
+	var ready []int
+	for i, m := range w.wire {
+		if m.until <= w.step {
+			ready = append(ready, i)
+		}
+	}
+	if len(ready) == 0 {
 		return nil
 	}
-	i := 0
+	i := ready[0]
 	if w.odds(w.habits.disorder) {
-		i = w.rng.IntN(len(w.wire))
+		i = one(w, ready)
 	}
 	if w.wire[i].stage == asked && w.odds(3) {
 		return w.group()
@@ -136,10 +147,11 @@ func (w *World) move(m *message) error {
 func (w *World) group() error {
 	var group []*message
 	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool {
-		if m.stage == asked {
+		arrived := m.stage == asked && m.until <= w.step
+		if arrived {
 			group = append(group, m)
 		}
-		return m.stage == asked
+		return arrived
 	})
 	if len(group) > 1 {
 		w.seen("group commit")
@@ -172,7 +184,7 @@ func (w *World) receive(group []*message) error {
 		}
 		prepared, requests = append(prepared, push), append(requests, req)
 	}
-	fail, stay := w.mishap(), !w.fault(30)
+	fail, stay := w.mishap(), w.stays(30)
 	outcomes := make([][]*tandemv1.Outcome, len(group))
 	var done *syncengine.Committed
 	err := w.write(fail, stay, func(tx syncengine.ServerTx) error {
@@ -211,7 +223,7 @@ func (w *World) receive(group []*message) error {
 			return err
 		}
 		m.stage, m.outcomes = pushed, outcomes[i]
-		if w.odds(2) {
+		if w.script != nil || w.odds(2) {
 			w.wire = append(w.wire, m)
 			continue
 		}
@@ -376,7 +388,7 @@ func (w *World) answer(m *message) error {
 		return err
 	}
 	w.report.Syncs++
-	w.event("the server answers %s: %s %s", m.device.name, w.tellAnswer(ans.Message), hex(resp))
+	w.event("the server answers %s: %s%s", m.device.name, w.tellAnswer(ans.Message), w.hex(resp))
 	m.stage, m.bytes = answered, resp
 	w.wire = append(w.wire, m)
 	return nil
@@ -450,7 +462,7 @@ func (w *World) deliverAnswer(m *message) error {
 		d.ask = true
 		return nil
 	}
-	fail, stay := w.mishap(), !w.fault(25)
+	fail, stay := w.mishap(), w.stays(25)
 	var got *syncengine.Received
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
 		got, err = w.client.Receive(tx, c.req, ans, w.wall(d))
@@ -554,6 +566,82 @@ func (w *World) lose() error {
 		m := w.take(w.rng.IntN(len(w.wire)))
 		w.event("a message of %s is lost at stage %d", m.device.name, m.stage)
 	}
+	return nil
+}
+
+// delay holds a message back for some steps.
+func (w *World) delay() error {
+	if len(w.wire) > 0 {
+		w.hold(one(w, w.wire))
+	}
+	return nil
+}
+
+func (w *World) hold(m *message) {
+	m.until = w.step + 3 + w.rng.IntN(20)
+	w.event("a message of %s is held back at stage %d", m.device.name, m.stage)
+}
+
+// contact is one request of a device that goes through at once, as far as faults let
+// it.
+func (w *World) contact(d *device, page uint32) error {
+	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PageBytes: page}); err != nil {
+		return err
+	}
+	c := w.wire[len(w.wire)-1].call
+	for {
+		i := slices.IndexFunc(w.wire, func(m *message) bool { return m.call == c })
+		if i < 0 {
+			return nil
+		}
+		if err := w.move(w.take(i)); err != nil {
+			return err
+		}
+	}
+}
+
+// readTwice is a device that gets a new scope and has read a part of it when one of
+// its requests goes astray; the next one goes through, and then the first comes.
+func (w *World) readTwice() error {
+	d := w.pick()
+	if d == nil || len(d.out) > 0 || len(d.store.state.Staged) == 0 {
+		return nil
+	}
+	staff := w.server.records[d.person.id]
+	i := slices.IndexFunc(w.office.teams, func(t syncengine.ID) bool {
+		return !slices.Contains(staff.Codes(fieldOf("staff", "team_ids")), t.String())
+	})
+	if i < 0 {
+		return nil
+	}
+	if err := w.changeTeam(d.person, w.office.teams[i], true); err != nil {
+		return err
+	}
+	for _, page := range []uint32{1 << 20, 1} {
+		if err := w.contact(d, page); err != nil {
+			return err
+		}
+	}
+	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PageBytes: 1}); err != nil {
+		return err
+	}
+	w.hold(w.wire[len(w.wire)-1])
+	return w.contact(d, 1<<20)
+}
+
+// askTwice is a device that asks for a little, hears nothing, and asks for more: the
+// first request comes late.
+func (w *World) askTwice() error {
+	d := w.pick()
+	if d == nil || len(d.out) > 0 {
+		return nil
+	}
+	for _, page := range []uint32{1, one(w, []uint32{1, 700, 1 << 20})} {
+		if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PageBytes: page}); err != nil {
+			return err
+		}
+	}
+	w.hold(w.wire[len(w.wire)-2])
 	return nil
 }
 

@@ -73,6 +73,10 @@ func (w *World) setUp() error {
 	if err := w.enrol(); err != nil {
 		return err
 	}
+	if w.script != nil {
+		w.calm = true
+		return nil
+	}
 	if w.odds(2) {
 		return nil
 	}
@@ -220,6 +224,9 @@ func (w *World) settleIn() {
 // three of anybody, often of the first's team, at times with two devices of one person.
 func (w *World) crew() []*person {
 	all := w.office.people
+	if w.script != nil {
+		return []*person{all[0], all[1], all[3], all[5], all[2]}
+	}
 	near := all
 	if w.odds(2) {
 		near = slices.DeleteFunc(slices.Clone(all), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
@@ -238,7 +245,11 @@ func (w *World) enrol() error {
 		if err != nil {
 			return err
 		}
-		switch w.rng.IntN(8) {
+		clock := w.rng.IntN(8)
+		if w.script != nil {
+			clock = 7
+		}
+		switch clock {
 		case 0:
 			d.skewMS = (w.rng.Int64N(21) - 10) * 365 * 86_400_000
 		case 1:
@@ -252,7 +263,7 @@ func (w *World) enrol() error {
 		}
 		w.devices = append(w.devices, d)
 	}
-	if w.odds(2) {
+	if w.odds(2) && w.script == nil {
 		return w.enrolEve()
 	}
 	return nil
@@ -279,7 +290,7 @@ func (w *World) rename() error {
 	kind := w.rules.KindByName("agency").Number
 	field := fieldOf("agency", "name")
 	w.event("the agency is renamed")
-	return w.localApplied(setOf(s, w.office.agency, kind, edit{syncengine.Path{Field: field}, syncengine.StringField(field, fmt.Sprint("Agency ", w.rng.IntN(100)))}))
+	return w.localApplied(setOf(s, w.office.agency, kind, edit{syncengine.Path{Field: field}, syncengine.StringField(field, fmt.Sprint("Agency ", w.server.head.Seq))}))
 }
 
 // transfer moves a person to another team, out of one, or out of office and back.
@@ -316,6 +327,21 @@ func (w *World) transfer() error {
 		w.event("%s joins team %s", p.name, team)
 	}
 	return w.localApplied(setOf(s, p.id, kind, e))
+}
+
+// changeTeam takes a person into a team, or out of it.
+func (w *World) changeTeam(p *person, team syncengine.ID, in bool) error {
+	s, err := syncengine.Decode(&w.server.records[p.id].Record)
+	if err != nil {
+		return err
+	}
+	field := fieldOf("staff", "team_ids")
+	e := edit{path: syncengine.Path{Field: field, Key: team.String()}}
+	if in {
+		e.raw = syncengine.StringField(field, team.String())
+	}
+	w.event("%s is in team %s now: %v", p.name, team, in)
+	return w.localApplied(setOf(s, p.id, w.rules.KindByName("staff").Number, e))
 }
 
 // reassign is a lead who moves a record to another team in the console.

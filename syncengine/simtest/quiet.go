@@ -36,11 +36,13 @@ func (w *World) quiet() error {
 	if err := w.rest(); err != nil {
 		return err
 	}
-	if err := w.lateVerdict(); err != nil {
-		return err
-	}
-	if err := w.rest(); err != nil {
-		return err
+	if w.script == nil {
+		if err := w.lateVerdict(); err != nil {
+			return err
+		}
+		if err := w.rest(); err != nil {
+			return err
+		}
 	}
 	for _, d := range w.devices {
 		if err := w.checkAll(d); err != nil && !d.retired {
@@ -160,7 +162,7 @@ func (w *World) standing() [sha256.Size]byte {
 		number(uint64(len(d.store.staged)))
 		for _, s := range d.store.scopes {
 			b = append(append(b, s.ID[:]...), s.Position...)
-			number(uint64(s.Bit)<<1 | uint64(readyMask([]syncengine.DeviceScope{s})>>s.Bit))
+			number(uint64(s.Bit)<<1 | readyMask([]syncengine.DeviceScope{s})>>s.Bit)
 			number(s.Sum.Hi)
 			number(s.Sum.Lo)
 		}

@@ -113,6 +113,10 @@ type World struct {
 	screens    map[signature]screen
 	sealedOnce map[syncengine.ID]bool
 
+	// script says what happens, where chance does not; class is that of the next save.
+	script *script
+	class  tandemv1.Class
+
 	report Report
 	trace  []byte
 	still  []byte
@@ -176,8 +180,11 @@ const (
 var domain = record.New()
 
 // Run runs one world.
-func Run(o Options) (report *Report) {
+func Run(o Options) *Report { return run(o, nil) }
+
+func run(o Options, s *script) (report *Report) {
 	w := &World{
+		script: s, calm: s != nil,
 		Options: o, rules: domain, nowMS: 1_790_000_000_000,
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
 		ids:      map[syncengine.ScopeKey]syncengine.ScopeID{},
@@ -223,7 +230,11 @@ func (w *World) run() error {
 		}
 		w.chance(uint64(w.step))
 		w.nowMS += 1 + w.rng.Int64N(60_000)
-		if err := w.act(); err != nil {
+		do := w.act
+		if w.script != nil {
+			do = func() error { return w.play(w.step) }
+		}
+		if err := do(); err != nil {
 			w.report.At = w.step
 			return err
 		}
@@ -285,6 +296,16 @@ func one[T any](w *World, all []T) T { return all[w.rng.IntN(len(all))] }
 
 // odds reports true once in n times.
 func (w *World) odds(n int) bool { return w.rng.IntN(n) == 0 }
+
+// stays reports whether the transaction that runs next is committed: but once in n
+// times, until the faults stop, or where the script says so.
+func (w *World) stays(n int) bool {
+	if w.script != nil && w.script.crash {
+		w.script.crash = false
+		return false
+	}
+	return !w.fault(n)
+}
 
 // fault reports true once in n times, until the faults stop.
 func (w *World) fault(n int) bool { return !w.calm && w.odds(n) }
