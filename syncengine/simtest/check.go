@@ -524,6 +524,9 @@ func (w *World) nothingLost() error {
 		for _, wr := range log[at] {
 			head := slices.ContainsFunc(heads, func(h syncengine.Head) bool { return h.Stamp == wr.stamp || wr.accepted && bytes.Equal(h.Raw, wr.raw) })
 			_, policy := w.server.items[itemKey{at.record, syncengine.Item{Kind: syncengine.ItemByPolicy, Path: at.path}}]
+			if policy {
+				w.seen("closed by policy")
+			}
 			if wr.accepted && !wr.settles && !head && !over[wr.stamp] && !policy {
 				return &ViolationError{"I9", fmt.Sprintf("a value of %s at %v is gone and nobody who saw it wrote over it", at.record, at.path)}
 			}
