@@ -204,7 +204,8 @@ func TestWall4Blobs(t *testing.T) {
 // others have done, a newcomer's answers are the same.
 func TestWall5InClear(t *testing.T) {
 	t.Parallel()
-	read := func(foreign int) (answers []string, raw []byte) {
+	read := func(foreign int) (answers []string) {
+		var raw []byte
 		w := newWorld(t, 35)
 		police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
 		for range foreign {
@@ -227,10 +228,9 @@ func TestWall5InClear(t *testing.T) {
 				t.Error("what owns a scope is named where no record names it")
 			}
 		}
-		return answers, raw
+		return answers
 	}
-	few, _ := read(1)
-	many, _ := read(40)
+	few, many := read(1), read(40)
 	if !slices.Equal(few, many) {
 		t.Errorf("forty foreign changes are told from one:\n%v\n%v", few, many)
 	}

@@ -2,6 +2,7 @@ package syncengine
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -37,9 +38,12 @@ func (b *Batch) Release(p *Principal, change ID) (*tandemv1.Outcome, error) {
 	}
 	for _, id := range bundle {
 		m, _, err := b.item(p, id)
-		if err != nil {
+		if errors.Is(err, ErrNoItem) {
 			// It has been released by what was released before it, or is not p's to decide.
-			continue //nolint:nilerr // It stays where it is.
+			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		if _, _, err := b.release(p, m); err != nil {
 			return nil, err

@@ -90,7 +90,37 @@
 // are one code. A reference to a record that is not there never refuses. What is
 // refused is quarantined: kept as it was sent, with a code and the names of fields,
 // never a value. One bad change never holds up another. Rules over several fields
-// are no refusal: the merged state opens a work item for a human.
+// are no refusal: the merged state opens a work item for a human. What a revoked
+// replica sends, or one whose person has no rights left, is quarantined whole.
+//
+// # Quarantine
+//
+// A change in quarantine is shown to leads whose grants cover every compartment and
+// team that it names; one that names none that can be told, to those that cover all
+// that its sender ever held; who oversees sees that it is there. Four things can become
+// of it, each once and for good.
+//
+// Applied: released by a lead ([Batch.Release]), or by itself, when the record that it
+// waits for is made, the head that it signs over arrives ([Batch.Push] does that in the
+// same commit), or a newer server knows its kind ([Batch.Retry]). It keeps id, bytes and
+// author. A release judges it by a grant that its author once held, the one whose hash
+// it names (HeldGrant; these are kept for ever), and by the releaser's reach: it gives
+// nobody a right that they lacked. What waits for a record that it makes is released
+// with it, in order of op.
+//
+// Dismissed: by a lead with a reason, or withdrawn by its author. Replaced: by another
+// change that names it in replaces, of the same author, or of a lead; that change names
+// its stamp and its bases as bases ([Supersede]), and closes it when it is applied
+// itself. To whoever wrote over it, a closed change counts as one in quarantine.
+//
+// A verdict that has changed is told with every answer to a device whose last cut is
+// older than the change, so that a lost answer costs nothing. Verdicts go from
+// quarantine to an end and never back, so that a late answer does no harm. The trailer
+// lists the ops that its snapshot has not applied (apart): a change that was released
+// since must not settle by an answer from before.
+//
+// A replica has bounds in quarantine (MaxApart): beyond them a change that would be
+// refused gets no verdict and stays with its device.
 //
 // # Order
 //
@@ -127,7 +157,8 @@
 // Scopes are granted by level, not by event: each request carries a hash of the
 // device's set; where it differs the answer states the set, and nothing else. Listed
 // but not held begins a backfill, held but not listed is purged. Unsettled changes
-// stay in the outbox.
+// stay in the outbox. A revoked replica is sent codes, its own op ranges, and that it
+// holds no scope.
 //
 // The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
 // incrementally at both ends and compared at each cut that changed the scope.

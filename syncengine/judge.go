@@ -18,6 +18,8 @@ type judge struct {
 	grants map[ScopeKey]bool
 	// revoked: the device is, or its person has no rights at all any more.
 	revoked bool
+	// held: what the principal is granted is kept for later releases.
+	held bool
 	// ever: a record that was once in reach counts as in reach. For releases.
 	ever bool
 }

@@ -343,10 +343,17 @@ func (s *Server) names(view ServerView, c *StoredChange, w *tandemv1.RecordWrite
 // noHistory knows of nothing.
 type noHistory struct{}
 
-func (noHistory) Awaited(Path, Stamp) (bool, error)             { return false, nil }
-func (noHistory) Await(Path, Stamp) error                       { return nil }
+// Awaited reports nothing.
+func (noHistory) Awaited(Path, Stamp) (bool, error) { return false, nil }
+
+// Await notes nothing.
+func (noHistory) Await(Path, Stamp) error { return nil }
+
+// QuarantinedBases returns none.
 func (noHistory) QuarantinedBases(Path, Stamp) ([]Stamp, error) { return nil, nil }
-func (noHistory) Written(Path, Stamp) (Head, bool, error)       { return Head{}, false, nil }
+
+// Written returns none.
+func (noHistory) Written(Path, Stamp) (Head, bool, error) { return Head{}, false, nil }
 
 // senderOf returns the replica that sent a change, nil where it was made at the
 // server.

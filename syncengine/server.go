@@ -427,8 +427,11 @@ func (b *Batch) keep(j *judge, c *StoredChange, change *tandemv1.Change, results
 	if refusal == nil {
 		return b.accept(j, c, change, results)
 	}
-	if err := b.hold(j.p); err != nil {
-		return err
+	if !j.held {
+		if err := b.hold(j.p); err != nil {
+			return err
+		}
+		j.held = true
 	}
 	return b.quarantine(c, change)
 }

@@ -30,7 +30,7 @@ func newOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{t: t}
 	o.home, o.dir = newHome(t, homeOptions{})
-	o.team = syncengine.ID(o.teams(o.clinician)[0])
+	o.team = o.teams(o.clinician)[0]
 	agency, err := syncengine.ParseID(o.record(o.clinician).Text(syncengine.FieldAgency))
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,9 @@ func (tx *Tx) Quarantine(c *syncengine.StoredChange, targets []syncengine.ID) er
 	if err != nil {
 		return err
 	}
+	if u := tx.used[c.Replica]; u != nil {
+		u.count, u.bytes = u.count+1, u.bytes+int64(len(c.Body))
+	}
 	makes := map[syncengine.ID]bool{}
 	if change := (&tandemv1.Change{}); proto.Unmarshal(c.Body, change) == nil {
 		for _, w := range change.GetRecords() {
@@ -54,6 +57,7 @@ func (tx *Tx) Quarantine(c *syncengine.StoredChange, targets []syncengine.ID) er
 // release takes a change out of quarantine where a new verdict says so. One that is
 // closed stays known by its stamp: who wrote over it had seen it.
 func (tx *Tx) release(c *syncengine.StoredChange) error {
+	clear(tx.used)
 	query := "DELETE FROM quarantine WHERE org = $1 AND stamp = $2 AND id = $3"
 	switch c.Outcome.GetCode() {
 	case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
@@ -81,7 +85,9 @@ func (v *view) wholes(rows []*changeRow) ([]*syncengine.StoredChange, error) {
 
 // Quarantined implements syncengine.QuarantineView.
 func (v *view) Quarantined(after uint64, limit int) ([]*syncengine.StoredChange, error) {
-	rows, err := v.changes(`EXISTS (SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id AND q.closed = 0)
+	// By stamp first, which is indexed: the log is long and quarantine is not.
+	rows, err := v.changes(`stamp IN (SELECT q.stamp FROM quarantine q WHERE q.org = $1 AND q.closed = 0)
+		AND EXISTS (SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id AND q.closed = 0)
 		AND seq > $2 ORDER BY seq LIMIT $3`, int64(min(after, maxOp)), int64(limit))
 	if err != nil {
 		return nil, err
@@ -294,6 +300,9 @@ func (tx *Tx) QuarantinedByStamp(s syncengine.Stamp) (*syncengine.StoredChange, 
 
 // QuarantineUse implements syncengine.QuarantineTx.
 func (tx *Tx) QuarantineUse(replica syncengine.ID) (count int, bytes int64, err error) {
+	if u := tx.used[replica]; u != nil {
+		return u.count, u.bytes, nil
+	}
 	some, err := tx.hasRows(tableQuarantine)
 	if err != nil || !some {
 		return 0, 0, err
@@ -304,7 +313,16 @@ func (tx *Tx) QuarantineUse(replica syncengine.ID) (count int, bytes int64, err 
 	}
 	_, err = tx.c.one("SELECT count(*), COALESCE(sum(bytes), 0) FROM quarantine WHERE org = $1 AND replica = $2 AND closed = 0",
 		[]any{tx.org.num, r.num}, &count, &bytes)
+	if err == nil {
+		tx.used[replica] = &quarantineUse{count, bytes}
+	}
 	return count, bytes, err
+}
+
+// quarantineUse is what a replica has in quarantine.
+type quarantineUse struct {
+	count int
+	bytes int64
 }
 
 // Hold implements syncengine.QuarantineTx.

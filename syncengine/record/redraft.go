@@ -18,7 +18,7 @@ func (d *Domain) Values(w *tandemv1.RecordWrite) (proto.Message, error) {
 	return d.Message(&syncengine.Record{Kind: w.GetKind(), Body: body})
 }
 
-// SetValues makes a write write the values of msg, as Values has returned it and
+// SetValues gives a write the values of msg, as Values has returned it and
 // somebody has changed it. Bases stay; a path that was not written before is written
 // as one that its author had not seen.
 func (d *Domain) SetValues(w *tandemv1.RecordWrite, msg proto.Message) error {

@@ -365,7 +365,7 @@ func (w *World) overtaken() error {
 			id, _ := syncengine.IDFromBytes(wr.GetRecord())
 			for _, first := range w.server.versions[id] {
 				made := w.server.byStamp[mustOrigin(&first.Record)]
-				if made != nil && (w.eve == nil || made.Replica != w.eve.replica) && made.Replica == c.Replica && made.Op < c.Op && made.Seq > c.Seq {
+				if made != nil && (w.eve == nil || made.Replica != w.eve.replica) && made.Replica == c.Replica && made.Op < c.Op && made.Seq > c.Seq && !w.letOut(made.ID) {
 					return &ViolationError{"I17", fmt.Sprintf("op %d was sent before op %d, which it needs", c.Op, made.Op)}
 				}
 				break

@@ -40,3 +40,14 @@ func ended(op *syncengine.Op, o *tandemv1.Outcome) bool {
 	}
 	return false
 }
+
+// letOut reports whether a change was in quarantine before it was applied: its sequence
+// is that of the release.
+func (w *World) letOut(id syncengine.ID) bool {
+	for _, a := range w.server.acts {
+		if a.Change == id && (a.Kind == syncengine.ActReleased || a.Kind == syncengine.ActRetried) {
+			return true
+		}
+	}
+	return false
+}
