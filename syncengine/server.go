@@ -64,6 +64,8 @@ type Batch struct {
 	head    HistoryHead
 	hash    hash.Hash
 	changes int
+	// moves counts the records that have moved without a change.
+	moves   int
 	touched map[ScopeKey]bool
 	// ids are the wire ids of scopes that the batch has needed.
 	ids map[ScopeKey]ScopeID
@@ -300,6 +302,8 @@ func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refus
 		c.Device, _ = IDFromBytes(change.GetDevice())
 		c.AtMS = change.GetTime().GetWallMs()
 	}
+	dated := Date(change.GetTime(), c.ReceivedMS)
+	c.CorrectedMS, c.UncertaintyMS = dated.CorrectedMS, dated.UncertaintyMS
 	var results []*result
 	var err error
 	if refusal == nil {
@@ -329,6 +333,11 @@ func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refus
 		if err := b.save(res, c); err != nil {
 			return err
 		}
+		if dated.Suspect {
+			if err := b.tx.OpenItem(res.Record.ID, Item{Kind: ItemTimeSuspect}, c.Seq); err != nil {
+				return err
+			}
+		}
 	}
 	for _, res := range results {
 		if err := b.lead(res, c.Seq); err != nil {
@@ -342,7 +351,7 @@ func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refus
 // history as it was.
 func (b *Batch) Commit() (*Committed, error) {
 	done := &Committed{Head: b.head, Changes: b.changes}
-	if b.changes == 0 {
+	if b.changes == 0 && b.moves == 0 {
 		return done, nil
 	}
 	b.head.Hash = Hash(b.hash.Sum(nil))
