@@ -2,7 +2,7 @@ package syncengine
 
 import tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 
-// ItemTimeSuspect: the record was written by a device whose clock was more than a day
+// ItemTimeSuspect is about a record that was written by a device whose clock was more than a day
 // off, or had been set back. Its times are to be checked; nothing else follows.
 const ItemTimeSuspect ItemKind = "time_suspect"
 
