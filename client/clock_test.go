@@ -150,8 +150,8 @@ func TestLease(t *testing.T) {
 			restart(time.Hour)
 			k.pass(20*day, false)
 		}, true},
-		"31 days off": {func(k *clocks, restart func(off time.Duration)) { restart(31 * day) }, true},
-		"29 days off": {func(k *clocks, restart func(off time.Duration)) { restart(29 * day) }, false},
+		"31 days off": {func(_ *clocks, restart func(off time.Duration)) { restart(31 * day) }, true},
+		"29 days off": {func(_ *clocks, restart func(off time.Duration)) { restart(29 * day) }, false},
 		"on and off": {func(k *clocks, restart func(off time.Duration)) {
 			for range 11 {
 				k.pass(2*day, false)

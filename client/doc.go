@@ -28,6 +28,22 @@
 // ([ErrNetwork]) and never a verdict on a note. After a push whose answer did not
 // come the next request carries no changes and asks what arrived.
 //
+// Requests are as large as the link carries in some seconds, by rates and round trip
+// as measured; where something on the way refuses a body as too large the next is
+// smaller. Urgent saves travel before others and alone with what they need, so that a
+// broken connection costs what was in flight and no more. Run waits for news at the
+// server; where a proxy ends such waits it asks for shorter ones, then at intervals,
+// and tries again later. [Client.Estimate] says what waits and how long it takes.
+//
+// # Clocks
+//
+// The wall clock may show anything. Each contact samples the server's time with the
+// bound that its round trip gives; between contacts the monotonic clock carries it.
+// Saves say what all the clocks say. Certificates are judged by the server's time as
+// far as it is known, and the key that the server had last is taken whatever the
+// time. After 30 days without contact charts close ([ErrLease]); saves and syncs go
+// on.
+//
 // # What a disk may do
 //
 // A power cut loses nothing that was acknowledged, wherever it falls, as long as the

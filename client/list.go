@@ -85,15 +85,15 @@ func (f *Filter) where() (where []string, args []any) {
 // views returns the shown records that fit a condition with its order; own allows
 // those that were made here and are unsent also where charts are closed.
 func (c *Client) views(ctx context.Context, own bool, condition string, limit int, args ...any) (views []*View, err error) {
-	//nolint:gosec // The condition is this package's text; values are arguments.
-	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + visible + ` AND `
+	which := visible
 	if err := c.leased(); err != nil {
 		if !own {
 			return nil, err
 		}
-		query += `rec.base_hash IS NULL AND `
+		which += ` AND rec.base_hash IS NULL`
 	}
-	query += condition
+	//nolint:gosec // The condition is this package's text; values are arguments.
+	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + which + ` AND ` + condition
 	if limit > 0 {
 		query += ` LIMIT ?`
 		args = append(args, limit)

@@ -90,9 +90,24 @@ func (p *pace) learn(s sample) {
 			}
 		}
 	}
-	p.push = fit(p.push, p.up/max(p.ratio, 0.05), p.window(), minPush, maxPush)
-	p.page = fit(p.page, p.down, p.window(), minPage, maxPage)
-	p.cap()
+	p.size()
+}
+
+// size makes requests fit what is known. A direction that nothing is known of is taken
+// to be like the other.
+func (p *pace) size() {
+	up, down := p.up, p.down
+	if up == 0 {
+		up = down
+	}
+	if down == 0 {
+		down = up
+	}
+	p.push = fit(p.push, up/max(p.ratio, 0.05), p.window(), minPush, maxPush)
+	p.page = fit(p.page, down, p.window(), minPage, maxPage)
+	if p.ceiling > 0 {
+		p.push = min(p.push, p.ceiling)
+	}
 }
 
 // blend takes a measurement of a rate into account.
@@ -121,12 +136,6 @@ func fit(before int, rate float64, window time.Duration, least, most int) int {
 	return min(max(int(want), least), max(before, least)*growth, most)
 }
 
-func (p *pace) cap() {
-	if p.ceiling > 0 {
-		p.push = min(p.push, p.ceiling)
-	}
-}
-
 // broke learns from a request that did not go through.
 func (p *pace) broke() {
 	p.push, p.page = max(p.push/2, minPush), max(p.page/2, minPage)
@@ -136,7 +145,7 @@ func (p *pace) broke() {
 // reports whether a smaller one is worth trying.
 func (p *pace) tooLarge(raw int) bool {
 	p.ceiling, p.passed = max(raw/2, minPush), 0
-	p.cap()
+	p.push = min(p.push, p.ceiling)
 	return raw > minPush
 }
 
@@ -204,7 +213,6 @@ func (p *pace) load(raw []byte) {
 	if kept.Ceiling >= minPush {
 		p.ceiling = kept.Ceiling
 	}
-	p.push = min(fit(p.push, p.up/max(p.ratio, 0.05), p.window(), minPush, maxPush), firstPush)
-	p.page = min(fit(p.page, p.down, p.window(), minPage, maxPage), firstPage)
-	p.cap()
+	p.size()
+	p.push, p.page = min(p.push, firstPush), min(p.page, firstPage)
 }

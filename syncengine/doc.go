@@ -125,8 +125,8 @@
 // # Order
 //
 // Transactions of an org run one after another ([ServerTx]). Each verdict takes the
-// next sequence; all that a change wrote carries its sequence. A commit extends the
-// history hash: h = SHA-256(h before ‖ for each change its id, outcome and refusal,
+// next sequence, as does each move that no change brings about; all that a change
+// wrote carries its sequence. A commit extends the history hash: h = SHA-256(h before ‖ for each change its id, outcome and refusal,
 // followed by the record, scope and direction of each move between scopes).
 //
 // # Scopes, pages, cuts
@@ -170,6 +170,19 @@
 // Answers may come late, twice or out of order: outcomes are facts, and a page that
 // does not start where the device stands is dropped. After a push whose answer did
 // not come, the next request carries no changes and asks for the verdicts first.
+//
+// A request carries random bytes that its answer repeats, so that a device can tell it
+// from an older one that something on the way has kept.
+//
+// # Time
+//
+// No time decides anything. A change carries what the device's clocks said: wall
+// clock, monotonic reading and boot, and of the contact that told the server's time
+// best the same readings, that time, and half its round trip. [Date] makes of it when
+// the change was made by the server's clock and how far that may be off; both stand
+// beside what was entered. A wall clock more than a day off, or set back, opens a work
+// item, [ItemTimeSuspect], and nothing else. What time alone brings about happens at
+// the server as sequenced moves and changes that can be taken back ([Batch.Age]).
 //
 // # Forks
 //

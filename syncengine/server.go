@@ -69,6 +69,8 @@ type Batch struct {
 	head    HistoryHead
 	hash    hash.Hash
 	changes int
+	// moves counts the records that have moved without a change.
+	moves   int
 	touched map[ScopeKey]bool
 	// ids are the wire ids of scopes that the batch has needed.
 	ids map[ScopeKey]ScopeID
@@ -376,6 +378,8 @@ func (b *Batch) Local(p *Principal, raw []byte) (*tandemv1.Outcome, error) {
 
 // describe fills in what a change says of itself.
 func (c *StoredChange) describe(change *tandemv1.Change) {
+	dated := Date(change.GetTime(), c.ReceivedMS)
+	c.CorrectedMS, c.UncertaintyMS = dated.CorrectedMS, dated.UncertaintyMS
 	if change == nil {
 		return
 	}
@@ -439,9 +443,15 @@ func (b *Batch) keep(j *judge, c *StoredChange, change *tandemv1.Change, results
 // accept stores what an applied change did, closes what it replaces, and lets out of
 // quarantine what was waiting for it.
 func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, results []*result) error {
+	suspect := Date(change.GetTime(), c.ReceivedMS).Suspect
 	for _, res := range results {
 		if err := b.save(res, c); err != nil {
 			return err
+		}
+		if suspect {
+			if err := b.tx.OpenItem(res.Record.ID, Item{Kind: ItemTimeSuspect}, c.Seq); err != nil {
+				return err
+			}
 		}
 	}
 	for _, res := range results {
@@ -464,7 +474,7 @@ func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, resul
 // history as it was.
 func (b *Batch) Commit() (*Committed, error) {
 	done := &Committed{Head: b.head, Changes: b.changes}
-	if b.changes == 0 {
+	if b.changes == 0 && b.moves == 0 {
 		return done, nil
 	}
 	b.head.Hash = Hash(b.hash.Sum(nil))

@@ -53,6 +53,8 @@ type StoredChange struct {
 	Author, Device ID
 	// AtMS is the device's wall clock, ReceivedMS the server's.
 	AtMS, ReceivedMS int64
+	// CorrectedMS and UncertaintyMS are what Date makes of the device's clocks.
+	CorrectedMS, UncertaintyMS int64
 	// Outcome is the verdict; its Op is Op.
 	Outcome *tandemv1.Outcome
 	// Seq is the sequence at which the verdict was given.

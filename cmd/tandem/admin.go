@@ -23,6 +23,7 @@ type adminCmd struct {
 	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
 	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
+	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
 }
 
 func (adminCmd) Help() string {

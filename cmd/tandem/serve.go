@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
@@ -62,6 +64,12 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	tending, end := context.WithCancel(a.ctx)
+	var tended sync.WaitGroup
+	// Its error is the end of its context.
+	tended.Go(func() { _ = srv.Tend(tending) })
+	defer tended.Wait()
+	defer end()
 	scheme := "http"
 	if config != nil {
 		scheme = "https"

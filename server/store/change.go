@@ -14,7 +14,7 @@ import (
 // the envelope hash of the op before.
 const changeColumns = `replica, op, seq, verdict, refusal, at_ms, received_ms, id, body_hash, envelope,
 	COALESCE(prev, (SELECT p.envelope FROM change p WHERE p.org = change.org AND p.replica = change.replica AND p.op = change.op - 1)),
-	author, device, fields, holes, body`
+	author, device, fields, holes, body, COALESCE(corrected_ms, at_ms), COALESCE(uncertainty_ms, -1)`
 
 // changeRow is a row of the change log.
 type changeRow struct {
@@ -32,7 +32,8 @@ func scanChange(rows *sql.Rows) (*changeRow, error) {
 	var seq, verdict, refusal int64
 	var fields sql.NullString
 	err := rows.Scan(&row.replica, &op, &seq, &verdict, &refusal, &c.AtMS, &c.ReceivedMS, (*scanID)(&c.ID), (*scanHash)(&c.BodyHash),
-		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), (*scanID)(&c.Author), (*scanID)(&c.Device), &fields, &row.holes, &row.body)
+		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), (*scanID)(&c.Author), (*scanID)(&c.Device), &fields, &row.holes, &row.body,
+		&c.CorrectedMS, &c.UncertaintyMS)
 	if err != nil {
 		return nil, err
 	}

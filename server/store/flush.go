@@ -65,7 +65,7 @@ func (tx *Tx) flushChanges() error {
 			made[origin.Created] = append(made[origin.Created], e)
 		}
 	}
-	const width = 18
+	const width = 20
 	args := make([]any, 0, width*len(tx.log.fresh))
 	for _, e := range tx.log.fresh {
 		row, err := tx.changeArgs(e.c, made[syncengine.StampOf(e.c.ID)])
@@ -76,15 +76,15 @@ func (tx *Tx) flushChanges() error {
 	}
 	tx.log.fresh = nil
 	return tx.insert(`change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
-		id, body_hash, envelope, prev, author, device, fields, holes, body)`, "", width, args)
+		id, body_hash, envelope, prev, author, device, fields, holes, body, corrected_ms, uncertainty_ms)`, "", width, args)
 }
 
 // changeArgs returns the columns of a new entry.
-func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [18]any, err error) {
-	row = [18]any{
+func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [20]any, err error) {
+	row = [20]any{
 		tx.org.num, nil, nil, int64(syncengine.StampOf(c.ID)), int64(c.Seq),
 		int64(c.Outcome.GetCode()), int64(c.Outcome.GetRefusal()), c.AtMS, c.ReceivedMS,
-		c.ID[:], c.BodyHash[:], nil, nil, idArg(c.Author), idArg(c.Device), fieldsArg(c), nil, bytesArg(c.Body),
+		c.ID[:], c.BodyHash[:], nil, nil, idArg(c.Author), idArg(c.Device), fieldsArg(c), nil, bytesArg(c.Body), c.CorrectedMS, c.UncertaintyMS,
 	}
 	if !c.Replica.IsZero() {
 		r, err := tx.replicaByID(c.Replica)

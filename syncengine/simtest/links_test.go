@@ -34,7 +34,7 @@ to a follow up call on Thursday prefers texts number confirmed`
 		}
 		b.WriteString(known[src.IntN(len(known))])
 		if src.IntN(12) == 0 {
-			b.WriteString(fmt.Sprintf(". %d", src.IntN(2000)))
+			fmt.Fprintf(&b, ". %d", src.IntN(2000))
 		}
 	}
 	return b.String()
@@ -220,15 +220,15 @@ func TestShiftOverABadLink(t *testing.T) {
 // kbit/s with round trips of 800 ms, whatever else waits to be sent.
 func TestUrgentFirst(t *testing.T) {
 	t.Parallel()
-	for name, backToBack := range map[string]func(t *testing.T, v *valley, c *client.Client, signal func()){
-		"a sync that somebody starts": func(t *testing.T, v *valley, c *client.Client, signal func()) {
+	for name, play := range map[string]func(t *testing.T, c *client.Client, signal func()){
+		"a sync that somebody starts": func(t *testing.T, c *client.Client, signal func()) {
 			t.Helper()
 			signal()
 			if _, err := c.Sync(t.Context()); err != nil {
 				t.Error(err)
 			}
 		},
-		"a device that has tried in vain for hours": func(t *testing.T, v *valley, c *client.Client, signal func()) {
+		"a device that has tried in vain for hours": func(t *testing.T, c *client.Client, signal func()) {
 			t.Helper()
 			stop := drive(t, c)
 			defer stop()
@@ -276,7 +276,7 @@ func TestUrgentFirst(t *testing.T) {
 				var took time.Duration
 				var sent int64
 				watched := make(chan struct{})
-				backToBack(t, v, c, func() {
+				play(t, c, func() {
 					began := time.Now()
 					up0, _ := r.carried()
 					r.set(true)
@@ -322,8 +322,8 @@ func TestLiveThroughAProxy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests atomic.Int64
 				r := newRadio(1e6, 100*time.Millisecond)
-				v := newValley(t, r, func(real http.Handler) http.Handler {
-					proxy := http.TimeoutHandler(real, tc.ends, "<h1>Gateway Timeout</h1>")
+				v := newValley(t, r, func(inner http.Handler) http.Handler {
+					proxy := http.TimeoutHandler(inner, tc.ends, "<h1>Gateway Timeout</h1>")
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						requests.Add(1)
 						proxy.ServeHTTP(w, r)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	mathrand "math/rand/v2"
 	"net"
@@ -34,7 +35,7 @@ type middlebox struct {
 	// enrols says that enrolments do.
 	works, begins, enrols bool
 	// around returns the box around the real server.
-	around func(real http.Handler) http.Handler
+	around func(inner http.Handler) http.Handler
 	// intercepts: the box ends TLS with a certificate of its own.
 	intercepts bool
 }
@@ -56,10 +57,10 @@ func page(status int, body string) func(http.Handler) http.Handler {
 
 // altered lets the server answer and changes the answer.
 func altered(change func(r *http.Request, answer *httptest.ResponseRecorder)) func(http.Handler) http.Handler {
-	return func(real http.Handler) http.Handler {
+	return func(inner http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer := httptest.NewRecorder()
-			real.ServeHTTP(answer, r)
+			inner.ServeHTTP(answer, r)
 			change(r, answer)
 			replay(w, answer)
 		})
@@ -67,9 +68,7 @@ func altered(change func(r *http.Request, answer *httptest.ResponseRecorder)) fu
 }
 
 func replay(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), answer.Header())
 	w.Header().Del("Content-Length")
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes())
@@ -78,11 +77,11 @@ func replay(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 // hung answers as HTTP/1.0 does: the end of the body is the end of the connection.
 // part is how much of the body comes.
 func hung(part func(n int) int) func(http.Handler) http.Handler {
-	return func(real http.Handler) http.Handler {
+	return func(inner http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer := httptest.NewRecorder()
-			real.ServeHTTP(answer, r)
-			conn, out, err := w.(http.Hijacker).Hijack()
+			inner.ServeHTTP(answer, r)
+			conn, out, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				panic(http.ErrAbortHandler)
 			}
@@ -125,23 +124,23 @@ func middleboxes() []middlebox {
 				a.Header().Del(name)
 			}
 		})},
-		{name: "headers of requests stripped", enrols: true, around: func(real http.Handler) http.Handler {
+		{name: "headers of requests stripped", enrols: true, around: func(inner http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Del("Authorization")
 				r.Header.Del("DPoP")
 				r.Header.Del("Content-Encoding")
-				real.ServeHTTP(w, r)
+				inner.ServeHTTP(w, r)
 			})
 		}},
 		{name: "HTTP/1.0 only", works: true, around: hung(func(n int) int { return n })},
-		{name: "no trailers", works: true, around: func(real http.Handler) http.Handler {
+		{name: "no trailers", works: true, around: func(inner http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Header.Del("TE")
 				r.Trailer = nil
-				altered(func(_ *http.Request, a *httptest.ResponseRecorder) { a.Header().Del("Trailer") })(real).ServeHTTP(w, r)
+				altered(func(_ *http.Request, a *httptest.ResponseRecorder) { a.Header().Del("Trailer") })(inner).ServeHTTP(w, r)
 			})
 		}},
-		{name: "no body above 64 kB", works: true, around: func(real http.Handler) http.Handler {
+		{name: "no body above 64 kB", works: true, around: func(inner http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, err := io.ReadAll(r.Body)
 				if err != nil || len(body) > 64_000 {
@@ -149,10 +148,10 @@ func middleboxes() []middlebox {
 					return
 				}
 				r.Body = io.NopCloser(bytes.NewReader(body))
-				real.ServeHTTP(w, r)
+				inner.ServeHTTP(w, r)
 			})
 		}},
-		{name: "every request twice", works: true, around: func(real http.Handler) http.Handler {
+		{name: "every request twice", works: true, around: func(inner http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, err := io.ReadAll(r.Body)
 				if err != nil {
@@ -162,12 +161,12 @@ func middleboxes() []middlebox {
 				for _, answer := range []*httptest.ResponseRecorder{first, httptest.NewRecorder()} {
 					again := r.Clone(r.Context())
 					again.Body = io.NopCloser(bytes.NewReader(body))
-					real.ServeHTTP(answer, again)
+					inner.ServeHTTP(answer, again)
 				}
 				replay(w, first)
 			})
 		}},
-		{name: "a cache that serves an old answer", begins: true, enrols: true, around: func(real http.Handler) http.Handler {
+		{name: "a cache that serves an old answer", begins: true, enrols: true, around: func(inner http.Handler) http.Handler {
 			var mu sync.Mutex
 			kept := map[string]*httptest.ResponseRecorder{}
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -176,7 +175,7 @@ func middleboxes() []middlebox {
 				answer := kept[r.URL.Path]
 				if answer == nil {
 					answer = httptest.NewRecorder()
-					real.ServeHTTP(answer, r)
+					inner.ServeHTTP(answer, r)
 					if answer.Code == http.StatusOK {
 						kept[r.URL.Path] = answer
 					}
@@ -192,7 +191,6 @@ type street struct {
 	town
 
 	mu    sync.Mutex
-	box   func(http.Handler) http.Handler
 	front http.Handler
 	inner http.Handler
 	thief *httptest.Server

@@ -352,7 +352,9 @@ func newValley(t *testing.T, r *radio, change ...func(http.Handler) http.Handler
 		v.srv.End()
 		r.set(false)
 		_ = h.Close()
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 		if err := v.store.Close(); err != nil {
 			t.Error(err)
 		}
