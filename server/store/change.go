@@ -22,6 +22,9 @@ type changeRow struct {
 	// body is what is stored of the body, holes what is left out of it.
 	body, holes []byte
 	replica     sql.NullInt64
+	// author and device are NULL where they are the replica's own, and zero where the
+	// body could not be decoded.
+	author, device []byte
 }
 
 // scanChange reads a row; resolveChange completes it all but the body.
@@ -32,11 +35,13 @@ func scanChange(rows *sql.Rows) (*changeRow, error) {
 	var seq, verdict, refusal int64
 	var fields sql.NullString
 	err := rows.Scan(&row.replica, &op, &seq, &verdict, &refusal, &c.AtMS, &c.ReceivedMS, (*scanID)(&c.ID), (*scanHash)(&c.BodyHash),
-		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), (*scanID)(&c.Author), (*scanID)(&c.Device), &fields, &row.holes, &row.body,
+		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), &row.author, &row.device, &fields, &row.holes, &row.body,
 		&c.CorrectedMS, &c.UncertaintyMS)
 	if err != nil {
 		return nil, err
 	}
+	c.Author, _ = syncengine.IDFromBytes(row.author)
+	c.Device, _ = syncengine.IDFromBytes(row.device)
 	c.Op, c.Seq = uint64(op.Int64), uint64(seq)
 	c.Outcome = outcomeOf(op.Int64, verdict, refusal, fields, c.Envelope)
 	return row, nil
@@ -87,10 +92,10 @@ func (v *view) resolveChange(row *changeRow) error {
 		return err
 	}
 	row.Replica = r.id
-	if row.Author.IsZero() {
+	if row.author == nil {
 		row.Author = r.person
 	}
-	if row.Device.IsZero() {
+	if row.device == nil {
 		row.Device = r.device
 	}
 	return nil

@@ -84,7 +84,7 @@ func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [
 	row = [20]any{
 		tx.org.num, nil, nil, int64(syncengine.StampOf(c.ID)), int64(c.Seq),
 		int64(c.Outcome.GetCode()), int64(c.Outcome.GetRefusal()), c.AtMS, c.ReceivedMS,
-		c.ID[:], c.BodyHash[:], nil, nil, idArg(c.Author), idArg(c.Device), fieldsArg(c), nil, bytesArg(c.Body), c.CorrectedMS, c.UncertaintyMS,
+		c.ID[:], c.BodyHash[:], nil, nil, c.Author[:], c.Device[:], fieldsArg(c), nil, bytesArg(c.Body), c.CorrectedMS, c.UncertaintyMS,
 	}
 	if !c.Replica.IsZero() {
 		r, err := tx.replicaByID(c.Replica)
