@@ -83,6 +83,7 @@ func TestJSON(t *testing.T) {
 		{"verify", "", "--data " + dir},
 		{"report", "", "--data " + dir},
 		{"admin list", "", "--data " + dir},
+		{"admin janitor", "", "--data " + dir + " --allow"},
 		{"admin code", "", "--data " + dir + " --label x --staff " + h.second.String()},
 		{"admin agency create", "", "--data " + dir + " --name x --type hospital --tz UTC"},
 		{"admin program create", "", "--data " + dir + " --name x --model crt --agency AGENCY"},
