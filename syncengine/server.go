@@ -239,7 +239,11 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 			return verdictFor(known, p.Op, p.Hash), nil
 		}
 	}
-	if err := b.decide(j, c, p.Change, p.Refusal); err != nil {
+	refusal := p.Refusal
+	if r.Revoked {
+		refusal = &Refusal{Code: tandemv1.Refusal_REFUSAL_REVOKED}
+	}
+	if err := b.decide(j, c, p.Change, refusal); err != nil {
 		return nil, err
 	}
 	b.note(r, p)
