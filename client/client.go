@@ -40,6 +40,10 @@ type Options struct {
 	Version string
 	// Timezone is the IANA name that new records carry; empty leaves it out.
 	Timezone string
+	// SealedBytes is the size of the sealed outbox from which on acknowledged saves
+	// leave it although no backup of the server is known to hold them; 0 is 64 MiB.
+	// Unacknowledged saves never leave it.
+	SealedBytes int64
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
@@ -63,6 +67,8 @@ type Client struct {
 	offsetMS, reachedMS atomic.Int64
 
 	mu sync.Mutex
+	// sealFault is why the sealed outbox could not be opened, nil where it could.
+	sealFault error
 	// me is nil before enrolment; link is made at first use.
 	me   *identity
 	link *link
@@ -83,6 +89,9 @@ type identity struct {
 	server      string
 	roots       []byte
 	answer      *tandemv1.EnrollResponse
+	replica     syncengine.ID
+	// sealKey is the org's public key for the sealed outbox, empty for none.
+	sealKey []byte
 }
 
 // Keys of the meta table.
@@ -102,6 +111,9 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.SealedBytes <= 0 {
+		o.SealedBytes = defaultSealedBytes
 	}
 	if o.Version == "" {
 		o.Version = buildVersion()
@@ -137,7 +149,11 @@ func (c *Client) Close() error {
 		c.link.close()
 	}
 	c.mu.Unlock()
-	return c.store.close()
+	err := c.store.close()
+	if f := c.store.sealed.Swap(nil); f != nil {
+		err = errors.Join(err, f.close())
+	}
+	return err
 }
 
 // buildVersion is the module's version, or devel.
@@ -201,8 +217,15 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		if me.roots, err = t.meta(metaRoots); err != nil {
 			return err
 		}
+		if me.sealKey, err = t.meta(metaSealKey); err != nil {
+			return err
+		}
+		if len(me.sealKey) == 0 {
+			me.sealKey = me.answer.GetSealKey()
+		}
 		st, err := t.State()
 		if err == nil {
+			me.replica = st.Replica
 			c.keepTime(st)
 		}
 		return err
@@ -213,6 +236,7 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 	c.mu.Lock()
 	c.me = me
 	c.mu.Unlock()
+	c.beginSealed(ctx)
 	return nil
 }
 

@@ -34,6 +34,8 @@ type Status struct {
 	// LastFault says, in words, why the newest contact came to nothing; empty where
 	// it did not.
 	LastFault string
+	// Sealed is how the sealed outbox stands.
+	Sealed SealedStatus
 	// Forked: this store is a copy of another, or was set back; it sends nothing.
 	Forked bool
 }
@@ -54,6 +56,7 @@ type ScopeStatus struct {
 // Status returns how the device stands, from one snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	s := &Status{}
+	next := uint64(0)
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {
 		if err := rtx.QueryRowContext(ctx, `SELECT count(*) FROM draft`).Scan(&s.Drafts); err != nil {
 			return err
@@ -65,6 +68,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return err
 		}
+		next = st.NextOp
 		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
 		for query, into := range map[string][]any{
 			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state = 1`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
@@ -81,6 +85,9 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.Scopes, err = scopeStatus(ctx, rtx)
 		return err
 	})
+	if err == nil && s.Enrolled {
+		s.Sealed, err = c.sealedStatus(ctx, next)
+	}
 	return s, err
 }
 

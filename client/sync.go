@@ -203,6 +203,10 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 		o.PageBytes = uint32(c.pace.page)
 	}
 	push, asked := c.pace.push, c.asked
+	sealKey := uint32(0)
+	if c.me != nil {
+		sealKey = syncengine.ShortKeyID(c.me.sealKey)
+	}
 	c.mu.Unlock()
 	err = c.store.write(ctx, "planning a request", func(t *tx) error {
 		if w.push {
@@ -220,6 +224,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 		var err error
 		plan, err = c.device.Plan(t, o)
 		if err == nil {
+			plan.Request.SealKey = sealKey
 			w.lanes.add(plan)
 		}
 		return err
@@ -302,6 +307,7 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 	if err != nil {
 		return err
 	}
+	c.heard(ctx, answer.GetTrailer())
 	for _, id := range r.got.Differing {
 		c.log.Error().Str("scope", hex.EncodeToString(id[:])).Msg("digest differs from the server's")
 	}

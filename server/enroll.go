@@ -196,7 +196,7 @@ func (e *enrolment) answer() (*tandemv1.EnrollResponse, error) {
 		Certificate: certificate, Org: e.org.ID[:], Person: e.identity.Person[:], Device: e.identity.Device[:],
 		PersonName: e.name, Roles: slices.Clone(e.principal.Roles), Teams: wireIDs(e.principal.Teams), OrgKey: e.org.PublicKey(),
 		ServerMs: e.nowMS, Schema: syncengine.Schema, Agency: e.principal.Agency[:], Programs: wireIDs(e.programs),
-		DeviceLabel: e.stored.Label,
+		DeviceLabel: e.stored.Label, SealKey: e.org.SealKey(),
 	}, nil
 }
 

@@ -56,6 +56,7 @@ var codes = []struct {
 	{syncengine.ErrPosition, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
+	{ErrDelivery, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
 	{store.ErrStorage, connect.CodeUnavailable, errBusy},
 	{store.ErrClosed, connect.CodeUnavailable, errBusy},

@@ -112,7 +112,7 @@ func (s *Server) orgKey(ctx context.Context, id syncengine.ID) (ed25519.PublicKe
 
 // engine returns the protocol for an org.
 func (s *Server) engine(org *store.Org) *syncengine.Server {
-	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets}
+	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets, SealKey: org.SealKey()}
 }
 
 var schemaVersion = strconv.Itoa(syncengine.Schema)

@@ -18,6 +18,8 @@ type Server struct {
 	Rules Rules
 	// Secrets are the org's derived keys.
 	Secrets *Secrets
+	// SealKey is the public key that devices seal their outboxes to; nil for none.
+	SealKey []byte
 }
 
 // Errors of a call that is refused as a whole.

@@ -79,6 +79,8 @@ func TestJSON(t *testing.T) {
 		{"import", "", "--store " + car + " --mapping " + toronto + " " + file},
 		{"sync", "", "--store " + car},
 		{"status", "", "--store " + car},
+		{"sealed list", "", car},
+		{"sealed deliver", "", "--store " + car},
 		{"verify", "", "--store " + car},
 		{"verify", "", "--data " + dir},
 		{"report", "", "--data " + dir},

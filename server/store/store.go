@@ -68,6 +68,7 @@ type Store struct {
 	mu     sync.Mutex
 	closed bool
 	orgs   map[syncengine.ID]*Org
+	keys   keysSeen
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
 }

@@ -122,15 +122,18 @@ func packDigest(d *syncengine.Digest) []byte {
 // Replica implements syncengine.ServerView.
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
-	var ranges []byte
+	var ranges, backed []byte
 	var highest, forked, revoked int64
-	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked FROM replica WHERE org = $1 AND id = $2",
-		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked)
+	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked, backed FROM replica WHERE org = $1 AND id = $2",
+		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked, &backed)
 	if err != nil || !ok {
 		return nil, err
 	}
 	r.Highest, r.Forked, r.Revoked = uint64(highest), forked != 0, revoked != 0
-	r.Ranges, err = unpackRanges(ranges)
+	if r.Ranges, err = unpackRanges(ranges); err != nil {
+		return nil, err
+	}
+	r.BackedUp, err = unpackRanges(backed)
 	return r, err
 }
 

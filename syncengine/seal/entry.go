@@ -112,12 +112,17 @@ func decode(raw []byte) (Entry, error) {
 	if raw[4] != version || raw[offFlags]&^flagSigned != 0 {
 		return e, nil
 	}
-	e.Header = Header{
+	e.Header = header(raw)
+	return e, nil
+}
+
+// header reads the fields of a measured header of this version.
+func header(raw []byte) Header {
+	return Header{
 		Kind: Kind(raw[offKind]), Class: tandemv1.Class(raw[offClass]), Signed: raw[offFlags]&flagSigned != 0,
 		Org: syncengine.ID(raw[offOrg:]), Replica: syncengine.ID(raw[offReplica:]), Number: binary.BigEndian.Uint64(raw[offNumber:]),
 		ExpiresMS: int64(binary.BigEndian.Uint64(raw[offExpires:])), Key: KeyID(raw[offKey:]), Enc: [32]byte(raw[offEnc:]),
 	}
-	return e, nil
 }
 
 // appendHeader appends a header without its last three fields.
@@ -164,4 +169,15 @@ func (e *Entry) Introduction() (key []byte, certificate string, err error) {
 		return nil, "", ErrDamaged
 	}
 	return e.Payload[:size:size], string(e.Payload[size:]), nil
+}
+
+// HeaderOf reads the header at the beginning of b and returns the size of its whole
+// entry, without looking at the payload; ok is false where no header of this version
+// stands there or the entry is not whole.
+func HeaderOf(b []byte) (h Header, size int, ok bool) {
+	size, ok = measure(b)
+	if !ok || size > len(b) || b[4] != version || b[offFlags]&^flagSigned != 0 {
+		return Header{}, 0, false
+	}
+	return header(b), size, true
 }
