@@ -22,6 +22,9 @@ const (
 	// metaDelivered lists what of earlier stores the server has: for each range of ops
 	// the replica (16 bytes), first and last op (8 each).
 	metaDelivered = "sealed_delivered"
+	// metaBacked lists the own ops that two verified backups of the server hold, in the
+	// same form.
+	metaBacked = "sealed_backed"
 )
 
 const (
@@ -76,6 +79,9 @@ func (c *Client) beginSealed(ctx context.Context) {
 	if err != nil {
 		c.log.Error().Err(err).Msg("sealed outbox not opened")
 		return
+	}
+	if err := c.recallBacked(ctx, f); err != nil {
+		c.log.Error().Err(err).Msg("what is backed up is not known")
 	}
 	c.store.sealed.Store(f)
 	if f.damaged > 0 {
@@ -211,7 +217,18 @@ func (c *Client) heard(ctx context.Context, trailer *tandemv1.Trailer) {
 		}
 	}
 	f := c.sealed()
-	if f == nil || !f.learn(rangesOf(trailer.GetBackedUp())) {
+	if f == nil {
+		return
+	}
+	backed := rangesOf(trailer.GetBackedUp())
+	changed, due := f.learn(backed)
+	if changed {
+		err := c.setRanges(ctx, metaBacked, map[syncengine.ID][]syncengine.OpRange{f.me.replica: backed})
+		if err != nil {
+			c.log.Error().Err(err).Msg("what is backed up is not noted")
+		}
+	}
+	if !due {
 		return
 	}
 	if err := c.compact(ctx, f); err != nil {
@@ -253,17 +270,25 @@ func rangesOf(wire []*tandemv1.OpRange) []syncengine.OpRange {
 	return out
 }
 
-// learn notes which own ops are in two verified backups, and reports whether it may
-// be time to rewrite the file.
-func (s *sealedFile) learn(backed []syncengine.OpRange) bool {
+// recallBacked reads which own ops are in two verified backups, as far as was heard.
+func (c *Client) recallBacked(ctx context.Context, f *sealedFile) error {
+	all, err := c.ranges(ctx, metaBacked)
+	f.backed = all[f.me.replica]
+	return err
+}
+
+// learn notes which own ops are in two verified backups. It reports whether that has
+// changed, and whether it may be time to rewrite the file.
+func (s *sealedFile) learn(backed []syncengine.OpRange) (changed, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := s.size >= min(minCompact, s.limit) && (!slices.Equal(s.backed, backed) || s.size > s.looked+minCompact || (s.size > s.limit && s.looked <= s.limit))
+	changed = !slices.Equal(s.backed, backed)
+	due = s.size >= min(minCompact, s.limit) && (changed || s.size > s.looked+minCompact || s.size > s.limit)
 	s.backed = backed
 	if due {
 		s.looked = s.size
 	}
-	return due
+	return changed, due
 }
 
 // compact rewrites the file where more than half of it is in two backups, or where it
@@ -337,10 +362,15 @@ func (s *sealedFile) disposable(queued []uint64, delivered map[syncengine.ID][]s
 }
 
 // delivered returns what of earlier stores the server has, by replica.
-func (c *Client) delivered(ctx context.Context) (out map[syncengine.ID][]syncengine.OpRange, err error) {
+func (c *Client) delivered(ctx context.Context) (map[syncengine.ID][]syncengine.OpRange, error) {
+	return c.ranges(ctx, metaDelivered)
+}
+
+// ranges reads ranges of ops by replica from the meta table.
+func (c *Client) ranges(ctx context.Context, key string) (out map[syncengine.ID][]syncengine.OpRange, err error) {
 	var raw []byte
-	err = c.store.read(ctx, "reading what was delivered", func(rtx *sql.Tx) error {
-		return rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, metaDelivered).Scan(&raw)
+	err = c.store.read(ctx, "reading about the sealed outbox", func(rtx *sql.Tx) error {
+		return rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, key).Scan(&raw)
 	})
 	if err != nil {
 		return nil, err
@@ -348,7 +378,7 @@ func (c *Client) delivered(ctx context.Context) (out map[syncengine.ID][]synceng
 	out = map[syncengine.ID][]syncengine.OpRange{}
 	const size = 16 + 8 + 8
 	if len(raw)%size != 0 {
-		return nil, fmt.Errorf("reading what was delivered: %w", ErrDamaged)
+		return nil, fmt.Errorf("reading about the sealed outbox: %w", ErrDamaged)
 	}
 	for ; len(raw) >= size; raw = raw[size:] {
 		id := syncengine.ID(raw)
@@ -366,6 +396,11 @@ func (c *Client) noteDelivered(ctx context.Context, taken map[syncengine.ID][]sy
 	for id, ranges := range taken {
 		known[id] = syncengine.MergeRanges(known[id], ranges)
 	}
+	return c.setRanges(ctx, metaDelivered, known)
+}
+
+// setRanges is the inverse of ranges.
+func (c *Client) setRanges(ctx context.Context, key string, known map[syncengine.ID][]syncengine.OpRange) error {
 	raw := []byte{}
 	for id, ranges := range known {
 		for _, r := range ranges {
@@ -374,7 +409,7 @@ func (c *Client) noteDelivered(ctx context.Context, taken map[syncengine.ID][]sy
 			raw = binary.BigEndian.AppendUint64(raw, r.Last)
 		}
 	}
-	return c.store.write(context.WithoutCancel(ctx), "noting what was delivered", func(t *tx) error { return t.setMeta(metaDelivered, raw) })
+	return c.store.write(context.WithoutCancel(ctx), "noting about the sealed outbox", func(t *tx) error { return t.setMeta(key, raw) })
 }
 
 // SealedStatus is how the sealed outbox of a device stands.

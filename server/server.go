@@ -73,6 +73,9 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.ReplayJournal(context.Background()); err != nil {
+		return nil, err
+	}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s, nil

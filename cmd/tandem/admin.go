@@ -21,6 +21,9 @@ type adminCmd struct {
 	Team    adminTeamCmd    `cmd:"" help:"Teams of programs."`
 	Staff   adminStaffCmd   `cmd:"" help:"People who write and read."`
 	Code    adminCodeCmd    `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
+	Revoke  adminRevokeCmd  `cmd:"" help:"Shut out a person or a device."`
+	Keys    adminKeysCmd    `cmd:"" help:"Keys of the org."`
+	Witness adminWitnessCmd `cmd:"" help:"Records that devices kept from a lost part of the history."`
 	List    adminListCmd    `cmd:"" help:"List what is set up, with ids."`
 }
 

@@ -19,6 +19,8 @@ import (
 type keysFile struct {
 	Version int       `json:"version"`
 	Orgs    []orgKeys `json:"orgs"`
+	// Journal is where the security journal is, empty for beside this file.
+	Journal string `json:"journal,omitempty"`
 }
 
 // orgKeys are the keys of one org.

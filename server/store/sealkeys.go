@@ -111,8 +111,10 @@ func (s *Store) RotateSeal(ctx context.Context, org syncengine.ID) (id seal.KeyI
 		if err := k.addSeal(s.rand, s.now().UnixMilli()); err != nil {
 			return err
 		}
-		made, err = seal.NewPrivateKey(k.Seal[len(k.Seal)-1].Seed)
-		return err
+		if made, err = seal.NewPrivateKey(k.Seal[len(k.Seal)-1].Seed); err != nil {
+			return err
+		}
+		return s.journal.append(ctx, &JournalEvent{Org: org.String(), AtMS: s.now().UnixMilli(), What: EventKeyed, Key: made.Public()})
 	})
 	if err != nil {
 		return id, err

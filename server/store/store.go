@@ -38,6 +38,9 @@ type Options struct {
 	Serve bool
 	// Clock is the wall clock; nil is the system's.
 	Clock func() time.Time
+	// Journal is where the security journal is, which must not be set back with the
+	// database; empty for where it was the last time, at first beside the keys.
+	Journal string
 	// Rand makes ids and keys; nil is crypto/rand's.
 	Rand io.Reader
 	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
@@ -69,6 +72,8 @@ type Store struct {
 	closed bool
 	orgs   map[syncengine.ID]*Org
 	keys   keysSeen
+
+	journal *journal
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
 }
@@ -111,6 +116,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		}
 	}
 	if err := s.open(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := s.openJournal(ctx, o.Journal); err != nil {
 		return nil, err
 	}
 	s.queue.wake = make(chan struct{}, 1)
