@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	serverstore "github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/seal"
 )
 
 // bulk saves incidents with numbers from first on.
@@ -99,6 +101,12 @@ func TestSealedLimit(t *testing.T) {
 	bulk(t, c, 1, 60)
 	if s := mustStatus(t, c).Sealed; s.Bytes < 20_000 || s.Entries < 60 {
 		t.Fatalf("unacknowledged: %+v", s)
+	}
+	if err := c.compact(t.Context(), c.sealed()); err != nil {
+		t.Fatal(err)
+	}
+	if s := mustStatus(t, c).Sealed; s.Entries < 60 {
+		t.Fatalf("unacknowledged saves have left: %+v", s)
 	}
 	mustSync(t, c)
 	s := mustStatus(t, c).Sealed
@@ -253,5 +261,58 @@ func TestEnrolledAfterTheCopy(t *testing.T) {
 	}
 	if got := o.numbers(); !slices.Equal(got, []string{word(1)}) {
 		t.Errorf("the server has %v", got)
+	}
+}
+
+// What stays in the file stays provable: the entries up to the next signature stay
+// too, and the introduction of another replica while there is anything of it.
+func TestWhatARewriteKeeps(t *testing.T) {
+	t.Parallel()
+	own, other := syncengine.ID{1}, syncengine.ID{2}
+	entries := []sealedEntry{
+		{kind: seal.KindReplica, own: true, replica: own}, {kind: seal.KindReplica, replica: other},
+		{kind: seal.KindChange, own: true, replica: own, number: 1}, {kind: seal.KindChange, own: true, replica: own, number: 2},
+		{kind: seal.KindChange, own: true, replica: own, number: 3, signed: true}, {kind: seal.KindChange, own: true, replica: own, number: 4, signed: true},
+		{kind: seal.KindChange, own: true, replica: own, number: 6, signed: true}, {kind: seal.KindChange, replica: other, number: 7},
+		{kind: 0, own: true, replica: own},
+	}
+	for name, tc := range map[string]struct {
+		drop func(*sealedEntry) bool
+		want string
+	}{
+		"nothing goes":   {func(*sealedEntry) bool { return false }, "-xxxxxxxx"},
+		"all but op 2":   {func(e *sealedEntry) bool { return e.number != 2 }, "---xx----"},
+		"all but op 5":   {func(*sealedEntry) bool { return true }, "---------"},
+		"the other's go": {func(e *sealedEntry) bool { return e.replica == other }, "--xxxxx-x"},
+	} {
+		var got strings.Builder
+		for _, keep := range keptEntries(entries, tc.drop) {
+			got.WriteString(map[bool]string{true: "x", false: "-"}[keep])
+		}
+		if got.String() != tc.want {
+			t.Errorf("%s: keeps %s, want %s", name, got.String(), tc.want)
+		}
+	}
+}
+
+// A torn entry is gone from the file after the next start.
+func TestTornTailIsCut(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	dir := t.TempDir()
+	c := o.enrol(o.clinician, dir)
+	incident(t, c, word(1))
+	mustSync(t, c)
+	shut(t, c)
+	whole, err := os.ReadFile(SealedPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(SealedPath(dir), append(slices.Clone(whole), whole[:200]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newClient(t, dir)
+	if now, err := os.ReadFile(SealedPath(dir)); err != nil || !slices.Equal(now, whole) {
+		t.Errorf("the file has %d bytes, want %d; %v", len(now), len(whole), err)
 	}
 }

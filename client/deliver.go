@@ -139,7 +139,6 @@ func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Heade
 // openEntries reads which entries of a file are to be delivered, each replica's after
 // its introduction and in order of op.
 func openEntries(path string, pick func(*seal.Header) bool) (f *os.File, entries []sealedEntry, damaged int, err error) {
-	//nolint:gosec // The file is the one that the user names.
 	if f, err = os.Open(path); err != nil {
 		return nil, nil, 0, fmt.Errorf("opening the sealed outbox: %w", err)
 	}

@@ -2,10 +2,11 @@
 // the loop that keeps it in step with a server.
 //
 // A device keeps everything in one directory: device.db, an SQLite file with the
-// records, the unsent changes, the drafts and the device's key, and device.lock,
-// which keeps a second process out. Every save is one transaction that is on the
-// disk before the call returns (WAL, synchronous=FULL); a change and its place in
-// the outbox are in it together.
+// records, the unsent changes, the drafts and the device's key; device.sealed, the
+// sealed outbox, which outlives the store (see [Client.Deliver]); and device.lock,
+// which keeps a second process out. Every save is one transaction that is on the disk
+// before the call returns (WAL, synchronous=FULL); a change and its place in the outbox
+// are in it together, and it is sealed before the call returns.
 //
 // Reads show what a screen should show: the server's state as of the last
 // complete cut, with the device's own unsettled changes on top. Nothing that

@@ -94,7 +94,6 @@ func openSealed(dir string, me sealer, limit int64) (_ *sealedFile, err error) {
 	if err := createFile(dir, s.path); err != nil {
 		return nil, err
 	}
-	//nolint:gosec // The path is in the directory that the user names.
 	if s.f, err = os.OpenFile(s.path, os.O_RDWR, 0o600); err != nil {
 		return nil, fmt.Errorf("opening the sealed outbox: %w", err)
 	}
@@ -291,7 +290,6 @@ func (s *sealedFile) rewrite(drop func(*sealedEntry) bool) (err error) {
 	old := slices.Clone(s.entries)
 	s.mu.Unlock()
 	keep := keptEntries(old, drop)
-	//nolint:gosec // The path is in the directory that the user names.
 	f, err := os.OpenFile(s.path+newSuffix, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("rewriting the sealed outbox: %w", err)

@@ -39,7 +39,6 @@ type SealedReplica struct {
 
 // ListSealed reads a sealed outbox. It may be that of a store that is in use.
 func ListSealed(path string) (*SealedList, error) {
-	//nolint:gosec // The file is the one that the user names.
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sealed outbox: %w", err)

@@ -92,7 +92,7 @@ func TestASaveIsSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(raw, []byte("W-")) {
+	if bytes.Contains(raw, []byte("welfare_check")) {
 		t.Error("words stand in the file in clear")
 	}
 	if s := mustStatus(t, c).Sealed; !s.On || s.Behind != 0 || s.Waiting != 0 || s.Fault != "" || s.Bytes != int64(len(raw)) {
@@ -194,7 +194,7 @@ func TestAcknowledgedIsKept(t *testing.T) {
 	c := o.enrol(o.clinician, dir)
 	incident(t, c, word(1))
 	f := c.sealed()
-	if err := f.rewrite(func(e *sealedEntry) bool { return true }); err != nil {
+	if err := f.rewrite(func(*sealedEntry) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	f.sealed = nil

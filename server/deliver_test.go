@@ -47,7 +47,7 @@ func results(delivered []*tandemv1.Delivered) string {
 	for _, d := range delivered {
 		words = append(words, strings.TrimPrefix(d.GetResult().String(), "DELIVERY_"))
 	}
-	return strings.Join(words, " ")
+	return strings.Join(words, ",")
 }
 
 func TestDeliver(t *testing.T) {
@@ -56,7 +56,7 @@ func TestDeliver(t *testing.T) {
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	entries := one.sealedOf(one.creation(encounter(w, marker)), one.creation(encounter(w, "more")))
 	got := two.deliver(entries...)
-	if results(got) != "TAKEN TAKEN TAKEN" {
+	if results(got) != "TAKEN,TAKEN,TAKEN" {
 		t.Fatalf("got %s", results(got))
 	}
 	for _, d := range got {
@@ -66,7 +66,7 @@ func TestDeliver(t *testing.T) {
 	}
 	head := w.head()
 	got = one.deliver(entries...)
-	if results(got) != "TAKEN TAKEN TAKEN" || got[1].GetOutcome().GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+	if results(got) != "TAKEN,TAKEN,TAKEN" || got[1].GetOutcome().GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
 		t.Errorf("by its own device: got %v", got)
 	}
 	if w.head() != head {
@@ -94,7 +94,7 @@ func TestDeliverRefuses(t *testing.T) {
 			t.Fatalf("%s: something was written", what)
 		}
 	}
-	check("without the signed one", "TAKEN UNPROVED", entries[0], entries[1])
+	check("without the signed one", "TAKEN,UNPROVED", entries[0], entries[1])
 	torn := bytes.Clone(entries[1])
 	torn[len(torn)-1] ^= 1
 	check("damaged, and the signed one alone hangs in the air no more than it must", "DAMAGED", torn)
@@ -106,23 +106,23 @@ func TestDeliverRefuses(t *testing.T) {
 	answer := one.answer
 	one.answer = proto.CloneOf(answer)
 	one.answer.SealKey = stranger.Public()
-	check("sealed to another key", "TAKEN NO_KEY", one.sealedOf(one.creation(encounter(w, "lost")))...)
+	check("sealed to another key", "TAKEN,NO_KEY", one.sealedOf(one.creation(encounter(w, "lost")))...)
 	one.answer = answer
 
 	// Anybody can seal to a public key, and say to be somebody.
 	liar := w.newDevice(7)
 	liar.answer, liar.replica = one.answer, one.replica
 	liar.person, liar.dev = one.person, one.dev
-	check("signed by another key", "FORGED UNPROVED", liar.sealedOf(liar.creation(encounter(w, "lies")))...)
+	check("signed by another key", "FORGED,UNPROVED", liar.sealedOf(liar.creation(encounter(w, "lies")))...)
 	nobody := w.newDevice(8)
 	nobody.answer = one.answer
 	nobody.person, nobody.dev = one.person, one.dev
-	check("an unknown replica", "FORGED UNKNOWN_REPLICA", nobody.sealedOf(nobody.creation(encounter(w, "lies")))...)
+	check("an unknown replica", "FORGED,UNKNOWN_REPLICA", nobody.sealedOf(nobody.creation(encounter(w, "lies")))...)
 	org := w.org.ID
 	w.org.ID[0] ^= 1
 	foreign := one.sealedOf(one.creation(encounter(w, "elsewhere")))
 	w.org.ID = org
-	check("another org", "FOREIGN FOREIGN", foreign...)
+	check("another org", "FOREIGN,FOREIGN", foreign...)
 
 	if _, err := two.sync.Deliver(t.Context(), &tandemv1.DeliverRequest{Entries: make([][]byte, syncengine.MaxPushChanges+1)}); codeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("too many entries: got %v", err)
@@ -163,7 +163,34 @@ func TestDeliverAFork(t *testing.T) {
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	one.must(one.push(one.creation(encounter(w, marker))))
 	one.op, one.last = 0, syncengine.Hash{}
-	if got := results(two.deliver(one.sealedOf(one.creation(encounter(w, "the other line")))...)); got != "TAKEN FORK" {
+	if got := results(two.deliver(one.sealedOf(one.creation(encounter(w, "the other line")))...)); got != "TAKEN,FORK" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A witness that its replica has not signed is none.
+func TestDeliverAWitness(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 35)
+	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	s, err := seal.NewSession(one.answer.GetSealKey(), w.org.ID, one.replica)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := func(key ed25519.PrivateKey, change func(*seal.Witness)) []byte {
+		kept := &seal.Witness{Serial: 1, Record: w.id(), Kind: 12, Body: []byte("body"), Stamps: []byte("stamps")}
+		kept.Hash = syncengine.HashRow(kept.Body, kept.Stamps)
+		kept.Signature = seal.SignWitness(key, kept.Record, kept.Hash)
+		change(kept)
+		return s.AppendWitness(nil, kept)
+	}
+	plain := func(*seal.Witness) {}
+	got := results(two.deliver(sealed(one.key, plain), sealed(two.key, plain), sealed(one.key, func(k *seal.Witness) { k.Signature = nil }),
+		sealed(one.key, func(k *seal.Witness) { k.Body = []byte("other") })))
+	if got != "TAKEN,UNPROVED,UNPROVED,UNPROVED" {
+		t.Errorf("got %s", got)
+	}
+	if open, err := w.s.Witnesses(t.Context(), w.org.ID); err != nil || len(open) != 1 {
+		t.Errorf("open are %v, %v", open, err)
 	}
 }

@@ -149,7 +149,10 @@ func TestEnrolledAfterRevocation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 43)
 	one := w.enrolled(1, w.clinician)
-	if err := w.admin.RevokeDevice(t.Context(), one.dev); err != nil {
+	err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		return tx.Journal(&store.JournalEvent{What: store.EventRevoked, Person: w.clinician.String()})
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	two := w.enrolled(2, w.clinician)

@@ -5,7 +5,9 @@
 //
 // A data directory holds the database (tandem.db with its write-ahead log), and
 // beside it keys.json with the private keys of the organizations, readable by its
-// owner alone and never part of a backup of the database. Several processes may use
+// owner alone and never part of a backup of the database, and the security journal
+// (security.journal, or where Options.Journal says): enrolments, revocations and the
+// like, which must stay true though the database is set back. Several processes may use
 // one directory at once: a server, which holds it exclusively among servers, and
 // administrative commands.
 //

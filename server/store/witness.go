@@ -48,7 +48,7 @@ func (v *view) told(rec *syncengine.Record) (bool, error) {
 	for _, s := range stamps {
 		keys = append(keys, int64(s))
 	}
-	err := v.c.eachIn(v.s.dialect, "SELECT stamp FROM change WHERE org = $1 AND stamp IN", []any{v.org.num}, keys, "", func(rows *sql.Rows) error {
+	err := v.c.eachIn(v.s.dialect, "SELECT stamp FROM change WHERE org = $1 AND stamp IN", []any{v.org.num}, keys, " GROUP BY stamp", func(rows *sql.Rows) error {
 		var s int64
 		err := rows.Scan(&s)
 		found[s] = true
