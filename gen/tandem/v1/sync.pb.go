@@ -2437,7 +2437,7 @@ type Trailer struct {
 	// of them in its sealed outbox may go.
 	BackedUp []*OpRange `protobuf:"bytes,11,rep,name=backed_up,json=backedUp" json:"backed_up,omitempty"`
 	// The public key to seal to, where it is not the one that the request names.
-	SealKey       []byte `protobuf:"bytes,20,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	SealKey       []byte `protobuf:"bytes,21,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3174,7 +3174,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\adigests\x18\a \x03(\v2\x16.tandem.v1.ScopeDigestR\adigests\x12(\n" +
 	"\x06orders\x18\b \x03(\v2\x10.tandem.v1.OrderR\x06orders\x12/\n" +
 	"\tbacked_up\x18\v \x03(\v2\x12.tandem.v1.OpRangeR\bbackedUp\x12\x19\n" +
-	"\bseal_key\x18\x14 \x01(\fR\asealKey\"5\n" +
+	"\bseal_key\x18\x15 \x01(\fR\asealKey\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
