@@ -42,6 +42,10 @@ type Options struct {
 	Version string
 	// Timezone is the IANA name that new records carry; empty leaves it out.
 	Timezone string
+	// SealedBytes is the size of the sealed outbox from which on acknowledged saves
+	// leave it although no backup of the server is known to hold them; 0 is 64 MiB.
+	// Unacknowledged saves never leave it.
+	SealedBytes int64
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
@@ -60,6 +64,8 @@ type Client struct {
 	clock  clock
 
 	mu sync.Mutex
+	// sealFault is why the sealed outbox could not be opened, nil where it could.
+	sealFault error
 	// me is nil before enrolment; link is made at first use.
 	me   *identity
 	link *link
@@ -85,6 +91,9 @@ type identity struct {
 	roots       []byte
 	pin         []byte
 	answer      *tandemv1.EnrollResponse
+	replica     syncengine.ID
+	// sealKey is the org's public key for the sealed outbox, empty for none.
+	sealKey []byte
 }
 
 // Keys of the meta table.
@@ -104,6 +113,9 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.SealedBytes <= 0 {
+		o.SealedBytes = defaultSealedBytes
 	}
 	if o.Version == "" {
 		o.Version = buildVersion()
@@ -158,7 +170,11 @@ func (c *Client) Close() error {
 		c.link.close()
 	}
 	c.mu.Unlock()
-	return c.store.close()
+	err := c.store.close()
+	if f := c.store.sealed.Swap(nil); f != nil {
+		err = errors.Join(err, f.close())
+	}
+	return err
 }
 
 // buildVersion is the module's version, or devel.
@@ -226,6 +242,17 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		if link, err = t.meta(metaLink); err != nil {
 			return err
 		}
+		if me.sealKey, err = t.meta(metaSealKey); err != nil {
+			return err
+		}
+		if len(me.sealKey) == 0 {
+			me.sealKey = me.answer.GetSealKey()
+		}
+		st, err := t.State()
+		if err != nil {
+			return err
+		}
+		me.replica = st.Replica
 		clock, err := t.meta(metaClock)
 		if err != nil {
 			return err
@@ -247,6 +274,7 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 	c.pace.load(link)
 	c.kept = c.pace
 	c.mu.Unlock()
+	c.beginSealed(ctx)
 	return nil
 }
 

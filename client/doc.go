@@ -2,12 +2,13 @@
 // the loop that keeps it in step with a server.
 //
 // A device keeps everything in one directory: device.db, an SQLite file with the
-// records, the unsent changes, the drafts and the device's key, and device.lock,
-// which keeps a second process out, and device.reserve, a megabyte that says nothing:
+// records, the unsent changes, the drafts and the device's key; device.sealed, the
+// sealed outbox, which outlives the store (see [Client.Deliver]); device.lock,
+// which keeps a second process out; and device.reserve, a megabyte that says nothing:
 // room to be given up when the disk is full, so that the store can still be opened,
-// read and sent from. Every save is one transaction that is on the
-// disk before the call returns (WAL, synchronous=FULL); a change and its place in
-// the outbox are in it together.
+// read and sent from. Every save is one transaction that is on the disk before the
+// call returns (WAL, synchronous=FULL); a change and its place in the outbox are in it
+// together, and it is sealed before the call returns.
 //
 // Reads show what a screen should show: the server's state as of the last
 // complete cut, with the device's own unsettled changes on top. Nothing that

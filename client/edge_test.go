@@ -306,3 +306,13 @@ func mustVerify(tb testing.TB, c *Client) *Verification {
 
 // discard reads a request to its end.
 func discard(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+
+// Deliver implements tandemv1connect.SyncServiceHandler: what an edge has no key for
+// it does not open.
+func (e *edge) Deliver(_ context.Context, req *tandemv1.DeliverRequest) (*tandemv1.DeliverResponse, error) {
+	answer := &tandemv1.DeliverAnswer{}
+	for range req.GetEntries() {
+		answer.Delivered = append(answer.Delivered, &tandemv1.Delivered{Result: tandemv1.Delivery_DELIVERY_NO_KEY})
+	}
+	return syncengine.FrameDelivery(answer)
+}

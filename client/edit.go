@@ -39,17 +39,20 @@ func (c *Client) Edit(ctx context.Context, fn func(*Edit) error) (*Saved, error)
 	if e.empty() {
 		return saved, nil
 	}
+	var made *captured
 	err := c.store.write(ctx, "saving", func(t *tx) error {
 		rights, err := c.rights(t)
 		if err != nil {
 			return err
 		}
 		saved, err = c.capture(t, e, rights)
+		made = &t.captured
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	c.seal(ctx, made)
 	c.log.Debug().Uint64("op", saved.Op).Int("records", len(saved.Records)).Msg("saved")
 	signal(c.work)
 	return saved, nil

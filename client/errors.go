@@ -33,6 +33,10 @@ var (
 	ErrEnrolled = errors.New("this store is enrolled already: use another directory for another person or device")
 	// ErrNotFound: the record is not on this device.
 	ErrNotFound = errors.New("the record is not on this device")
+	// ErrNoSealed: the file is no sealed outbox.
+	ErrNoSealed = errors.New("the file is no sealed outbox, or nothing in it can be read")
+	// ErrNotSealed: the device has no sealed outbox.
+	ErrNotSealed = errors.New("this store has no sealed outbox: its server gave no key for one, or the file cannot be opened; see tandem status")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the store is closed")
 )

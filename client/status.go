@@ -42,6 +42,8 @@ type Status struct {
 	// LastFault says, in words, why the newest contact came to nothing; empty where
 	// it did not.
 	LastFault string
+	// Sealed is how the sealed outbox stands.
+	Sealed SealedStatus
 	// Forked: this store is a copy of another, or was set back; it sends nothing.
 	Forked bool
 	// Update says, in words, that the server asks for a newer version of the app and
@@ -66,6 +68,7 @@ type ScopeStatus struct {
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	s := &Status{}
 	c.clockStatus(s)
+	next := uint64(0)
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {
 		if err := rtx.QueryRowContext(ctx, `SELECT count(*) FROM draft`).Scan(&s.Drafts); err != nil {
 			return err
@@ -77,6 +80,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return err
 		}
+		next = st.NextOp
 		s.Enrolled, s.LastContactMS, s.Forked = true, st.LastContactMS, st.Forked
 		var asked []byte
 		if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, metaSchemas).Scan(&asked); err != nil {
@@ -98,6 +102,9 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.Scopes, err = scopeStatus(ctx, rtx)
 		return err
 	})
+	if err == nil && s.Enrolled {
+		s.Sealed, err = c.sealedStatus(ctx, next)
+	}
 	return s, err
 }
 

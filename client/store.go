@@ -35,6 +35,7 @@ var schemaFiles embed.FS
 
 // store is the device's database: one connection that writes, a few that read.
 type store struct {
+	dir     string
 	cols    *columns
 	disk    *vfs.Mount
 	reserve reserve
@@ -55,6 +56,8 @@ type store struct {
 	// known is what the last transactions left in memory. Nobody else writes, so it
 	// holds until a transaction fails.
 	known known
+	// sealed is the sealed outbox beside the database, nil where there is none.
+	sealed atomic.Pointer[sealedFile]
 }
 
 // known is what the next transaction need not read.
@@ -71,7 +74,7 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the store directory: %w", err)
 	}
-	s := &store{cols: cols, lock: flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600)), stmts: map[string]*sql.Stmt{}}
+	s := &store{dir: dir, cols: cols, lock: flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600)), stmts: map[string]*sql.Stmt{}}
 	defer func() {
 		if err != nil {
 			_ = s.close()
@@ -321,6 +324,9 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	}
 	if err := t.flush(); err != nil {
 		return storeError(doing, err)
+	}
+	if len(t.leaving) > 0 {
+		s.keepLeaving(t.leaving)
 	}
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return storeError(doing, err)

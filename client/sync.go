@@ -248,6 +248,10 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 	}
 	push, asked, broken, fast := c.pace.push, c.asked, c.broken, c.pace.fast()
 	o.Ceiling = c.pace.ceiling
+	sealKey := uint32(0)
+	if c.me != nil {
+		sealKey = syncengine.ShortKeyID(c.me.sealKey)
+	}
 	c.mu.Unlock()
 	err = c.store.write(ctx, "planning a request", func(t *tx) error {
 		if w.push {
@@ -267,6 +271,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 		if plan, err = c.device.Plan(t, o); err != nil {
 			return err
 		}
+		plan.Request.SealKey = sealKey
 		w.lanes.add(plan)
 		urgent := plan.Urgent
 		if ask && !urgent {
@@ -405,6 +410,7 @@ func (c *Client) receive(ctx context.Context, req *tandemv1.SyncRequest, answer 
 	if err != nil {
 		return err
 	}
+	c.heard(ctx, answer.GetTrailer())
 	for _, id := range r.got.Differing {
 		c.log.Error().Str("scope", hex.EncodeToString(id[:])).Msg("digest differs from the server's")
 	}

@@ -38,6 +38,10 @@ type tx struct {
 	writes     map[syncengine.ID][]uint64
 	// noneStaged: no row waits for the flip.
 	noneStaged bool
+	// captured is to be sealed after the commit; leaving are changes whose bytes leave
+	// the store with it and are not sealed yet.
+	captured captured
+	leaving  []*syncengine.Op
 }
 
 // flush writes what has gathered.

@@ -93,6 +93,7 @@ func rankOf(class tandemv1.Class) int64 {
 
 // AddOp implements syncengine.DeviceTx.
 func (t *tx) AddOp(op *syncengine.Op) error {
+	t.captured.add(op)
 	kept := *op
 	e := &opEntry{op: &kept, fresh: true}
 	t.ops[op.Number] = e
@@ -113,6 +114,9 @@ func (t *tx) SaveOp(op *syncengine.Op) error {
 	}
 	if e == nil {
 		return fmt.Errorf("own change %d is not in the outbox: %w", op.Number, ErrDamaged)
+	}
+	if f := t.s.sealed.Load(); f != nil && op.Raw == nil && e.op.Raw != nil && !f.has(op.Number) {
+		t.leaving = append(t.leaving, e.op)
 	}
 	kept := *op
 	e.op = &kept

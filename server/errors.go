@@ -58,6 +58,7 @@ var codes = []struct {
 	{syncengine.ErrPosition, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
+	{ErrDelivery, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
 	{ErrQuarantineFull, connect.CodeResourceExhausted, nil},
 	{store.ErrStorage, connect.CodeUnavailable, errBusy},

@@ -81,6 +81,9 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.ReplayJournal(context.Background()); err != nil {
+		return nil, err
+	}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s, nil
@@ -120,7 +123,7 @@ func (s *Server) orgKey(ctx context.Context, id syncengine.ID) (ed25519.PublicKe
 
 // engine returns the protocol for an org.
 func (s *Server) engine(org *store.Org) *syncengine.Server {
-	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets, MinWriteSchema: s.minWrite, MinReadSchema: s.minRead}
+	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets, SealKey: org.SealKey(), MinWriteSchema: s.minWrite, MinReadSchema: s.minRead}
 }
 
 var schemaVersion = strconv.Itoa(syncengine.Schema)

@@ -3,6 +3,7 @@ package syncengine
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -63,6 +64,9 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if r.Highest == 0 {
 		msg.Trailer.HighestHash = nil
 	}
+	if s.SealKey != nil && req.GetSealKey() != ShortKeyID(s.SealKey) {
+		msg.Trailer.SealKey = s.SealKey
+	}
 	a := &Answer{Message: msg, News: len(outcomes) > 0}
 	pg := &pager{srv: s, view: view, replica: r, req: req, head: head, answer: a}
 	if err := pg.positions(); err != nil {
@@ -90,6 +94,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		return nil, err
 	}
 	msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(r.Ranges), rangesToWire(r.Apart)
+	msg.Trailer.BackedUp = rangesToWire(r.BackedUp)
 	if req.GetBudget() > 0 {
 		if err := pg.page(); err != nil {
 			return nil, err
@@ -686,4 +691,39 @@ func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
 		return nil, ErrIncomplete
 	}
 	return answer, nil
+}
+
+// FrameDelivery wraps an answer to a delivery, as Frame does that to a sync.
+func FrameDelivery(answer *tandemv1.DeliverAnswer) (*tandemv1.DeliverResponse, error) {
+	raw, err := proto.Marshal(answer)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	return &tandemv1.DeliverResponse{
+		Schema: Schema, Answer: raw, Count: uint32(len(answer.GetDelivered())), Digest: sum[:16], End: EndMark,
+	}, nil
+}
+
+// UnframeDelivery is the inverse of FrameDelivery. The error is ErrIncomplete.
+func UnframeDelivery(resp *tandemv1.DeliverResponse) (*tandemv1.DeliverAnswer, error) {
+	sum := sha256.Sum256(resp.GetAnswer())
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) {
+		return nil, ErrIncomplete
+	}
+	answer := &tandemv1.DeliverAnswer{}
+	if proto.Unmarshal(resp.GetAnswer(), answer) != nil || len(answer.GetDelivered()) != int(resp.GetCount()) {
+		return nil, ErrIncomplete
+	}
+	return answer, nil
+}
+
+// ShortKeyID is what a request carries of the id of a public key: the first 4 bytes
+// of its SHA-256; 0 for no key.
+func ShortKeyID(public []byte) uint32 {
+	if len(public) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256(public)
+	return binary.BigEndian.Uint32(sum[:])
 }

@@ -49,6 +49,9 @@ func HashEnvelope(replica ID, op uint64, prev, body Hash) Hash {
 	return Hash(h.Sum(nil))
 }
 
+// HashBody returns the body hash of an encoded change: its SHA-256.
+func HashBody(raw []byte) Hash { return sha256.Sum256(raw) }
+
 // Prepared is one pushed change, decoded and judged alone, before any look-up.
 type Prepared struct {
 	Envelope

@@ -184,6 +184,16 @@
 // item, [ItemTimeSuspect], and nothing else. What time alone brings about happens at
 // the server as sequenced moves and changes that can be taken back ([Batch.Age]).
 //
+// # Sealed outbox
+//
+// Beside its store a device keeps each own change sealed to the org, in the form that
+// package seal specifies, until two verified backups of the server hold it: the trailer
+// states those ops. An entry is delivered by anybody ([PrepareDelivered]): it counts as
+// its replica's if it is signed, if a proved one names its hash as that of the op
+// before, or if the change log does ([Batch.Prove]). What is not proved is not judged
+// and shows no fork. The rest goes the way of a push, so that it may come twice, and
+// what comes of a revoked replica goes to quarantine.
+//
 // # Forks
 //
 // Two hashes at one op show two histories under one replica id, a copied or

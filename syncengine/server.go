@@ -23,6 +23,8 @@ type Server struct {
 	// go to quarantine as they were sent. MinReadSchema is the oldest that is sent
 	// record state; older devices are given verdicts alone. 0 and 1 are every one.
 	MinWriteSchema, MinReadSchema uint32
+	// SealKey is the public key that devices seal their outboxes to; nil for none.
+	SealKey []byte
 }
 
 // Errors of a call that is refused as a whole.

@@ -36,6 +36,9 @@ type Replica struct {
 	Forked bool
 	// Revoked: what it still sends goes to quarantine; it is sent nothing.
 	Revoked bool
+	// BackedUp are the ops that two verified backups of the server hold. The engine
+	// reads it and never changes it.
+	BackedUp []OpRange
 }
 
 // StoredChange is one entry of the change log. Its id is the idempotency key for

@@ -24,6 +24,9 @@ type adminCmd struct {
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
 	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
 	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
+	Revoke     adminRevokeCmd     `cmd:"" help:"Shut out a person or a device."`
+	Keys       adminKeysCmd       `cmd:"" help:"Keys of the org."`
+	Witness    adminWitnessCmd    `cmd:"" help:"Records that devices kept from a lost part of the history."`
 }
 
 func (adminCmd) Help() string {

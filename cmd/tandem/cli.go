@@ -37,7 +37,9 @@ type cli struct {
 	Import     importCmd     `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
 	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
+	Sealed     sealedCmd     `cmd:"" help:"Sealed outboxes, which outlive their stores: list what one holds, deliver it."`
 	Verify     verifyCmd     `cmd:"" help:"Check a store's hashes, digests and database."`
+	Backup     backupCmd     `cmd:"" help:"Copy the database and verify the copy; report backups, so that devices may let go of what they hold."`
 	Bench      benchCmd      `cmd:"" help:"Measure sync against the raw limits of this machine."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`

@@ -20,6 +20,7 @@ type serveCmd struct {
 	TLSCert string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
 	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
 	JSON    bool   `help:"Print one line of JSON, with the address, when it serves."`
+	Journal string `placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
 	Origin  string `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
 
 	MinWriteSchema uint32 `name:"min-write-schema" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
@@ -52,7 +53,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if at, ok := listener.Addr().(*net.TCPAddr); config == nil && (!ok || !at.IP.IsLoopback()) {
 		return exits(exitUsage, server.ErrPlain)
 	}
-	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true})
+	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true, Journal: c.Journal})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,10 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
+		"sealed": map[string]any{
+			"on": st.Sealed.On, "bytes": st.Sealed.Bytes, "entries": st.Sealed.Entries, "behind": st.Sealed.Behind, "waiting_for_backups": st.Sealed.Waiting,
+			"let_go": st.Sealed.LetGo, "earlier": st.Sealed.Earlier, "damaged": st.Sealed.Damaged, "fault": st.Sealed.Fault,
+		},
 		"clock_offset_ms": st.OffsetMS, "clock_uncertainty_ms": st.UncertaintyMS, "clock_skewed": st.Skewed,
 		"charts_close": stamp(st.LeaseEndsMS), "charts_closed": st.Closed,
 		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "scopes": scopes,
@@ -127,6 +131,7 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	for _, n := range refused {
 		a.say("Not accepted, kept (save %d): %s", n.Op, n.Words)
 	}
+	sealedLines(a, c.Store, &st.Sealed)
 	if st.Forked {
 		a.say("This store is a copy of another, or was set back: it sends nothing. Tell your administrator.")
 	}
@@ -143,6 +148,25 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 		default:
 			a.say("  %-10s %-9s verified identical %s", compartment(s.Compartment), tier, ago(s.VerifiedMS))
 		}
+	}
+}
+
+// sealedLines says what a person should know of the sealed outbox.
+func sealedLines(a *app, store string, s *client.SealedStatus) {
+	if s.Fault != "" {
+		a.say("Saves are not sealed at the moment: %s", s.Fault)
+	}
+	if s.Behind > 0 {
+		a.say("%d unsent saves stand in the store alone.", s.Behind)
+	}
+	if s.LetGo > 0 {
+		a.say("%d sent saves are kept at the server alone, which has not reported two verified backups of them: tell your administrator.", s.LetGo)
+	}
+	if s.Earlier > 0 {
+		a.say("%d saves of an earlier store stand in the sealed outbox: tandem sealed deliver --store %s", s.Earlier, store)
+	}
+	if s.Damaged > 0 {
+		a.say("The sealed outbox is damaged in %d places: check the disk.", s.Damaged)
 	}
 }
 

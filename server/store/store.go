@@ -5,7 +5,9 @@
 //
 // A data directory holds the database (tandem.db with its write-ahead log), and
 // beside it keys.json with the private keys of the organizations, readable by its
-// owner alone and never part of a backup of the database. Several processes may use
+// owner alone and never part of a backup of the database, and the security journal
+// (security.journal, or where Options.Journal says): enrolments, revocations and the
+// like, which must stay true though the database is set back. Several processes may use
 // one directory at once: a server, which holds it exclusively among servers, and
 // administrative commands.
 //
@@ -39,6 +41,9 @@ type Options struct {
 	Serve bool
 	// Clock is the wall clock; nil is the system's.
 	Clock func() time.Time
+	// Journal is where the security journal is, which must not be set back with the
+	// database; empty for where it was the last time, at first beside the keys.
+	Journal string
 	// Rand makes ids and keys; nil is crypto/rand's.
 	Rand io.Reader
 	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
@@ -70,6 +75,9 @@ type Store struct {
 	mu     sync.Mutex
 	closed bool
 	orgs   map[syncengine.ID]*Org
+	keys   keysSeen
+
+	journal *journal
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
 }
@@ -112,6 +120,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		}
 	}
 	if err := s.open(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := s.openJournal(ctx, o.Journal); err != nil {
 		return nil, err
 	}
 	s.queue.wake = make(chan struct{}, 1)

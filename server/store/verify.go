@@ -45,20 +45,27 @@ func (s *Store) Verify(ctx context.Context, org syncengine.ID) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Digests: map[syncengine.ScopeKey]syncengine.Sum{}}
-	err = s.viewing(ctx, o, func(v *view) error {
-		c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}}
-		for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine} {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := step(); err != nil {
-				return err
-			}
-		}
-		return nil
+	var r *Report
+	err = s.viewing(ctx, o, func(v *view) (err error) {
+		r, err = v.verify(ctx)
+		return err
 	})
 	return r, err
+}
+
+// verify is Verify of a view.
+func (v *view) verify(ctx context.Context) (*Report, error) {
+	r := &Report{Digests: map[syncengine.ScopeKey]syncengine.Sum{}}
+	c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}}
+	for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine} {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		if err := step(); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
 }
 
 type check struct {

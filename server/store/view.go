@@ -122,10 +122,10 @@ func packDigest(d *syncengine.Digest) []byte {
 // Replica implements syncengine.ServerView.
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
-	var ranges, apart []byte
+	var ranges, apart, backed []byte
 	var highest, forked, revoked, revised int64
-	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked, apart, revised FROM replica WHERE org = $1 AND id = $2",
-		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked, &apart, &revised)
+	ok, err := v.c.one("SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked, apart, revised, backed FROM replica WHERE org = $1 AND id = $2",
+		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked, &apart, &revised, &backed)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -133,7 +133,10 @@ func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	if r.Ranges, err = unpackRanges(ranges); err != nil {
 		return nil, err
 	}
-	r.Apart, err = unpackRanges(apart)
+	if r.Apart, err = unpackRanges(apart); err != nil {
+		return nil, err
+	}
+	r.BackedUp, err = unpackRanges(backed)
 	return r, err
 }
 

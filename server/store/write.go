@@ -53,8 +53,10 @@ func (q *queue) next(org *Org, weight int) *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, j := range q.jobs {
-		if org != nil && (j.org != org || j.weight > weight) {
-			if j.org == org {
+		// What is known of an org may be read anew in between: its number stays.
+		same := org == nil || (j.org != nil && j.org.num == org.num)
+		if org != nil && (!same || j.weight > weight) {
+			if same {
 				return nil
 			}
 			continue

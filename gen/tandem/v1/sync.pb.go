@@ -338,6 +338,87 @@ func (Refusal) EnumDescriptor() ([]byte, []int) {
 	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{3}
 }
 
+// What became of a delivered entry.
+type Delivery int32
+
+const (
+	// Not stated: nothing is known of it.
+	Delivery_DELIVERY_UNSPECIFIED Delivery = 0
+	// The server has it, durably: judged, in quarantine, or kept as a witness.
+	Delivery_DELIVERY_TAKEN Delivery = 1
+	// Its bytes are damaged.
+	Delivery_DELIVERY_DAMAGED Delivery = 2
+	// It is of another organization.
+	Delivery_DELIVERY_FOREIGN Delivery = 3
+	// It is sealed to a key that the server does not hold.
+	Delivery_DELIVERY_NO_KEY Delivery = 4
+	// It does not open under the key that it names.
+	Delivery_DELIVERY_FORGED Delivery = 5
+	// Nothing proves that its replica wrote it.
+	Delivery_DELIVERY_UNPROVED Delivery = 6
+	// The server knows no such replica, and no certificate was delivered with it.
+	Delivery_DELIVERY_UNKNOWN_REPLICA Delivery = 7
+	// Its replica has two histories, and this one is not the server's.
+	Delivery_DELIVERY_FORK Delivery = 8
+	// A kind of entry that the server does not know.
+	Delivery_DELIVERY_UNKNOWN_KIND Delivery = 9
+)
+
+// Enum value maps for Delivery.
+var (
+	Delivery_name = map[int32]string{
+		0: "DELIVERY_UNSPECIFIED",
+		1: "DELIVERY_TAKEN",
+		2: "DELIVERY_DAMAGED",
+		3: "DELIVERY_FOREIGN",
+		4: "DELIVERY_NO_KEY",
+		5: "DELIVERY_FORGED",
+		6: "DELIVERY_UNPROVED",
+		7: "DELIVERY_UNKNOWN_REPLICA",
+		8: "DELIVERY_FORK",
+		9: "DELIVERY_UNKNOWN_KIND",
+	}
+	Delivery_value = map[string]int32{
+		"DELIVERY_UNSPECIFIED":     0,
+		"DELIVERY_TAKEN":           1,
+		"DELIVERY_DAMAGED":         2,
+		"DELIVERY_FOREIGN":         3,
+		"DELIVERY_NO_KEY":          4,
+		"DELIVERY_FORGED":          5,
+		"DELIVERY_UNPROVED":        6,
+		"DELIVERY_UNKNOWN_REPLICA": 7,
+		"DELIVERY_FORK":            8,
+		"DELIVERY_UNKNOWN_KIND":    9,
+	}
+)
+
+func (x Delivery) Enum() *Delivery {
+	p := new(Delivery)
+	*p = x
+	return p
+}
+
+func (x Delivery) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Delivery) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_v1_sync_proto_enumTypes[4].Descriptor()
+}
+
+func (Delivery) Type() protoreflect.EnumType {
+	return &file_tandem_v1_sync_proto_enumTypes[4]
+}
+
+func (x Delivery) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Delivery.Descriptor instead.
+func (Delivery) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
 // Asks to enrol one replica: one life of a device's local database.
 type EnrollRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -470,7 +551,10 @@ type EnrollResponse struct {
 	// Ids of the programs of those teams, in the order of teams, 16 bytes each.
 	Programs [][]byte `protobuf:"bytes,12,rep,name=programs" json:"programs,omitempty"`
 	// Label that the admin gave the device.
-	DeviceLabel   string `protobuf:"bytes,13,opt,name=device_label,json=deviceLabel" json:"device_label,omitempty"`
+	DeviceLabel string `protobuf:"bytes,13,opt,name=device_label,json=deviceLabel" json:"device_label,omitempty"`
+	// Public key of the org that the sealed outbox is sealed to: X25519, 32 bytes;
+	// empty where the server keeps none.
+	SealKey       []byte `protobuf:"bytes,14,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -594,6 +678,13 @@ func (x *EnrollResponse) GetDeviceLabel() string {
 		return x.DeviceLabel
 	}
 	return ""
+}
+
+func (x *EnrollResponse) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
+	}
+	return nil
 }
 
 // Everything one save wrote, by one person on one device: all or nothing.
@@ -1559,7 +1650,10 @@ type SyncRequest struct {
 	OrdersDone []uint64 `protobuf:"varint,14,rep,packed,name=orders_done,json=ordersDone" json:"orders_done,omitempty"`
 	// Random bytes by which the device tells the answer to this request from an older
 	// one that something on the way has kept; at most 16.
-	Ask           []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
+	Ask []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
+	// First 4 bytes of the id of the key that the device seals to, big endian; 0 for
+	// none.
+	SealKey       uint32 `protobuf:"fixed32,24,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1697,6 +1791,13 @@ func (x *SyncRequest) GetAsk() []byte {
 		return x.Ask
 	}
 	return nil
+}
+
+func (x *SyncRequest) GetSealKey() uint32 {
+	if x != nil {
+		return x.SealKey
+	}
+	return 0
 }
 
 // The position of the ready scopes, or of one scope in backfill.
@@ -2422,7 +2523,12 @@ type Trailer struct {
 	HeldMs uint32 `protobuf:"varint,17,opt,name=held_ms,json=heldMs" json:"held_ms,omitempty"`
 	// Of the ops in processed, those that the snapshot has not applied: in quarantine,
 	// or closed. One that is released later leaves this list.
-	Apart         []*OpRange `protobuf:"bytes,13,rep,name=apart" json:"apart,omitempty"`
+	Apart []*OpRange `protobuf:"bytes,13,rep,name=apart" json:"apart,omitempty"`
+	// This replica's op ranges that two verified backups hold: what the device keeps
+	// of them in its sealed outbox may go.
+	BackedUp []*OpRange `protobuf:"bytes,11,rep,name=backed_up,json=backedUp" json:"backed_up,omitempty"`
+	// The public key to seal to, where it is not the one that the request names.
+	SealKey       []byte `protobuf:"bytes,21,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2537,6 +2643,20 @@ func (x *Trailer) GetHeldMs() uint32 {
 func (x *Trailer) GetApart() []*OpRange {
 	if x != nil {
 		return x.Apart
+	}
+	return nil
+}
+
+func (x *Trailer) GetBackedUp() []*OpRange {
+	if x != nil {
+		return x.BackedUp
+	}
+	return nil
+}
+
+func (x *Trailer) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
 	}
 	return nil
 }
@@ -2661,6 +2781,339 @@ func (x *Order) GetDetail() string {
 	return ""
 }
 
+// Brings entries of sealed outboxes, and offers witnesses.
+type DeliverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole entries, as they stand in the file. The entry that introduces a replica
+	// may stand among them.
+	Entries [][]byte `protobuf:"bytes,1,rep,name=entries" json:"entries,omitempty"`
+	// Witnesses that the caller's own replica keeps: the answer says whose bytes are
+	// wanted.
+	Offers        []*WitnessOffer `protobuf:"bytes,2,rep,name=offers" json:"offers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverRequest) Reset() {
+	*x = DeliverRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverRequest) ProtoMessage() {}
+
+func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
+func (*DeliverRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DeliverRequest) GetEntries() [][]byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *DeliverRequest) GetOffers() []*WitnessOffer {
+	if x != nil {
+		return x.Offers
+	}
+	return nil
+}
+
+// A record as a device last had it, by name.
+type WitnessOffer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Serial number in the device's sealed outbox.
+	Serial uint64 `protobuf:"varint,1,opt,name=serial" json:"serial,omitempty"`
+	// Record id, 16 bytes.
+	Record []byte `protobuf:"bytes,2,opt,name=record" json:"record,omitempty"`
+	// Row hash.
+	Hash          uint64 `protobuf:"fixed64,3,opt,name=hash" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WitnessOffer) Reset() {
+	*x = WitnessOffer{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WitnessOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WitnessOffer) ProtoMessage() {}
+
+func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
+func (*WitnessOffer) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *WitnessOffer) GetSerial() uint64 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+func (x *WitnessOffer) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *WitnessOffer) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
+// An answer to a delivery. Without a fitting count, digest and end mark it is no
+// answer.
+type DeliverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Schema version of the server.
+	Schema uint32 `protobuf:"varint,1,opt,name=schema" json:"schema,omitempty"`
+	// The encoded DeliverAnswer.
+	Answer []byte `protobuf:"bytes,2,opt,name=answer" json:"answer,omitempty"`
+	// Number of entries answered.
+	Count uint32 `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
+	// First 16 bytes of SHA-256 over answer.
+	Digest []byte `protobuf:"bytes,4,opt,name=digest" json:"digest,omitempty"`
+	// The end mark: always "tandem".
+	End           string `protobuf:"bytes,15,opt,name=end" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverResponse) Reset() {
+	*x = DeliverResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverResponse) ProtoMessage() {}
+
+func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
+func (*DeliverResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DeliverResponse) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
+func (x *DeliverResponse) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *DeliverResponse) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DeliverResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *DeliverResponse) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+// What became of the entries.
+type DeliverAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each entry, in the order of the request.
+	Delivered []*Delivered `protobuf:"bytes,1,rep,name=delivered" json:"delivered,omitempty"`
+	// Serial numbers of the offered witnesses whose bytes are wanted. What is not
+	// here the device need not keep.
+	Wanted        []uint64 `protobuf:"varint,2,rep,packed,name=wanted" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverAnswer) Reset() {
+	*x = DeliverAnswer{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverAnswer) ProtoMessage() {}
+
+func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
+func (*DeliverAnswer) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DeliverAnswer) GetDelivered() []*Delivered {
+	if x != nil {
+		return x.Delivered
+	}
+	return nil
+}
+
+func (x *DeliverAnswer) GetWanted() []uint64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+// What became of one entry.
+type Delivered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of it.
+	Result Delivery `protobuf:"varint,1,opt,name=result,enum=tandem.v1.Delivery" json:"result,omitempty"`
+	// Replica that it is of, 16 bytes; empty where it could not be read.
+	Replica []byte `protobuf:"bytes,2,opt,name=replica" json:"replica,omitempty"`
+	// Op number of a change, serial number of a witness.
+	Number uint64 `protobuf:"varint,3,opt,name=number" json:"number,omitempty"`
+	// The verdict on a change of the caller's own replica.
+	Outcome       *Outcome `protobuf:"bytes,4,opt,name=outcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivered) Reset() {
+	*x = Delivered{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivered) ProtoMessage() {}
+
+func (x *Delivered) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
+func (*Delivered) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Delivered) GetResult() Delivery {
+	if x != nil {
+		return x.Result
+	}
+	return Delivery_DELIVERY_UNSPECIFIED
+}
+
+func (x *Delivered) GetReplica() []byte {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *Delivered) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Delivered) GetOutcome() *Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
 var File_tandem_v1_sync_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sync_proto_rawDesc = "" +
@@ -2675,7 +3128,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\bplatform\x18\x05 \x01(\tR\bplatform\x12\x1f\n" +
 	"\vapp_version\x18\x06 \x01(\tR\n" +
 	"appVersion\x12\x16\n" +
-	"\x06schema\x18\a \x01(\rR\x06schema\"\xe6\x02\n" +
+	"\x06schema\x18\a \x01(\rR\x06schema\"\x81\x03\n" +
 	"\x0eEnrollResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x10\n" +
 	"\x03org\x18\x02 \x01(\fR\x03org\x12\x16\n" +
@@ -2691,7 +3144,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	" \x01(\rR\x06schema\x12\x16\n" +
 	"\x06agency\x18\v \x01(\fR\x06agency\x12\x1a\n" +
 	"\bprograms\x18\f \x03(\fR\bprograms\x12!\n" +
-	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\"\xb8\x02\n" +
+	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\x12\x19\n" +
+	"\bseal_key\x18\x0e \x01(\fR\asealKey\"\xb8\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -2767,7 +3221,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xd6\x03\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xf1\x03\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -2786,7 +3240,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\awall_ms\x18\r \x01(\x03R\x06wallMs\x12\x1f\n" +
 	"\vorders_done\x18\x0e \x03(\x04R\n" +
 	"ordersDone\x12\x10\n" +
-	"\x03ask\x18\x14 \x01(\fR\x03ask\"A\n" +
+	"\x03ask\x18\x14 \x01(\fR\x03ask\x12\x19\n" +
+	"\bseal_key\x18\x18 \x01(\aR\asealKey\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -2835,7 +3290,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xb1\x03\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xfd\x03\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -2849,14 +3304,37 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x0fmin_read_schema\x18\x14 \x01(\rR\rminReadSchema\x12\x10\n" +
 	"\x03ask\x18\x10 \x01(\fR\x03ask\x12\x17\n" +
 	"\aheld_ms\x18\x11 \x01(\rR\x06heldMs\x12(\n" +
-	"\x05apart\x18\r \x03(\v2\x12.tandem.v1.OpRangeR\x05apart\"5\n" +
+	"\x05apart\x18\r \x03(\v2\x12.tandem.v1.OpRangeR\x05apart\x12/\n" +
+	"\tbacked_up\x18\v \x03(\v2\x12.tandem.v1.OpRangeR\bbackedUp\x12\x19\n" +
+	"\bseal_key\x18\x15 \x01(\fR\asealKey\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
 	"\x05Order\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
 	"\x03act\x18\x02 \x01(\tR\x03act\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail*R\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"[\n" +
+	"\x0eDeliverRequest\x12\x18\n" +
+	"\aentries\x18\x01 \x03(\fR\aentries\x12/\n" +
+	"\x06offers\x18\x02 \x03(\v2\x17.tandem.v1.WitnessOfferR\x06offers\"R\n" +
+	"\fWitnessOffer\x12\x16\n" +
+	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12\x16\n" +
+	"\x06record\x18\x02 \x01(\fR\x06record\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\x81\x01\n" +
+	"\x0fDeliverResponse\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
+	"\x03end\x18\x0f \x01(\tR\x03end\"[\n" +
+	"\rDeliverAnswer\x122\n" +
+	"\tdelivered\x18\x01 \x03(\v2\x14.tandem.v1.DeliveredR\tdelivered\x12\x16\n" +
+	"\x06wanted\x18\x02 \x03(\x04R\x06wanted\"\x98\x01\n" +
+	"\tDelivered\x12+\n" +
+	"\x06result\x18\x01 \x01(\x0e2\x13.tandem.v1.DeliveryR\x06result\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\fR\areplica\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12,\n" +
+	"\aoutcome\x18\x04 \x01(\v2\x12.tandem.v1.OutcomeR\aoutcome*R\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCLASS_URGENT\x10\x01\x12\x10\n" +
@@ -2903,11 +3381,23 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x0fREFUSAL_BUNDLED\x10\t\x12\x13\n" +
 	"\x0fREFUSAL_WAITING\x10\n" +
 	"\x12\x14\n" +
-	"\x10REFUSAL_INTERNAL\x10\v2N\n" +
+	"\x10REFUSAL_INTERNAL\x10\v*\xf1\x01\n" +
+	"\bDelivery\x12\x18\n" +
+	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eDELIVERY_TAKEN\x10\x01\x12\x14\n" +
+	"\x10DELIVERY_DAMAGED\x10\x02\x12\x14\n" +
+	"\x10DELIVERY_FOREIGN\x10\x03\x12\x13\n" +
+	"\x0fDELIVERY_NO_KEY\x10\x04\x12\x13\n" +
+	"\x0fDELIVERY_FORGED\x10\x05\x12\x15\n" +
+	"\x11DELIVERY_UNPROVED\x10\x06\x12\x1c\n" +
+	"\x18DELIVERY_UNKNOWN_REPLICA\x10\a\x12\x11\n" +
+	"\rDELIVERY_FORK\x10\b\x12\x19\n" +
+	"\x15DELIVERY_UNKNOWN_KIND\x10\t2N\n" +
 	"\rEnrollService\x12=\n" +
-	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse2F\n" +
+	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse2\x88\x01\n" +
 	"\vSyncService\x127\n" +
-	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponseB\x9e\x01\n" +
+	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12@\n" +
+	"\aDeliver\x12\x19.tandem.v1.DeliverRequest\x1a\x1a.tandem.v1.DeliverResponseB\x9e\x01\n" +
 	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -2923,81 +3413,94 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_sync_proto_rawDescData
 }
 
-var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_tandem_v1_sync_proto_goTypes = []any{
-	(Class)(0),             // 0: tandem.v1.Class
-	(Act)(0),               // 1: tandem.v1.Act
-	(OutcomeCode)(0),       // 2: tandem.v1.OutcomeCode
-	(Refusal)(0),           // 3: tandem.v1.Refusal
-	(*EnrollRequest)(nil),  // 4: tandem.v1.EnrollRequest
-	(*EnrollResponse)(nil), // 5: tandem.v1.EnrollResponse
-	(*Change)(nil),         // 6: tandem.v1.Change
-	(*ChangeTime)(nil),     // 7: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),    // 8: tandem.v1.RecordWrite
-	(*Import)(nil),         // 9: tandem.v1.Import
-	(*PathWrite)(nil),      // 10: tandem.v1.PathWrite
-	(*Stamps)(nil),         // 11: tandem.v1.Stamps
-	(*PathStamps)(nil),     // 12: tandem.v1.PathStamps
-	(*Head)(nil),           // 13: tandem.v1.Head
-	(*Run)(nil),            // 14: tandem.v1.Run
-	(*OpRange)(nil),        // 15: tandem.v1.OpRange
-	(*SyncRequest)(nil),    // 16: tandem.v1.SyncRequest
-	(*ScopePosition)(nil),  // 17: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),   // 18: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),     // 19: tandem.v1.SyncAnswer
-	(*Outcome)(nil),        // 20: tandem.v1.Outcome
-	(*Page)(nil),           // 21: tandem.v1.Page
-	(*ScopeSet)(nil),       // 22: tandem.v1.ScopeSet
-	(*Scope)(nil),          // 23: tandem.v1.Scope
-	(*Row)(nil),            // 24: tandem.v1.Row
-	(*PathDelta)(nil),      // 25: tandem.v1.PathDelta
-	(*Trailer)(nil),        // 26: tandem.v1.Trailer
-	(*ScopeDigest)(nil),    // 27: tandem.v1.ScopeDigest
-	(*Order)(nil),          // 28: tandem.v1.Order
-	(Compartment)(0),       // 29: tandem.v1.Compartment
+	(Class)(0),              // 0: tandem.v1.Class
+	(Act)(0),                // 1: tandem.v1.Act
+	(OutcomeCode)(0),        // 2: tandem.v1.OutcomeCode
+	(Refusal)(0),            // 3: tandem.v1.Refusal
+	(Delivery)(0),           // 4: tandem.v1.Delivery
+	(*EnrollRequest)(nil),   // 5: tandem.v1.EnrollRequest
+	(*EnrollResponse)(nil),  // 6: tandem.v1.EnrollResponse
+	(*Change)(nil),          // 7: tandem.v1.Change
+	(*ChangeTime)(nil),      // 8: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),     // 9: tandem.v1.RecordWrite
+	(*Import)(nil),          // 10: tandem.v1.Import
+	(*PathWrite)(nil),       // 11: tandem.v1.PathWrite
+	(*Stamps)(nil),          // 12: tandem.v1.Stamps
+	(*PathStamps)(nil),      // 13: tandem.v1.PathStamps
+	(*Head)(nil),            // 14: tandem.v1.Head
+	(*Run)(nil),             // 15: tandem.v1.Run
+	(*OpRange)(nil),         // 16: tandem.v1.OpRange
+	(*SyncRequest)(nil),     // 17: tandem.v1.SyncRequest
+	(*ScopePosition)(nil),   // 18: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),    // 19: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),      // 20: tandem.v1.SyncAnswer
+	(*Outcome)(nil),         // 21: tandem.v1.Outcome
+	(*Page)(nil),            // 22: tandem.v1.Page
+	(*ScopeSet)(nil),        // 23: tandem.v1.ScopeSet
+	(*Scope)(nil),           // 24: tandem.v1.Scope
+	(*Row)(nil),             // 25: tandem.v1.Row
+	(*PathDelta)(nil),       // 26: tandem.v1.PathDelta
+	(*Trailer)(nil),         // 27: tandem.v1.Trailer
+	(*ScopeDigest)(nil),     // 28: tandem.v1.ScopeDigest
+	(*Order)(nil),           // 29: tandem.v1.Order
+	(*DeliverRequest)(nil),  // 30: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),    // 31: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil), // 32: tandem.v1.DeliverResponse
+	(*DeliverAnswer)(nil),   // 33: tandem.v1.DeliverAnswer
+	(*Delivered)(nil),       // 34: tandem.v1.Delivered
+	(Compartment)(0),        // 35: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	8,  // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	9,  // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
 	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	7,  // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	8,  // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	10, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	29, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	9,  // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	12, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	29, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	9,  // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	13, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	14, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	15, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	17, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	20, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	21, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	26, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	11, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	35, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	10, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	13, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	35, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	10, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	14, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	15, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	16, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	18, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	21, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	22, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	27, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
 	2,  // 17: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
 	3,  // 18: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	17, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	17, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	24, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	22, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	23, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	29, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	25, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	12, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	15, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	27, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	28, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	15, // 30: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
-	4,  // 31: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	16, // 32: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	5,  // 33: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	18, // 34: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	33, // [33:35] is the sub-list for method output_type
-	31, // [31:33] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	18, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	18, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	25, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	23, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	24, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	35, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	26, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	13, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	16, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	28, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	29, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	16, // 30: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	16, // 31: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	31, // 32: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	34, // 33: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	4,  // 34: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	21, // 35: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	5,  // 36: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	17, // 37: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	30, // 38: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	6,  // 39: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	19, // 40: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	32, // 41: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	39, // [39:42] is the sub-list for method output_type
+	36, // [36:39] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -3011,8 +3514,8 @@ func file_tandem_v1_sync_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   25,
+			NumEnums:      5,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

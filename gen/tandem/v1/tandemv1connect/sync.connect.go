@@ -42,6 +42,8 @@ const (
 	EnrollServiceEnrollProcedure = "/tandem.v1.EnrollService/Enroll"
 	// SyncServiceSyncProcedure is the fully-qualified name of the SyncService's Sync RPC.
 	SyncServiceSyncProcedure = "/tandem.v1.SyncService/Sync"
+	// SyncServiceDeliverProcedure is the fully-qualified name of the SyncService's Deliver RPC.
+	SyncServiceDeliverProcedure = "/tandem.v1.SyncService/Deliver"
 )
 
 // EnrollServiceClient is a client for the tandem.v1.EnrollService service.
@@ -128,6 +130,10 @@ func (UnimplementedEnrollServiceHandler) Enroll(context.Context, *v1.EnrollReque
 type SyncServiceClient interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
 	Sync(context.Context, *v1.SyncRequest) (*v1.SyncResponse, error)
+	// Takes entries of sealed outboxes, of any replica of the caller's org, in the
+	// form that syncengine/seal specifies: changes, judged as if their replica had
+	// pushed them, and witnesses. Repeating it has the effect of once.
+	Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error)
 }
 
 // NewSyncServiceClient constructs a client for the tandem.v1.SyncService service. By default, it
@@ -147,12 +153,19 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(syncServiceMethods.ByName("Sync")),
 			connect.WithClientOptions(opts...),
 		),
+		deliver: connect.NewClient[v1.DeliverRequest, v1.DeliverResponse](
+			httpClient,
+			baseURL+SyncServiceDeliverProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("Deliver")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // syncServiceClient implements SyncServiceClient.
 type syncServiceClient struct {
-	sync *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	sync    *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	deliver *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
 }
 
 // Sync calls tandem.v1.SyncService.Sync.
@@ -164,10 +177,23 @@ func (c *syncServiceClient) Sync(ctx context.Context, req *v1.SyncRequest) (*v1.
 	return nil, err
 }
 
+// Deliver calls tandem.v1.SyncService.Deliver.
+func (c *syncServiceClient) Deliver(ctx context.Context, req *v1.DeliverRequest) (*v1.DeliverResponse, error) {
+	response, err := c.deliver.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SyncServiceHandler is an implementation of the tandem.v1.SyncService service.
 type SyncServiceHandler interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
 	Sync(context.Context, *v1.SyncRequest) (*v1.SyncResponse, error)
+	// Takes entries of sealed outboxes, of any replica of the caller's org, in the
+	// form that syncengine/seal specifies: changes, judged as if their replica had
+	// pushed them, and witnesses. Repeating it has the effect of once.
+	Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error)
 }
 
 // NewSyncServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -183,10 +209,18 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(syncServiceMethods.ByName("Sync")),
 		connect.WithHandlerOptions(opts...),
 	)
+	syncServiceDeliverHandler := connect.NewUnaryHandlerSimple(
+		SyncServiceDeliverProcedure,
+		svc.Deliver,
+		connect.WithSchema(syncServiceMethods.ByName("Deliver")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.SyncService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SyncServiceSyncProcedure:
 			syncServiceSyncHandler.ServeHTTP(w, r)
+		case SyncServiceDeliverProcedure:
+			syncServiceDeliverHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -198,4 +232,8 @@ type UnimplementedSyncServiceHandler struct{}
 
 func (UnimplementedSyncServiceHandler) Sync(context.Context, *v1.SyncRequest) (*v1.SyncResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Sync is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Deliver is not implemented"))
 }
