@@ -28,24 +28,24 @@ var floors = []floor{
 	{
 		// The binary, where client and server meet.
 		path:  "cmd/...",
-		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "gen/...", "internal/fieldsync"},
+		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/fieldsync"},
 		tests: []string{"internal/need"},
 	},
 	{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
-		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "gen/..."},
-		tests: []string{"internal/need"},
+		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
+		tests: []string{"internal/need", "internal/tamper"},
 	},
 	{
 		path:  "client/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "gen/..."},
-		tests: []string{"server/...", "internal/need"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/vfs"},
+		tests: []string{"server/...", "internal/faultfs", "internal/need"},
 	},
 	{
 		path:  "server/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "gen/..."},
-		tests: []string{"client/...", "internal/need"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/vfs"},
+		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/tamper"},
 	},
 	{
 		// What field app and console share; it knows no storage.
@@ -55,18 +55,28 @@ var floors = []floor{
 	},
 	{
 		path:  "syncengine/record",
+		below: []string{"syncengine", "gen/...", "internal/planted"},
+		tests: []string{"internal/need"},
+	},
+	{
+		// The file that outlives a device's store; both ends read it.
+		path:  "syncengine/seal",
 		below: []string{"syncengine", "gen/..."},
 		tests: []string{"internal/need"},
 	},
 	{
 		path:  "syncengine",
-		below: []string{"gen/..."},
+		below: []string{"gen/...", "internal/planted"},
 		tests: []string{"internal/need"},
 	},
 	{path: "gen/...", below: []string{"gen/..."}},
-	{path: "internal/fieldsync", below: []string{"gen/..."}}, // the benchmark's documents
-	{path: "internal/need"},                                  // for tests alone: on no list but those of tests
-	{path: "", tests: []string{"internal/need"}},             // the root: the tests of the repository
+	{path: "internal/fieldsync", below: []string{"gen/..."}},    // the benchmark's documents
+	{path: "internal/vfs", tests: []string{"internal/faultfs"}}, // where stores meet the disk
+	{path: "internal/faultfs", below: []string{"internal/vfs"}}, // for tests alone, and the simulator
+	{path: "internal/planted"},                                  // bugs for the simulator to find
+	{path: "internal/tamper"},                                   // for tests alone: hostile messages
+	{path: "internal/need"},                                     // for tests alone: on no list but those of tests
+	{path: "", tests: []string{"internal/need"}},                // the root: the tests of the repository
 }
 
 // barred lists imports from outside the module that a floor must do without.
@@ -86,6 +96,12 @@ var barred = []struct {
 		floor: "syncengine/record",
 		paths: pure,
 		remedy: "the engine has no I/O, clock, logger or chance of its own: " +
+			"take the value, an io.Reader or the transaction as a parameter",
+	},
+	{
+		floor: "syncengine/seal",
+		paths: pure,
+		remedy: "the format has no I/O, clock, logger or chance of its own: " +
 			"take the value, an io.Reader or the transaction as a parameter",
 	},
 	{
@@ -217,7 +233,7 @@ func checkImport(path, imp string, allowed []string) []string {
 	switch {
 	case fits("syncengine/simtest/...", rel):
 		remedy = "nothing imports simtest: move what you need of it below, or write the test in simtest"
-	case fits("internal/need", rel):
+	case fits("internal/need", rel), fits("internal/tamper", rel):
 		remedy = "the package is for tests alone"
 	case fits("client/...", path) && fits("server/...", rel), fits("server/...", path) && fits("client/...", rel):
 		remedy = "client and server never import each other: move what both need to syncengine, or join them in cmd/tandem"

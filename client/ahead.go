@@ -1,12 +1,11 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
-	"google.golang.org/protobuf/proto"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // ahead asks for the next page while the one before it is being stored. It guesses
@@ -24,7 +23,7 @@ type ahead struct {
 
 // start asks for the page after answer, where it is sure that there is one.
 func (a *ahead) start(ctx context.Context, way *link, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, patience time.Duration) {
-	guess := following(req, answer)
+	guess := syncengine.Following(req, answer)
 	if guess == nil {
 		return
 	}
@@ -36,31 +35,12 @@ func (a *ahead) start(ctx context.Context, way *link, req *tandemv1.SyncRequest,
 	}()
 }
 
-// following is the request after req, where answer is a page in the middle of many;
-// nil elsewhere.
-func following(req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer) *tandemv1.SyncRequest {
-	page := answer.GetPage()
-	if !answer.GetTrailer().GetMore() || page.GetScopeSet() != nil || len(page.GetTo()) == 0 || len(page.GetReady()) > 0 ||
-		len(page.GetTo()) != len(page.GetFrom()) || len(req.GetWant()) > 0 {
-		return nil
-	}
-	next := proto.CloneOf(req)
-	for _, to := range page.GetTo() {
-		for _, at := range next.GetPositions() {
-			if bytes.Equal(at.GetScope(), to.GetScope()) {
-				at.Position = to.GetPosition()
-			}
-		}
-	}
-	return next
-}
-
 // take returns the answer to req, where that is under way; nothing elsewhere.
 func (a *ahead) take(req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
 	if a == nil || a.done == nil {
 		return nil, nil, nil
 	}
-	if !sameRequest(a.req, req) {
+	if !syncengine.SameRequest(a.req, req) {
 		a.drop()
 		return nil, nil, nil
 	}
@@ -70,17 +50,9 @@ func (a *ahead) take(req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact,
 	return answer, met, err
 }
 
-// sameRequest reports whether two requests ask the same; the clock and the size of
-// the page are of no matter.
-func sameRequest(a, b *tandemv1.SyncRequest) bool {
-	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.WallMs, a.Budget = b.GetWallMs(), b.GetBudget()
-	return proto.Equal(a, b)
-}
-
 // drop ends what is under way.
 func (a *ahead) drop() {
-	if a.done == nil {
+	if a == nil || a.done == nil {
 		return
 	}
 	a.cancel()

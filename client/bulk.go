@@ -16,6 +16,7 @@ func (c *Client) Bulk(ctx context.Context, fn func(*Bulk) error) (saved int, err
 	if _, err := c.identity(); err != nil {
 		return 0, err
 	}
+	var made *captured
 	err = c.store.write(ctx, "saving in bulk", func(t *tx) error {
 		rights, err := c.rights(t)
 		if err != nil {
@@ -28,12 +29,13 @@ func (c *Client) Bulk(ctx context.Context, fn func(*Bulk) error) (saved int, err
 		if b.broken != nil {
 			return b.broken
 		}
-		saved = b.saved
+		saved, made = b.saved, &t.captured
 		return ctx.Err()
 	})
 	if err != nil {
 		return 0, err
 	}
+	c.seal(ctx, made)
 	c.log.Info().Int("changes", saved).Msg("saved in bulk")
 	signal(c.work)
 	return saved, nil

@@ -24,6 +24,9 @@ import (
 type Options struct {
 	// Now is the wall clock; nil is time.Now.
 	Now func() time.Time
+	// Boot identifies the boot of the machine, in 8 bytes, and reads the time since by
+	// a clock that nobody can set; nil is the system's.
+	Boot func() (id []byte, since time.Duration)
 	// Rand is where ids and keys come from; nil is crypto/rand. Proofs and pauses,
 	// which decide nothing, always come from crypto/rand.
 	Rand io.Reader
@@ -40,6 +43,10 @@ type Options struct {
 	Version string
 	// Timezone is the IANA name that new records carry; empty leaves it out.
 	Timezone string
+	// SealedBytes is the size of the sealed outbox from which on acknowledged saves
+	// leave it although no backup of the server is known to hold them; 0 is 64 MiB.
+	// Unacknowledged saves never leave it.
+	SealedBytes int64
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
@@ -54,38 +61,42 @@ type Client struct {
 	store  *store
 	log    zerolog.Logger
 
-	opened time.Time
-	boot   []byte
 	randMu sync.Mutex
-
-	// offsetMS is server time minus wall clock, reachedMS the server's time at the
-	// last contact; zero while unknown.
-	offsetMS, reachedMS atomic.Int64
+	clock  clock
 
 	mu sync.Mutex
+	// sealFault is why the sealed outbox could not be opened, nil where it could.
+	sealFault error
 	// me is nil before enrolment; link is made at first use.
 	me   *identity
 	link *link
-	pace pace
+	// pace is what is known of the link, kept what of it is stored; retries what is
+	// left to try.
+	pace, kept pace
+	retries    budget
 	// pushing is held over a push, so that one is under way at a time; mending over
 	// what comes before a sync. unwell: there may be something to mend.
 	pushing, mending chan struct{}
 	unwell           atomic.Bool
 	// asked: the verdicts on what was queued are known as far as the server has
-	// any. False at first, and after a push whose answer did not come.
-	asked bool
+	// any. False at first, and after a push whose answer did not come: that one is
+	// broken, and the next request carries no changes.
+	asked, broken bool
 	// work is signalled by saves; wakePush and wakePull end the pauses of Run.
 	work, wakePush, wakePull chan struct{}
 }
 
 // identity is who the device is, from enrolment on.
 type identity struct {
-	replica     syncengine.ID
 	key         ed25519.PrivateKey
 	certificate string
 	server      string
 	roots       []byte
+	pin         []byte
 	answer      *tandemv1.EnrollResponse
+	replica     syncengine.ID
+	// sealKey is the org's public key for the sealed outbox, empty for none.
+	sealKey []byte
 }
 
 // Keys of the meta table.
@@ -106,6 +117,9 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
+	if o.SealedBytes <= 0 {
+		o.SealedBytes = defaultSealedBytes
+	}
 	if o.Version == "" {
 		o.Version = buildVersion()
 	}
@@ -116,22 +130,41 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	c := &Client{
 		opts: o, domain: domain, device: &syncengine.Device{Rules: domain}, cols: cols, log: o.Logger,
-		opened: o.Now(), boot: make([]byte, 8),
 		pushing: make(chan struct{}, 1), mending: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
 	c.unwell.Store(true)
 	c.pace.reset()
-	if err := c.random(c.boot); err != nil {
-		return nil, err
+	if c.opts.Boot == nil {
+		if err := c.defaultBoot(); err != nil {
+			return nil, err
+		}
 	}
 	if c.store, err = openStore(ctx, dir, cols); err != nil {
 		return nil, err
 	}
-	if err := c.loadIdentity(ctx); err != nil {
+	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil
+}
+
+// bootSize is the size of the id of a boot.
+const bootSize = 8
+
+// defaultBoot is the system's clock since boot; where it tells none, each start of the
+// program is a boot.
+func (c *Client) defaultBoot() error {
+	boot, ok := systemBoot()
+	if !ok {
+		id, began := make([]byte, bootSize), time.Now()
+		if err := c.random(id); err != nil {
+			return err
+		}
+		boot = func() ([]byte, time.Duration) { return id, time.Since(began) }
+	}
+	c.opts.Boot = boot
+	return nil
 }
 
 // Close ends the use of the store. Work under way is brought to its end first.
@@ -141,7 +174,11 @@ func (c *Client) Close() error {
 		c.link.close()
 	}
 	c.mu.Unlock()
-	return c.store.close()
+	err := c.store.close()
+	if f := c.store.sealed.Swap(nil); f != nil {
+		err = errors.Join(err, f.close())
+	}
+	return err
 }
 
 // buildVersion is the module's version, or devel.
@@ -179,6 +216,7 @@ func (c *Client) newID() (syncengine.ID, error) {
 // loadIdentity reads who the device is, where it is enrolled.
 func (c *Client) loadIdentity(ctx context.Context) error {
 	var me *identity
+	var link []byte
 	err := c.store.write(ctx, "reading the enrolment", func(t *tx) error {
 		certificate, err := t.meta(metaEnrolment)
 		if err != nil || certificate == nil {
@@ -205,11 +243,31 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		if me.roots, err = t.meta(metaRoots); err != nil {
 			return err
 		}
-		st, err := t.State()
-		if err == nil {
-			me.replica = st.Replica
-			c.keepTime(st)
+		if link, err = t.meta(metaLink); err != nil {
+			return err
 		}
+		if me.sealKey, err = t.meta(metaSealKey); err != nil {
+			return err
+		}
+		if len(me.sealKey) == 0 {
+			me.sealKey = me.answer.GetSealKey()
+		}
+		st, err := t.State()
+		if err != nil {
+			return err
+		}
+		me.replica = st.Replica
+		clock, err := t.meta(metaClock)
+		if err != nil {
+			return err
+		}
+		c.clock.load(clock)
+		if c.clock.tick(c.read()) {
+			if err := t.keepClock(c.clock.now()); err != nil {
+				return err
+			}
+		}
+		me.pin, err = t.meta(metaPin)
 		return err
 	})
 	if err != nil {
@@ -217,7 +275,10 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	c.me = me
+	c.pace.load(link)
+	c.kept = c.pace
 	c.mu.Unlock()
+	c.beginSealed(ctx)
 	return nil
 }
 
@@ -252,30 +313,13 @@ func (c *Client) way() (*link, *identity, error) {
 	if len(roots) == 0 {
 		roots = c.me.roots
 	}
-	if c.link, err = newLink(u, &c.opts, roots, p, c.serverNow); err != nil {
+	v, err := c.newTrust(u, roots, c.me.pin)
+	if err != nil {
 		return nil, nil, err
 	}
+	c.link = newLink(u, &c.opts, p, v, c.read)
 	return c.link, c.me, nil
 }
 
 // Domain returns the kinds and their rules.
 func (c *Client) Domain() *record.Domain { return c.domain }
-
-// keepTime keeps what the state knows of the server's time.
-func (c *Client) keepTime(st *syncengine.DeviceState) {
-	c.offsetMS.Store(st.OffsetMS)
-	if st.LastContactMS != 0 {
-		c.reachedMS.Store(st.LastContactMS + st.OffsetMS)
-	}
-}
-
-// serverNow is the server's time, as far as it is known, and never before the last
-// contact: certificates are judged by it, so that a device whose clock is years off
-// can still send.
-func (c *Client) serverNow() time.Time {
-	now := c.opts.Now().Add(time.Duration(c.offsetMS.Load()) * time.Millisecond)
-	if reached := time.UnixMilli(c.reachedMS.Load()); reached.After(now) {
-		return reached
-	}
-	return now
-}

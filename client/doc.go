@@ -2,10 +2,13 @@
 // the loop that keeps it in step with a server.
 //
 // A device keeps everything in one directory: device.db, an SQLite file with the
-// records, the unsent changes, the drafts and the device's key, and device.lock,
-// which keeps a second process out. Every save is one transaction that is on the
-// disk before the call returns (WAL, synchronous=FULL); a change and its place in
-// the outbox are in it together.
+// records, the unsent changes, the drafts and the device's key; device.sealed, the
+// sealed outbox, which outlives the store (see [Client.Deliver]); device.lock,
+// which keeps a second process out; and device.reserve, a megabyte that says nothing:
+// room to be given up when the disk is full, so that the store can still be opened,
+// read and sent from. Every save is one transaction that is on the disk before the
+// call returns (WAL, synchronous=FULL); a change and its place in the outbox are in it
+// together, and it is sealed before the call returns.
 //
 // Reads show what a screen should show: the server's state as of the last
 // complete cut, with the device's own unsettled changes on top. Nothing that
@@ -25,4 +28,33 @@
 // a redirect, an empty or cut-off answer, a proxy's 407 or 511 is no answer at all
 // ([ErrNetwork]) and never a verdict on a note. After a push whose answer did not
 // come the next request carries no changes and asks what arrived.
+//
+// Requests are as large as the link carries in some seconds, by rates and round trip
+// as measured; where something on the way refuses a body as too large the next is
+// smaller. Urgent saves travel before others and alone with what they need, so that a
+// broken connection costs what was in flight and no more. Run waits for news at the
+// server; where a proxy ends such waits it asks for shorter ones, then at intervals,
+// and tries again later. [Client.Estimate] says what waits and how long it takes.
+//
+// # Clocks
+//
+// The wall clock may show anything. Each contact samples the server's time with the
+// bound that its round trip gives; between contacts the monotonic clock carries it.
+// Saves say what all the clocks say. Certificates are judged by the server's time as
+// far as it is known, and the key that the server had last is taken whatever the
+// time. After 30 days without contact charts close ([ErrLease]); saves and syncs go
+// on.
+//
+// # What a disk may do
+//
+// A power cut loses nothing that was acknowledged, wherever it falls, as long as the
+// drive keeps what it was told to sync. A drive that lies about that loses saves, and
+// no software can tell. After an error of the disk nothing of the step is saved, and
+// the store can be used on.
+//
+// Verify finds a changed byte in what a record holds or in a change that waits, and
+// so does the push: such a change is not sent. It does not find a whole file set back
+// to an older state (the server does, at the next contact), a changed byte in a
+// draft, in the settings, in the verdict on a change or in an index that SQLite does
+// not compare, nor one in a page that nothing uses.
 package client

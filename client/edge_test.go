@@ -44,6 +44,8 @@ type edge struct {
 	hash     syncengine.Hash
 	// judge gives another outcome than applied; nil for none.
 	judge func(*tandemv1.Change) *tandemv1.Outcome
+	// minRead is the oldest schema that it says it sends records to.
+	minRead uint32
 	// hold is called before a request is looked at.
 	hold func(*tandemv1.SyncRequest)
 }
@@ -178,7 +180,7 @@ func (e *edge) Sync(_ context.Context, req *tandemv1.SyncRequest) (*tandemv1.Syn
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	answer := &tandemv1.SyncAnswer{Trailer: &tandemv1.Trailer{ServerMs: 1_790_000_000_000}}
+	answer := &tandemv1.SyncAnswer{Trailer: &tandemv1.Trailer{ServerMs: 1_790_000_000_000, MinReadSchema: e.minRead}}
 	pushed, err := syncengine.Prepare(record.New(), e.replicaID, e.key, req)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
@@ -314,3 +316,13 @@ func mustVerify(tb testing.TB, c *Client) *Verification {
 
 // discard reads a request to its end.
 func discard(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+
+// Deliver implements tandemv1connect.SyncServiceHandler: what an edge has no key for
+// it does not open.
+func (e *edge) Deliver(_ context.Context, req *tandemv1.DeliverRequest) (*tandemv1.DeliverResponse, error) {
+	answer := &tandemv1.DeliverAnswer{}
+	for range req.GetEntries() {
+		answer.Delivered = append(answer.Delivered, &tandemv1.Delivered{Result: tandemv1.Delivery_DELIVERY_NO_KEY})
+	}
+	return syncengine.FrameDelivery(answer)
+}

@@ -39,17 +39,20 @@ func (c *Client) Edit(ctx context.Context, fn func(*Edit) error) (*Saved, error)
 	if e.empty() {
 		return saved, nil
 	}
+	var made *captured
 	err := c.store.write(ctx, "saving", func(t *tx) error {
 		rights, err := c.rights(t)
 		if err != nil {
 			return err
 		}
 		saved, err = c.capture(t, e, rights)
+		made = &t.captured
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	c.seal(ctx, made)
 	c.log.Debug().Uint64("op", saved.Op).Int("records", len(saved.Records)).Msg("saved")
 	signal(c.work)
 	return saved, nil
@@ -313,21 +316,15 @@ func (c *Client) capture(t *tx, e *Edit, rights *syncengine.Principal) (*Saved, 
 	if err != nil {
 		return nil, err
 	}
-	st, err := t.State()
-	if err != nil {
-		return nil, err
-	}
 	scopes, err := t.Scopes()
 	if err != nil {
 		return nil, err
 	}
-	now := c.opts.Now()
 	change := e.change
 	change.Id, change.AppVersion = slices.Clone(id[:]), c.opts.Version
 	change.Grant = grantHash(scopes)
-	change.Time = &tandemv1.ChangeTime{
-		WallMs: now.UnixMilli(), MonoMs: now.Sub(c.opened).Milliseconds(), Boot: c.boot,
-		OffsetMs: st.OffsetMS, OffsetKnown: st.OffsetKnown,
+	if change.Time, err = c.changeTime(t); err != nil {
+		return nil, err
 	}
 	if err := c.allowed(t, change, rights); err != nil {
 		return nil, err

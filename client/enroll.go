@@ -57,10 +57,11 @@ func (c *Client) Enroll(ctx context.Context, server, code string) error {
 	if err != nil {
 		return err
 	}
-	way, err := newLink(u, &c.opts, c.opts.Roots, nil, c.opts.Now)
+	v, err := c.newTrust(u, c.opts.Roots, nil)
 	if err != nil {
 		return err
 	}
+	way := newLink(u, &c.opts, nil, v, c.read)
 	defer way.close()
 	req := &tandemv1.EnrollRequest{
 		Code: code, PublicKey: publicKey(key),
@@ -70,7 +71,8 @@ func (c *Client) Enroll(ctx context.Context, server, code string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	answer, err := call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.EnrollResponse, error) { return way.enroll.Enroll(ctx, req) })
+	met := &contact{}
+	answer, err := call(ctx, met, func(ctx context.Context) (*tandemv1.EnrollResponse, error) { return way.enroll.Enroll(ctx, req) })
 	if err != nil {
 		return enrollError(err)
 	}
@@ -78,7 +80,8 @@ func (c *Client) Enroll(ctx context.Context, server, code string) error {
 	if err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: "the answer to the enrolment does not fit; try again, and if it stays so ask your administrator", Err: err}
 	}
-	if err := c.keepEnrolment(ctx, u.String(), answer, st); err != nil {
+	c.clock.sample(c.read(), answer.GetServerMs(), time.Since(met.began))
+	if err := c.keepEnrolment(ctx, u.String(), answer, st, v.pinned()); err != nil {
 		return err
 	}
 	c.log.Info().Stringer("person", st.Person).Stringer("device", st.Device).Msg("enrolled")
@@ -172,13 +175,14 @@ func acceptEnrolment(answer *tandemv1.EnrollResponse, key ed25519.PrivateKey, re
 	return st, nil
 }
 
-func (c *Client) keepEnrolment(ctx context.Context, server string, answer *tandemv1.EnrollResponse, st *syncengine.DeviceState) error {
+func (c *Client) keepEnrolment(ctx context.Context, server string, answer *tandemv1.EnrollResponse, st *syncengine.DeviceState, pin []byte) error {
 	kept, err := proto.Marshal(answer)
 	if err != nil {
 		return fmt.Errorf("keeping the enrolment: %w", err)
 	}
 	st.LastContactMS = c.opts.Now().UnixMilli()
-	st.OffsetMS, st.OffsetKnown = answer.GetServerMs()-st.LastContactMS, true
+	at := c.clock.now()
+	st.OffsetMS, st.OffsetKnown = at.offset(), true
 	return c.store.write(context.WithoutCancel(ctx), "keeping the enrolment", func(t *tx) error {
 		if err := t.setMeta(metaServer, []byte(server)); err != nil {
 			return err
@@ -189,6 +193,14 @@ func (c *Client) keepEnrolment(ctx context.Context, server string, answer *tande
 			}
 		}
 		if err := t.setMeta(metaEnrolment, kept); err != nil {
+			return err
+		}
+		if len(pin) > 0 {
+			if err := t.setMeta(metaPin, pin); err != nil {
+				return err
+			}
+		}
+		if err := t.keepClock(at); err != nil {
 			return err
 		}
 		return t.SaveState(st)

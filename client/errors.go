@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -32,6 +33,10 @@ var (
 	ErrEnrolled = errors.New("this store is enrolled already: use another directory for another person or device")
 	// ErrNotFound: the record is not on this device.
 	ErrNotFound = errors.New("the record is not on this device")
+	// ErrNoSealed: the file is no sealed outbox.
+	ErrNoSealed = errors.New("the file is no sealed outbox, or nothing in it can be read")
+	// ErrNotSealed: the device has no sealed outbox.
+	ErrNotSealed = errors.New("this store has no sealed outbox: its server gave no key for one, or the file cannot be opened; see tandem status")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the store is closed")
 )
@@ -59,6 +64,10 @@ type ContactError struct {
 	RetryAfter time.Duration
 	// Err is the cause, for logs; it may be nil.
 	Err error
+
+	// large: something on the way does not let so large a request through; smaller: a
+	// smaller one is worth trying.
+	large, smaller bool
 }
 
 // Error returns the words and the cause.
@@ -107,7 +116,7 @@ func RefusalWords(code tandemv1.Refusal) string {
 	case tandemv1.Refusal_REFUSAL_FORBIDDEN:
 		return "your role does not allow it; ask a lead"
 	case tandemv1.Refusal_REFUSAL_UNKNOWN_SCHEMA:
-		return "the server does not know this version yet; it will be tried again by itself"
+		return "the app and the server are of versions that do not go together; it is kept and will be tried again by itself; update the app if there is a newer one"
 	case tandemv1.Refusal_REFUSAL_UNKNOWN_KIND:
 		return "the server does not know this kind of record yet; it will be tried again by itself"
 	case tandemv1.Refusal_REFUSAL_NO_TARGET:
@@ -122,6 +131,15 @@ func RefusalWords(code tandemv1.Refusal) string {
 		return "the server failed on it; a lead or your administrator can look at it"
 	}
 	return "it was not accepted; ask a lead"
+}
+
+// fileError turns an error of the file system into one of the store's.
+func fileError(doing string, err error) error {
+	kind := ErrStorage
+	if errors.Is(err, syscall.ENOSPC) {
+		kind = ErrDiskFull
+	}
+	return fmt.Errorf("%s: %w (%w)", doing, kind, err)
 }
 
 // storeError turns an error of the database into one of the store's.

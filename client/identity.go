@@ -181,6 +181,12 @@ func (c *Client) reinstance(ctx context.Context) error {
 		return err
 	}
 	c.log.Warn().Stringer("replica", me.replica).Stringer("now", replica).Msg("store is a copy or was set back: it has a replica id of its own now")
+	// The sealed outbox goes on under the new identity: what is unsent is sealed again.
+	if f := c.store.sealed.Swap(nil); f != nil {
+		if err := f.close(); err != nil {
+			c.log.Error().Err(err).Msg("sealed outbox not closed")
+		}
+	}
 	if err := c.loadIdentity(ctx); err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ const (
 	Oldest
 )
 
-// List returns records of a kind, at most limit (0: all).
+// List returns records of a kind, at most limit (0: all). ErrLease where charts are
+// closed; Pending lists what was made here and is unsent even then.
 func (c *Client) List(ctx context.Context, kind string, f Filter, order Order, limit int) ([]*View, error) {
 	k := c.domain.KindByName(kind)
 	if k == nil {
@@ -48,7 +49,7 @@ func (c *Client) List(ctx context.Context, kind string, f Filter, order Order, l
 	if order == Oldest {
 		by = " ORDER BY rec.at, rec.id"
 	}
-	return c.views(ctx, strings.Join(where, " AND ")+by, limit, args...)
+	return c.views(ctx, f.Pending, strings.Join(where, " AND ")+by, limit, args...)
 }
 
 func (f *Filter) where() (where []string, args []any) {
@@ -81,10 +82,18 @@ func (f *Filter) where() (where []string, args []any) {
 	return where, args
 }
 
-// views returns the shown records that fit a condition with its order.
-func (c *Client) views(ctx context.Context, condition string, limit int, args ...any) (views []*View, err error) {
+// views returns the shown records that fit a condition with its order; own allows
+// those that were made here and are unsent also where charts are closed.
+func (c *Client) views(ctx context.Context, own bool, condition string, limit int, args ...any) (views []*View, err error) {
+	which := visible
+	if err := c.leased(); err != nil {
+		if !own {
+			return nil, err
+		}
+		which += ` AND rec.base_hash IS NULL`
+	}
 	//nolint:gosec // The condition is this package's text; values are arguments.
-	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + visible + ` AND ` + condition
+	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + which + ` AND ` + condition
 	if limit > 0 {
 		query += ` LIMIT ?`
 		args = append(args, limit)
@@ -108,8 +117,11 @@ func (c *Client) views(ctx context.Context, condition string, limit int, args ..
 }
 
 // Each calls fn with every shown record in order of id, until it returns an error.
-// It reads one snapshot; fn must not save.
+// It reads one snapshot; fn must not save. ErrLease where charts are closed.
 func (c *Client) Each(ctx context.Context, fn func(*syncengine.Record) error) error {
+	if err := c.leased(); err != nil {
+		return err
+	}
 	return c.store.read(ctx, "reading records", func(rtx *sql.Tx) error {
 		rows, err := rtx.QueryContext(ctx, `SELECT `+recordColumns+` FROM rec WHERE `+visible+` ORDER BY id`)
 		if err != nil {
@@ -154,7 +166,7 @@ func (c *Client) Counts(ctx context.Context) (map[string]int, error) {
 // Conflicts returns the records with values that a human is to settle, newest
 // first.
 func (c *Client) Conflicts(ctx context.Context) ([]*View, error) {
-	return c.views(ctx, "rec.conflicts > 0 ORDER BY rec.at DESC, rec.id DESC", 0)
+	return c.views(ctx, false, "rec.conflicts > 0 ORDER BY rec.at DESC, rec.id DESC", 0)
 }
 
 // Quarantined returns the own saves that the server keeps and did not apply, oldest

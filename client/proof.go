@@ -27,6 +27,18 @@ type prover struct {
 
 	mu    sync.Mutex
 	nonce string
+	// learned is when the nonce came.
+	learned time.Time
+}
+
+// nonceLife is how long a nonce is sure to be taken.
+const nonceLife = 5 * time.Minute
+
+// fresh reports whether a request is likely to be taken with the nonce at hand.
+func (p *prover) fresh() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nonce != "" && time.Since(p.learned) < nonceLife
 }
 
 func newProver(key ed25519.PrivateKey, certificate string, now func() time.Time) (*prover, error) {
@@ -85,6 +97,6 @@ func (p *prover) learn(h http.Header) {
 		return
 	}
 	p.mu.Lock()
-	p.nonce = nonce
+	p.nonce, p.learned = nonce, time.Now()
 	p.mu.Unlock()
 }

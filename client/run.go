@@ -12,36 +12,50 @@ import (
 // Run keeps the device in step until ctx ends: it pushes when there is something to
 // push and waits at the server for news, each without waiting for the other. After
 // a failure it pauses, longer each time; a success in one direction ends the pause
-// of the other. It returns ctx's error, or an error of the store.
+// of the other. It returns ctx's error, or an error of the store; a disk that is full
+// is one to wait out: what waits still goes up.
 func (c *Client) Run(ctx context.Context) error {
 	if _, _, err := c.way(); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	first := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { stop(c.pushLoop(ctx)) })
-	wg.Go(func() { stop(c.pullLoop(ctx)) })
+	wg.Go(func() { stop(c.pushLoop(ctx, first)) })
+	wg.Go(func() { stop(c.pullLoop(ctx, first)) })
 	wg.Wait()
 	return context.Cause(ctx)
 }
 
-// Wake ends the pauses of Run: the app knows that the network is back.
+// Wake ends the pauses of Run: the app knows that the network is back, or another.
 func (c *Client) Wake() {
+	c.mu.Lock()
+	if c.link != nil {
+		// What is idle may be a connection over the network before.
+		c.link.close()
+	}
+	c.mu.Unlock()
 	signal(c.wakePush)
 	signal(c.wakePull)
 }
 
-// pushLoop sends what there is to send.
-func (c *Client) pushLoop(ctx context.Context) error {
+// pushLoop sends what there is to send. It closes first when it has made its first
+// try: what waits to be sent goes before what may be news.
+func (c *Client) pushLoop(ctx context.Context, first chan<- struct{}) error {
 	var b backoff
+	var once sync.Once
 	for {
 		r, err := c.round(ctx, want{push: true})
+		if smaller(err) {
+			continue
+		}
+		once.Do(func() { close(first) })
 		switch {
 		case fatal(ctx, err):
 			return err
 		case err != nil || r.got.Forked:
-			if err := rest(ctx, &b, c.wakePush, err); err != nil {
+			if err := c.rest(ctx, &b, c.wakePush, err); err != nil {
 				return err
 			}
 			continue
@@ -91,45 +105,78 @@ func (c *Client) idle(ctx context.Context, applied bool) error {
 }
 
 // pullLoop waits for news and takes it in.
-func (c *Client) pullLoop(ctx context.Context) error {
+func (c *Client) pullLoop(ctx context.Context, first <-chan struct{}) error {
+	select {
+	case <-first:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var b backoff
+	var p, before poll
 	wait := time.Duration(0)
 	for {
-		began := time.Now()
+		held := p
 		var r *round
 		err := c.mend(ctx)
 		if err == nil {
-			r, err = c.round(ctx, want{page: true, wait: wait})
+			r, err = c.round(ctx, want{page: true, wait: wait, poll: &p})
 		}
 		switch {
 		case fatal(ctx, err):
 			return err
+		case errors.Is(err, errCut):
+			before = held
 		case err != nil:
+			if wait > 0 && before.wait > 0 {
+				// The network had gone, then: that tells nothing of proxies.
+				p = before
+			}
 			wait = 0
-			if err := rest(ctx, &b, c.wakePull, err); err != nil {
+			if err := c.rest(ctx, &b, c.wakePull, err); err != nil {
+				return err
+			}
+			// Before the page, what waits to be sent.
+			if err := c.pushed(ctx); err != nil {
 				return err
 			}
 			continue
-		}
-		if b.failures > 0 {
+		case b.failures > 0:
 			b.reset()
 			signal(c.wakePush)
 		}
-		if wait > 0 && r.got.Rows == 0 && time.Since(began) < firstPause {
-			// It did not wait and has no news: it is not asked in a tight circle.
-			if err := pause(ctx, firstPause, c.wakePull); err != nil {
-				return err
+		if err == nil {
+			before = poll{}
+			c.mu.Lock()
+			p.came(time.Now(), wait, r.news(), r.measured, c.pace.rtt)
+			c.mu.Unlock()
+			if r.got.More || r.got.Scopes || r.got.Dropped || r.got.Forked {
+				wait = 0
+				continue
+			}
+			if wait > 0 && !r.news() && r.measured.took < firstPause {
+				// It did not wait and has no news: it is not asked in a tight circle.
+				if err := pause(ctx, firstPause, c.wakePull); err != nil {
+					return err
+				}
 			}
 		}
-		wait = pollWait
-		if r.got.More || r.got.Scopes || r.got.Dropped || r.got.Forked {
-			wait = 0
+		var rest time.Duration
+		if wait, rest = p.next(time.Now(), chance{}); rest > 0 {
+			if woken, err := pauseWoken(ctx, rest, c.wakePull); err != nil {
+				return err
+			} else if woken {
+				// Another network, perhaps.
+				p.fresh()
+			}
 		}
 	}
 }
 
+// news reports whether an answer brought anything.
+func (r *round) news() bool { return r.got.Rows > 0 || r.got.Scopes || len(r.got.Outcomes) > 0 }
+
 // rest pauses after a failure.
-func rest(ctx context.Context, b *backoff, wake <-chan struct{}, err error) error {
+func (c *Client) rest(ctx context.Context, b *backoff, wake <-chan struct{}, err error) error {
 	var hint time.Duration
 	if contact, ok := errors.AsType[*ContactError](err); ok {
 		hint = contact.RetryAfter
@@ -138,29 +185,46 @@ func rest(ctx context.Context, b *backoff, wake <-chan struct{}, err error) erro
 			b.failures = max(b.failures, 9)
 		}
 	}
-	return pause(ctx, b.pause(hint, chance{}), wake)
+	d := b.pause(hint, chance{})
+	c.mu.Lock()
+	least := c.retries.spend(time.Now())
+	c.mu.Unlock()
+	if least > 0 {
+		if err := pause(ctx, least, nil); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, d-least, wake)
 }
 
 // pause waits for d, or to be woken.
 func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
+	_, err := pauseWoken(ctx, d, wake)
+	return err
+}
+
+// pauseWoken waits for d, or to be woken, and reports which it was.
+func pauseWoken(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken bool, err error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-wake:
+		woken = true
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
-	return nil
+	return woken, err
 }
 
-// fatal reports whether an error ends Run: the end of ctx, or the store's.
+// fatal reports whether an error ends Run: the end of ctx, or the store's, other
+// than that the disk is full.
 func fatal(ctx context.Context, err error) bool {
 	if err == nil {
 		return false
 	}
 	_, contact := errors.AsType[*ContactError](err)
-	return ctx.Err() != nil || !contact
+	return ctx.Err() != nil || !contact && !errors.Is(err, ErrDiskFull)
 }
 
 // chance is crypto/rand as a source of numbers.

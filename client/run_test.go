@@ -38,26 +38,207 @@ func TestPauses(t *testing.T) {
 	}
 }
 
+// timed is a request over a link of a rate, in bytes a second, and a round trip.
+func timed(rate float64, rtt time.Duration, raw, up, down int64) sample {
+	return sample{
+		took: rtt + time.Duration(float64(up+down+headUp+headDown)/rate*float64(time.Second)) + time.Second, held: time.Second,
+		up: up, down: down, raw: int(raw),
+	}
+}
+
 func TestPace(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		rate       float64
+		rtt        time.Duration
+		push, page int
+	}{
+		"loopback":    {500e6, 100 * time.Microsecond, maxFast, maxFast},
+		"LTE":         {400e3, 60 * time.Millisecond, maxPush, maxPage},
+		"20 kbit/s":   {2500, 800 * time.Millisecond, 34 << 10, 16 << 10},
+		"9.6 kbit/s":  {1200, 2 * time.Second, 24 << 10, 12 << 10},
+		"barely":      {50, 8 * time.Second, minPush, minPage},
+		"a satellite": {2e6, 700 * time.Millisecond, maxPush, maxPage},
+	} {
+		var p pace
+		p.reset()
+		for range 12 {
+			p.learn(timed(tc.rate, tc.rtt, 0, 200, 200))
+			p.learn(timed(tc.rate, tc.rtt, int64(p.push), int64(p.push)/2, 300))
+			p.learn(timed(tc.rate, tc.rtt, 0, 200, int64(p.page)))
+		}
+		if !within(p.push, tc.push) || !within(p.page, tc.page) {
+			t.Errorf("%s: pushes of %d, pages of %d, want about %d and %d", name, p.push, p.page, tc.push, tc.page)
+		}
+		if got := p.window(); got > mostWindow {
+			t.Errorf("%s: a window of %v", name, got)
+		}
+		for range 20 {
+			p.broke()
+		}
+		if p.push != minPush || p.page != minPage {
+			t.Errorf("%s, broken: pushes of %d, pages of %d", name, p.push, p.page)
+		}
+	}
+}
+
+// within reports whether a size is about as wanted; bounds are met exactly.
+func within(got, want int) bool {
+	if want == minPush || want == maxPush || want == maxFast {
+		return got == want
+	}
+	return got > want*2/3 && got < want*3/2
+}
+
+// What something on the way lets through is found, kept to, and tried again later.
+func TestCeiling(t *testing.T) {
 	t.Parallel()
 	var p pace
 	p.reset()
-	for range 20 {
-		p.took(time.Millisecond, true, true)
+	const limit = 40 << 10
+	for range 6 {
+		p.learn(timed(500e6, time.Millisecond, int64(p.push), int64(p.push), 300))
 	}
-	if p.push != maxPush || p.page != maxPage {
-		t.Errorf("on a fast link: got %+v", p)
+	tries := 0
+	for ; p.push > limit; tries++ {
+		if !p.tooLarge(p.push) {
+			t.Fatal("nothing smaller is tried")
+		}
 	}
-	p.took(time.Minute, true, false)
-	if p.push != maxPush/2 || p.page != maxPage {
-		t.Errorf("after a slow push: got %+v", p)
+	if tries > 6 || p.push < limit/4 {
+		t.Errorf("after %d tries: pushes of %d", tries, p.push)
 	}
-	for range 20 {
-		p.broke()
+	for i := range 3*trusted - 1 {
+		before := p.ceiling
+		p.learn(timed(500e6, time.Millisecond, int64(p.push), int64(p.push), 300))
+		if p.ceiling != before && (i+1)%trusted != 0 {
+			t.Errorf("after %d pushes: a ceiling of %d, was %d", i+1, p.ceiling, before)
+		}
 	}
-	if p.push != minPush || p.page != minPage {
-		t.Errorf("on a broken link: got %+v", p)
+	if p.tooLarge(minPush) {
+		t.Error("less than the least is tried")
 	}
+}
+
+// What was measured outlives the process; what it kept is no more than a guess.
+func TestPaceKept(t *testing.T) {
+	t.Parallel()
+	var p, q pace
+	p.reset()
+	for range 8 {
+		p.learn(timed(1200, 2*time.Second, 8<<10, 4<<10, 300))
+	}
+	p.tooLarge(12 << 10)
+	q.load([]byte(`{"rtt_ms":2000,"up":1200,"down":1200,"ratio":0.5,"ceiling":6144}`))
+	if q.ceiling != p.ceiling || q.push != 6144 || q.page > 13<<10 || q.eta(10<<10) < 4*time.Second {
+		t.Errorf("got %+v", q)
+	}
+	for _, raw := range []string{"", "x", `{"rtt_ms":-1}`, `{"ratio":-2}`, `{"up":-5,"ratio":1}`} {
+		var fresh pace
+		fresh.reset()
+		if q.load([]byte(raw)); q != fresh {
+			t.Errorf("%q: got %+v", raw, q)
+		}
+	}
+}
+
+// A device that fails and fails asks ever more seldom, whatever wakes it.
+func TestRetryBudget(t *testing.T) {
+	t.Parallel()
+	var b budget
+	now := time.Unix(0, 0)
+	for i := range retryBurst {
+		if d := b.spend(now); d != 0 {
+			t.Errorf("try %d waits %v", i, d)
+		}
+	}
+	asked := 0
+	for end := now.Add(time.Hour); now.Before(end); asked++ {
+		now = now.Add(max(b.spend(now), time.Millisecond))
+	}
+	if most := int(time.Hour/retryRefill) + 2; asked > most || asked < most/2 {
+		t.Errorf("asked %d times in an hour, want about %d", asked, most)
+	}
+	if d := b.spend(now.Add(time.Hour)); d != 0 {
+		t.Errorf("after an hour of rest a try waits %v", d)
+	}
+}
+
+// Proxies that end waits early, answer for the server, or hold answers back, and a
+// network that lets waits through again.
+func TestPoll(t *testing.T) {
+	t.Parallel()
+	src := rand.NewPCG(3, 4)
+	now := time.Unix(1e9, 0)
+	passed := func(wait time.Duration) sample {
+		return sample{took: wait + time.Second, held: wait, up: 200, down: 200}
+	}
+	t.Run("a proxy that ends what is idle for 30 s", func(t *testing.T) {
+		t.Parallel()
+		var p poll
+		for i := range 30 {
+			wait, rest := p.next(now, src)
+			if rest != 0 {
+				t.Fatalf("request %d: plain polling", i)
+			}
+			if wait > 30*time.Second {
+				if !p.cut(now, wait, 30*time.Second) {
+					t.Fatal("a cut is taken for the network's end")
+				}
+				continue
+			}
+			p.came(now, wait, false, passed(wait), time.Second)
+		}
+		if p.wait <= shortWait || p.wait > 35*time.Second {
+			t.Errorf("it settles at waits of %v", p.wait)
+		}
+	})
+	t.Run("a proxy that ends everything after 4 s", func(t *testing.T) {
+		t.Parallel()
+		var p poll
+		at, requests := now, 0
+		for end := now.Add(time.Hour); at.Before(end); requests++ {
+			wait, rest := p.next(at, src)
+			at = at.Add(rest + min(wait, 4*time.Second) + time.Second)
+			if wait > 4*time.Second {
+				p.cut(at, wait, 4*time.Second)
+			}
+		}
+		if requests < 80 || requests > 260 {
+			t.Errorf("%d requests in an hour", requests)
+		}
+	})
+	for name, s := range map[string]sample{
+		"a cache that answers for the server": {took: 10 * time.Millisecond, up: 200, down: 200},
+		"a proxy that holds answers back":     {took: 60 * time.Second, held: 20 * time.Second, up: 200, down: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var p poll
+			for range oddities {
+				wait, rest := p.next(now, src)
+				if rest != 0 {
+					t.Fatal("plain polling too early")
+				}
+				p.came(now, wait, false, s, time.Second)
+			}
+			if wait, rest := p.next(now, src); wait != 0 || rest < plainPause/2 || rest > 2*plainPause {
+				t.Errorf("it waits %v after %v", wait, rest)
+			}
+			// Later it is tried again, and goes well.
+			if wait, rest := p.next(now.Add(plainFor), src); wait == 0 || rest != 0 {
+				t.Errorf("it is not tried again: %v, %v", wait, rest)
+			}
+		})
+	}
+	t.Run("the network's end is no proxy's", func(t *testing.T) {
+		t.Parallel()
+		var p poll
+		wait, _ := p.next(now, src)
+		if p.cut(now, wait, time.Second) || p.cut(now, wait, 2*time.Minute) || p.cut(now, 0, time.Minute) {
+			t.Error("it is taken for a proxy's")
+		}
+	})
 }
 
 // running starts Run and stops it at the end of the test.

@@ -22,18 +22,18 @@ func (c *Client) Search(ctx context.Context, text string, limit int) ([]*View, e
 		return nil, nil
 	}
 	if id, err := syncengine.ParseID(strings.ToUpper(text)); err == nil {
-		return c.views(ctx, "rec.id = ?", limit, id[:])
+		return c.views(ctx, false, "rec.id = ?", limit, id[:])
 	}
 	var found []*View
 	if match := matchExpression(text); match != "" {
 		var err error
-		found, err = c.views(ctx, `rec.n IN (SELECT rowid FROM name WHERE name MATCH ?) ORDER BY rec.at DESC, rec.id DESC`, limit, match)
+		found, err = c.views(ctx, false, `rec.n IN (SELECT rowid FROM name WHERE name MATCH ?) ORDER BY rec.at DESC, rec.id DESC`, limit, match)
 		if err != nil || len(found) >= limit {
 			return found, err
 		}
 	}
 	folded := foldText(text)
-	numbers, err := c.views(ctx, `(rec.number >= ?1 AND rec.number < ?2 OR rec.cad_number >= ?1 AND rec.cad_number < ?2)
+	numbers, err := c.views(ctx, false, `(rec.number >= ?1 AND rec.number < ?2 OR rec.cad_number >= ?1 AND rec.cad_number < ?2)
 		ORDER BY rec.at DESC, rec.id DESC LIMIT ?3`, 0, folded, folded+string(unicode.MaxRune), limit-len(found))
 	return append(found, numbers...), err
 }

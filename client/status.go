@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -29,11 +30,20 @@ type Status struct {
 	// Scopes that the device holds.
 	Scopes []ScopeStatus
 	// LastContactMS is the wall clock at the last complete answer, 0 for never;
-	// OffsetMS server time minus wall clock then.
-	LastContactMS, OffsetMS int64
+	// OffsetMS server time minus wall clock then, give or take UncertaintyMS.
+	LastContactMS, OffsetMS, UncertaintyMS int64
+	// Skewed says that the wall clock is more than two minutes off, as far as that can
+	// be known now: a person should set it. Saves are dated by both clocks.
+	Skewed bool
+	// LeaseEndsMS is when charts close unless there is contact before, by the wall
+	// clock as it stands; 0 before the first contact. Closed says that they are.
+	LeaseEndsMS int64
+	Closed      bool
 	// LastFault says, in words, why the newest contact came to nothing; empty where
 	// it did not.
 	LastFault string
+	// Sealed is how the sealed outbox stands.
+	Sealed SealedStatus
 	// Note is the newest thing to be said of a contact, in words, and NotedMS when it
 	// was; empty for none.
 	Note    string
@@ -52,6 +62,9 @@ type Status struct {
 	// VerifiedMS is when everything held here was last proved identical to the
 	// server's, 0 where it is not.
 	VerifiedMS int64
+	// Update says, in words, that the server asks for a newer version of the app and
+	// what holds until then; empty where it does not.
+	Update string
 }
 
 // ScopeStatus is one scope.
@@ -70,6 +83,8 @@ type ScopeStatus struct {
 // Status returns how the device stands, from one snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	s := &Status{}
+	c.clockStatus(s)
+	next := uint64(0)
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {
 		if err := rtx.QueryRowContext(ctx, `SELECT count(*) FROM draft`).Scan(&s.Drafts); err != nil {
 			return err
@@ -81,14 +96,20 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return err
 		}
-		s.Enrolled, s.LastContactMS, s.OffsetMS, s.Forked = true, st.LastContactMS, st.OffsetMS, st.Forked
+		next = st.NextOp
+		s.Enrolled, s.LastContactMS, s.Forked = true, st.LastContactMS, st.Forked
 		s.Unconfirmed, s.Recovering, s.Repairing = st.Unconfirmed, st.Recovering, st.Repair.Stage != syncengine.RepairNone
 		s.Lost, s.VerifiedMS = st.LostOps, st.VerifiedMS
+		var asked []byte
+		if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, metaSchemas).Scan(&asked); err != nil {
+			return err
+		}
+		s.Update = updateWords(asked)
 		for query, into := range map[string][]any{
-			`SELECT count(*) FROM outbox WHERE state = 5 AND state IN (1, 5)`: {&s.Again},
+			`SELECT count(*) FROM outbox WHERE state = 7 AND state IN (1, 7)`: {&s.Again},
 			`SELECT coalesce(max(n), 0), coalesce((SELECT note FROM sync_event WHERE note <> '' ORDER BY n DESC LIMIT 1), ''),
 				coalesce((SELECT at FROM sync_event WHERE note <> '' ORDER BY n DESC LIMIT 1), 0) FROM sync_event`: {new(int64), &s.Note, &s.NotedMS},
-			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state IN (1, 5)`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
+			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state IN (1, 7)`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
 			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                                  {&s.Applied},
 			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                                  {&s.NotAccepted},
 			`SELECT count(*) FROM rec WHERE ` + visible:                                                        {&s.Records},
@@ -102,7 +123,30 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.Scopes, err = scopeStatus(ctx, rtx)
 		return err
 	})
+	if err == nil && s.Enrolled {
+		s.Sealed, err = c.sealedStatus(ctx, next)
+	}
 	return s, err
+}
+
+// clockStatus says how the clocks stand.
+func (c *Client) clockStatus(s *Status) {
+	at := c.clock.now()
+	if at.ServerMS == 0 {
+		return
+	}
+	r := c.read()
+	s.OffsetMS, s.UncertaintyMS = at.offset(), at.UncertaintyMS
+	server, bound := at.at(r)
+	if bound >= 0 {
+		// Where the wall clock has been set since, that shows.
+		s.OffsetMS, s.UncertaintyMS = server-r.wallMS, bound
+	}
+	off := time.Duration(max(s.OffsetMS, -s.OffsetMS)-s.UncertaintyMS) * time.Millisecond
+	s.Skewed = off > skewed
+	left := lease - at.spent(r)
+	s.Closed = left <= 0
+	s.LeaseEndsMS = r.wallMS + left.Milliseconds()
 }
 
 func scopeStatus(ctx context.Context, rtx *sql.Tx) (scopes []ScopeStatus, err error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/proto"
@@ -20,7 +21,7 @@ const perTransaction = 500
 // BenchmarkRawInsert is the limit that the store is measured against: the same
 // bodies into the smallest table that could hold them.
 func BenchmarkRawInsert(b *testing.B) {
-	db, err := sql.Open("sqlite", dsn(filepath.Join(b.TempDir(), "raw.db"),
+	db, err := sql.Open("sqlite", (&store{disk: vfs.At(b.Context())}).dsn(filepath.Join(b.TempDir(), "raw.db"),
 		"_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_txlock=immediate"))
 	if err != nil {
 		b.Fatal(err)

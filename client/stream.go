@@ -173,17 +173,15 @@ func (s *stream) land(ctx context.Context, f *flight) (going bool, err error) {
 		s.moved.add(r)
 	}()
 	if f.err != nil {
-		return false, s.c.broke(ctx, r, f.began, f.err)
+		return false, s.c.broke(ctx, f.plan, want{}, r, f.met, f.began, f.err)
 	}
+	r.measure(f.plan, f.answer, f.met)
 	if f.answer.GetPage() != nil {
 		s.lanes.wait(f.plan, f.answer.GetTrailer().GetProcessed())
 	}
 	if err := s.c.receive(ctx, s.me, f.plan.Request, f.answer, r, f.began); err != nil {
 		return false, err
 	}
-	s.c.mu.Lock()
-	s.c.pace.took(s.c.opts.Now().Sub(f.began), true, r.got.Rows > 0)
-	s.c.mu.Unlock()
 	return !r.got.Forked && r.progress(), nil
 }
 

@@ -1,9 +1,12 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -35,20 +38,33 @@ var ErrForked = errors.New("this store is used in two places at once: end the ot
 var errStalled = &ContactError{Kind: ErrRejected, Words: "the server answers and gives no verdict on what was sent: it may need an update"}
 
 // Sync pushes and pulls until nothing is left to do in either direction. What it
-// moved before an error is in Moved. Safe to call beside Run.
+// moved before an error is in Moved. Where the disk has no room for what comes, what
+// waits goes up all the same, and the error is ErrDiskFull. Safe to call beside Run.
 func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 	moved := &Moved{}
 	stalled, forks := 0, 0
 	var next ahead
 	defer next.drop()
+	var full error
 	for {
 		if err := c.mend(ctx); err != nil {
 			return moved, err
 		}
-		r, err := c.round(ctx, want{push: true, page: true, next: &next})
+		r, err := c.round(ctx, want{push: true, page: full == nil, next: &next})
 		moved.add(r)
+		if smaller(err) {
+			continue
+		}
+		if errors.Is(err, ErrDiskFull) && full == nil {
+			full = err
+			next.drop()
+			continue
+		}
 		if err != nil {
 			return moved, err
+		}
+		if full != nil && !r.queued {
+			return moved, full
 		}
 		if r.got.Forked {
 			// It gets a name of its own, and goes on.
@@ -58,8 +74,11 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 			continue
 		}
 		if r.idle() {
-			if due, err := c.due(ctx); err != nil || !due {
+			if due, err := c.due(ctx); err != nil {
 				return moved, err
+			} else if !due {
+				// What has left the device has left its files, unless somebody reads it.
+				return moved, c.store.write(ctx, "scrubbing the log", func(*tx) error { return nil })
 			}
 		}
 		if r.progress() {
@@ -67,8 +86,10 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 		} else if stalled++; stalled > 4 {
 			return moved, errStalled
 		}
-		if r.queued && r.sent > 0 {
-			if err := c.stream(ctx, moved); err != nil {
+		if r.queued && r.sent > 0 && full == nil {
+			if err := c.stream(ctx, moved); errors.Is(err, ErrDiskFull) {
+				full = err
+			} else if err != nil && !smaller(err) {
 				return moved, err
 			}
 		}
@@ -86,6 +107,8 @@ type want struct {
 	next *ahead
 	// lanes: changes that other requests carry are left out.
 	lanes *lanes
+	// poll decides on waits, nil where there is none.
+	poll *poll
 }
 
 // round is what one request did.
@@ -97,11 +120,33 @@ type round struct {
 	down int64
 	// queued, applied: changes in those states are left.
 	queued, applied bool
+	// waited: it waited for news at the server. paged: it asked for a page.
+	waited, paged bool
+	// measured is how the request went, came what the clocks said when its answer was
+	// there.
+	measured sample
+	came     reading
+}
+
+// measure notes how a request went.
+func (r *round) measure(plan *syncengine.Planned, answer *tandemv1.SyncAnswer, met *contact) {
+	r.came = met.came
+	r.measured = sample{
+		took: met.took, held: time.Duration(answer.GetTrailer().GetHeldMs()) * time.Millisecond,
+		up: r.up, down: r.down, raw: plan.Bytes,
+	}
+}
+
+// smaller reports whether a request failed because something on the way takes
+// smaller ones only, and one is worth trying at once.
+func smaller(err error) bool {
+	contact, ok := errors.AsType[*ContactError](err)
+	return ok && contact.large && contact.smaller
 }
 
 // idle reports whether nothing is left to do.
 func (r *round) idle() bool {
-	return !r.queued && !r.got.More && !r.got.Dropped && !r.got.Scopes && (r.got.Flipped || r.sent == 0 || !r.applied)
+	return r.paged && !r.queued && !r.got.More && !r.got.Dropped && !r.got.Scopes && (r.got.Flipped || r.sent == 0 || !r.applied)
 }
 
 // progress reports whether anything came of the request.
@@ -160,8 +205,11 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 	if len(plan.Ops) > 0 {
 		plan.Request.Signature = syncengine.SignBatch(me.key, plan.Newest)
 	}
-	r := &round{sent: len(plan.Ops), ask: ask}
+	r := &round{sent: len(plan.Ops), ask: ask, waited: w.wait > 0, paged: plan.Request.GetBudget() > 0}
 	began := c.opts.Now()
+	if plan.Urgent {
+		w.next.drop()
+	}
 	answer, met, err := w.next.take(plan.Request)
 	if answer == nil && err == nil {
 		call, cancel := context.WithTimeout(ctx, c.patience(plan.Request, w))
@@ -170,8 +218,9 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 	}
 	r.up, r.down = met.up.Load(), met.down.Load()
 	if err != nil {
-		return r, c.broke(ctx, r, began, err)
+		return r, c.broke(ctx, plan, w, r, met, began, err)
 	}
+	r.measure(plan, answer, met)
 	if !w.push {
 		// A page may include what a push under way has brought about: it is taken in
 		// after the verdicts, so that what it includes is known to be settled.
@@ -186,11 +235,8 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 		return r, err
 	}
 	c.mu.Lock()
-	if w.push {
-		c.asked = true
-	}
-	if w.wait == 0 {
-		c.pace.took(c.opts.Now().Sub(began), r.sent > 0, r.got.Rows > 0)
+	if w.push && (ask || len(plan.Ops) == 0) {
+		c.asked, c.broken = true, false
 	}
 	c.mu.Unlock()
 	return r, nil
@@ -214,7 +260,12 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 	if w.page {
 		o.PageBytes = uint32(c.pace.page)
 	}
-	push, asked := c.pace.push, c.asked
+	push, asked, broken, fast := c.pace.push, c.asked, c.broken, c.pace.fast()
+	o.Ceiling = c.pace.ceiling
+	sealKey := uint32(0)
+	if c.me != nil {
+		sealKey = syncengine.ShortKeyID(c.me.sealKey)
+	}
 	c.mu.Unlock()
 	err = c.store.write(ctx, "planning a request", func(t *tx) error {
 		if w.push {
@@ -222,21 +273,60 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			if err != nil {
 				return err
 			}
-			if ask = queued && !asked; ask {
-				o.Ask = true
-			} else {
-				o.PushBytes = push
+			ask = queued && !asked
+			o.Ask = ask
+			if !ask || !broken {
+				// What is urgent need not wait until the rest is asked for.
+				o.PushBytes, o.UrgentOnly = push, ask
 				o.InFlight, o.InFlightBytes = w.lanes.under()
 			}
 		}
 		var err error
-		plan, err = c.device.Plan(t, o)
-		if err == nil {
-			w.lanes.add(plan)
+		if plan, err = c.device.Plan(t, o); err != nil {
+			return err
 		}
-		return err
+		plan.Request.SealKey = sealKey
+		w.lanes.add(plan)
+		urgent := plan.Urgent
+		if ask && !urgent {
+			if urgent, err = t.any(anyUrgent); err != nil {
+				return err
+			}
+		}
+		if urgent && !fast {
+			// A page would hold up the next request on its way down.
+			plan.Request.Budget = 0
+		}
+		return t.intact(plan)
 	})
 	return plan, ask, err
+}
+
+// intact refuses to send changes whose bytes are not those that were saved. The
+// server would not take them, for the same reason.
+func (t *tx) intact(plan *syncengine.Planned) error {
+	if len(plan.Ops) == 0 {
+		return nil
+	}
+	st, err := t.State()
+	if err != nil {
+		return err
+	}
+	for _, run := range plan.Request.GetRuns() {
+		hash := syncengine.Hash(run.GetPrevHash())
+		for i, raw := range run.GetChanges() {
+			number := run.GetFirstOp() + uint64(i)
+			op, err := t.Op(number)
+			if err != nil {
+				return err
+			}
+			hash = syncengine.HashEnvelope(st.Replica, number, hash, sha256.Sum256(raw))
+			if op == nil || op.Envelope != hash {
+				return fmt.Errorf("own change %d does not have the hash it was saved with: %w", number, ErrDamaged)
+			}
+		}
+	}
+	return nil
 }
 
 // patience is how long a request may take on the slowest link.
@@ -251,14 +341,22 @@ func (c *Client) patience(req *tandemv1.SyncRequest, w want) time.Duration {
 }
 
 // broke notes a request without an answer.
-func (c *Client) broke(ctx context.Context, r *round, began time.Time, err error) error {
-	c.mu.Lock()
-	if r.sent > 0 {
-		c.asked = false
-	}
-	c.pace.broke()
-	c.mu.Unlock()
+func (c *Client) broke(ctx context.Context, plan *syncengine.Planned, w want, r *round, met *contact, began time.Time, err error) error {
 	contact, ok := errors.AsType[*ContactError](err)
+	c.mu.Lock()
+	if r.sent > 0 && !met.unsent {
+		c.asked, c.broken = false, true
+	}
+	switch {
+	case ok && contact.large && r.sent > 0:
+		contact.smaller = c.pace.tooLarge(plan.Bytes) && r.sent > 1
+	case ok && errors.Is(err, ErrNetwork) && w.poll.cut(time.Now(), w.wait, time.Since(met.began)):
+		c.mu.Unlock()
+		return errCut
+	case !met.unsent:
+		c.pace.broke()
+	}
+	c.mu.Unlock()
 	if !ok {
 		return err
 	}
@@ -277,10 +375,11 @@ func (c *Client) broke(ctx context.Context, r *round, began time.Time, err error
 	return err
 }
 
-// receive takes in a whole answer, in one transaction.
+// receive takes in a whole answer, in one transaction. Where the disk is full it
+// takes the room that the store keeps for this.
 func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, r *round, began time.Time) error {
 	now := c.opts.Now()
-	err := c.store.write(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
+	err := c.store.writeReserved(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
 		before, err := t.State()
 		if err != nil {
 			return err
@@ -297,7 +396,12 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		if err != nil {
 			return err
 		}
-		c.keepTime(st)
+		if err := c.keepTime(t, st, answer, r); err != nil {
+			return err
+		}
+		if err := c.keepPace(t, r); err != nil {
+			return err
+		}
 		if r.queued, err = t.any(anyQueued); err != nil {
 			return err
 		}
@@ -305,6 +409,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 			return err
 		}
 		if err := t.noteDiffering(r.got); err != nil {
+			return err
+		}
+		if err := t.noteSchemas(answer.GetTrailer()); err != nil {
 			return err
 		}
 		event := &Event{
@@ -317,12 +424,16 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		}
 		return t.addEvent(event)
 	})
+	if err != nil {
+		r.got = nil
+	}
 	if errors.Is(err, syncengine.ErrIncomplete) {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
 	if err != nil {
 		return err
 	}
+	c.heard(ctx, answer.GetTrailer())
 	for _, id := range r.got.Differing {
 		c.log.Error().Str("scope", hex.EncodeToString(id[:])).Msg("digest differs from the server's")
 	}
@@ -345,9 +456,50 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 	return nil
 }
 
+// keepTime samples the server's time, and keeps the key that the server has shown.
+func (c *Client) keepTime(t *tx, st *syncengine.DeviceState, answer *tandemv1.SyncAnswer, r *round) error {
+	c.clock.sample(r.came, answer.GetTrailer().GetServerMs(), max(r.measured.took-r.measured.held, 0))
+	now := c.clock.now()
+	next := *st
+	next.OffsetMS, next.OffsetKnown = now.offset(), true
+	if err := t.SaveState(&next); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.link.trust; v != nil {
+		if pin := v.pinned(); pin != nil && !bytes.Equal(pin, c.me.pin) {
+			if err := t.setMeta(metaPin, pin); err != nil {
+				return err
+			}
+			c.me.pin = pin
+		}
+	}
+	if !c.clock.due(now) {
+		return nil
+	}
+	return t.keepClock(now)
+}
+
+// keepPace learns from a request that went through. One that waited for news tells
+// nothing of the link.
+func (c *Client) keepPace(t *tx, r *round) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.waited {
+		return nil
+	}
+	c.pace.learn(r.measured)
+	return c.pace.save(t, &c.kept)
+}
+
+// errCut says that something on the way has ended a request that waited for news.
+var errCut = &ContactError{Kind: ErrNetwork, Words: "something on the way does not let a request wait for news"}
+
 // Questions of any. The second condition lets the partial index serve.
 const (
-	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 5))`
+	anyUrgent  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7) AND rank = 1)`
+	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7))`
 	anyApplied = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_judged WHERE state = 2 AND state IN (2, 4))`
 )
 

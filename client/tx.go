@@ -21,8 +21,12 @@ type tx struct {
 	// recs are the records read or saved here; dirty those to be written, in order.
 	recs  map[syncengine.ID]*entry
 	dirty []*entry
+	// confirmed are records to be written without their bytes, places where they are.
+	confirmed []confirmed
+	places    map[syncengine.ID]int64
 	// next is the next free rec.n, 0 while unknown.
-	next    int64
+	next int64
+	// dropped: something has left the device, and must leave its files.
 	dropped bool
 	// known holds the own changes, the state and the scopes as the transaction sees
 	// them; dirtyOps and stateDirty say what of them is to be written. writes are the
@@ -34,6 +38,10 @@ type tx struct {
 	writes     map[syncengine.ID][]uint64
 	// noneStaged: no row waits for the flip.
 	noneStaged bool
+	// captured is to be sealed after the commit; leaving are changes whose bytes leave
+	// the store with it and are not sealed yet.
+	captured captured
+	leaving  []*syncengine.Op
 }
 
 // flush writes what has gathered.
@@ -228,6 +236,7 @@ func (t *tx) SaveScope(sc syncengine.DeviceScope) error {
 
 // DropScope implements syncengine.DeviceTx.
 func (t *tx) DropScope(id syncengine.ScopeID) error {
+	t.dropped = true
 	t.scopes = nil
 	return t.exec(`DELETE FROM scope WHERE id = $1`, id[:])
 }

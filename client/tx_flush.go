@@ -89,23 +89,27 @@ func encodeOutcome(o *tandemv1.Outcome) ([]byte, error) {
 
 var (
 	many           = `(?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
-	updateVerdicts = `UPDATE outbox SET state = ?, outcome = ? WHERE op IN ` + many
-	deleteRaws     = `DELETE FROM outbox_raw WHERE op IN ` + many
+	updateVerdicts = `UPDATE OR FAIL outbox SET state = ?, outcome = ? WHERE op BETWEEN ? AND ?`
+	deleteRaws     = `DELETE FROM outbox_raw WHERE op BETWEEN ? AND ?`
 	deleteWrites   = `DELETE FROM outbox_write WHERE record IN ` + many + ` AND +op IN ` + many
 )
 
-// forOps runs a statement that ends in many ops.
+// forOps runs a statement that ends in a range of ops, once for each run of
+// consecutive numbers: nearly always the ops of one push.
 func (t *tx) forOps(query string, first []any, ops []*syncengine.Op) error {
-	args := make([]any, len(first)+fetchMany)
+	slices.SortFunc(ops, compareOps)
+	args := make([]any, len(first)+2)
 	copy(args, first)
-	for some := range slices.Chunk(ops, fetchMany) {
-		clear(args[len(first):])
-		for i, op := range some {
-			args[len(first)+i] = int64(op.Number)
+	for len(ops) > 0 {
+		n := 1
+		for n < len(ops) && ops[n].Number == ops[n-1].Number+1 {
+			n++
 		}
+		args[len(first)], args[len(first)+1] = int64(ops[0].Number), int64(ops[n-1].Number)
 		if err := t.exec(query, args...); err != nil {
 			return err
 		}
+		ops = ops[n:]
 	}
 	return nil
 }

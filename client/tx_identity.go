@@ -108,12 +108,10 @@ func (t *tx) Retire(replica syncengine.ID) error {
 
 // Retired implements syncengine.DeviceTx.
 func (t *tx) Retired(after uint64, limit int) (old []*syncengine.Retired, err error) {
-	err = t.rows(`SELECT n, replica, op, change, class, state, at, envelope, records, needs, outcome, raw, x'' FROM retired
+	err = t.rows(`SELECT n, replica, op, change, class, state, at, envelope, records, needs, outcome, raw FROM retired
 		WHERE raw IS NOT NULL AND n > $1 ORDER BY n LIMIT $2`, []any{int64(after), limit}, func(scan func(...any) error) error {
 		r := &syncengine.Retired{}
 		op, err := scanOp(func(into ...any) error {
-			// The columns of an own change, with its bytes, and without the hash before.
-			into[len(into)-1] = new([]byte)
 			return scan(append([]any{&r.N, (*idColumn)(&r.Replica)}, into...)...)
 		})
 		if err != nil {

@@ -13,25 +13,22 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-const opColumns = `o.op, o.change, o.class, o.state, o.at, o.envelope, o.records, o.needs, o.outcome, w.raw,
-	(SELECT p.envelope FROM outbox p WHERE p.op = o.op - 1)`
+const opColumns = `o.op, o.change, o.class, o.state, o.at, o.envelope, o.records, o.needs, o.outcome, w.raw`
 
 const opTables = ` FROM outbox o LEFT JOIN outbox_raw w ON w.op = o.op `
 
-// scanOp reads opColumns.
+// scanOp reads opColumns. Prev is left to the caller.
 func scanOp(scan func(...any) error) (*syncengine.Op, error) {
 	op := &syncengine.Op{}
 	var class int32
 	var records, needs, outcome []byte
 	if err := scan(&op.Number, (*idColumn)(&op.Change), &class, &op.State, &op.AtMS, (*hashColumn)(&op.Envelope),
-		&records, &needs, &outcome, &op.Raw, (*hashColumn)(&op.Prev)); err != nil {
+		&records, &needs, &outcome, &op.Raw); err != nil {
 		return nil, err
 	}
 	op.Class = tandemv1.Class(class)
 	op.Records = decodeIDs(records)
-	for ; len(needs) >= 8; needs = needs[8:] {
-		op.Needs = append(op.Needs, binary.BigEndian.Uint64(needs))
-	}
+	op.Needs = decodeOps(needs)
 	if outcome != nil {
 		op.Outcome = &tandemv1.Outcome{}
 		if err := proto.Unmarshal(outcome, op.Outcome); err != nil {
@@ -40,6 +37,14 @@ func scanOp(scan func(...any) error) (*syncengine.Op, error) {
 		op.Outcome.Op = op.Number
 	}
 	return op, nil
+}
+
+// decodeOps reads op numbers of 8 bytes each.
+func decodeOps(raw []byte) (ops []uint64) {
+	for ; len(raw) >= 8; raw = raw[8:] {
+		ops = append(ops, binary.BigEndian.Uint64(raw))
+	}
+	return ops
 }
 
 // opEntry is an own change within one transaction.
@@ -53,22 +58,26 @@ type opEntry struct {
 // in order.
 const readAhead = 128
 
-// query reads ops, and returns them as the transaction sees them.
-func (t *tx) query(where string, args ...any) (ops []*syncengine.Op, err error) {
-	err = t.rows(`SELECT `+opColumns+opTables+where, args, func(scan func(...any) error) error {
+// readOps reads a range of ops that the transaction does not have yet.
+func (t *tx) readOps(from, to uint64) error {
+	var before syncengine.Op
+	query := `SELECT ` + opColumns + opTables + `WHERE o.op >= $1 AND o.op < $2 ORDER BY o.op`
+	return t.rows(query, []any{int64(from), int64(to)}, func(scan func(...any) error) error {
 		op, err := scanOp(scan)
 		if err != nil {
 			return err
 		}
-		e := t.ops[op.Number]
-		if e == nil {
-			e = &opEntry{op: op, hadRaw: op.Raw != nil}
-			t.ops[op.Number] = e
+		if before.Number+1 == op.Number {
+			op.Prev = before.Envelope
+		} else if err := t.row(`SELECT envelope FROM outbox WHERE op = $1`, []any{int64(op.Number - 1)}, (*hashColumn)(&op.Prev)); err != nil {
+			return err
 		}
-		ops = append(ops, e.op)
+		before = syncengine.Op{Number: op.Number, Envelope: op.Envelope}
+		if t.ops[op.Number] == nil {
+			t.ops[op.Number] = &opEntry{op: op, hadRaw: op.Raw != nil}
+		}
 		return nil
 	})
-	return ops, err
 }
 
 // rankOf orders the queue: urgent, normal, bulk; what is not stated is normal.
@@ -84,6 +93,7 @@ func rankOf(class tandemv1.Class) int64 {
 
 // AddOp implements syncengine.DeviceTx.
 func (t *tx) AddOp(op *syncengine.Op) error {
+	t.captured.add(op)
 	kept := *op
 	e := &opEntry{op: &kept, fresh: true}
 	t.ops[op.Number] = e
@@ -105,6 +115,9 @@ func (t *tx) SaveOp(op *syncengine.Op) error {
 	if e == nil {
 		return fmt.Errorf("own change %d is not in the outbox: %w", op.Number, ErrDamaged)
 	}
+	if f := t.s.sealed.Load(); f != nil && op.Raw == nil && e.op.Raw != nil && !f.has(op.Number) {
+		t.leaving = append(t.leaving, e.op)
+	}
 	kept := *op
 	e.op = &kept
 	return t.markOp(e)
@@ -122,7 +135,7 @@ func (t *tx) loadOp(number uint64) (*opEntry, error) {
 	if e := t.ops[number]; e != nil {
 		return e, nil
 	}
-	_, err := t.query(`WHERE o.op >= $1 AND o.op < $2 ORDER BY o.op`, int64(number), int64(number+readAhead))
+	err := t.readOps(number, number+readAhead)
 	return t.ops[number], err
 }
 
@@ -132,8 +145,7 @@ func (t *tx) Op(number uint64) (*syncengine.Op, error) {
 	if err != nil || e == nil {
 		return nil, err
 	}
-	op := *e.op
-	return &op, nil
+	return e.op, nil
 }
 
 // Queued implements syncengine.DeviceTx.
@@ -146,7 +158,7 @@ func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	enough := errors.New("enough")
 	var numbers []uint64
 	size := 0
-	err := t.rows(`SELECT op, bytes FROM outbox WHERE state IN (1, 5) ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
+	err := t.rows(`SELECT op, bytes FROM outbox WHERE state IN (1, 7) ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
 		if len(numbers) > 0 && size > maxBytes {
 			return enough
 		}
@@ -172,29 +184,64 @@ func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	return ops, nil
 }
 
-// OpsIn implements syncengine.DeviceTx.
+// OpsIn implements syncengine.DeviceTx. Most of what is asked for is at hand, with
+// its bytes: so the numbers are read first.
 func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
-	where := `WHERE +o.state = $1 AND o.op > $2 ORDER BY o.op LIMIT $3`
-	switch state {
-	case syncengine.OpQueued, syncengine.OpReoffered:
-		where = `WHERE o.op IN (SELECT op FROM outbox WHERE state = $1 AND state IN (1, 5)) AND o.op > $2 ORDER BY o.op LIMIT $3`
-	case syncengine.OpApplied, syncengine.OpQuarantined:
-		// The second condition lets the partial index serve.
-		where = `WHERE o.state = $1 AND o.state IN (2, 4) AND o.op > $2 ORDER BY o.op LIMIT $3`
-	}
-	// Each unwritten change may stand in for a row that the tables still give.
-	ops, err := t.query(where, int64(state), int64(after), limit+len(t.dirtyOps))
+	numbers, err := t.OpNumbers(state, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	ops = slices.DeleteFunc(ops, func(op *syncengine.Op) bool { return op.State != state })
+	ops := make([]*syncengine.Op, 0, len(numbers))
+	for _, number := range numbers {
+		e, err := t.loadOp(number)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil {
+			return nil, fmt.Errorf("own change %d is not in the outbox: %w", number, ErrDamaged)
+		}
+		ops = append(ops, e.op)
+	}
+	return ops, nil
+}
+
+// Statements of OpNumbers. The second condition of the first two lets the partial
+// index serve; the plus of the last keeps the order that of the numbers.
+const (
+	selectJudged = `SELECT op FROM outbox WHERE state = $1 AND state IN (2, 4) AND op > $2 ORDER BY op LIMIT $3`
+	selectQueued = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state = $1 AND state IN (1, 7) AND op > $2 ORDER BY op LIMIT $3`
+	selectClosed = `SELECT op FROM outbox WHERE state = $1 AND state IN (5, 6) AND op > $2 ORDER BY op LIMIT $3`
+	selectIn     = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT $3`
+)
+
+// OpNumbers implements syncengine.OpLister.
+func (t *tx) OpNumbers(state syncengine.OpState, after uint64, limit int) ([]uint64, error) {
+	query := selectIn
+	switch state {
+	case syncengine.OpApplied, syncengine.OpQuarantined:
+		query = selectJudged
+	case syncengine.OpReoffered:
+		query = selectQueued
+	case syncengine.OpDismissed, syncengine.OpReplaced:
+		query = selectClosed
+	}
+	// What this transaction has changed stands in for what the tables still say.
+	var numbers []uint64
 	for _, e := range t.dirtyOps {
-		if e.op.State == state && e.op.Number > after && !slices.Contains(ops, e.op) {
-			ops = append(ops, e.op)
+		if e.op.State == state && e.op.Number > after {
+			numbers = append(numbers, e.op.Number)
 		}
 	}
-	slices.SortFunc(ops, compareOps)
-	return ops[:min(limit, len(ops))], nil
+	err := t.rows(query, []any{int64(state), int64(after), limit + len(t.dirtyOps)}, func(scan func(...any) error) error {
+		var number uint64
+		err := scan(&number)
+		if e := t.ops[number]; err == nil && (e == nil || !e.dirty) {
+			numbers = append(numbers, number)
+		}
+		return err
+	})
+	slices.Sort(numbers)
+	return numbers[:min(limit, len(numbers))], err
 }
 
 func compareOps(a, b *syncengine.Op) int { return cmp.Compare(a.Number, b.Number) }
@@ -219,6 +266,10 @@ func (t *tx) prefetchWrites(records []syncengine.ID) error {
 				t.writes[id] = append(t.writes[id], e.op.Number)
 			}
 		}
+	}
+	// A page of a first pull asks for a thousand records that nobody here has seen.
+	if none, err := t.noneBetween(`SELECT 1 FROM outbox_write WHERE record BETWEEN $1 AND $2 LIMIT 1`, ids); none || err != nil {
+		return err
 	}
 	args := make([]any, fetchMany)
 	for some := range slices.Chunk(ids, fetchMany) {
@@ -264,6 +315,7 @@ func (t *tx) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
 // Stage implements syncengine.DeviceTx.
 func (t *tx) Stage(in *syncengine.Incoming) error {
 	t.noneStaged = false
+	t.dropped = t.dropped || in.Scopes == 0
 	return t.exec(`INSERT INTO incoming (id, kind, scopes, body, stamps) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET kind = $2, scopes = $3, body = $4, stamps = $5`,
 		in.ID[:], int64(in.Kind), int64(in.Scopes), blob(in.Body), blob(in.Stamps))

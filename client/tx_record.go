@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -54,6 +55,9 @@ var (
 
 // Prefetch implements syncengine.DeviceTx.
 func (t *tx) Prefetch(records []syncengine.ID) error {
+	if err := t.flushConfirmed(); err != nil {
+		return err
+	}
 	if err := t.prefetchWrites(records); err != nil {
 		return err
 	}
@@ -63,6 +67,9 @@ func (t *tx) Prefetch(records []syncengine.ID) error {
 			t.recs[id] = &entry{id: id}
 			ids = append(ids, id)
 		}
+	}
+	if none, err := t.noneBetween(`SELECT 1 FROM rec WHERE id BETWEEN $1 AND $2 LIMIT 1`, ids); none || err != nil {
+		return err
 	}
 	args := make([]any, fetchMany)
 	for len(ids) > 0 {
@@ -88,10 +95,26 @@ func (t *tx) Prefetch(records []syncengine.ID) error {
 	return nil
 }
 
+// noneBetween asks once whether a table has anything between the least and the
+// greatest of ids. Ids of records made one after another are neighbours, so that a
+// page of new ones needs no look-up of each.
+func (t *tx) noneBetween(query string, ids []syncengine.ID) (none bool, err error) {
+	if len(ids) == 0 {
+		return true, nil
+	}
+	least, greatest := slices.MinFunc(ids, syncengine.ID.Compare), slices.MaxFunc(ids, syncengine.ID.Compare)
+	var found int
+	err = t.row(query, []any{least[:], greatest[:]}, &found)
+	return found == 0, err
+}
+
 // load returns the entry of a record.
 func (t *tx) load(id syncengine.ID) (*entry, error) {
 	if e := t.recs[id]; e != nil {
 		return e, nil
+	}
+	if err := t.flushConfirmed(); err != nil {
+		return nil, err
 	}
 	e := &entry{id: id}
 	err := t.rows(selectRecord, []any{id[:]}, func(scan func(...any) error) error {
@@ -123,6 +146,8 @@ func (t *tx) SaveRecord(r *syncengine.DeviceRecord) error {
 		return err
 	}
 	kept := *r
+	// Its state at the server may have to leave the device under own changes.
+	t.dropped = t.dropped || e.cur != nil && e.cur.HasBase && !r.HasBase
 	e.cur = &kept
 	return t.mark(e)
 }
@@ -135,10 +160,7 @@ func (t *tx) DropRecord(id syncengine.ID) error {
 	}
 	t.dropped = t.dropped || e.n != 0
 	e.cur = nil
-	if err := t.mark(e); err != nil {
-		return err
-	}
-	return t.exec(`DELETE FROM incoming WHERE id = $1`, id[:])
+	return t.mark(e)
 }
 
 // mark notes that an entry is to be written.
@@ -152,6 +174,9 @@ func (t *tx) mark(e *entry) error {
 
 // flushRecords writes the dirty records.
 func (t *tx) flushRecords() error {
+	if err := t.flushConfirmed(); err != nil {
+		return err
+	}
 	var fresh, light []*entry
 	for _, e := range t.dirty {
 		e.dirty = false
@@ -183,17 +208,17 @@ func (e *entry) sameBody() bool {
 	return e.cur.Base == nil && e.old.Base == nil && bytes.Equal(e.cur.Body, e.old.Body) && bytes.Equal(e.cur.Stamps, e.old.Stamps)
 }
 
-const lightUpdate = ` UPDATE rec SET scopes = v.scopes, pending = v.pending, conflicts = v.conflicts, base_hash = v.base_hash FROM v WHERE rec.n = v.n`
+const lightUpdate = ` UPDATE rec SET scopes = v.scopes, pending = v.pending, conflicts = v.conflicts, base_hash = v.base_hash, hash = v.hash FROM v WHERE rec.n = v.n`
 
 var updateLight, updateManyLight = lightValues(1) + lightUpdate, lightValues(insertMany) + lightUpdate
 
 func lightValues(rows int) string {
-	return `WITH v (n, scopes, pending, conflicts, base_hash) AS (VALUES (?, ?, ?, ?, ?)` + strings.Repeat(`, (?, ?, ?, ?, ?)`, rows-1) + `)`
+	return `WITH v (n, scopes, pending, conflicts, base_hash, hash) AS (VALUES (?, ?, ?, ?, ?, ?)` + strings.Repeat(`, (?, ?, ?, ?, ?, ?)`, rows-1) + `)`
 }
 
 // updateLight writes what stands beside the bodies of records.
 func (t *tx) updateLight(light []*entry) error {
-	args := make([]any, 0, 5*insertMany)
+	args := make([]any, 0, 6*insertMany)
 	for len(light) > 0 {
 		some, query := light[:1], updateLight
 		if len(light) >= insertMany {
@@ -203,7 +228,7 @@ func (t *tx) updateLight(light []*entry) error {
 		args = args[:0]
 		for _, e := range some {
 			e.old = e.cur
-			args = append(args, e.n, int64(e.cur.Scopes), int64(e.cur.Pending), int64(e.cur.Conflicts), baseHash(e.cur))
+			args = append(args, e.n, int64(e.cur.Scopes), int64(e.cur.Pending), int64(e.cur.Conflicts), baseHash(e.cur), shownHash(e.cur))
 		}
 		if err := t.exec(query, args...); err != nil {
 			return err
@@ -216,14 +241,17 @@ var (
 	insertRecord      = insertInto("rec", recordInsert, 1)
 	insertManyRecords = insertInto("rec", recordInsert, insertMany)
 	recordInsert      = []string{
-		"n", "id", "kind", "scopes", "pending", "conflicts", "base_hash", "at", "lifecycle", "incident", "person", "parent",
+		"n", "id", "kind", "scopes", "pending", "conflicts", "base_hash", "hash", "at", "lifecycle", "incident", "person", "parent",
 		"number", "cad_number", "body", "stamps", "base_body", "base_stamps",
 	}
 )
 
+// insertInto is an insert of several rows. OR FAIL: a statement that fails leaves its
+// first rows standing, which does no harm, because the transaction is rolled back, and
+// it spares SQLite a copy of every page that the statement touches.
 func insertInto(table string, columns []string, rows int) string {
 	one := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
-	return "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + one + strings.Repeat(", "+one, rows-1)
+	return "INSERT OR FAIL INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + one + strings.Repeat(", "+one, rows-1)
 }
 
 func (t *tx) insertRecords(fresh []*entry) error {
@@ -257,7 +285,7 @@ func (t *tx) insertRecords(fresh []*entry) error {
 			}
 			r := e.cur
 			baseBody, baseStamps := baseOf(r)
-			args = append(args, e.n, r.ID[:], int64(r.Kind), int64(r.Scopes), int64(r.Pending), int64(r.Conflicts), baseHash(r),
+			args = append(args, e.n, r.ID[:], int64(r.Kind), int64(r.Scopes), int64(r.Pending), int64(r.Conflicts), baseHash(r), shownHash(r),
 				p.at, p.lifecycle, p.incident, p.person, p.parent, p.number, p.cadNumber, blob(r.Body), blob(r.Stamps), baseBody, baseStamps)
 		}
 		if err := t.exec(query, args...); err != nil {
@@ -291,9 +319,9 @@ func (t *tx) updateRecord(e *entry) error {
 	baseBody, baseStamps := baseOf(r)
 	return t.exec(`UPDATE rec SET kind = $2, scopes = $3, pending = $4, conflicts = $5, base_hash = $6, at = $7, lifecycle = $8,
 			incident = $9, person = $10, parent = $11, number = $12, cad_number = $13,
-			body = $14, stamps = $15, base_body = $16, base_stamps = $17 WHERE n = $1`,
+			body = $14, stamps = $15, base_body = $16, base_stamps = $17, hash = $18 WHERE n = $1`,
 		e.n, int64(r.Kind), int64(r.Scopes), int64(r.Pending), int64(r.Conflicts), baseHash(r), p.at, p.lifecycle,
-		p.incident, p.person, p.parent, p.number, p.cadNumber, blob(r.Body), blob(r.Stamps), baseBody, baseStamps)
+		p.incident, p.person, p.parent, p.number, p.cadNumber, blob(r.Body), blob(r.Stamps), baseBody, baseStamps, shownHash(r))
 }
 
 func (t *tx) deleteRecord(e *entry) error {
@@ -307,11 +335,19 @@ func (t *tx) deleteRecord(e *entry) error {
 	return nil
 }
 
-func baseHash(r *syncengine.DeviceRecord) *int64 {
+func baseHash(r *syncengine.DeviceRecord) any {
 	if !r.HasBase {
 		return nil
 	}
-	return new(int64(r.BaseHash))
+	return int64(r.BaseHash)
+}
+
+// shownHash is the column hash: see the schema.
+func shownHash(r *syncengine.DeviceRecord) any {
+	if r.Pending == 0 || r.Base != nil {
+		return nil
+	}
+	return int64(r.Hash())
 }
 
 func baseOf(r *syncengine.DeviceRecord) (body, stamps []byte) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -45,8 +46,8 @@ func (v *Verification) fault(format string, args ...any) {
 	}
 }
 
-// Verify checks the whole store: the database, each record against its hash, its
-// columns and its words, each scope's digest, computed anew, against the one kept
+// Verify checks the whole store: the database, each record against its hash, what it
+// shows against the changes that made it, its columns and its words, each scope's digest, computed anew, against the one kept
 // and the server's at the newest cut, and the hash chain of the own changes. It
 // changes nothing; saves wait while it runs.
 func (c *Client) Verify(ctx context.Context) (*Verification, error) {
@@ -55,7 +56,7 @@ func (c *Client) Verify(ctx context.Context) (*Verification, error) {
 		// What is in memory says nothing of the disk.
 		t.known = known{ops: map[uint64]*opEntry{}}
 		for _, check := range []func(*tx, *Verification) error{
-			verifyDatabase, c.verifyRecords, c.verifyWords, verifyOutbox,
+			verifyDatabase, c.verifyRecords, c.verifyShown, c.verifyWords, verifyOutbox,
 		} {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -113,6 +114,9 @@ func (c *Client) verifyRecords(t *tx, v *Verification) error {
 	if err != nil {
 		return err
 	}
+	if err := verifyShown(t, v); err != nil {
+		return err
+	}
 	for i := range scopes {
 		sc := &scopes[i]
 		out := ScopeVerification{
@@ -133,6 +137,22 @@ func (c *Client) verifyRecords(t *tx, v *Verification) error {
 	return nil
 }
 
+// verifyShown checks the records whose hash is kept because they wait for the
+// server's word.
+func verifyShown(t *tx, v *Verification) error {
+	return t.rows(`SELECT id, body, stamps, hash FROM rec WHERE hash IS NOT NULL`, nil, func(scan func(...any) error) error {
+		var r syncengine.Record
+		var hash int64
+		if err := scan((*idColumn)(&r.ID), &r.Body, &r.Stamps, &hash); err != nil {
+			return err
+		}
+		if r.Hash() != syncengine.RowHash(hash) {
+			v.fault("record %s does not have the hash it was saved with", r.ID)
+		}
+		return nil
+	})
+}
+
 func (c *Client) verifyRecord(r *syncengine.DeviceRecord, v *Verification) {
 	if _, err := syncengine.Decode(&r.Record); err != nil {
 		v.fault("record %s cannot be read", r.ID)
@@ -147,6 +167,29 @@ func (c *Client) verifyRecord(r *syncengine.DeviceRecord, v *Verification) {
 	if r.Pending == 0 && (r.Base != nil || !r.HasBase) {
 		v.fault("record %s shows changes that are not in the outbox", r.ID)
 	}
+}
+
+// verifyShown computes anew what the records show under own changes.
+func (c *Client) verifyShown(t *tx, v *Verification) error {
+	var pending []*syncengine.DeviceRecord
+	err := t.rows(`SELECT `+recordColumns+` FROM rec WHERE pending > 0`, nil, func(scan func(...any) error) error {
+		_, r, err := scanRecord(scan)
+		pending = append(pending, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range pending {
+		shown, err := c.device.Shown(t, r)
+		if err != nil {
+			return err
+		}
+		if shown == nil || !bytes.Equal(shown.Body, r.Body) || !bytes.Equal(shown.Stamps, r.Stamps) || shown.Kind != r.Kind {
+			v.fault("record %s does not show what its changes made of it", r.ID)
+		}
+	}
+	return nil
 }
 
 // verifyWords compares the index of names with the records.

@@ -12,6 +12,7 @@ func TestVerifyFinds(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ damage, want string }{
 		"a changed body":           {`UPDATE rec SET body = x'0a0141', base_hash = 1, pending = 0`, "hash it came with"},
+		"a changed own body":       {`UPDATE rec SET body = x'0a0141'`, "hash it was saved with"},
 		"stamps that are none":     {`UPDATE rec SET stamps = x'ff'`, "cannot be read"},
 		"a lost change":            {`DELETE FROM outbox WHERE op = 1`, "own change 1 is missing"},
 		"the last change lost":     {`DELETE FROM outbox WHERE op = 2`, "do not end where the device stands"},

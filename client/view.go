@@ -74,14 +74,20 @@ type NotAccepted struct {
 	Op     uint64
 	Change syncengine.ID
 	AtMS   int64
-	// Code says why, Words the same for people.
+	// Code says why, Words the same for people; neither once somebody has decided.
 	Code  tandemv1.Refusal
 	Words string
+	// Verdict is how it stands: in quarantine, dismissed, or replaced. Reason is that of
+	// a lead who has dismissed it.
+	Verdict tandemv1.OutcomeCode
+	Reason  string
 	// Fields at fault, as "kind/field".
 	Fields []string
 	// Records are the ids it would have written; Decoded is the change.
 	Records []syncengine.ID
 	Decoded *tandemv1.Change
+	// Values are what it would have written, field by field.
+	Values []RefusedValue
 }
 
 // newView opens a stored record.
@@ -123,7 +129,8 @@ func (c *Client) conflict(kind *syncengine.Kind, state *syncengine.State, path s
 // or has own changes.
 const visible = `(rec.pending > 0 OR rec.scopes & (SELECT coalesce(sum(1 << bit), 0) FROM scope WHERE ready) <> 0)`
 
-// Get returns a record. ErrNotFound where it is not shown on this device.
+// Get returns a record. ErrNotFound where it is not shown on this device; ErrLease
+// where charts are closed and it is not one that was made here and is unsent.
 func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 	var v *View
 	err := c.store.read(ctx, "reading a record", func(rtx *sql.Tx) error {
@@ -133,6 +140,11 @@ func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 		}
 		if r == nil {
 			return ErrNotFound
+		}
+		if r.HasBase {
+			if err := c.leased(); err != nil {
+				return err
+			}
 		}
 		if v, err = c.newView(r); err != nil {
 			return err
@@ -173,11 +185,13 @@ func (c *Client) notAccepted(ctx context.Context, rtx *sql.Tx, where string, arg
 		n := NotAccepted{
 			Op: op.Number, Change: op.Change, AtMS: op.AtMS, Code: op.Outcome.GetRefusal(),
 			Words: RefusalWords(op.Outcome.GetRefusal()), Records: op.Records, Decoded: &tandemv1.Change{},
+			Verdict: op.Outcome.GetCode(), Reason: op.Outcome.GetReason(),
 		}
 		if err := proto.Unmarshal(op.Raw, n.Decoded); err != nil {
 			n.Decoded = nil
 		}
 		n.Fields = c.faultNames(op.Outcome.GetFields(), n.Decoded)
+		n.Values = c.values(&n)
 		out = append(out, n)
 		return nil
 	})

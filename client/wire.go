@@ -1,15 +1,18 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -35,6 +38,13 @@ type link struct {
 	sync   tandemv1connect.SyncServiceClient
 	enroll tandemv1connect.EnrollServiceClient
 	base   http.RoundTripper
+	// prover is nil before enrolment; greeting is what is asked for a nonce.
+	prover   *prover
+	greeting string
+	// trust is nil where there is no TLS of ours.
+	trust *trust
+	// read reads the device's clocks.
+	read func() reading
 }
 
 // parseServer checks the address of a server: https, or http to this machine.
@@ -62,14 +72,10 @@ func loopback(host string) bool {
 }
 
 // newLink prepares the way to a server; p is nil before enrolment.
-func newLink(u *url.URL, o *Options, roots []byte, p *prover, now func() time.Time) (*link, error) {
+func newLink(u *url.URL, o *Options, p *prover, v *trust, read func() reading) *link {
 	base := o.Transport
 	if base == nil {
-		t, err := newTransport(u, o, roots, now)
-		if err != nil {
-			return nil, err
-		}
-		base = t
+		base = newTransport(u, o, v)
 	}
 	hc := &http.Client{
 		Transport: &guard{base: base, prover: p, agent: "tandem/" + o.Version},
@@ -81,11 +87,39 @@ func newLink(u *url.URL, o *Options, roots []byte, p *prover, now func() time.Ti
 	return &link{
 		sync:   tandemv1connect.NewSyncServiceClient(hc, u.String(), opts...),
 		enroll: tandemv1connect.NewEnrollServiceClient(hc, u.String(), opts...),
-		base:   base,
-	}, nil
+		base:   base, trust: v, read: read, prover: p, greeting: u.JoinPath("healthz").String(),
+	}
 }
 
-func newTransport(u *url.URL, o *Options, roots []byte, now func() time.Time) (*http.Transport, error) {
+// greet asks for a nonce where there is none that is sure to be taken: a few bytes
+// and a round trip, in place of a refusal of a whole request. It also finds out what
+// is in the way before anything of a person's leaves the device.
+func (l *link) greet(ctx context.Context, met *contact) error {
+	if l.prover == nil || l.prover.fresh() {
+		return nil
+	}
+	met.unsent = true
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.greeting, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "tandem")
+	resp, err := l.base.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	// A body would belong to something on the way.
+	_ = resp.Body.Close()
+	if resp.Header.Get(schemaHeader) == "" {
+		met.foreign = resp.StatusCode
+		return errForeign
+	}
+	l.prover.learn(resp.Header)
+	met.unsent = false
+	return nil
+}
+
+func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 	dial := o.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
@@ -101,19 +135,31 @@ func newTransport(u *url.URL, o *Options, roots []byte, now func() time.Time) (*
 	if u.Scheme == "http" {
 		t.Proxy = nil
 		t.Protocols.SetUnencryptedHTTP2(true)
-		return t, nil
+		return t
 	}
 	t.Protocols.SetHTTP1(true)
 	t.Protocols.SetHTTP2(true)
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, Time: now}
-	if len(roots) > 0 {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(roots) {
-			return nil, errors.New("the file of certificate authorities holds no certificate in PEM form")
-		}
-		t.TLSClientConfig.RootCAs = pool
+	t.TLSClientConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12, Time: v.known,
+		// The certificate is verified there, with its chain and its name.
+		InsecureSkipVerify: true, //nolint:gosec // See trust.
+		VerifyConnection:   v.verify,
 	}
-	return t, nil
+	return t
+}
+
+// newTrust prepares the check of the server's certificate; pin is the key that it
+// had at the last contact, nil before any.
+func (c *Client) newTrust(u *url.URL, roots, pin []byte) (*trust, error) {
+	v := &trust{host: u.Hostname(), known: c.serverNow, wall: c.opts.Now, key: pin}
+	if len(roots) == 0 {
+		return v, nil
+	}
+	v.roots = x509.NewCertPool()
+	if !v.roots.AppendCertsFromPEM(roots) {
+		return nil, errors.New("the file of certificate authorities holds no certificate in PEM form")
+	}
+	return v, nil
 }
 
 func (l *link) close() {
@@ -129,6 +175,17 @@ type contact struct {
 	status  int
 	// foreign is the status of an answer that is not ours, 0 for none.
 	foreign int
+	// began is when a connection was at hand for the request that was answered, took
+	// the time from there to the end of the answer.
+	began time.Time
+	took  time.Duration
+	// came is what the device's clocks said then.
+	came reading
+	// torn: the request could not be written whole to a connection that had been used
+	// before and had died since.
+	torn bool
+	// unsent: no connection was to be had, so that nothing of the request has left.
+	unsent bool
 	// freshNonce: the server wants the proof with the nonce it just gave.
 	freshNonce bool
 	retryAfter time.Duration
@@ -139,6 +196,9 @@ type contactKey struct{}
 
 // errForeign says that an answer is not from a Tandem server.
 var errForeign = errors.New("the answer is not from a Tandem server")
+
+// errStale says that an answer is an older one, which something on the way has kept.
+var errStale = errors.New("the answer is to another request")
 
 // guard signs requests and lets through only answers that are ours.
 type guard struct {
@@ -161,8 +221,22 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	met.up.Add(max(req.ContentLength, 0))
+	asked, got, reused := false, false, false
+	met.began, met.unsent, met.torn = time.Now(), false, false
+	// The hook may be called while the request has failed already.
+	var torn atomic.Bool
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GetConn:      func(string) { asked = true },
+		GotConn:      func(at httptrace.GotConnInfo) { got, reused, met.began = true, at.Reused, time.Now() },
+		WroteRequest: func(wrote httptrace.WroteRequestInfo) { torn.Store(wrote.Err != nil) },
+	}))
 	resp, err := g.base.RoundTrip(req)
 	if err != nil {
+		met.unsent, met.torn = asked && !got, reused && torn.Load() && req.Context().Err() == nil
+		if idle, ok := g.base.(interface{ CloseIdleConnections() }); ok && met.torn {
+			// Those beside it have most likely died with it.
+			idle.CloseIdleConnections()
+		}
 		return nil, err
 	}
 	if resp.Header.Get(schemaHeader) == "" || (resp.StatusCode == http.StatusOK && !isProto(resp.Header)) {
@@ -190,11 +264,20 @@ func isProto(h http.Header) bool {
 }
 
 func retryAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
+	hint := h.Get("Retry-After")
+	seconds, err := strconv.Atoi(hint)
+	// Bounded before it becomes a duration, which it may be too large for.
+	d := time.Duration(min(seconds, 3600)) * time.Second
+	if err != nil {
+		// A date is the server's, as is what it says of now.
+		at, err := http.ParseTime(hint)
+		now, nerr := http.ParseTime(h.Get("Date"))
+		if err != nil || nerr != nil {
+			return 0
+		}
+		d = at.Sub(now)
 	}
-	return min(time.Duration(seconds)*time.Second, time.Hour)
+	return min(max(d, 0), time.Hour)
 }
 
 // boundedBody fails where an answer is longer than any of ours.
@@ -219,13 +302,22 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 // whole is a *ContactError.
 func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
 	met := &contact{}
+	req.Ask = binary.BigEndian.AppendUint64(make([]byte, 0, askSize), chance{}.Uint64())
+	met.began = time.Now()
+	if err := l.greet(ctx, met); err != nil {
+		return nil, met, met.verdict(ctx, err)
+	}
 	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.SyncResponse, error) { return l.sync.Sync(ctx, req) })
 	if err != nil {
 		return nil, met, err
 	}
+	met.took, met.came = time.Since(met.began), l.read()
 	answer, err := syncengine.Unframe(resp)
 	if err != nil {
 		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	if ask := answer.GetTrailer().GetAsk(); len(ask) > 0 && !bytes.Equal(ask, req.GetAsk()) {
+		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: errStale}
 	}
 	return answer, met, nil
 }
@@ -243,10 +335,17 @@ func (l *link) compare(ctx context.Context, req *tandemv1.ReconcileRequest) (*ta
 	return answer, nil
 }
 
-// call makes a call, once more where the server asks for its fresh nonce.
+// askSize is the size of what tells the answer to a request from an older one.
+const askSize = 8
+
+// call makes a call, once more where the server asks for its fresh nonce, or where
+// the connection at hand turns out to have died before the request was written.
 func call[T proto.Message](ctx context.Context, met *contact, send func(context.Context) (T, error)) (T, error) {
 	ctx = context.WithValue(ctx, contactKey{}, met)
 	resp, err := send(ctx)
+	if err != nil && met.torn {
+		resp, err = send(ctx)
+	}
 	if err != nil && met.freshNonce {
 		met.freshNonce, met.reached, met.status = false, false, 0
 		resp, err = send(ctx)
@@ -268,7 +367,10 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 			return ctx.Err()
 		}
 		if met.foreign != 0 {
-			return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign)}
+			return &ContactError{
+				Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign),
+				large: met.foreign == http.StatusRequestEntityTooLarge,
+			}
 		}
 		return &ContactError{Kind: ErrNetwork, Words: "no answer from the server: there may be no signal, or the address is wrong", Err: cause}
 	}
@@ -282,6 +384,9 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 	}
 	if met.status >= 500 {
 		return &ContactError{Kind: ErrBusy, Words: "the server has trouble; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause}
+	}
+	if met.status == http.StatusRequestEntityTooLarge {
+		return &ContactError{Kind: ErrNetwork, Words: "the request was too large for something on the way; a smaller one will be tried by itself", Err: cause, large: true}
 	}
 	return &ContactError{Kind: ErrRejected, Words: "the server did not take the request; it may need an update, or this device may", RetryAfter: met.retryAfter, Err: cause}
 }

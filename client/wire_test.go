@@ -63,6 +63,12 @@ func middleboxes(tb testing.TB) map[string]http.HandlerFunc {
 		}
 		return raw
 	}
+	old, err := proto.Marshal(&tandemv1.SyncAnswer{
+		Outcomes: []*tandemv1.Outcome{{Op: 1, Code: tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED}}, Trailer: &tandemv1.Trailer{Ask: []byte("not this")},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
 	encoder, err := zstd.NewWriter(nil)
 	if err != nil {
 		tb.Fatal(err)
@@ -111,6 +117,7 @@ func middleboxes(tb testing.TB) map[string]http.HandlerFunc {
 		"another count":  ours(whole(func(r *tandemv1.SyncResponse) { r.Count++ }), nil),
 		"another digest": ours(whole(func(r *tandemv1.SyncResponse) { r.Digest[3] ^= 1 }), nil),
 		"another answer": ours(whole(func(r *tandemv1.SyncResponse) { r.Answer[1] ^= 1 }), nil),
+		"an old answer":  ours(whole(func(r *tandemv1.SyncResponse) { proto.Merge(r, syncengine.Frame(old, 1)) }), nil),
 		"no end mark":    ours(whole(func(r *tandemv1.SyncResponse) { r.End = "" }), nil),
 		"no header": func(w http.ResponseWriter, r *http.Request) {
 			discard(r)
@@ -251,6 +258,7 @@ func TestServersWord(t *testing.T) {
 		"bad request":   {400, "", ErrRejected},
 		"precondition":  {412, "", ErrRejected},
 		"unimplemented": {501, "", ErrBusy},
+		"no such call":  {404, "", ErrRejected},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

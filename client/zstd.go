@@ -43,15 +43,15 @@ func newInflater() connect.Decompressor {
 	if err != nil {
 		panic(err)
 	}
-	return &inflater{Decoder: d}
+	return &inflater{decoder: d}
 }
 
 // inflater is a decoder that stops at the bound instead of inflating to the end.
-// Its Close leaves it usable: the pool that it lives in resets it.
+// Its Close leaves it usable: the pool that it lives in resets it. The decoder is not
+// embedded, since its WriteTo would go past the bound.
 type inflater struct {
-	*zstd.Decoder
-
-	left int
+	decoder *zstd.Decoder
+	left    int
 }
 
 // Read implements io.Reader.
@@ -59,7 +59,7 @@ func (i *inflater) Read(p []byte) (int, error) {
 	if i.left <= 0 {
 		return 0, errBomb
 	}
-	n, err := i.Decoder.Read(p[:min(len(p), i.left)])
+	n, err := i.decoder.Read(p[:min(len(p), i.left)])
 	i.left -= n
 	return n, err
 }
@@ -67,7 +67,7 @@ func (i *inflater) Read(p []byte) (int, error) {
 // Reset implements connect.Decompressor.
 func (i *inflater) Reset(r io.Reader) error {
 	i.left = maxInflated + 1
-	return i.Decoder.Reset(r)
+	return i.decoder.Reset(r)
 }
 
 // Close implements connect.Decompressor.

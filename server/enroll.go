@@ -110,13 +110,25 @@ func (e *enrolment) run(tx *store.Tx) error {
 		return tx.SaveEnrolment(stored)
 	}
 	r, err := tx.Replica(e.identity.Replica)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case r != nil && r.Unconfirmed && bytes.Equal(r.Key, e.identity.Key):
+	}
+	same := r != nil && r.Person == stored.Staff && r.Device == stored.Device && bytes.Equal(r.Key, e.identity.Key) && !r.Revoked
+	switch {
+	case r == nil:
+		r = &syncengine.Replica{ID: e.identity.Replica, Person: stored.Staff, Device: stored.Device, Key: e.identity.Key}
+	case r.Unconfirmed && bytes.Equal(r.Key, e.identity.Key):
 		return e.confirm(tx, r)
-	case r != nil:
+	case !same:
+		// The same replica is there where an enrolment was interrupted after it had come
+		// into the security journal.
 		return ErrReplicaTaken
+	}
+	err = tx.Journal(&store.JournalEvent{
+		What: store.EventEnrolled, Replica: r.ID.String(), Person: r.Person.String(), Device: r.Device.String(), Key: r.Key,
+	})
+	if err != nil {
+		return err
 	}
 	made, err := newCreation(e.org.ID, stored.Device, e.device(), e.nowMS, e.rand)
 	if err != nil {
@@ -125,10 +137,7 @@ func (e *enrolment) run(tx *store.Tx) error {
 	if err := made.apply(e.engine, tx, e.nowMS); err != nil {
 		return err
 	}
-	err = tx.SaveReplica(&syncengine.Replica{
-		ID: e.identity.Replica, Person: stored.Staff, Device: stored.Device, Key: e.identity.Key,
-	})
-	if err != nil {
+	if err := tx.SaveReplica(r); err != nil {
 		return err
 	}
 	stored.UsedKey, stored.UsedReplica, stored.UsedMS = e.identity.Key, e.identity.Replica, e.nowMS
@@ -216,7 +225,7 @@ func (e *enrolment) answer() (*tandemv1.EnrollResponse, error) {
 		Certificate: certificate, Org: e.org.ID[:], Person: e.identity.Person[:], Device: e.identity.Device[:],
 		PersonName: e.name, Roles: slices.Clone(e.principal.Roles), Teams: wireIDs(e.principal.Teams), OrgKey: e.org.PublicKey(),
 		ServerMs: e.nowMS, Schema: syncengine.Schema, Agency: e.principal.Agency[:], Programs: wireIDs(e.programs),
-		DeviceLabel: e.stored.Label,
+		DeviceLabel: e.stored.Label, SealKey: e.org.SealKey(),
 	}, nil
 }
 

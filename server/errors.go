@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/tandem-response/tandem/server/store"
@@ -62,7 +64,9 @@ var codes = []struct {
 	{syncengine.ErrPosition, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
+	{ErrDelivery, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
+	{ErrQuarantineFull, connect.CodeResourceExhausted, nil},
 	{store.ErrStorage, connect.CodeUnavailable, errBusy},
 	{store.ErrClosed, connect.CodeUnavailable, errBusy},
 	{context.DeadlineExceeded, connect.CodeUnavailable, errBusy},
@@ -79,12 +83,24 @@ func (s *Server) refuse(err error) error {
 			if c.code != connect.CodeCanceled {
 				s.log.Error().Err(err).Msg("request failed")
 			}
-			return connect.NewError(c.code, c.says)
+			return hinted(connect.NewError(c.code, c.says))
 		}
-		return connect.NewError(c.code, c.err)
+		return hinted(connect.NewError(c.code, c.err))
 	}
 	s.log.Error().Err(err).Msg("request failed")
 	return connect.NewError(connect.CodeInternal, errInternal)
+}
+
+// busyHint is what a device is told to wait where the server could not do its part.
+const busyHint = 5 * time.Second
+
+// hinted adds to an error of overload when to come back: the device adds jitter of
+// its own.
+func hinted(err *connect.Error) error {
+	if code := err.Code(); code == connect.CodeUnavailable || code == connect.CodeResourceExhausted {
+		err.Meta().Set("Retry-After", strconv.Itoa(int(busyHint/time.Second)))
+	}
+	return err
 }
 
 // recovered turns a panic into an error of this one request. What panicked may

@@ -1,6 +1,32 @@
 package server
 
-import "github.com/tandem-response/tandem/syncengine"
+import (
+	"connectrpc.com/connect"
+	"github.com/tandem-response/tandem/syncengine"
+)
 
 // SetRules puts other rules in the place of the domain's.
 func SetRules(s *Server, rules func(syncengine.Rules) syncengine.Rules) { s.rules = rules(s.rules) }
+
+// MaxInflated is the bound of a request, inflated.
+const MaxInflated = maxInflated
+
+// Inflaters are the decompressors of requests, by the name of the encoding.
+func Inflaters() map[string]func() connect.Decompressor {
+	return map[string]func() connect.Decompressor{
+		"gzip": func() connect.Decompressor { return &inflater{reset: resetGzip()} }, "zstd": newZstdInflater,
+	}
+}
+
+// AheadOf waits for the page that is being read ahead for a replica and reports
+// whether there is one.
+func AheadOf(s *Server, replica syncengine.ID) bool {
+	s.ahead.mu.Lock()
+	p := s.ahead.pages[replica]
+	s.ahead.mu.Unlock()
+	if p == nil {
+		return false
+	}
+	<-p.done
+	return p.answer != nil
+}

@@ -182,9 +182,14 @@ func (s *Server) beginEpoch(ctx context.Context, org *store.Org, begin func(tx *
 		minted, err = begin(tx, epoch)
 		return err
 	})
-	if err == nil && minted {
-		s.log.Error().Stringer("org", org.ID).Stringer("epoch", epoch).
-			Msg("the database was set back to an older state: devices send again what it lacks; check people, devices and grants, then run tandem admin recover confirm")
+	if err != nil || !minted {
+		return err
 	}
-	return err
+	// Who was shut out since the backup stays shut out.
+	if err := s.ReplayJournal(ctx); err != nil {
+		return err
+	}
+	s.log.Error().Stringer("org", org.ID).Stringer("epoch", epoch).
+		Msg("the database was set back to an older state: devices send again what it lacks; check people, devices and grants, then run tandem admin recover confirm")
+	return nil
 }

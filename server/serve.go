@@ -27,7 +27,8 @@ const (
 
 // Serve answers on a listener until ctx is done, then lets requests under way
 // finish, for a while. config is nil for plain HTTP, which is for loopback alone:
-// otherwise the error is ErrPlain. HTTP/2 works on both.
+// otherwise the error is ErrPlain. HTTP/2 works on both. Before it answers it judges
+// again what an older version did not know and has put into quarantine.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.Config) error {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
@@ -40,6 +41,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.C
 		protocols.SetHTTP2(true)
 		config = config.Clone()
 		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	}
+	if err := s.retry(ctx); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	h := &http.Server{
 		Handler: s, Protocols: protocols, TLSConfig: config, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout,

@@ -41,6 +41,10 @@ type Options struct {
 	// Rand makes ids and keys; nil is crypto/rand's. It is read by one goroutine at a
 	// time.
 	Rand io.Reader
+	// MinWriteSchema is the oldest schema version whose changes are applied; older ones
+	// are kept in quarantine. MinReadSchema is the oldest that is sent record state. 0:
+	// every one.
+	MinWriteSchema, MinReadSchema uint32
 }
 
 // Server answers devices. It is an http.Handler, safe for concurrent use.
@@ -55,6 +59,9 @@ type Server struct {
 	handler http.Handler
 	// met are the replicas that are known to have an entry, by id.
 	met sync.Map
+	// minWrite and minRead are the oldest schema versions that are taken and served.
+	minWrite, minRead uint32
+	ahead             ahead
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
@@ -64,6 +71,7 @@ type Server struct {
 // server has ended.
 func New(st *store.Store, o Options) (*Server, error) {
 	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, rand: &lockedReader{r: o.Rand}}
+	s.minWrite, s.minRead = o.MinWriteSchema, o.MinReadSchema
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -73,6 +81,9 @@ func New(st *store.Store, o Options) (*Server, error) {
 	var err error
 	s.auth, err = auth.NewVerifier(auth.Options{Keys: s.orgKey, Origin: o.Origin, NonceKey: o.NonceKey, Clock: s.now, Rand: s.rand})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.ReplayJournal(context.Background()); err != nil {
 		return nil, err
 	}
 	s.ending, s.end = context.WithCancel(context.Background())
@@ -114,7 +125,7 @@ func (s *Server) orgKey(ctx context.Context, id syncengine.ID) (ed25519.PublicKe
 
 // engine returns the protocol for an org.
 func (s *Server) engine(org *store.Org) *syncengine.Server {
-	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets}
+	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets, SealKey: org.SealKey(), MinWriteSchema: s.minWrite, MinReadSchema: s.minRead}
 }
 
 var schemaVersion = strconv.Itoa(syncengine.Schema)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -17,6 +18,8 @@ const (
 	maxWait = 50 * time.Second
 	// maxQueued is the longest that a push waits for its commit to begin.
 	maxQueued = 20 * time.Second
+	// maxAsk bounds the bytes by which a device knows the answer, as the contract says.
+	maxAsk = 16
 )
 
 // syncing implements the SyncService.
@@ -24,6 +27,7 @@ type syncing struct{ *Server }
 
 // Sync implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncResponse, error) {
+	began := s.now()
 	id := auth.FromContext(ctx)
 	if id == nil {
 		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
@@ -44,6 +48,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		if outcomes, err = s.push(ctx, org, id, pushed, req); err != nil {
 			return nil, s.refuse(err)
 		}
+		if outcomes != nil && len(outcomes) == 0 {
+			return nil, s.refuse(ErrQuarantineFull)
+		}
 	}
 	answer, err := s.answer(ctx, org, id, req, outcomes)
 	if errors.Is(err, syncengine.ErrReverted) {
@@ -59,11 +66,24 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 			return nil, s.refuse(err)
 		}
 	}
+	s.stamp(answer.Message.GetTrailer(), req, began)
+	s.readAhead(ctx, org, id, req, answer.Message)
 	raw, err := proto.Marshal(answer.Message)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
 	return syncengine.Frame(raw, answer.Count), nil
+}
+
+// stamp dates an answer as late as can be, and says which request it is to, so that
+// the device can sample the offset of its clock with a bound.
+func (s *Server) stamp(t *tandemv1.Trailer, req *tandemv1.SyncRequest, began time.Time) {
+	now := s.now()
+	t.ServerMs = now.UnixMilli()
+	t.HeldMs = uint32(min(max(now.Sub(began).Milliseconds(), 0), math.MaxUint32))
+	if ask := req.GetAsk(); len(ask) <= maxAsk {
+		t.Ask = ask
+	}
 }
 
 // push commits a device's changes. Where they fail together, each is tried by
@@ -129,6 +149,11 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 	}
 	wait := min(time.Duration(req.GetWaitMs())*time.Millisecond, maxWait)
 	if wait <= 0 {
+		if len(req.GetRuns()) == 0 {
+			if answer, err = s.readBefore(ctx, org, id, req); err != nil || answer != nil {
+				return answer, err
+			}
+		}
 		return answer, read()
 	}
 	news := s.store.Watch(org.ID)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // ItemKind says why a human is asked about a record.
@@ -56,8 +57,8 @@ type Applied struct {
 }
 
 // Apply applies the writes of one change to one record; rec is nil where there is
-// none. It neither changes rec nor keeps w. The result depends on rec, w, by and
-// hist alone.
+// none. It changes neither rec nor w; the result may share memory with w, and
+// depends on rec, w, by and hist alone.
 func Apply(k *Kind, rec *Record, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied, error) {
 	if rec == nil {
 		if w.GetAct() != tandemv1.Act_ACT_CREATE {
@@ -105,12 +106,16 @@ func create(k *Kind, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied
 		if err != nil {
 			return nil, err
 		}
-		if !awaited {
+		if !awaited && (!planted.Is(planted.UnknownDropped) || k.Fields[f.Path.Field] != nil) {
 			heads[i] = s.createdHead(f.Raw)
 			s.Paths = append(s.Paths, PathState{Path: f.Path, Heads: heads[i : i+1 : i+1]})
 		}
 	}
 	m := &merger{kind: k, s: s, by: by, hist: hist}
+	if len(s.Paths) == len(fields) {
+		// Spliced together again it would be the same.
+		m.body = w.GetBody()
+	}
 	return m.finish(id, w.GetKind(), nil), nil
 }
 
@@ -121,10 +126,15 @@ func (m *merger) finish(id ID, kind uint32, items []Item) *Applied {
 		a.Plain = a.Plain && len(p.Heads) == 1 && p.Displayed == 0
 	}
 	for _, p := range m.closedByPolicy {
+		if planted.Is(planted.PolicySilent) {
+			break
+		}
 		a.Items = append(a.Items, Item{Kind: ItemByPolicy, Path: p})
 	}
-	body, stamps := m.s.Encode()
-	a.Record = &Record{ID: id, Kind: kind, Body: body, Stamps: stamps}
+	a.Record = &Record{ID: id, Kind: kind, Body: m.body, Stamps: m.s.encodeStamps(false)}
+	if m.body == nil {
+		a.Record.Body = m.s.encodeBody()
+	}
 	return a
 }
 

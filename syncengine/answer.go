@@ -3,9 +3,12 @@ package syncengine
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -20,6 +23,9 @@ const (
 	MaxWant = 256
 	// maxOutcomes bounds the outcomes that an answer repeats.
 	maxOutcomes = 2 * MaxPushChanges
+	// maxUnsettled is the largest number of op ranges whose verdicts a request may ask
+	// for; each is a look-up.
+	maxUnsettled = 1024
 	// rowOverhead is what a row costs beside body and stamps, in bytes.
 	rowOverhead = 48
 )
@@ -55,11 +61,15 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	}
 	short := r.HighestHash.Short()
 	msg := &tandemv1.SyncAnswer{Outcomes: outcomes, Trailer: &tandemv1.Trailer{
-		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS, MinWriteSchema: 1,
+		HighestOp: r.Highest, HighestHash: short[:], ServerMs: nowMS,
+		MinWriteSchema: max(s.MinWriteSchema, 1), MinReadSchema: s.MinReadSchema,
 		Epoch: bytes.Clone(head.Epoch[:]), Recovering: head.Recovering, Unconfirmed: r.Unconfirmed,
 	}}
 	if r.Highest == 0 {
 		msg.Trailer.HighestHash = nil
+	}
+	if s.SealKey != nil && req.GetSealKey() != ShortKeyID(s.SealKey) {
+		msg.Trailer.SealKey = s.SealKey
 	}
 	a := &Answer{Message: msg, News: len(outcomes) > 0}
 	pg := &pager{srv: s, view: view, replica: r, req: req, head: head, answer: a}
@@ -71,7 +81,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if err := pg.outcomes(); err != nil {
 		return nil, err
 	}
-	if r.Forked && !slices.ContainsFunc(msg.GetOutcomes(), isFork) {
+	if r.Forked && !planted.Is(planted.ForkUntold) && !slices.ContainsFunc(msg.GetOutcomes(), isFork) {
 		// A late request of the replica's other life may have shown the fork: this one
 		// must learn of it too, or it would wait for pages for ever.
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
@@ -79,11 +89,16 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	}
 	a.Report = reports(head, r, req)
 	a.News = a.News || (len(req.GetEpoch()) > 0 && !bytes.Equal(req.GetEpoch(), head.Epoch[:]))
-	if !r.Revoked && !r.Forked && (len(req.GetEpoch()) > 0 || (!head.Recovering && !r.Unconfirmed)) {
-		// Who knows of no epochs would take them for the ranges of a page.
-		msg.Trailer.Processed = rangesToWire(r.Ranges)
+	if !r.Forked && req.GetSchema() >= s.MinReadSchema && (len(req.GetEpoch()) > 0 || (!head.Recovering && !r.Unconfirmed)) {
+		// Who knows of no epochs would take them for the ranges of a page, and so would who
+		// is too old to be sent one.
+		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(r.Ranges), rangesToWire(r.Apart)
 	}
-	if r.Revoked || r.Forked || r.Unconfirmed || head.Recovering {
+	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked || req.GetSchema() < s.MinReadSchema {
+		pg.bare(len(outcomes) > 0)
+		return a, nil
+	}
+	if r.Unconfirmed || head.Recovering {
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
@@ -95,6 +110,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
 		return nil, err
 	}
+	msg.Trailer.BackedUp = rangesToWire(r.BackedUp)
 	if req.GetBudget() > 0 {
 		if err := pg.page(); err != nil {
 			return nil, err
@@ -104,13 +120,37 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	return a, nil
 }
 
+// bare strips an answer to codes, for a replica that is sent nothing else; to a
+// revoked one, also which of its own ops have come, and that it holds no scope any
+// more. Its position moves no further, so verdicts that have changed are told each
+// time and are no news.
+func (g *pager) bare(pushed bool) {
+	msg := g.answer.Message
+	if g.replica.Revoked && !g.replica.Forked {
+		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(g.replica.Ranges), rangesToWire(g.replica.Apart)
+		g.answer.News = pushed
+	}
+	msg.Outcomes = slices.Clone(msg.GetOutcomes())
+	for i, o := range msg.GetOutcomes() {
+		msg.Outcomes[i] = &tandemv1.Outcome{Op: o.GetOp(), Code: o.GetCode(), Refusal: o.GetRefusal(), Envelope: o.GetEnvelope()}
+	}
+	if g.replica.Revoked && g.req.GetBudget() > 0 && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
+		msg.Page = &tandemv1.Page{ScopeSet: &tandemv1.ScopeSet{}}
+		g.answer.News = true
+	}
+	g.answer.Count = len(msg.GetOutcomes())
+}
+
 // wakes returns the scopes whose commits may be news to a replica.
 func wakes(view ServerView, r *Replica, grants []ScopeKey) ([]ScopeKey, error) {
 	staff, err := view.Record(r.Person)
-	if err != nil || staff == nil {
-		return grants, err
+	if err != nil {
+		return nil, err
 	}
-	scopes := slices.Concat(grants, staff.Scopes)
+	scopes := append(slices.Clone(grants), VerdictScope(r.Person))
+	if staff != nil {
+		scopes = append(scopes, staff.Scopes...)
+	}
 	slices.SortFunc(scopes, ScopeKey.Compare)
 	return slices.Compact(scopes), nil
 }
@@ -156,9 +196,13 @@ type backfill struct {
 
 // positions opens and checks where the device stands.
 func (g *pager) positions() error {
+	if len(g.req.GetPositions()) > 1+maxScopes {
+		return ErrPosition
+	}
 	if lost, err := g.srv.claims(g.view, g.head, g.req.GetEpoch()); err != nil || lost {
 		return cmp.Or(err, ErrReverted)
 	}
+	seen := map[ScopeID]bool{}
 	for i, sp := range g.req.GetPositions() {
 		pos, err := g.srv.Secrets.Open(g.replica.ID, sp.GetPosition())
 		if err != nil {
@@ -172,7 +216,8 @@ func (g *pager) positions() error {
 		switch {
 		case len(sp.GetScope()) == 0 && i == 0:
 			g.ready, g.readyRaw = pos, sp.GetPosition()
-		case len(sp.GetScope()) == len(ScopeID{}):
+		case len(sp.GetScope()) == len(ScopeID{}) && !seen[ScopeID(sp.GetScope())]:
+			seen[ScopeID(sp.GetScope())] = true
 			g.backfill = append(g.backfill, backfill{id: ScopeID(sp.GetScope()), at: pos, raw: sp.GetPosition()})
 		default:
 			return ErrPosition
@@ -198,11 +243,31 @@ func (g *pager) outcomes() error {
 			}
 		}
 	}
-	for _, ops := range g.req.GetUnsettled() {
+	for i, ops := range g.req.GetUnsettled() {
+		if i == maxUnsettled || len(msg.GetOutcomes()) >= maxOutcomes {
+			// What is left is sent again, and judged to be known.
+			break
+		}
 		more, err := g.view.OutcomesIn(g.replica.ID, OpRange{First: ops.GetFirst(), Last: ops.GetLast()}, maxOutcomes)
 		if err != nil {
 			return err
 		}
+		add(more)
+	}
+	if g.replica.Revised > g.ready.Cut {
+		// Level-triggered: told with every answer until the device stands at a cut that
+		// came with them.
+		more, err := g.view.Revised(g.replica.ID, g.ready.Cut)
+		if err != nil {
+			return err
+		}
+		// What this very request has pushed may have been let out of quarantine by
+		// something else in it.
+		msg.Outcomes = slices.DeleteFunc(slices.Clone(msg.GetOutcomes()), func(o *tandemv1.Outcome) bool {
+			again := slices.ContainsFunc(more, func(m *tandemv1.Outcome) bool { return m.GetOp() == o.GetOp() })
+			told[o.GetOp()] = told[o.GetOp()] && !again
+			return again
+		})
 		add(more)
 	}
 	return nil
@@ -290,9 +355,15 @@ func (g *pager) wanted() error {
 				g.answer.Message.Trailer.More = true
 				return nil
 			}
+			if g.sent[id] {
+				continue
+			}
 			row, err := g.row(id, byID[id], 0)
 			if err != nil {
 				return err
+			}
+			if rec := byID[id]; rec != nil && planted.Is(planted.ScopeLeak) {
+				row = wholeRow(rec, g.bits(rec))
 			}
 			g.add(row)
 		}
@@ -332,7 +403,7 @@ func (g *pager) readReady() error {
 	if err != nil {
 		return err
 	}
-	g.out.Closing = done
+	g.out.Closing = done || planted.Is(planted.FixedCut)
 	g.step(nil, g.readyRaw, at, done)
 	return nil
 }
@@ -529,7 +600,7 @@ func (g *pager) row(id ID, rec *StoredRecord, known uint64) (*tandemv1.Row, erro
 		return &tandemv1.Row{Record: bytes.Clone(id[:])}, nil
 	case known > 0 && rec.RunReplica == g.replica.ID && rec.Plain && rec.RunBase <= known:
 		return &tandemv1.Row{Record: rec.ID[:], Kind: rec.Kind, Scopes: bits, Hash: uint64(rec.Hash), Echo: true}, nil
-	case known > 0 && rec.TouchBase <= known && len(rec.Touches) > 0:
+	case known > 0 && (rec.TouchBase <= known || planted.Is(planted.DeltaUnchecked)) && len(rec.Touches) > 0:
 		return deltaRow(rec, bits, known)
 	}
 	return wholeRow(rec, bits), nil
@@ -631,4 +702,39 @@ func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
 		return nil, ErrIncomplete
 	}
 	return answer, nil
+}
+
+// FrameDelivery wraps an answer to a delivery, as Frame does that to a sync.
+func FrameDelivery(answer *tandemv1.DeliverAnswer) (*tandemv1.DeliverResponse, error) {
+	raw, err := proto.Marshal(answer)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	return &tandemv1.DeliverResponse{
+		Schema: Schema, Answer: raw, Count: uint32(len(answer.GetDelivered())), Digest: sum[:16], End: EndMark,
+	}, nil
+}
+
+// UnframeDelivery is the inverse of FrameDelivery. The error is ErrIncomplete.
+func UnframeDelivery(resp *tandemv1.DeliverResponse) (*tandemv1.DeliverAnswer, error) {
+	sum := sha256.Sum256(resp.GetAnswer())
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) {
+		return nil, ErrIncomplete
+	}
+	answer := &tandemv1.DeliverAnswer{}
+	if proto.Unmarshal(resp.GetAnswer(), answer) != nil || len(answer.GetDelivered()) != int(resp.GetCount()) {
+		return nil, ErrIncomplete
+	}
+	return answer, nil
+}
+
+// ShortKeyID is what a request carries of the id of a public key: the first 4 bytes
+// of its SHA-256; 0 for no key.
+func ShortKeyID(public []byte) uint32 {
+	if len(public) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256(public)
+	return binary.BigEndian.Uint32(sum[:])
 }

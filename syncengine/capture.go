@@ -74,7 +74,7 @@ func (d *Device) Capture(tx DeviceTx, c *tandemv1.Change) (*Op, error) {
 	op.Envelope = HashEnvelope(st.Replica, op.Number, op.Prev, sha256.Sum256(raw))
 	by := writerOf(id, c)
 	for _, w := range c.GetRecords() {
-		if err := d.put(tx, op, w, by); err != nil {
+		if err := d.put(tx, op, w, by, len(c.GetReplaces()) > 0); err != nil {
 			return nil, err
 		}
 	}
@@ -95,8 +95,9 @@ func writerOf(id ID, c *tandemv1.Change) Writer {
 	return by
 }
 
-// put puts the writes to one record on top of what the device shows of it.
-func (d *Device) put(tx DeviceTx, op *Op, w *tandemv1.RecordWrite, by Writer) error {
+// put puts the writes to one record on top of what the device shows of it. again: the
+// change stands in place of one that was not accepted.
+func (d *Device) put(tx DeviceTx, op *Op, w *tandemv1.RecordWrite, by Writer, again bool) error {
 	id, _ := IDFromBytes(w.GetRecord())
 	kind := d.Rules.Kind(w.GetKind())
 	rec, err := tx.Record(id)
@@ -125,6 +126,14 @@ func (d *Device) put(tx DeviceTx, op *Op, w *tandemv1.RecordWrite, by Writer) er
 				return err
 			}
 		}
+	}
+	if rec == nil && again {
+		// Own changes may wait for the record that is made again.
+		under, err := tx.OpsOn(id)
+		if err != nil {
+			return err
+		}
+		next.Pending = len(under)
 	}
 	hist := &outboxHistory{tx: tx, record: id}
 	applied, err := Apply(kind, shown, w, by, hist)
@@ -238,7 +247,7 @@ func (*outboxHistory) Written(Path, Stamp) (Head, bool, error) { return Head{}, 
 // QuarantinedBases looks among the own changes that the server keeps apart, or kept
 // apart before it lost them.
 func (h *outboxHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
-	for _, state := range []OpState{OpQuarantined, OpReoffered} {
+	for _, state := range []OpState{OpQuarantined, OpDismissed, OpReplaced, OpReoffered} {
 		after := uint64(0)
 		for more := true; more; {
 			ops, err := h.tx.OpsIn(state, after, 100)
@@ -248,7 +257,7 @@ func (h *outboxHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
 			}
 			for _, op := range ops {
 				after = op.Number
-				if StampOf(op.Change) == s && isQuarantined(op.Outcome) {
+				if StampOf(op.Change) == s && !isApplied(op.Outcome) {
 					w, _ := writeIn(op.Raw, h.record, p)
 					return w.Bases, nil
 				}

@@ -49,19 +49,16 @@ func rawChange(t *testing.T, n uint64, class tandemv1.Class) []byte {
 // push is a signed request of runs; a run begins with its first op.
 func push(runs ...*tandemv1.Run) *tandemv1.SyncRequest {
 	req := &tandemv1.SyncRequest{Runs: runs}
-	var highest uint64
-	var newest syncengine.Hash
+	var ends []syncengine.Hash
 	for _, run := range runs {
 		prev := syncengine.Hash(run.GetPrevHash())
 		for i, raw := range run.GetChanges() {
 			op := run.GetFirstOp() + uint64(i)
 			prev = syncengine.HashEnvelope(replicaID, op, prev, sha256.Sum256(raw))
-			if op > highest {
-				highest, newest = op, prev
-			}
 		}
+		ends = append(ends, prev)
 	}
-	req.Signature = syncengine.SignBatch(replicaKey, newest)
+	req.Signature = syncengine.SignBatch(replicaKey, syncengine.HashBatch(ends))
 	return req
 }
 
@@ -163,12 +160,14 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 }
 
-// The signature over the newest envelope covers every byte of every change, their
-// order, their numbers, what stands before them, and the replica.
+// The signature covers every byte of every change, of each run, their order, their
+// numbers, what stands before them, and the replica.
 func TestSignatureCoversThePush(t *testing.T) {
 	t.Parallel()
 	one, two := rawChange(t, 1, tandemv1.Class_CLASS_NORMAL), rawChange(t, 2, tandemv1.Class_CLASS_NORMAL)
-	good := func() *tandemv1.SyncRequest { return push(runOf(4, syncengine.Hash{1}, one, two)) }
+	good := func() *tandemv1.SyncRequest {
+		return push(runOf(4, syncengine.Hash{1}, one, two), runOf(9, syncengine.Hash{2}, two))
+	}
 	if _, err := syncengine.Prepare(checkOnly{}, replicaID, publicKey, good()); err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +185,7 @@ func TestSignatureCoversThePush(t *testing.T) {
 		"another past":    {publicKey, replicaID, func(r *tandemv1.SyncRequest) { r.Runs[0].PrevHash[0]++ }},
 		"another order":   {publicKey, replicaID, func(r *tandemv1.SyncRequest) { slices.Reverse(r.Runs[0].Changes) }},
 		"one less":        {publicKey, replicaID, func(r *tandemv1.SyncRequest) { r.Runs[0].Changes = r.Runs[0].Changes[:1] }},
+		"one run less":    {publicKey, replicaID, func(r *tandemv1.SyncRequest) { r.Runs = r.Runs[1:] }},
 		"one byte": {publicKey, replicaID, func(r *tandemv1.SyncRequest) {
 			r.Runs[0].Changes[0] = bytes.Clone(r.Runs[0].Changes[0])
 			r.Runs[0].Changes[0][5]++

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
+
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // Sum is a 128-bit additive multiset hash: the sum modulo 2^128 of one term a
@@ -61,6 +63,9 @@ type Digest [256]Sum
 // Total returns the sum of the buckets: what a device compares.
 func (d *Digest) Total() (total Sum) {
 	for i := range d {
+		if planted.Is(planted.DigestSkips) && i == 7 {
+			continue
+		}
 		total = total.Add(d[i])
 	}
 	return total

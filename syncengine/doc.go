@@ -27,9 +27,10 @@
 //
 // The [Envelope] of a change is (replica, op, envelope hash of the op before, body
 // hash); [HashEnvelope] says over which bytes. In a run of consecutive ops only the
-// hash before the first travels. A push carries one signature, over the newest
-// envelope hash in it ([SignBatch]). Envelopes serve duplicates, forks and audit;
-// merging never looks at them.
+// hash before the first travels. A push carries one signature, over the envelope
+// hash of its last op, and of the last op of each run where there are several
+// ([HashBatch], [SignBatch]). Envelopes serve duplicates, forks and audit; merging
+// never looks at them.
 //
 // # Changes
 //
@@ -89,13 +90,43 @@
 // are one code. A reference to a record that is not there never refuses. What is
 // refused is quarantined: kept as it was sent, with a code and the names of fields,
 // never a value. One bad change never holds up another. Rules over several fields
-// are no refusal: the merged state opens a work item for a human.
+// are no refusal: the merged state opens a work item for a human. What a revoked
+// replica sends, or one whose person has no rights left, is quarantined whole.
+//
+// # Quarantine
+//
+// A change in quarantine is shown to leads whose grants cover every compartment and
+// team that it names; one that names none that can be told, to those that cover all
+// that its sender ever held; who oversees sees that it is there. Four things can become
+// of it, each once and for good.
+//
+// Applied: released by a lead ([Batch.Release]), or by itself, when the record that it
+// waits for is made, the head that it signs over arrives ([Batch.Push] does that in the
+// same commit), or a newer server knows its kind ([Batch.Retry]). It keeps id, bytes and
+// author. A release judges it by a grant that its author once held, the one whose hash
+// it names (HeldGrant; these are kept for ever), and by the releaser's reach: it gives
+// nobody a right that they lacked. What waits for a record that it makes is released
+// with it, in order of op.
+//
+// Dismissed: by a lead with a reason, or withdrawn by its author. Replaced: by another
+// change that names it in replaces, of the same author, or of a lead; that change names
+// its stamp and its bases as bases ([Supersede]), and closes it when it is applied
+// itself. To whoever wrote over it, a closed change counts as one in quarantine.
+//
+// A verdict that has changed is told with every answer to a device whose last cut is
+// older than the change, so that a lost answer costs nothing. Verdicts go from
+// quarantine to an end and never back, so that a late answer does no harm. The trailer
+// lists the ops that its snapshot has not applied (apart): a change that was released
+// since must not settle by an answer from before.
+//
+// A replica has bounds in quarantine (MaxApart): beyond them a change that would be
+// refused gets no verdict and stays with its device.
 //
 // # Order
 //
 // Transactions of an org run one after another ([ServerTx]). Each verdict takes the
-// next sequence; all that a change wrote carries its sequence. A commit extends the
-// history hash: h = SHA-256(h before ‖ for each change its id, outcome and refusal,
+// next sequence, as does each move that no change brings about; all that a change
+// wrote carries its sequence. A commit extends the history hash: h = SHA-256(h before ‖ for each change its id, outcome and refusal,
 // followed by the record, scope and direction of each move between scopes).
 //
 // # Scopes, pages, cuts
@@ -126,7 +157,8 @@
 // Scopes are granted by level, not by event: each request carries a hash of the
 // device's set; where it differs the answer states the set, and nothing else. Listed
 // but not held begins a backfill, held but not listed is purged. Unsettled changes
-// stay in the outbox.
+// stay in the outbox. A revoked replica is sent codes, its own op ranges, and that it
+// holds no scope.
 //
 // The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
 // incrementally at both ends and compared at each cut that changed the scope.
@@ -169,6 +201,29 @@
 // Answers may come late, twice or out of order: outcomes are facts, and a page that
 // does not start where the device stands is dropped. After a push whose answer did
 // not come, the next request carries no changes and asks for the verdicts first.
+//
+// A request carries random bytes that its answer repeats, so that a device can tell it
+// from an older one that something on the way has kept.
+//
+// # Time
+//
+// No time decides anything. A change carries what the device's clocks said: wall
+// clock, monotonic reading and boot, and of the contact that told the server's time
+// best the same readings, that time, and half its round trip. [Date] makes of it when
+// the change was made by the server's clock and how far that may be off; both stand
+// beside what was entered. A wall clock more than a day off, or set back, opens a work
+// item, [ItemTimeSuspect], and nothing else. What time alone brings about happens at
+// the server as sequenced moves and changes that can be taken back ([Batch.Age]).
+//
+// # Sealed outbox
+//
+// Beside its store a device keeps each own change sealed to the org, in the form that
+// package seal specifies, until two verified backups of the server hold it: the trailer
+// states those ops. An entry is delivered by anybody ([PrepareDelivered]): it counts as
+// its replica's if it is signed, if a proved one names its hash as that of the op
+// before, or if the change log does ([Batch.Prove]). What is not proved is not judged
+// and shows no fork. The rest goes the way of a push, so that it may come twice, and
+// what comes of a revoked replica goes to quarantine.
 //
 // # Forks
 //

@@ -52,6 +52,9 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	if err := in.loseUpTo(newest); err != nil {
 		return false, err
 	}
+	if err := in.unapplied(); err != nil {
+		return false, err
+	}
 	if err := in.doubt(); err != nil {
 		return false, err
 	}
@@ -60,10 +63,32 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	return true, err
 }
 
+// unapplied goes through what the server holds and has not applied, although it is part
+// of the server's state here: it was let out of quarantine, and the server has lost that.
+func (in *intake) unapplied() error {
+	for _, r := range rangesFromWire(in.trailer.GetApart()) {
+		for n := r.First; n <= min(r.Last, in.st.NextOp-1); n++ {
+			op, err := in.tx.Op(n)
+			if err != nil {
+				return err
+			}
+			if op == nil || op.State != OpSettled || op.Raw == nil {
+				continue
+			}
+			next := *op
+			next.State = OpReoffered
+			if err := in.tx.SaveOp(&next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // doubt takes back the verdicts that no cut has confirmed: the new epoch has its own,
 // which the device asks for.
 func (in *intake) doubt() error {
-	for _, state := range []OpState{OpApplied, OpQuarantined} {
+	for _, state := range []OpState{OpApplied, OpQuarantined, OpDismissed, OpReplaced} {
 		after := uint64(0)
 		for more := true; more; {
 			ops, err := in.tx.OpsIn(state, after, 1000)
@@ -107,7 +132,7 @@ func (in *intake) loseUpTo(newest uint64) error {
 			switch {
 			case op.State == OpApplied:
 				next.State, next.Outcome = OpQueued, nil
-			case op.State == OpQuarantined, op.State == OpSettled && op.Raw != nil:
+			case op.State == OpQuarantined, op.State == OpDismissed, op.State == OpReplaced, op.State == OpSettled && op.Raw != nil:
 				next.State = OpReoffered
 			case op.State == OpSettled:
 				in.st.LostOps++

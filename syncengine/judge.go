@@ -3,9 +3,11 @@ package syncengine
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -14,6 +16,12 @@ type judge struct {
 	b      *Batch
 	p      *Principal
 	grants map[ScopeKey]bool
+	// revoked: the device is, or its person has no rights at all any more.
+	revoked bool
+	// held: what the principal is granted is kept for later releases.
+	held bool
+	// ever: a record that was once in reach counts as in reach. For releases.
+	ever bool
 }
 
 func (b *Batch) judge(p *Principal) *judge {
@@ -57,18 +65,21 @@ func refuse(code tandemv1.Refusal, i int, field string) *Refusal {
 // apply judges a change by its author's rights, then merges it. Nothing is stored:
 // a change is applied whole or not at all.
 func (j *judge) apply(c *StoredChange, change *tandemv1.Change) ([]*result, *Refusal, error) {
-	if !j.p.Server && (c.Author != j.p.Person || c.Device != j.p.Device) {
+	if j.revoked {
+		return nil, &Refusal{Code: tandemv1.Refusal_REFUSAL_REVOKED}, nil
+	}
+	if !j.p.Server && !planted.Is(planted.AuthorUnchecked) && (c.Author != j.p.Person || c.Device != j.p.Device) {
 		return nil, &Refusal{Code: tandemv1.Refusal_REFUSAL_FORBIDDEN, Fields: []string{"author"}}, nil
 	}
 	for i, w := range change.GetRecords() {
-		if !j.b.srv.Rules.Allowed(j.p, w) {
+		if !j.b.srv.Rules.Allowed(j.p, w) && !planted.Is(planted.RightsUnchecked) {
 			return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
 		}
 	}
 	by := Writer{Stamp: StampOf(c.ID), Author: c.Author, Device: c.Device, AtMS: c.AtMS, ReceivedMS: c.ReceivedMS}
 	var results []*result
 	for i, w := range change.GetRecords() {
-		res, refusal, err := j.write(i, w, by, results)
+		res, refusal, err := j.write(i, w, c, by, results)
 		if err != nil || refusal != nil {
 			return nil, refusal, err
 		}
@@ -79,7 +90,9 @@ func (j *judge) apply(c *StoredChange, change *tandemv1.Change) ([]*result, *Ref
 		if err := j.home(res); err != nil {
 			return nil, nil, err
 		}
-		if !j.reaches(res.scopes) {
+		if reached, err := j.arrives(res); err != nil {
+			return nil, nil, err
+		} else if !reached {
 			return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "team_id"), nil
 		}
 	}
@@ -88,7 +101,7 @@ func (j *judge) apply(c *StoredChange, change *tandemv1.Change) ([]*result, *Ref
 
 // write judges and merges the writes to one record. Results of the same change are
 // what it builds on.
-func (j *judge) write(i int, w *tandemv1.RecordWrite, by Writer, done []*result) (*result, *Refusal, error) {
+func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer, done []*result) (*result, *Refusal, error) {
 	id, _ := IDFromBytes(w.GetRecord())
 	kind := j.b.srv.Rules.Kind(w.GetKind())
 	if kind == nil {
@@ -104,18 +117,26 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, by Writer, done []*result)
 			return nil, nil, err
 		}
 		if old != nil {
-			if !j.reaches(old.Scopes) || old.Kind != w.GetKind() {
+			reached, err := j.reached(old)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !reached && !planted.Is(planted.ReachUnchecked) || old.Kind != w.GetKind() {
 				return nil, refuse(tandemv1.Refusal_REFUSAL_NO_TARGET, i, "record"), nil
 			}
 			res.old, rec = old, &old.Record
+			// What cannot be read here is the server's own fault, never the change's.
+			if res.before, err = Decode(rec); err != nil {
+				return nil, nil, fmt.Errorf("the stored state of record %s: %w", id, err)
+			}
 		}
 	}
 	create := w.GetAct() == tandemv1.Act_ACT_CREATE
 	if rec == nil && !create {
-		refusal, err := j.absent(i, id)
+		refusal, err := j.absent(i, id, c)
 		return nil, refusal, err
 	}
-	if !j.b.srv.Rules.AllowedOn(j.p, w, rec) {
+	if !j.b.srv.Rules.AllowedOn(j.p, w, rec) && !planted.Is(planted.RightsUnchecked) {
 		return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
 	}
 	hist := &serverHistory{tx: j.b.tx, record: id}
@@ -128,11 +149,6 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, by Writer, done []*result)
 	case err != nil:
 		return nil, refuse(tandemv1.Refusal_REFUSAL_INVALID, i, "body"), nil //nolint:nilerr // The fault is the change's: its refusal says so.
 	}
-	if res.old != nil && res.before == nil {
-		if res.before, err = Decode(&res.old.Record); err != nil {
-			return nil, nil, err
-		}
-	}
 	res.Applied, res.awaits = applied, hist.awaits
 	if at := slices.IndexFunc(done, func(r *result) bool { return r.Record.ID == id }); at >= 0 {
 		res.Items = append(slices.Clone(done[at].Items), res.Items...)
@@ -142,16 +158,36 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, by Writer, done []*result)
 }
 
 // absent refuses a write to a record that is not there: in one bundle with its
-// creation where that lies in quarantine.
-func (j *judge) absent(i int, id ID) (*Refusal, error) {
-	bundled, err := j.b.tx.QuarantinedCreate(id)
+// creation where that lies in quarantine and is of the same author. Another's creation
+// is not told of.
+func (j *judge) absent(i int, id ID, c *StoredChange) (*Refusal, error) {
+	waiting, err := j.b.tx.QuarantinedOn(id)
 	if err != nil {
 		return nil, err
 	}
-	if bundled {
-		return refuse(tandemv1.Refusal_REFUSAL_BUNDLED, i, "record"), nil
+	for _, o := range waiting {
+		if o.Author == c.Author && slices.Contains(made(decodeBody(o.Body)), id) {
+			return refuse(tandemv1.Refusal_REFUSAL_BUNDLED, i, "record"), nil
+		}
 	}
 	return refuse(tandemv1.Refusal_REFUSAL_NO_TARGET, i, "record"), nil
+}
+
+// reached reports whether the principal reaches a record as it stands.
+func (j *judge) reached(rec *StoredRecord) (bool, error) {
+	if j.reaches(rec.Scopes) || !j.ever {
+		return j.reaches(rec.Scopes), nil
+	}
+	return j.b.tx.EverIn(rec.ID, slices.Collect(maps.Keys(j.grants)))
+}
+
+// arrives reports whether the principal reaches a record where it is now: a change
+// moves none to where its author has no reach.
+func (j *judge) arrives(res *result) (bool, error) {
+	if j.ever && res.old != nil && slices.Equal(res.scopes, res.old.Scopes) {
+		return j.reached(res.old)
+	}
+	return j.reaches(res.scopes), nil
 }
 
 // reaches reports whether the principal holds one of the scopes.
@@ -166,6 +202,9 @@ func (j *judge) home(res *result) error {
 		return err
 	}
 	res.scopes = scopes
+	if planted.Is(planted.FollowForgotten) && len(scopes) > 1 {
+		res.scopes = scopes[:1]
+	}
 	for _, id := range followers {
 		old, err := j.b.tx.Record(id)
 		if err != nil {
@@ -252,7 +291,7 @@ func (h *serverHistory) Written(p Path, s Stamp) (Head, bool, error) {
 		h.stamp, h.entry = s, c
 	}
 	c := h.entry
-	if c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+	if !isApplied(c.Outcome) {
 		return Head{}, false, nil
 	}
 	w, ok := writeIn(c.Body, h.record, p)

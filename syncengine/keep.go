@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // Compare orders scope keys: open work first, then by owner and compartment.
@@ -65,7 +66,7 @@ func (b *Batch) place(old, next *StoredRecord) error {
 			if err := b.tx.AddDigest(scope, bucket, gone); err != nil {
 				return err
 			}
-			if slices.Contains(next.Scopes, scope) {
+			if slices.Contains(next.Scopes, scope) || planted.Is(planted.DroppedRowForgotten) {
 				continue
 			}
 			b.move(next.ID, scope, false)
@@ -91,14 +92,20 @@ func (b *Batch) place(old, next *StoredRecord) error {
 
 // move extends the commit's hash by a record that enters or leaves a scope.
 func (b *Batch) move(record ID, scope ScopeKey, enters bool) {
+	id := b.scopeID(scope)
+	b.hash.Write(record[:])
+	b.hash.Write(id[:])
+	b.hash.Write([]byte{boolByte(enters)})
+}
+
+// scopeID returns the wire id of a scope.
+func (b *Batch) scopeID(scope ScopeKey) ScopeID {
 	id, ok := b.ids[scope]
 	if !ok {
 		id = b.srv.Secrets.ScopeID(scope)
 		b.ids[scope] = id
 	}
-	b.hash.Write(record[:])
-	b.hash.Write(id[:])
-	b.hash.Write([]byte{boolByte(enters)})
+	return id
 }
 
 // lead brings followers (the person of an encounter) into the scopes of the
@@ -124,7 +131,7 @@ func (b *Batch) lead(res *result, seq uint64) error {
 		if err != nil {
 			return err
 		}
-		if old == nil {
+		if old == nil || planted.Is(planted.ChildBehind) {
 			continue
 		}
 		scopes, _, err := b.scopesOf(&old.Record)
@@ -148,6 +155,9 @@ func (b *Batch) lead(res *result, seq uint64) error {
 func (b *Batch) items(res *result, seq uint64) error {
 	id := res.Record.ID
 	for _, item := range res.Items {
+		if planted.Is(planted.ConflictUnasked) && item.Kind == ItemDiffers {
+			continue
+		}
 		if err := b.tx.OpenItem(id, item, seq); err != nil {
 			return err
 		}
@@ -195,7 +205,7 @@ func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {
 // an accepted write has already named it.
 func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
 	id, ok := IDFromBytes(w.GetRecord())
-	if !ok {
+	if !ok || planted.Is(planted.BasesLost) {
 		return nil
 	}
 	old, err := b.tx.Record(id)

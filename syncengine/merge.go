@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // Writer is the change that is being applied.
@@ -49,6 +50,8 @@ type merger struct {
 	hist History
 	// settle: the write is a human's choice, so no transition is illegal.
 	settle bool
+	// body is that of the state, where it is known without splicing it.
+	body []byte
 	// closedByPolicy lists paths where a last-accepted field displaced a value its
 	// author had not seen.
 	closedByPolicy []Path
@@ -67,6 +70,9 @@ func (m *merger) write(w Write) error {
 	awaited, err := m.hist.Awaited(w.Path, m.by.Stamp)
 	if err != nil {
 		return err
+	}
+	if planted.Is(planted.LostUpdate) {
+		p.Heads, p.Displayed = nil, noneDisplayed
 	}
 	if !awaited && p.find(m.by.Stamp) < 0 {
 		if err := m.join(p, m.head(w)); err != nil {
@@ -104,12 +110,18 @@ func (m *merger) leave(p *PathState, bases []Stamp, held Stamp) error {
 			}
 			continue
 		}
+		if planted.Is(planted.AwaitedDropped) {
+			continue
+		}
 		if err := m.hist.Await(p.Path, b); err != nil {
 			return err
 		}
 		more, err := m.hist.QuarantinedBases(p.Path, b)
 		if err != nil {
 			return err
+		}
+		if planted.Is(planted.BasesLost) {
+			continue
 		}
 		left = append(left, more...)
 	}
@@ -184,6 +196,11 @@ func (k *Kind) choose(field uint32, heads []Head) int {
 		return noneDisplayed
 	}
 	best := 0
+	for i := range heads {
+		if planted.Is(planted.ClockDecides) && heads[i].AtMS > heads[best].AtMS {
+			best = i
+		}
+	}
 	switch k.policyOf(field) {
 	case tandemv1.MergePolicy_MERGE_POLICY_SAFEST_HEAD:
 		rule := k.Fields[field]
@@ -229,6 +246,9 @@ func (m *merger) late(w Write, join bool) error {
 	p.Displayed = noneDisplayed
 	if held != 0 {
 		p.Displayed = p.find(held)
+	}
+	if planted.Is(planted.LateEditShown) {
+		p.Displayed = len(p.Heads) - 1
 	}
 	if len(p.Heads) == 0 {
 		m.s.drop(w.Path)

@@ -6,12 +6,18 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // PlanOptions say what a request is for.
 type PlanOptions struct {
 	// PushBytes is the largest sum of changes to send; 0 sends none.
 	PushBytes int
+	// Ceiling is the largest sum of changes that is known to pass: a change that
+	// needs more is sent when nothing else is left, by itself. 0 is no ceiling.
+	Ceiling int
+	// UrgentOnly sends urgent changes and what they need, and no others.
+	UrgentOnly bool
 	// InFlight are ops that another request is carrying, InFlightBytes the size of
 	// their changes.
 	InFlight      map[uint64]bool
@@ -33,8 +39,12 @@ type Planned struct {
 	Request *tandemv1.SyncRequest
 	// Ops are the op numbers it carries, ascending.
 	Ops []uint64
-	// Newest is the envelope hash to sign (SignBatch) where there are ops.
+	// Newest is the hash to sign (SignBatch) where there are ops: see HashBatch.
 	Newest Hash
+	// Bytes is the size of its changes. Urgent: it carries urgent changes, and what
+	// they need; nothing else travels with those.
+	Bytes  int
+	Urgent bool
 }
 
 // Plan builds a request: the most urgent changes that fit, with the changes they
@@ -116,48 +126,80 @@ func stand(req *tandemv1.SyncRequest, st *DeviceState, scopes []DeviceScope) {
 // hold.
 const leastRow = 64
 
+// OpLister is what a DeviceTx may be besides: one that lists own changes without
+// reading them, which before the first push would be all that wait.
+type OpLister interface {
+	// OpNumbers returns the numbers of what OpsIn would return.
+	OpNumbers(state OpState, after uint64, limit int) ([]uint64, error)
+}
+
 // unsettled returns the ranges of ops without a verdict.
 func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 	var ranges []OpRange
 	after := uint64(0)
 	for {
-		ops, err := tx.OpsIn(OpQueued, after, 1000)
+		numbers, err := numbersIn(tx, OpQueued, after, 1000)
 		if err != nil {
 			return nil, err
 		}
-		for _, op := range ops {
-			ranges = addOp(ranges, op.Number)
-			after = op.Number
+		for _, n := range numbers {
+			ranges = addOp(ranges, n)
+			after = n
 		}
-		if len(ops) < 1000 {
+		if len(numbers) < 1000 {
 			break
 		}
 	}
 	for after = 0; ; {
-		ops, err := tx.OpsIn(OpReoffered, after, 1000)
+		numbers, err := numbersIn(tx, OpReoffered, after, 1000)
 		if err != nil {
 			return nil, err
 		}
-		for _, op := range ops {
-			ranges = addOp(ranges, op.Number)
-			after = op.Number
+		for _, n := range numbers {
+			ranges = addOp(ranges, n)
+			after = n
 		}
-		if len(ops) < 1000 {
+		if len(numbers) < 1000 {
 			return rangesToWire(ranges), nil
 		}
 	}
 }
 
+func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, error) {
+	if lister, ok := tx.(OpLister); ok {
+		return lister.OpNumbers(state, after, limit)
+	}
+	ops, err := tx.OpsIn(state, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]uint64, len(ops))
+	for i, op := range ops {
+		numbers[i] = op.Number
+	}
+	return numbers, nil
+}
+
 // choose picks the changes of a push: by class, then number, each after what it
-// needs.
+// needs. Urgent changes do not wait for others to be carried along.
 func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
-	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), o.PushBytes+o.InFlightBytes)
+	look := o.PushBytes + o.InFlightBytes
+	if o.Ceiling > 0 {
+		// What is left out now must not hide what stands behind it.
+		look = MaxPush
+	}
+	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), look)
 	if err != nil {
 		return err
 	}
 	chosen := map[uint64]*Op{}
+	var large map[uint64]*Op
 	left := o.PushBytes
 	for _, op := range queued {
+		urgent := op.Class == tandemv1.Class_CLASS_URGENT
+		if (o.UrgentOnly || plan.Urgent) && !urgent {
+			break
+		}
 		if o.InFlight[op.Number] || chosen[op.Number] != nil {
 			continue
 		}
@@ -172,11 +214,21 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 		for _, b := range bundle {
 			size += len(b.Raw)
 		}
+		if o.Ceiling > 0 && size > o.Ceiling {
+			if large == nil {
+				large = bundle
+			}
+			continue
+		}
 		if len(chosen) > 0 && (size > left || len(chosen)+len(bundle) > MaxPushChanges) {
 			break
 		}
 		left -= size
 		maps.Copy(chosen, bundle)
+		plan.Urgent = plan.Urgent || urgent
+	}
+	if len(chosen) == 0 && len(o.InFlight) == 0 {
+		maps.Copy(chosen, large)
 	}
 	plan.fill(chosen)
 	return nil
@@ -185,27 +237,42 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 // ready returns an op with what it needs, or where a need has to come in a push
 // before, that with what it needs; nil where that is under way.
 func (d *Device) ready(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen map[uint64]*Op) (map[uint64]*Op, error) {
+	tried := map[uint64]bool{}
 	for {
 		bundle := map[uint64]*Op{}
 		ready, err := d.bundle(tx, op, inFlight, chosen, bundle)
 		if err != nil || ready {
 			return bundle, err
 		}
-		first := uint64(0)
-		for _, n := range op.Needs {
-			need, err := tx.Op(n)
-			if err != nil {
-				return nil, err
-			}
-			if n > op.Number && need != nil && need.State == OpReoffered && !inFlight[n] && chosen[n] == nil {
-				first, op = n, need
-				break
-			}
-		}
-		if first == 0 {
-			return nil, nil
+		if op, err = d.before(tx, op, inFlight, chosen, tried); err != nil || op == nil {
+			return nil, err
 		}
 	}
+}
+
+// before returns what has to come in a push before one with an op: a later op that it,
+// or something that it needs, needs. nil where there is none that can be sent now.
+func (d *Device) before(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen map[uint64]*Op, tried map[uint64]bool) (*Op, error) {
+	for _, n := range op.Needs {
+		if tried[n] || inFlight[n] || chosen[n] != nil {
+			continue
+		}
+		tried[n] = true
+		need, err := tx.Op(n)
+		if err != nil {
+			return nil, err
+		}
+		if need == nil || (need.State != OpQueued && need.State != OpReoffered) {
+			continue
+		}
+		if n > op.Number {
+			return need, nil
+		}
+		if first, err := d.before(tx, need, inFlight, chosen, tried); err != nil || first != nil {
+			return first, err
+		}
+	}
+	return nil, nil
 }
 
 // bundle collects an op and what it needs and the server has not been sent. It
@@ -217,7 +284,7 @@ func (d *Device) bundle(tx DeviceTx, op *Op, inFlight map[uint64]bool, chosen, b
 	}
 	bundle[op.Number] = op
 	for _, n := range op.Needs {
-		if n < op.Number && (chosen[n] != nil || bundle[n] != nil) {
+		if n < op.Number && (chosen[n] != nil || bundle[n] != nil) || planted.Is(planted.UrgentFirst) {
 			continue
 		}
 		need, err := tx.Op(n)
@@ -245,13 +312,19 @@ func (p *Planned) fill(chosen map[uint64]*Op) {
 	}
 	slices.Sort(p.Ops)
 	var run *tandemv1.Run
+	var ends []Hash
 	for i, n := range p.Ops {
 		op := chosen[n]
 		if i == 0 || p.Ops[i-1]+1 != n {
 			run = &tandemv1.Run{FirstOp: n, PrevHash: bytes.Clone(op.Prev[:])}
 			p.Request.Runs = append(p.Request.Runs, run)
+			ends = append(ends, Hash{})
 		}
 		run.Changes = append(run.Changes, op.Raw)
-		p.Newest = op.Envelope
+		p.Bytes += len(op.Raw)
+		ends[len(ends)-1] = op.Envelope
+	}
+	if len(ends) > 0 {
+		p.Newest = HashBatch(ends)
 	}
 }

@@ -12,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -53,6 +55,8 @@ type Secrets struct {
 	positions cipher.AEAD
 	scopes    []byte
 	derive    []byte
+	// ids are the wire ids of scopes so far: every answer needs some.
+	ids sync.Map
 }
 
 // NewSecrets derives the keys from the org's secret (RFC 5869).
@@ -133,10 +137,17 @@ func (s *Secrets) Open(replica ID, sealed []byte) (Position, error) {
 
 // ScopeID returns a scope's id on the wire.
 func (s *Secrets) ScopeID(k ScopeKey) ScopeID {
+	if known, ok := s.ids.Load(k); ok {
+		if id, ok := known.(ScopeID); ok {
+			return id
+		}
+	}
 	mac := hmac.New(sha256.New, s.scopes)
 	mac.Write([]byte{byte(k.Owner), byte(k.Compartment), boolByte(k.Open)})
 	mac.Write(k.OwnerID[:])
-	return ScopeID(mac.Sum(nil)[:8])
+	id := ScopeID(mac.Sum(nil)[:8])
+	s.ids.Store(k, id)
+	return id
 }
 
 // DeriveID returns the id of the n-th change or record that the server derives
@@ -193,7 +204,7 @@ type framed interface {
 // open decodes what a response wraps. The error is ErrIncomplete.
 func open(resp framed, into proto.Message) error {
 	sum := sha256.Sum256(resp.GetAnswer())
-	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) ||
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 || !bytes.Equal(sum[:16], resp.GetDigest()) && !planted.Is(planted.TruncatedTaken) ||
 		proto.Unmarshal(resp.GetAnswer(), into) != nil {
 		return ErrIncomplete
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -55,13 +56,13 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	}
 	in := &intake{d: d, tx: tx, st: *st, before: scopes, scopes: slices.Clone(scopes), trailer: ans.GetTrailer(), got: &Received{More: ans.GetTrailer().GetMore()}}
 	in.st.Want = slices.Clone(st.Want)
-	for _, r := range in.trailer.GetProcessed() {
-		in.processed = append(in.processed, OpRange{First: r.GetFirst(), Last: r.GetLast()})
-	}
+	held := rangesFromWire(in.trailer.GetProcessed())
+	in.processed = held
 	if counts, err := in.era(req); err != nil || !counts {
 		in.got.Dropped = !counts
 		return in.got, err
 	}
+	in.processed = less(held, rangesFromWire(in.trailer.GetApart()))
 	in.st.LastContactMS = wallMS
 	in.st.OffsetMS, in.st.OffsetKnown = ans.GetTrailer().GetServerMs()-wallMS, true
 	in.st.Unconfirmed, in.st.Recovering = in.trailer.GetUnconfirmed(), in.trailer.GetRecovering()
@@ -106,11 +107,13 @@ type intake struct {
 	scopes  []DeviceScope
 	trailer *tandemv1.Trailer
 	got     *Received
-	// processed are the own ops that the answer's snapshot includes; settling those
+	// processed are the own ops that the answer's snapshot has applied; settling those
 	// of them that settle in its flip, by record, and settled by number.
 	processed []OpRange
 	settling  map[ID][]*Op
 	settled   map[uint64]bool
+	// leaving are the settled ones, in order of number.
+	leaving []*Op
 	// bitOf maps the page's scope numbers to the device's.
 	bitOf []uint8
 	// known is the newest op that the answer has acknowledged.
@@ -131,6 +134,9 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 			return err
 		}
 		in.got.Forked = in.got.Forked || other || o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK
+	}
+	if planted.Is(planted.ForkIgnored) {
+		return nil
 	}
 	if highest >= in.st.NextOp {
 		in.got.Forked = true
@@ -156,7 +162,7 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 // another reports whether a verdict is on another change than the one that this
 // store has under its number: taken for its own, words would be thought sent.
 func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
-	if len(o.GetEnvelope()) == 0 {
+	if len(o.GetEnvelope()) == 0 || planted.Is(planted.VerdictUnchecked) || planted.Is(planted.ForkIgnored) {
 		return false, nil
 	}
 	op, err := in.tx.Op(o.GetOp())
@@ -167,7 +173,42 @@ func (in *intake) another(o *tandemv1.Outcome) (bool, error) {
 	return !bytes.Equal(short[:], o.GetEnvelope()), nil
 }
 
-// outcomes notes verdicts. A quarantined change leaves the records it stood on.
+// further reports whether a verdict takes an own change further than it is. Verdicts
+// of old answers may come late: a change goes from the queue to quarantine, and from
+// either to where it ends, never back.
+func further(op *Op, o *tandemv1.Outcome) (OpState, bool) {
+	to := map[tandemv1.OutcomeCode]OpState{
+		tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED:               OpApplied,
+		tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT: OpApplied,
+		tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:           OpQuarantined,
+		tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED:             OpDismissed,
+		tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED:              OpReplaced,
+	}[o.GetCode()]
+	switch op.State {
+	case OpQueued:
+		return to, to != 0
+	case OpQuarantined:
+		return to, to != 0 && (to != OpQuarantined || fuller(o, op.Outcome))
+	case OpDismissed:
+		return to, to == OpDismissed && fuller(o, op.Outcome)
+	case OpReoffered:
+		if to == OpApplied && isApplied(op.Outcome) {
+			// The base has it.
+			to = OpSettled
+		}
+		return to, to != 0
+	}
+	return 0, false
+}
+
+// fuller reports whether a verdict says more of why than another: while a device is
+// revoked it is told codes alone.
+func fuller(o, than *tandemv1.Outcome) bool {
+	return len(o.GetFields()) > len(than.GetFields()) || len(o.GetReason()) > len(than.GetReason())
+}
+
+// outcomes notes verdicts. A change that is not applied leaves the records it stood
+// on; one that is released stands on them again.
 func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	for _, o := range outcomes {
 		op, err := in.tx.Op(o.GetOp())
@@ -177,33 +218,27 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 		// The envelope has done its work: see another.
 		o = proto.CloneOf(o)
 		o.Envelope = nil
-		offered := op != nil && (op.State == OpQueued || op.State == OpReoffered)
-		if op == nil || op.State == OpSettled || (!offered && proto.Equal(op.Outcome, o)) {
+		if op == nil {
+			continue
+		}
+		to, ok := further(op, o)
+		if !ok {
 			continue
 		}
 		next := *op
-		next.Outcome = o
-		switch o.GetCode() {
-		case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
-			next.State = OpApplied
-			if op.State == OpReoffered && !isQuarantined(op.Outcome) {
-				// The base has it.
-				next.State = OpSettled
-			}
-		case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
-			next.State = OpQuarantined
-		default:
-			continue
+		next.Outcome, next.State = o, to
+		if to == OpApplied && planted.Is(planted.HeadsFromReply) {
+			next.State = OpSettled
 		}
 		in.got.Outcomes = append(in.got.Outcomes, o)
 		in.known = max(in.known, op.Number)
 		if err := in.tx.SaveOp(&next); err != nil {
 			return err
 		}
-		if op.State == OpReoffered && next.State == OpQuarantined && !isQuarantined(op.Outcome) {
+		if op.State == OpReoffered && next.State != OpApplied && next.State != OpSettled && isApplied(op.Outcome) {
 			in.st.KeptBytes -= min(in.st.KeptBytes, uint64(len(op.Raw)))
 		}
-		if next.State == OpQuarantined || (next.State == OpApplied && op.State != OpQueued) {
+		if on(op.State) != on(next.State) {
 			for _, id := range op.Records {
 				if err := in.rebuild(id); err != nil {
 					return err
@@ -214,8 +249,36 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 	return nil
 }
 
-func isQuarantined(o *tandemv1.Outcome) bool {
-	return o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED
+// on reports whether a change in a state stands on the records it writes.
+func on(s OpState) bool { return s == OpQueued || s == OpApplied }
+
+// less returns the ranges of a without those of b.
+func less(a, b []OpRange) []OpRange {
+	for _, cut := range b {
+		var rest []OpRange
+		for _, r := range a {
+			if cut.Last < r.First || r.Last < cut.First {
+				rest = append(rest, r)
+				continue
+			}
+			if r.First < cut.First {
+				rest = append(rest, OpRange{First: r.First, Last: cut.First - 1})
+			}
+			if cut.Last < r.Last {
+				rest = append(rest, OpRange{First: cut.Last + 1, Last: r.Last})
+			}
+		}
+		a = rest
+	}
+	return a
+}
+
+func rangesFromWire(wire []*tandemv1.OpRange) []OpRange {
+	out := make([]OpRange, 0, len(wire))
+	for _, r := range wire {
+		out = append(out, OpRange{First: r.GetFirst(), Last: r.GetLast()})
+	}
+	return out
 }
 
 // page takes in a page, and flips where it is closing.
@@ -232,7 +295,7 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return in.still(wallMS)
 	case p == nil:
 		return nil
-	case !in.stands(req):
+	case !in.stands(req) && !planted.Is(planted.NarrowPage) && !planted.Is(planted.PageAnywhere):
 		in.got.Dropped = true
 		return nil
 	case p.GetScopeSet() != nil:
@@ -248,14 +311,26 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		in.got.Dropped = true
 		return nil
 	}
-	if err := in.prefetch(p); err != nil {
-		return err
-	}
 	staged, err := in.tx.Staged(ID{}, 1)
 	if err != nil {
 		return err
 	}
-	rows, err := in.resolveAll(p)
+	if p.GetClosing() {
+		if err := in.settle(); err != nil {
+			return err
+		}
+	}
+	direct := p.GetClosing() && len(staged) == 0
+	wire, confirm := p.GetRows(), func() error { return nil }
+	if direct {
+		if wire, confirm, err = in.confirm(p); err != nil {
+			return err
+		}
+	}
+	if err := in.prefetch(wire); err != nil {
+		return err
+	}
+	rows, err := in.resolveAll(wire)
 	if err != nil {
 		return err
 	}
@@ -264,14 +339,11 @@ func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64
 		return nil
 	}
 	in.told(req, p)
-	if p.GetClosing() {
-		if err := in.settle(); err != nil {
-			return err
-		}
+	if err := confirm(); err != nil {
+		return err
 	}
-	direct := p.GetClosing() && len(staged) == 0
 	for _, row := range rows {
-		if err := in.row(row, direct); err != nil {
+		if err := in.row(row, direct || planted.Is(planted.PartialCut)); err != nil {
 			return err
 		}
 	}
@@ -330,7 +402,7 @@ func (in *intake) starts(p *tandemv1.Page) bool {
 			}
 			at = s.Position
 		}
-		if !bytes.Equal(from.GetPosition(), at) {
+		if !bytes.Equal(from.GetPosition(), at) && !planted.Is(planted.PageAnywhere) {
 			return false
 		}
 	}
@@ -370,9 +442,9 @@ func (in *intake) readyMask() (mask uint64) {
 	return mask
 }
 
-func (in *intake) prefetch(p *tandemv1.Page) error {
-	ids := make([]ID, 0, len(p.GetRows()))
-	for _, row := range p.GetRows() {
+func (in *intake) prefetch(rows []*tandemv1.Row) error {
+	ids := make([]ID, 0, len(rows))
+	for _, row := range rows {
 		if id, ok := IDFromBytes(row.GetRecord()); ok {
 			ids = append(ids, id)
 		}
@@ -382,7 +454,7 @@ func (in *intake) prefetch(p *tandemv1.Page) error {
 
 // settle finds the applied ops that the snapshot of a closing page includes.
 func (in *intake) settle() error {
-	in.settling, in.settled = map[ID][]*Op{}, map[uint64]bool{}
+	in.settling, in.settled, in.leaving = map[ID][]*Op{}, map[uint64]bool{}, nil
 	after := uint64(0)
 	for {
 		ops, err := in.tx.OpsIn(OpApplied, after, 1000)
@@ -391,10 +463,11 @@ func (in *intake) settle() error {
 		}
 		for _, op := range ops {
 			after = op.Number
-			if !holds(in.processed, op.Number) {
+			if !holds(in.processed, op.Number) && !planted.Is(planted.SettleEarly) {
 				continue
 			}
 			in.settled[op.Number] = true
+			in.leaving = append(in.leaving, op)
 			for _, id := range op.Records {
 				in.settling[id] = append(in.settling[id], op)
 			}
@@ -429,10 +502,10 @@ func (in *intake) row(row *Incoming, direct bool) error {
 // resolveAll turns the rows of a page into the whole states they stand for, before
 // any is taken in: a cut is whole or it is not shown. nil where the device cannot
 // tell one of them; it asks for those.
-func (in *intake) resolveAll(p *tandemv1.Page) ([]*Incoming, error) {
-	rows := make([]*Incoming, 0, len(p.GetRows()))
+func (in *intake) resolveAll(wire []*tandemv1.Row) ([]*Incoming, error) {
+	rows := make([]*Incoming, 0, len(wire))
 	lacking := false
-	for _, row := range p.GetRows() {
+	for _, row := range wire {
 		id, ok := IDFromBytes(row.GetRecord())
 		if !ok {
 			return nil, ErrIncomplete
@@ -481,14 +554,11 @@ func (in *intake) told(req *tandemv1.SyncRequest, p *tandemv1.Page) {
 // resolve turns a row into the whole state it stands for; nil where the device
 // cannot.
 func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
-	out := &Incoming{Record: Record{ID: id, Kind: row.GetKind()}}
-	for b := row.GetScopes(); b != 0; b &= b - 1 {
-		i := bits.TrailingZeros64(b)
-		if i >= len(in.bitOf) {
-			return nil, ErrIncomplete
-		}
-		out.Scopes |= 1 << in.bitOf[i]
+	scopes, err := in.scopesOf(row)
+	if err != nil {
+		return nil, err
 	}
+	out := &Incoming{Record: Record{ID: id, Kind: row.GetKind()}, Scopes: scopes}
 	switch {
 	case out.Scopes == 0:
 		return out, nil
@@ -512,11 +582,24 @@ func (in *intake) resolve(id ID, row *tandemv1.Row) (*Incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if next == nil || uint64(next.Hash()) != row.GetHash() {
+	unchecked := row.GetEcho() && planted.Is(planted.EchoUnchecked) || !row.GetEcho() && planted.Is(planted.DeltaUnchecked)
+	if next == nil || uint64(next.Hash()) != row.GetHash() && !unchecked {
 		return nil, nil
 	}
 	out.Body, out.Stamps = next.Body, next.Stamps
 	return out, nil
+}
+
+// scopesOf returns the scopes of a row, by the device's own bits.
+func (in *intake) scopesOf(row *tandemv1.Row) (scopes uint64, err error) {
+	for b := row.GetScopes(); b != 0; b &= b - 1 {
+		i := bits.TrailingZeros64(b)
+		if i >= len(in.bitOf) {
+			return 0, ErrIncomplete
+		}
+		scopes |= 1 << in.bitOf[i]
+	}
+	return scopes, nil
 }
 
 // held returns the server's state of a record as far as the device has read it, nil
@@ -688,7 +771,8 @@ func (in *intake) rebuild(id ID) error {
 		return err
 	}
 	if rec == nil {
-		// It was made by changes that did not stand, and may do so now.
+		// It was made by changes that did not stand, and may do so now: one of them was
+		// released, or is part of the state after all.
 		rec = &DeviceRecord{Record: Record{ID: id}}
 	}
 	next := *rec
@@ -706,7 +790,9 @@ func (in *intake) overlay(rec *DeviceRecord) error {
 	if err != nil {
 		return err
 	}
-	ops = slices.DeleteFunc(ops, func(op *Op) bool { return in.settled[op.Number] })
+	ops = slices.DeleteFunc(ops, func(op *Op) bool {
+		return in.settled[op.Number] || op.State == OpQueued && planted.Is(planted.EditDuringPush)
+	})
 	rec.Pending = len(ops)
 	top, err := in.d.over(in.tx, rec.ID, rec.Base, ops)
 	if err != nil {
@@ -721,6 +807,20 @@ func (in *intake) overlay(rec *DeviceRecord) error {
 	}
 	rec.Conflicts = in.d.conflicts(&rec.Record)
 	return in.tx.SaveRecord(rec)
+}
+
+// Shown computes anew what a record shows: the server's state with the device's own
+// unsettled changes on top; nil where nothing is left.
+func (d *Device) Shown(tx DeviceTx, rec *DeviceRecord) (*Record, error) {
+	ops, err := tx.OpsOn(rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	base := rec.Base
+	if base == nil && rec.HasBase {
+		base = &rec.Record
+	}
+	return d.over(tx, rec.ID, base, ops)
 }
 
 // over applies own changes to a state, in order; what cannot be applied to it
@@ -785,11 +885,7 @@ func (in *intake) flip(p *tandemv1.Page, staged bool) error {
 // finish ends what settles: the changes leave the outbox, and the records that no
 // row has rebuilt are rebuilt.
 func (in *intake) finish() error {
-	for _, number := range slices.Sorted(maps.Keys(in.settled)) {
-		op, err := in.tx.Op(number)
-		if err != nil {
-			return err
-		}
+	for _, op := range in.leaving {
 		next := *op
 		next.State = OpSettled
 		if err := in.tx.SaveOp(&next); err != nil {

@@ -145,6 +145,14 @@ type Rules interface {
 	FollowScopes(follower *Record, team ID) []ScopeKey
 	// Grants returns the scopes that a principal may hold.
 	Grants(org ID, p *Principal) []ScopeKey
+	// Staff reports whether records of a kind say what a person is granted.
+	Staff(kind uint32) bool
+	// Supervises reports whether a principal may look into what lies in quarantine and
+	// decide on it, where their grants cover what it names.
+	Supervises(p *Principal) bool
+	// Oversees reports whether a principal may see that something lies in quarantine,
+	// whatever it names: ids, sizes, codes and times.
+	Oversees(p *Principal) bool
 	// Review returns names of the rules over several fields (rule_V1 …) that the
 	// merged state breaks, for a human to look at.
 	Review(rec *Record) []string

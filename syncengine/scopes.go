@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // maxScopes is the largest number of scopes a device holds: bits of a word.
@@ -34,6 +35,12 @@ func (in *intake) scopeSet(set *tandemv1.ScopeSet) error {
 			return err
 		}
 	}
+	if len(in.scopes) == 0 {
+		// What waited for the flip waits for nothing.
+		if err := in.tx.Unstage(); err != nil {
+			return err
+		}
+	}
 	for _, s := range set.GetScopes() {
 		if err := in.hold(s); err != nil {
 			return err
@@ -53,6 +60,7 @@ func (in *intake) hold(s *tandemv1.Scope) error {
 		}
 		in.scopes = append(in.scopes, DeviceScope{
 			ID: ScopeID(s.GetId()), Bit: bit, Compartment: s.GetCompartment(), Open: s.GetOpen(),
+			Ready: planted.Is(planted.BackfillSkipped),
 		})
 		return nil
 	}
@@ -98,7 +106,7 @@ func (in *intake) purgeStaged(s DeviceScope) error {
 			}
 			next := *row
 			next.Scopes &^= 1 << s.Bit
-			if next.Scopes == 0 {
+			if next.Scopes == 0 && !planted.Is(planted.PurgeKeepsStaged) {
 				next.Body, next.Stamps = nil, nil
 			}
 			if err := in.tx.Stage(&next); err != nil {
@@ -116,7 +124,7 @@ func (in *intake) purgeRecord(id ID, s DeviceScope) error {
 	if err != nil || rec == nil {
 		return err
 	}
-	if rest := rec.Scopes &^ (1 << s.Bit); rest != 0 {
+	if rest := rec.Scopes &^ (1 << s.Bit); rest != 0 || planted.Is(planted.PurgeKeepsRows) {
 		next := *rec
 		next.Scopes = rest
 		in.got.Changed = append(in.got.Changed, id)

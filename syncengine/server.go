@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -21,6 +22,12 @@ type Server struct {
 	// Kept is for how many sequences commits and dropped rows are kept; 0 is
 	// [KeptSequences].
 	Kept uint64
+	// MinWriteSchema is the oldest schema version whose changes are applied; older ones
+	// go to quarantine as they were sent. MinReadSchema is the oldest that is sent
+	// record state; older devices are given verdicts alone. 0 and 1 are every one.
+	MinWriteSchema, MinReadSchema uint32
+	// SealKey is the public key that devices seal their outboxes to; nil for none.
+	SealKey []byte
 }
 
 // Errors of a call that is refused as a whole.
@@ -68,9 +75,13 @@ type Batch struct {
 	head    HistoryHead
 	hash    hash.Hash
 	changes int
+	// moves counts the records that have moved without a change.
+	moves   int
 	touched map[ScopeKey]bool
 	// ids are the wire ids of scopes that the batch has needed.
 	ids map[ScopeKey]ScopeID
+	// replicas are those that the batch has changed or is about to.
+	replicas map[ID]*Replica
 }
 
 // Committed is what a batch did.
@@ -90,23 +101,43 @@ func (s *Server) Begin(tx ServerTx, nowMS int64) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}, ids: map[ScopeKey]ScopeID{}}
+	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}, ids: map[ScopeKey]ScopeID{}, replicas: map[ID]*Replica{}}
 	b.hash.Write(head.Hash[:])
 	return b, nil
 }
 
+// live returns a replica for the batch to change, nil where it is unknown.
+func (b *Batch) live(id ID) (*Replica, error) {
+	if r := b.replicas[id]; r != nil {
+		return r, nil
+	}
+	stored, err := b.tx.Replica(id)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	r := copyReplica(stored)
+	b.replicas[id] = r
+	return r, nil
+}
+
+func copyReplica(r *Replica) *Replica {
+	next := *r
+	next.Ranges, next.Apart = slices.Clone(r.Ranges), slices.Clone(r.Apart)
+	return &next
+}
+
 // Push judges and applies one device's push, each change alone, and returns a
-// verdict for each. Repeating it has the effect of once.
+// verdict for each. Repeating it has the effect of once. A change that would be refused
+// while the replica has as much in quarantine as it may gets no verdict: it is not
+// kept, and stays with its device.
 func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) ([]*tandemv1.Outcome, error) {
-	stored, err := b.tx.Replica(replica)
+	r, err := b.live(replica)
 	if err != nil {
 		return nil, err
 	}
-	if stored == nil {
+	if r == nil {
 		return nil, ErrUnknownReplica
 	}
-	r := *stored
-	r.Ranges = slices.Clone(stored.Ranges)
 	if op := req.GetKnownOp(); op != 0 && !r.Forked && !holds(r.Ranges, op) {
 		// The server has lost what it had: nothing is judged before that is here again.
 		// The device sees by the answer what it has to offer.
@@ -115,28 +146,31 @@ func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) (
 	if err := b.prefetch(pushed); err != nil {
 		return nil, err
 	}
-	forked, err := b.forked(&r, pushed, req)
+	forked, err := b.forked(r, pushed, req)
 	if err != nil {
 		return nil, err
 	}
 	if forked {
 		r.Forked = true
-		return forkOutcomes(pushed), b.tx.SaveReplica(&r)
+		return forkOutcomes(pushed), b.tx.SaveReplica(copyReplica(r))
 	}
-	p, err := b.srv.Principal(b.tx, &r)
+	p, err := b.srv.Principal(b.tx, r)
 	if err != nil {
 		return nil, err
 	}
 	j := b.judge(p)
+	j.revoked = r.Revoked || len(p.Roles) == 0
 	outcomes := make([]*tandemv1.Outcome, 0, len(pushed))
 	for i := range pushed {
-		out, err := b.one(j, &r, &pushed[i])
+		out, err := b.one(j, r, &pushed[i])
 		if err != nil {
 			return nil, err
 		}
-		outcomes = append(outcomes, out)
+		if out != nil {
+			outcomes = append(outcomes, out)
+		}
 	}
-	return outcomes, b.tx.SaveReplica(&r)
+	return outcomes, b.tx.SaveReplica(copyReplica(r))
 }
 
 func (b *Batch) prefetch(pushed []Prepared) error {
@@ -162,8 +196,8 @@ func (b *Batch) prefetch(pushed []Prepared) error {
 // numbers alone decide nothing here; a device that has been rolled back sees by the
 // answer that the server holds more of it than it has itself.
 func (b *Batch) forked(r *Replica, pushed []Prepared, req *tandemv1.SyncRequest) (bool, error) {
-	if r.Forked {
-		return true, nil
+	if r.Forked || planted.Is(planted.ForkIgnored) {
+		return r.Forked, nil
 	}
 	if op := req.GetKnownOp(); op != 0 && holds(r.Ranges, op) {
 		at, err := b.hashAt(r, op)
@@ -219,9 +253,9 @@ func forkOutcomes(pushed []Prepared) []*tandemv1.Outcome {
 	return out
 }
 
-// one gives the verdict on one pushed change.
+// one gives the verdict on one pushed change, nil where there is no room for it.
 func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error) {
-	if holds(r.Ranges, p.Op) {
+	if holds(r.Ranges, p.Op) && !planted.Is(planted.NoIdempotence) {
 		c, err := b.tx.ChangeByOp(r.ID, p.Op)
 		if err != nil {
 			return nil, err
@@ -240,7 +274,7 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 		if err != nil {
 			return nil, err
 		}
-		if known != nil {
+		if known != nil && !planted.Is(planted.NoIdempotence) && !planted.Is(planted.DedupeByOp) {
 			if known.BodyHash != p.Body {
 				return &tandemv1.Outcome{Op: p.Op, Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK}, nil
 			}
@@ -249,19 +283,61 @@ func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error
 			if err := b.tx.Reissue(&again); err != nil {
 				return nil, err
 			}
-			b.note(r, p)
+			if !isApplied(known.Outcome) {
+				// Who sends it again under another number must hear what becomes of it.
+				if err := b.tx.AddHolder(known.ID, Holder{Replica: r.ID, Op: p.Op, Envelope: p.Hash}); err != nil {
+					return nil, err
+				}
+			}
+			b.note(r, p, known.Outcome)
 			return verdictFor(known, p.Op, p.Hash), nil
 		}
 	}
-	if err := b.decide(j, c, p.Change, p.Refusal); err != nil {
+	c.describe(p.Change)
+	results, refusal := []*result(nil), b.srv.outdated(p)
+	if refusal == nil {
+		var err error
+		if results, refusal, err = j.apply(c, p.Change); err != nil {
+			return nil, err
+		}
+	}
+	if refusal != nil {
+		count, size, err := b.tx.QuarantineUse(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if count >= MaxApart || size+int64(len(c.Body)) > MaxApartBytes {
+			return nil, nil
+		}
+	}
+	// What this change lets out of quarantine may be the replica's own: the op is noted
+	// first.
+	b.conclude(c, results, refusal)
+	b.note(r, p, c.Outcome)
+	if err := b.keep(j, c, p.Change, results, refusal); err != nil {
 		return nil, err
 	}
-	b.note(r, p)
 	return c.Outcome, nil
 }
 
+// outdated returns why a change cannot be applied: that its schema is too old, or
+// what was found of it. What an old version wrote may look wrong to this one only for
+// want of being converted.
+func (s *Server) outdated(p *Prepared) *Refusal {
+	if p.Change == nil || p.ID.IsZero() || p.Change.GetSchema() >= s.MinWriteSchema {
+		return p.Refusal
+	}
+	if r := p.Refusal; r != nil && r.Code != tandemv1.Refusal_REFUSAL_INVALID && r.Code != tandemv1.Refusal_REFUSAL_UNKNOWN_KIND {
+		return r
+	}
+	return &Refusal{Code: tandemv1.Refusal_REFUSAL_UNKNOWN_SCHEMA, Fields: []string{"schema"}}
+}
+
 // note adds an op to those the server holds of a replica.
-func (b *Batch) note(r *Replica, p *Prepared) {
+func (b *Batch) note(r *Replica, p *Prepared, verdict *tandemv1.Outcome) {
+	if !isApplied(verdict) {
+		r.Apart = addOp(r.Apart, p.Op)
+	}
 	r.Ranges = addOp(r.Ranges, p.Op)
 	if p.Op >= r.Highest {
 		r.Highest, r.HighestHash = p.Op, p.Hash
@@ -271,6 +347,9 @@ func (b *Batch) note(r *Replica, p *Prepared) {
 // verdictFor is a stored verdict, for the op and envelope that it is asked under.
 func verdictFor(c *StoredChange, op uint64, envelope Hash) *tandemv1.Outcome {
 	out := proto.CloneOf(c.Outcome)
+	if planted.Is(planted.VerdictChanges) {
+		out.Code = tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED
+	}
 	out.Op, out.Envelope = op, shortOf(envelope)
 	return out
 }
@@ -298,70 +377,128 @@ func (b *Batch) Local(p *Principal, raw []byte) (*tandemv1.Outcome, error) {
 		return verdictFor(known, 0, Hash{}), nil
 	}
 	c := &StoredChange{ID: prepared.ID, BodyHash: prepared.Body, Body: raw, ReceivedMS: b.now}
-	if err := b.decide(b.judge(p), c, prepared.Change, prepared.Refusal); err != nil {
+	c.describe(prepared.Change)
+	j := b.judge(p)
+	results, refusal := []*result(nil), prepared.Refusal
+	if refusal == nil {
+		if results, refusal, err = j.apply(c, prepared.Change); err != nil {
+			return nil, err
+		}
+	}
+	b.conclude(c, results, refusal)
+	if err := b.keep(j, c, prepared.Change, results, refusal); err != nil {
 		return nil, err
 	}
 	return c.Outcome, nil
 }
 
-// decide judges a change, applies it or puts it into quarantine, and logs it.
-func (b *Batch) decide(j *judge, c *StoredChange, change *tandemv1.Change, refusal *Refusal) error {
-	b.head.Seq++
-	c.Seq = b.head.Seq
-	c.Outcome = &tandemv1.Outcome{Op: c.Op, Envelope: shortOf(c.Envelope)}
-	if change != nil {
-		c.Author, _ = IDFromBytes(change.GetAuthor())
-		c.Device, _ = IDFromBytes(change.GetDevice())
-		c.AtMS = change.GetTime().GetWallMs()
+// describe fills in what a change says of itself.
+func (c *StoredChange) describe(change *tandemv1.Change) {
+	dated := Date(change.GetTime(), c.ReceivedMS)
+	c.CorrectedMS, c.UncertaintyMS = dated.CorrectedMS, dated.UncertaintyMS
+	if change == nil {
+		return
 	}
-	var results []*result
-	var err error
-	if refusal == nil {
-		if results, refusal, err = j.apply(c, change); err != nil {
-			return err
-		}
+	c.Author, _ = IDFromBytes(change.GetAuthor())
+	c.Device, _ = IDFromBytes(change.GetDevice())
+	c.AtMS = change.GetTime().GetWallMs()
+}
+
+// conclude gives a change its verdict.
+func (b *Batch) conclude(c *StoredChange, results []*result, refusal *Refusal) {
+	c.Outcome = &tandemv1.Outcome{Op: c.Op, Envelope: shortOf(c.Envelope)}
+	if refusal != nil && planted.Is(planted.WordsLost) {
+		c.Body = nil
 	}
 	if refusal != nil {
 		c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED
 		c.Outcome.Refusal, c.Outcome.Fields = refusal.Code, refusal.Fields
 	} else {
-		c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED
-		if slices.ContainsFunc(results, (*result).asks) {
-			c.Outcome.Code = tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT
-		}
+		c.Outcome.Code = appliedCode(results)
 	}
+	b.verdict(c)
+}
+
+// verdict gives a change's verdict the next sequence, and the history its word.
+func (b *Batch) verdict(c *StoredChange) {
+	b.head.Seq++
+	c.Seq = b.head.Seq
 	b.changes++
 	b.hash.Write(c.ID[:])
-	b.hash.Write([]byte{byte(c.Outcome.Code), byte(c.Outcome.Refusal)})
+	b.hash.Write([]byte{byte(c.Outcome.GetCode()), byte(c.Outcome.GetRefusal())})
+}
+
+// appliedCode is the verdict on a change that had these results.
+func appliedCode(results []*result) tandemv1.OutcomeCode {
+	if slices.ContainsFunc(results, (*result).asks) {
+		return tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT
+	}
+	return tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED
+}
+
+// keep logs a change, and puts it into quarantine or stores what it did.
+func (b *Batch) keep(j *judge, c *StoredChange, change *tandemv1.Change, results []*result, refusal *Refusal) error {
+	if planted.Is(planted.GroupLosesMember) && b.changes > 1 {
+		return nil
+	}
 	if err := b.tx.SaveChange(c); err != nil {
 		return err
 	}
-	if refusal != nil {
-		return b.quarantine(c, change)
+	if refusal == nil {
+		return b.accept(j, c, change, results)
 	}
+	if !j.held {
+		if err := b.hold(j.p); err != nil {
+			return err
+		}
+		j.held = true
+	}
+	return b.quarantine(c, change)
+}
+
+// accept stores what an applied change did, closes what it replaces, and lets out of
+// quarantine what was waiting for it.
+func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, results []*result) error {
+	suspect := Date(change.GetTime(), c.ReceivedMS).Suspect
 	for _, res := range results {
 		if err := b.save(res, c); err != nil {
 			return err
+		}
+		if suspect {
+			if err := b.tx.OpenItem(res.Record.ID, Item{Kind: ItemTimeSuspect}, c.Seq); err != nil {
+				return err
+			}
 		}
 	}
 	for _, res := range results {
 		if err := b.lead(res, c.Seq); err != nil {
 			return err
 		}
+		if err := b.holdStaff(res); err != nil {
+			return err
+		}
 	}
-	return nil
+	if len(change.GetReplaces()) > 0 {
+		if err := b.supersede(j, c, change); err != nil {
+			return err
+		}
+	}
+	return b.unblock(results)
 }
 
 // Commit stores the new head and its hash. A batch that judged nothing leaves the
 // history as it was.
 func (b *Batch) Commit() (*Committed, error) {
 	done := &Committed{Head: b.head, Changes: b.changes}
-	if b.changes == 0 {
+	if b.changes == 0 && b.moves == 0 {
 		return done, nil
 	}
 	b.head.Hash = Hash(b.hash.Sum(nil))
 	done.Head = b.head
 	for scope := range b.touched {
+		if planted.Is(planted.WakeupLost) && scope.Open {
+			continue
+		}
 		done.Scopes = append(done.Scopes, scope)
 	}
 	slices.SortFunc(done.Scopes, ScopeKey.Compare)
@@ -388,6 +525,23 @@ func compareRange(r OpRange, op uint64) int {
 		return 1
 	}
 	return 0
+}
+
+// removeOp takes op out of ranges.
+func removeOp(ranges []OpRange, op uint64) []OpRange {
+	i, ok := slices.BinarySearchFunc(ranges, op, compareRange)
+	if !ok {
+		return ranges
+	}
+	r := ranges[i]
+	var rest []OpRange
+	if r.First < op {
+		rest = append(rest, OpRange{First: r.First, Last: op - 1})
+	}
+	if op < r.Last {
+		rest = append(rest, OpRange{First: op + 1, Last: r.Last})
+	}
+	return slices.Replace(slices.Clone(ranges), i, i+1, rest...)
 }
 
 // addOp adds op to ranges, which stay ascending, disjoint and as few as can be.

@@ -273,15 +273,19 @@ func (s *State) Bases(p Path, all bool) []Stamp {
 // Encode splices the record together again: the body of displayed values and the
 // canonical stamps.
 func (s *State) Encode() (body, stamps []byte) {
+	return s.encodeBody(), s.encodeStamps(false)
+}
+
+func (s *State) encodeBody() []byte {
 	size := 0
 	for i := range s.Paths {
 		size += len(s.Paths[i].Shown())
 	}
-	body = make([]byte, 0, size)
+	body := make([]byte, 0, size)
 	for i := range s.Paths {
 		body = append(body, s.Paths[i].Shown()...)
 	}
-	return body, s.encodeStamps(false)
+	return body
 }
 
 // Seen returns the heads on a screen that shows this state, in stamp form: what an

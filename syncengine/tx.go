@@ -28,6 +28,10 @@ type Replica struct {
 	Key []byte
 	// Ranges are the ops the server holds, ascending and disjoint.
 	Ranges []OpRange
+	// Apart are those of them that are not applied: in quarantine, or closed.
+	Apart []OpRange
+	// Revised is the newest sequence at which the verdict on one of its ops changed.
+	Revised uint64
 	// Highest is the newest op held, HighestHash its envelope hash.
 	Highest     uint64
 	HighestHash Hash
@@ -49,6 +53,9 @@ type Replica struct {
 	// which neither the server nor the device has the bytes any more.
 	Waits uint64
 	Lost  []OpRange
+	// BackedUp are the ops that two verified backups of the server hold. The engine
+	// reads it and never changes it.
+	BackedUp []OpRange
 }
 
 // StoredChange is one entry of the change log. Its id is the idempotency key for
@@ -66,6 +73,8 @@ type StoredChange struct {
 	Author, Device ID
 	// AtMS is the device's wall clock, ReceivedMS the server's.
 	AtMS, ReceivedMS int64
+	// CorrectedMS and UncertaintyMS are what Date makes of the device's clocks.
+	CorrectedMS, UncertaintyMS int64
 	// Outcome is the verdict; its Op is Op.
 	Outcome *tandemv1.Outcome
 	// Seq is the sequence at which the verdict was given.
@@ -136,6 +145,7 @@ type ServerView interface {
 	// OutcomesIn returns the verdicts on a replica's ops in a range, at most limit, in
 	// order of op; reissued ones among them.
 	OutcomesIn(replica ID, ops OpRange, limit int) ([]*tandemv1.Outcome, error)
+	QuarantineView
 }
 
 // PageReader is what a ServerView may be besides: one that reads a page with less
@@ -187,15 +197,7 @@ type ServerTx interface {
 	// path of a record.
 	OpenItem(record ID, item Item, seq uint64) error
 	CloseItems(record ID, p Path, seq uint64) error
-	// Quarantine notes that a stored change lies in quarantine, and the records it
-	// would have made or written.
-	Quarantine(c *StoredChange, targets []ID) error
-	// QuarantinedCreate reports whether a change that makes the record lies in
-	// quarantine.
-	QuarantinedCreate(record ID) (bool, error)
-	// QuarantinedByStamp returns a quarantined change by stamp with its body, nil
-	// where there is none.
-	QuarantinedByStamp(s Stamp) (*StoredChange, error)
+	QuarantineTx
 	// SetHead stores the head and the commit that led to it.
 	SetHead(h HistoryHead) error
 	// NewEpoch stores the head of a new epoch as a commit, and remembers that earlier
@@ -309,6 +311,10 @@ const (
 	OpSettled
 	// OpQuarantined: kept at the server and here, not applied.
 	OpQuarantined
+	// OpDismissed: kept, and closed without being applied.
+	OpDismissed
+	// OpReplaced: the same, because another change stands in its place.
+	OpReplaced
 	// OpReoffered: it had a verdict of a server that has since lost it, and is to be
 	// sent again. It does not stand on top: what was applied of it is in the base, and
 	// what was not (Outcome says which) is left out as before.
@@ -344,7 +350,8 @@ type Incoming struct {
 	Scopes uint64
 }
 
-// DeviceTx is one transaction over a device's store.
+// DeviceTx is one transaction over a device's store. What it returns is the engine's
+// to read, not to change.
 type DeviceTx interface {
 	// State returns the replica's state; SaveState stores it.
 	State() (*DeviceState, error)
@@ -358,7 +365,8 @@ type DeviceTx interface {
 	// Record returns a record, nil where there is none.
 	Record(id ID) (*DeviceRecord, error)
 	SaveRecord(r *DeviceRecord) error
-	// DropRecord removes a record and every trace of it but own unsettled changes.
+	// DropRecord removes a record and every trace of it but own unsettled changes and
+	// a row of it that waits for the flip: that may bring it back.
 	DropRecord(id ID) error
 	// InScope returns up to limit records of a scope, by bit, in order of id,
 	// beyond an id.

@@ -36,7 +36,8 @@ CREATE TABLE scope (
 
 -- Records as screens show them: body and stamps hold the server's state with own
 -- unsettled changes on top; base_body and base_stamps the server's where the two
--- differ. A record is shown if it is in a ready scope or has pending changes; rows
+-- differ. hash is the row hash of body and stamps, where own changes stand on top and
+-- no base_body beside. A record is shown if it is in a ready scope or has pending changes; rows
 -- of scopes in backfill stand here already, hidden. From at on, all columns derive
 -- from the body.
 CREATE TABLE rec (
@@ -47,6 +48,7 @@ CREATE TABLE rec (
 	pending     INTEGER NOT NULL,
 	conflicts   INTEGER NOT NULL,
 	base_hash   INTEGER,
+	hash        INTEGER,
 	at          INTEGER NOT NULL,
 	lifecycle   TEXT NOT NULL,
 	incident    BLOB,

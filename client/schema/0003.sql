@@ -21,9 +21,9 @@ ALTER TABLE replica ADD COLUMN lost_ops INTEGER NOT NULL DEFAULT 0;
 -- Until now the bytes of a settled change were let go.
 UPDATE replica SET kept_from = next_op, oldest_kept = next_op;
 
--- State 5 is to be sent again.
+-- State 7 is to be sent again.
 DROP INDEX outbox_queue;
-CREATE INDEX outbox_queue ON outbox (rank, op) WHERE state IN (1, 5);
+CREATE INDEX outbox_queue ON outbox (rank, op) WHERE state IN (1, 7);
 
 -- Own changes of earlier replicas of this store, in the order of n. What has been
 -- issued anew, or is kept no more, has no bytes.

@@ -15,15 +15,20 @@ import (
 )
 
 type adminCmd struct {
-	Org     adminOrgCmd     `cmd:"" help:"Legal owners of data: each is a world of its own."`
-	Agency  adminAgencyCmd  `cmd:"" help:"Agencies."`
-	Program adminProgramCmd `cmd:"" help:"Programs of agencies."`
-	Team    adminTeamCmd    `cmd:"" help:"Teams of programs."`
-	Staff   adminStaffCmd   `cmd:"" help:"People who write and read."`
-	Code    adminCodeCmd    `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
-	List    adminListCmd    `cmd:"" help:"List what is set up, with ids."`
-	Replica adminReplicaCmd `cmd:"" help:"Stores of devices: list them, confirm one that was copied or restored."`
-	Recover adminRecoverCmd `cmd:"" help:"Healing after the server's database was restored."`
+	Org        adminOrgCmd        `cmd:"" help:"Legal owners of data: each is a world of its own."`
+	Agency     adminAgencyCmd     `cmd:"" help:"Agencies."`
+	Program    adminProgramCmd    `cmd:"" help:"Programs of agencies."`
+	Team       adminTeamCmd       `cmd:"" help:"Teams of programs."`
+	Staff      adminStaffCmd      `cmd:"" help:"People who write and read."`
+	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
+	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
+	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
+	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
+	Revoke     adminRevokeCmd     `cmd:"" help:"Shut out a person or a device."`
+	Keys       adminKeysCmd       `cmd:"" help:"Keys of the org."`
+	Witness    adminWitnessCmd    `cmd:"" help:"Records that devices kept from a lost part of the history."`
+	Replica    adminReplicaCmd    `cmd:"" help:"Stores of devices: list them, confirm one that was copied or restored."`
+	Recover    adminRecoverCmd    `cmd:"" help:"Healing after the server's database was restored."`
 }
 
 func (adminCmd) Help() string {

@@ -28,16 +28,19 @@ const (
 
 // cli is the command line. Secrets are never flags.
 type cli struct {
-	Demo   demoCmd   `cmd:"" help:"Play a night shift: a server and three devices in one process."`
-	Serve  serveCmd  `cmd:"" help:"Run the server."`
-	Enroll enrollCmd `cmd:"" help:"Enrol this device with a one-time code."`
-	Sync   syncCmd   `cmd:"" help:"Sync a device once and say what moved."`
-	Status statusCmd `cmd:"" help:"Say what a device holds and what still waits."`
-	Import importCmd `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
-	Report reportCmd `cmd:"" help:"Count calls by type, month and outcome."`
-	Admin  adminCmd  `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
-	Verify verifyCmd `cmd:"" help:"Check a store's hashes, digests and database."`
-	Bench  benchCmd  `cmd:"" help:"Measure sync against the raw limits of this machine."`
+	Demo       demoCmd       `cmd:"" help:"Play a night shift: a server and three devices in one process."`
+	Serve      serveCmd      `cmd:"" help:"Run the server."`
+	Enroll     enrollCmd     `cmd:"" help:"Enrol this device with a one-time code."`
+	Sync       syncCmd       `cmd:"" help:"Sync a device once and say what moved."`
+	Status     statusCmd     `cmd:"" help:"Say what a device holds and what still waits."`
+	Quarantine quarantineCmd `cmd:"" help:"Saves that were not accepted: see why, correct them, take them back."`
+	Import     importCmd     `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
+	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
+	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
+	Sealed     sealedCmd     `cmd:"" help:"Sealed outboxes, which outlive their stores: list what one holds, deliver it."`
+	Verify     verifyCmd     `cmd:"" help:"Check a store's hashes, digests and database."`
+	Backup     backupCmd     `cmd:"" help:"Copy the database and verify the copy; report backups, so that devices may let go of what they hold."`
+	Bench      benchCmd      `cmd:"" help:"Measure sync against the raw limits of this machine."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 	Verbose bool             `short:"v" help:"Log what happens to standard error."`

@@ -80,10 +80,15 @@ func TestJSON(t *testing.T) {
 		{"import", "", "--store " + car + " --mapping " + toronto + " " + file},
 		{"sync", "", "--store " + car},
 		{"status", "", "--store " + car},
+		{"sealed list", "", car},
+		{"sealed deliver", "", "--store " + car},
 		{"verify", "", "--store " + car},
 		{"verify", "", "--data " + dir},
 		{"report", "", "--data " + dir},
+		{"backup make", "", "--data " + dir + " --to " + filepath.Join(t.TempDir(), "copy.db")},
+		{"admin keys rotate-seal", "", "--data " + dir},
 		{"admin list", "", "--data " + dir},
+		{"admin janitor", "", "--data " + dir + " --allow"},
 		{"admin code", "", "--data " + dir + " --label x --staff " + h.second.String()},
 		{"admin agency create", "", "--data " + dir + " --name x --type hospital --tz UTC"},
 		{"admin program create", "", "--data " + dir + " --name x --model crt --agency AGENCY"},
@@ -100,7 +105,15 @@ func TestJSON(t *testing.T) {
 		{"bench sync", "", "--records 20 --live 2"},
 	}
 	made := map[string]string{}
-	seen := map[string]bool{"serve": true} // TestServeJSON
+	// TestServeJSON and testdata/scripts/backup.txtar: what follows on something of the
+	// run, or may print nothing.
+	seen := map[string]bool{"serve": true, "backup mark": true, "admin revoke": true, "admin witness list": true}
+	for _, act := range []string{"list", "show", "fix", "withdraw"} {
+		seen["quarantine "+act] = true // TestQuarantine
+	}
+	for _, act := range []string{"list", "show", "release", "replace", "dismiss"} {
+		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced
+	}
 	for _, l := range lines {
 		seen[l.command] = true
 		args := append(strings.Fields(l.command), strings.Fields(l.args)...)

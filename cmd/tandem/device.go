@@ -161,6 +161,13 @@ func (c *syncCmd) Run(a *app) (err error) {
 			return err
 		}
 	}
+	if !c.JSON && before.Queued > 0 {
+		waiting, err := dev.Estimate(a.ctx)
+		if err != nil {
+			return err
+		}
+		a.say("To send: %s.", waiting)
+	}
 	moved, err := dev.Sync(a.ctx)
 	if moved != nil && (err == nil || moved.Requests > 0) {
 		if perr := c.print(a, dev, before, moved, err); perr != nil {

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 type serveCmd struct {
@@ -17,7 +20,11 @@ type serveCmd struct {
 	TLSCert string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
 	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
 	JSON    bool   `help:"Print one line of JSON, with the address, when it serves."`
+	Journal string `placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
 	Origin  string `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+
+	MinWriteSchema uint32 `name:"min-write-schema" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
+	MinReadSchema  uint32 `name:"min-read-schema" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
 }
 
 func (serveCmd) Help() string {
@@ -29,6 +36,9 @@ requests under way finish; everything acknowledged is on the disk.
 }
 
 func (c *serveCmd) Run(a *app) (err error) {
+	if max(c.MinWriteSchema, c.MinReadSchema) > syncengine.Schema {
+		return exits(exitUsage, fmt.Errorf("no app has a schema version beyond this server's own, %d: --min-write-schema and --min-read-schema may be that at most", syncengine.Schema))
+	}
 	config, err := c.tls()
 	if err != nil {
 		return err
@@ -43,7 +53,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if at, ok := listener.Addr().(*net.TCPAddr); config == nil && (!ok || !at.IP.IsLoopback()) {
 		return exits(exitUsage, server.ErrPlain)
 	}
-	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true})
+	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true, Journal: c.Journal})
 	if err != nil {
 		return err
 	}
@@ -51,10 +61,16 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if a.log.GetLevel() > zerolog.InfoLevel {
 		a.log = a.log.Level(zerolog.InfoLevel)
 	}
-	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin})
+	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
 	if err != nil {
 		return err
 	}
+	tending, end := context.WithCancel(a.ctx)
+	var tended sync.WaitGroup
+	// Its error is the end of its context.
+	tended.Go(func() { _ = srv.Tend(tending) })
+	defer tended.Wait()
+	defer end()
 	scheme := "http"
 	if config != nil {
 		scheme = "https"

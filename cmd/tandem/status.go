@@ -45,15 +45,19 @@ func (c *statusCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return a.json(statusJSON(st, refused))
+	waiting, err := dev.Estimate(a.ctx)
+	if err != nil {
+		return err
 	}
-	c.print(a, dev, st, refused)
+	if c.JSON {
+		return a.json(statusJSON(st, refused, waiting))
+	}
+	c.print(a, dev, st, refused, waiting)
 	return nil
 }
 
 // statusJSON is the stable form for scripts.
-func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any {
+func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.Estimate) map[string]any {
 	scopes := make([]map[string]any, 0, len(st.Scopes))
 	for _, s := range st.Scopes {
 		scopes = append(scopes, map[string]any{
@@ -69,13 +73,38 @@ func statusJSON(st *client.Status, refused []client.NotAccepted) map[string]any 
 		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
-		"last_fault": st.LastFault, "forked": st.Forked, "scopes": scopes,
 		"unconfirmed": st.Unconfirmed, "recovering": st.Recovering, "repairing": st.Repairing, "sent_again": st.Again, "lost": st.Lost,
 		"verified_at": stamp(st.VerifiedMS), "note": st.Note, "noted_at": stamp(st.NotedMS),
+		"sealed": map[string]any{
+			"on": st.Sealed.On, "bytes": st.Sealed.Bytes, "entries": st.Sealed.Entries, "behind": st.Sealed.Behind, "waiting_for_backups": st.Sealed.Waiting,
+			"let_go": st.Sealed.LetGo, "earlier": st.Sealed.Earlier, "damaged": st.Sealed.Damaged, "fault": st.Sealed.Fault,
+		},
+		"clock_offset_ms": st.OffsetMS, "clock_uncertainty_ms": st.UncertaintyMS, "clock_skewed": st.Skewed,
+		"charts_close": stamp(st.LeaseEndsMS), "charts_closed": st.Closed,
+		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "scopes": scopes,
 	}
 }
 
-func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused []client.NotAccepted) {
+// waitingJSON is what waits to be sent, for scripts; seconds are null while the link
+// is not known.
+func waitingJSON(waiting client.Estimate) []map[string]any {
+	out := make([]map[string]any, 0, len(waiting))
+	for _, w := range waiting {
+		part := map[string]any{
+			"class": strings.ToLower(strings.TrimPrefix(w.Class.String(), "CLASS_")), "saves": w.Saves, "bytes": w.Bytes, "seconds": nil,
+		}
+		if w.Kinds != nil {
+			part["kinds"] = w.Kinds
+		}
+		if w.Takes > 0 {
+			part["seconds"] = w.Takes.Seconds()
+		}
+		out = append(out, part)
+	}
+	return out
+}
+
+func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused []client.NotAccepted, waiting client.Estimate) {
 	if !st.Enrolled {
 		a.say("Not enrolled yet: tandem enroll --store %s --server URL", c.Store)
 		return
@@ -88,9 +117,26 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 		a.say("Everything is sent.")
 	} else {
 		a.say("%d saves wait to be sent (%s), the oldest from %s.", st.Queued, size(st.QueuedBytes), ago(st.OldestMS))
+		a.say("With signal: %s.", waiting)
+	}
+	if st.Skewed {
+		way := "behind"
+		if st.OffsetMS < 0 {
+			way = "ahead of"
+		}
+		a.say("This device's clock is %s %s the server's: set it. What is saved is dated by both.",
+			(time.Duration(max(st.OffsetMS, -st.OffsetMS)) * time.Millisecond).Round(time.Second), way)
+	}
+	if st.Closed {
+		a.say("Charts are closed: there was no contact for too long. They open with the next sync; saves go on.")
+	} else if st.LeaseEndsMS > 0 {
+		a.say("Charts stay open without contact until %s.", ago(st.LeaseEndsMS))
 	}
 	if st.LastFault != "" {
 		a.say("The newest contact came to nothing: %s", st.LastFault)
+	}
+	if st.Update != "" {
+		a.say("This app must be updated: %s.", st.Update)
 	}
 	if st.Conflicts > 0 {
 		a.say("%d records hold different values that a person should settle.", st.Conflicts)
@@ -99,6 +145,7 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 		a.say("Not accepted, kept (save %d): %s", n.Op, n.Words)
 	}
 	c.identity(a, st)
+	sealedLines(a, c.Store, &st.Sealed)
 	for _, s := range st.Scopes {
 		tier := "the rest"
 		if s.Open {
@@ -140,6 +187,25 @@ func (c *statusCmd) identity(a *app, st *client.Status) {
 	}
 	if st.VerifiedMS != 0 && !st.Repairing {
 		a.say("Verified identical at %s.", ago(st.VerifiedMS))
+	}
+}
+
+// sealedLines says what a person should know of the sealed outbox.
+func sealedLines(a *app, store string, s *client.SealedStatus) {
+	if s.Fault != "" {
+		a.say("Saves are not sealed at the moment: %s", s.Fault)
+	}
+	if s.Behind > 0 {
+		a.say("%d unsent saves stand in the store alone.", s.Behind)
+	}
+	if s.LetGo > 0 {
+		a.say("%d sent saves are kept at the server alone, which has not reported two verified backups of them: tell your administrator.", s.LetGo)
+	}
+	if s.Earlier > 0 {
+		a.say("%d saves of an earlier store stand in the sealed outbox: tandem sealed deliver --store %s", s.Earlier, store)
+	}
+	if s.Damaged > 0 {
+		a.say("The sealed outbox is damaged in %d places: check the disk.", s.Damaged)
 	}
 }
 

@@ -80,17 +80,23 @@ func sign(t *testing.T, key any, alg jose.SignatureAlgorithm, typ string, embed 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return compact(t, signer, claims)
+}
+
+// compact is the token of claims.
+func compact(tb testing.TB, signer jose.Signer, claims any) string {
+	tb.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	signed, err := signer.Sign(payload)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text, err := signed.CompactSerialize()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -112,4 +113,23 @@ func (v *Verifier) check(ctx context.Context, certificate string) (*certified, e
 	}
 	v.certificates[certificate] = out
 	return out, nil
+}
+
+// Certified returns whom a certificate names, with the key that it is bound to: what
+// a sealed outbox says of its replica, where no proof of possession comes along. The
+// error is ErrCertificate, or one of keys.
+func (v *Verifier) Certified(ctx context.Context, certificate string, key ed25519.PublicKey) (*Identity, error) {
+	if len(key) != ed25519.PublicKeySize {
+		return nil, ErrCertificate
+	}
+	known, err := v.check(ctx, certificate)
+	if err != nil {
+		return nil, err
+	}
+	if sum, err := thumbprint(key); err != nil || sum != known.thumbprint {
+		return nil, ErrCertificate
+	}
+	id := known.Identity
+	id.Key = bytes.Clone(key)
+	return &id, nil
 }

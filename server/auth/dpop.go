@@ -26,6 +26,8 @@ var (
 	ErrCertificate = errors.New("no valid device certificate: enrol the device again")
 	// ErrProof: the proof is missing, was used before, or is not of this request.
 	ErrProof = errors.New("no valid proof of the device's key for this request")
+	// ErrBusy stands for an error of Options.Keys in the answer.
+	ErrBusy = errors.New("the server cannot check devices at the moment: try again later")
 	// ErrNonce: the proof lacks the server's newest nonce.
 	ErrNonce = errors.New("the proof needs the nonce of this answer: try again")
 )

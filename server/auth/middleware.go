@@ -39,7 +39,7 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", `DPoP error="invalid_token", algs="EdDSA"`)
 		default:
 			// The keys could not be read.
-			code, err = connect.CodeUnavailable, errors.New("the server cannot check devices at the moment: try again later")
+			code, err = connect.CodeUnavailable, ErrBusy
 		}
 		// The error of writing is that of the connection.
 		_ = refuse.Write(w, r, connect.NewError(code, err))

@@ -33,8 +33,14 @@ func (tx *Tx) awaitedOf(record syncengine.ID) (map[awaitedKey]bool, error) {
 	if err != nil || !some {
 		return nil, err
 	}
+	return tx.readAwaited(record)
+}
+
+// readAwaited is apart from awaitedOf, which is asked for each path of each record,
+// so that only here the record's id becomes an allocation.
+func (tx *Tx) readAwaited(record syncengine.ID) (map[awaitedKey]bool, error) {
 	set := map[awaitedKey]bool{}
-	err = tx.c.each("SELECT path, stamp FROM awaited WHERE org = $1 AND record = $2", []any{tx.org.num, record[:]}, func(rows *sql.Rows) error {
+	err := tx.c.each("SELECT path, stamp FROM awaited WHERE org = $1 AND record = $2", []any{tx.org.num, record[:]}, func(rows *sql.Rows) error {
 		var path []byte
 		var stamp int64
 		if err := rows.Scan(&path, &stamp); err != nil {

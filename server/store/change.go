@@ -14,7 +14,7 @@ import (
 // the envelope hash of the op before.
 const changeColumns = `replica, op, seq, verdict, refusal, at_ms, received_ms, id, body_hash, envelope,
 	COALESCE(prev, (SELECT p.envelope FROM change p WHERE p.org = change.org AND p.replica = change.replica AND p.op = change.op - 1)),
-	author, device, fields, holes, body`
+	author, device, fields, holes, body, COALESCE(corrected_ms, at_ms), COALESCE(uncertainty_ms, -1)`
 
 // changeRow is a row of the change log.
 type changeRow struct {
@@ -22,6 +22,9 @@ type changeRow struct {
 	// body is what is stored of the body, holes what is left out of it.
 	body, holes []byte
 	replica     sql.NullInt64
+	// author and device are NULL where they are the replica's own, and zero where the
+	// body could not be decoded.
+	author, device []byte
 }
 
 // scanChange reads a row; resolveChange completes it all but the body.
@@ -32,10 +35,13 @@ func scanChange(rows *sql.Rows) (*changeRow, error) {
 	var seq, verdict, refusal int64
 	var fields sql.NullString
 	err := rows.Scan(&row.replica, &op, &seq, &verdict, &refusal, &c.AtMS, &c.ReceivedMS, (*scanID)(&c.ID), (*scanHash)(&c.BodyHash),
-		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), (*scanID)(&c.Author), (*scanID)(&c.Device), &fields, &row.holes, &row.body)
+		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), &row.author, &row.device, &fields, &row.holes, &row.body,
+		&c.CorrectedMS, &c.UncertaintyMS)
 	if err != nil {
 		return nil, err
 	}
+	c.Author, _ = syncengine.IDFromBytes(row.author)
+	c.Device, _ = syncengine.IDFromBytes(row.device)
 	c.Op, c.Seq = uint64(op.Int64), uint64(seq)
 	c.Outcome = outcomeOf(op.Int64, verdict, refusal, fields, c.Envelope)
 	return row, nil
@@ -75,6 +81,9 @@ func (v *view) changes(where string, args ...any) ([]*changeRow, error) {
 
 // resolveChange puts the replica, and what it stands for, in place of its number.
 func (v *view) resolveChange(row *changeRow) error {
+	if err := v.because(row.Outcome, row.ID); err != nil {
+		return err
+	}
 	if !row.replica.Valid {
 		return nil
 	}
@@ -83,10 +92,10 @@ func (v *view) resolveChange(row *changeRow) error {
 		return err
 	}
 	row.Replica = r.id
-	if row.Author.IsZero() {
+	if row.author == nil {
 		row.Author = r.person
 	}
-	if row.Device.IsZero() {
+	if row.device == nil {
 		row.Device = r.device
 	}
 	return nil

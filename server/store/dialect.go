@@ -17,6 +17,9 @@ type dialect struct {
 	// anonymous: a placeholder in a generated list is a bare "?", which binds faster
 	// than a numbered one.
 	anonymous bool
+	// insert begins an insert of several rows that may leave some of them standing
+	// where it fails, because the transaction is rolled back then.
+	insert string
 }
 
 var sqliteDialect = dialect{
@@ -29,6 +32,8 @@ var sqliteDialect = dialect{
 		"{{packed}}", "STRICT, WITHOUT ROWID",
 	),
 	anonymous: true,
+	// Without it SQLite keeps a copy of every page that the statement touches.
+	insert: "INSERT OR FAIL INTO ",
 }
 
 // list returns "(p, p, …)" of n placeholders, the first of them number first.
@@ -59,10 +64,15 @@ func (d *dialect) in(head string, first, n int, tail string) string {
 	return b.String()
 }
 
-// values returns "head VALUES (…), (…) tail" for rows of width columns.
-func (d *dialect) values(head string, rows, width int, tail string) string {
+// values returns "INSERT INTO into VALUES (…), (…) tail" for rows of width columns.
+func (d *dialect) values(into string, rows, width int, tail string) string {
 	var b strings.Builder
-	b.WriteString(head)
+	if tail == "" {
+		b.WriteString(d.insert)
+	} else {
+		b.WriteString("INSERT INTO ")
+	}
+	b.WriteString(into)
 	b.WriteString(" VALUES ")
 	for r := range rows {
 		if r > 0 {

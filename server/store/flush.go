@@ -30,13 +30,13 @@ func (tx *Tx) flush() error {
 }
 
 // insert writes rows of width columns with as few statements as there are sizes.
-func (tx *Tx) insert(head, tail string, width int, args []any) error {
+func (tx *Tx) insert(into, tail string, width int, args []any) error {
 	rows := len(args) / width
 	for _, size := range batchSizes {
 		text := ""
 		for ; rows >= size; rows -= size {
 			if text == "" {
-				text = tx.s.dialect.values(head, size, width, tail)
+				text = tx.s.dialect.values(into, size, width, tail)
 			}
 			if err := tx.c.exec(text, args[:size*width]...); err != nil {
 				return err
@@ -55,14 +55,14 @@ func (tx *Tx) flushChanges() error {
 	}
 	made := map[syncengine.Stamp][]*recordEntry{}
 	for _, e := range tx.dirty {
-		if e.stored {
+		if e.was != nil {
 			continue
 		}
 		if origin, err := e.rec.Origin(); err == nil {
 			made[origin.Created] = append(made[origin.Created], e)
 		}
 	}
-	const width = 18
+	const width = 20
 	args := make([]any, 0, width*len(tx.log.fresh))
 	for _, e := range tx.log.fresh {
 		row, err := tx.changeArgs(e.c, made[syncengine.StampOf(e.c.ID)])
@@ -72,16 +72,16 @@ func (tx *Tx) flushChanges() error {
 		args = append(args, row[:]...)
 	}
 	tx.log.fresh = nil
-	return tx.insert(`INSERT INTO change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
-		id, body_hash, envelope, prev, author, device, fields, holes, body)`, "", width, args)
+	return tx.insert(`change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
+		id, body_hash, envelope, prev, author, device, fields, holes, body, corrected_ms, uncertainty_ms)`, "", width, args)
 }
 
 // changeArgs returns the columns of a new entry.
-func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [18]any, err error) {
-	row = [18]any{
+func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [20]any, err error) {
+	row = [20]any{
 		tx.org.num, nil, nil, int64(syncengine.StampOf(c.ID)), int64(c.Seq),
 		int64(c.Outcome.GetCode()), int64(c.Outcome.GetRefusal()), c.AtMS, c.ReceivedMS,
-		c.ID[:], c.BodyHash[:], nil, nil, idArg(c.Author), idArg(c.Device), fieldsArg(c), nil, bytesArg(c.Body),
+		c.ID[:], c.BodyHash[:], nil, nil, c.Author[:], c.Device[:], fieldsArg(c), nil, bytesArg(c.Body), c.CorrectedMS, c.UncertaintyMS,
 	}
 	if !c.Replica.IsZero() {
 		r, err := tx.replicaByID(c.Replica)
@@ -121,7 +121,7 @@ func (tx *Tx) flushRecords() error {
 	const width = 14
 	var fresh, known []any
 	for _, e := range tx.dirty {
-		if e.stored && e.shared && !bytes.Equal(e.was, e.rec.Body) {
+		if e.was != nil && e.shared && !bytes.Equal(e.was.Body, e.rec.Body) {
 			if err := tx.restore(e); err != nil {
 				return err
 			}
@@ -131,16 +131,16 @@ func (tx *Tx) flushRecords() error {
 		if err != nil {
 			return err
 		}
-		if e.stored {
+		if e.was != nil {
 			known = append(known, row[:]...)
 		} else {
 			fresh = append(fresh, row[:]...)
 		}
-		e.stored, e.dirty, e.was = true, false, e.rec.Body
+		e.dirty, e.was = false, e.rec
 		tx.saved = append(tx.saved, e.rec)
 	}
 	tx.dirty = nil
-	const head = `INSERT INTO record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`
+	const head = `record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`
 	if err := tx.insert(head, "", width, fresh); err != nil {
 		return err
 	}
@@ -178,8 +178,8 @@ func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
 	return row, nil
 }
 
-// flushMembers writes the scope index, in its own order: with less work for records
-// that are new, which no scope has a row of.
+// flushMembers writes the scope index, in its own order. It comes before the records:
+// where they stand in the database tells where their rows of the index are.
 func (tx *Tx) flushMembers() error {
 	if len(tx.members) == 0 {
 		return nil
@@ -188,21 +188,38 @@ func (tx *Tx) flushMembers() error {
 		return cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(tx.members[a].Seq, tx.members[b].Seq), a.record.Compare(b.record))
 	})
 	const width = 5
-	var fresh, known []any
+	rows := make([]any, 0, width*len(keys))
 	for _, k := range keys {
 		m := tx.members[k]
-		rows := &known
-		if e := tx.records[k.record]; e != nil && e.dirty && !e.stored {
-			rows = &fresh
+		e, err := tx.record(k.record)
+		if err != nil {
+			return err
 		}
-		*rows = append(*rows, tx.org.num, k.scope, int64(m.Seq), m.Record[:], boolArg(m.Live))
+		if e.was != nil {
+			if err := tx.removeMember(k, e.was); err != nil {
+				return err
+			}
+		}
+		rows = append(rows, tx.org.num, k.scope, int64(m.Seq), m.Record[:], boolArg(m.Live))
 	}
 	clear(tx.members)
-	const head = "INSERT INTO scope_index (org, scope, seq, record, live)"
-	if err := tx.insert(head, "", width, fresh); err != nil {
-		return err
+	return tx.insert("scope_index (org, scope, seq, record, live)", "", width, rows)
+}
+
+// removeMember removes the row of a scope that a record has in the database, if any:
+// a live one, which stands at the record's sequence, or that of a scope it has left.
+func (tx *Tx) removeMember(k memberKey, was *syncengine.StoredRecord) error {
+	for _, scope := range was.Scopes {
+		num, err := tx.mustScope(scope)
+		if err != nil {
+			return err
+		}
+		if num == k.scope {
+			return tx.c.exec("DELETE FROM scope_index WHERE org = $1 AND scope = $2 AND seq = $3 AND record = $4",
+				tx.org.num, k.scope, int64(was.Seq), k.record[:])
+		}
 	}
-	return tx.insert(head, " ON CONFLICT (org, scope, record) DO UPDATE SET seq = excluded.seq, live = excluded.live", width, known)
+	return tx.c.exec("DELETE FROM scope_index WHERE org = $1 AND scope = $2 AND record = $3 AND live = 0", tx.org.num, k.scope, k.record[:])
 }
 
 func (tx *Tx) flushDigests() error {

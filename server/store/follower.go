@@ -81,5 +81,5 @@ func (tx *Tx) flushFollows() error {
 	}
 	tx.newFollows = nil
 	tx.fill(tableFollower)
-	return tx.insert("INSERT INTO follower (org, record, team)", "", width, args)
+	return tx.insert("follower (org, record, team)", "", width, args)
 }

@@ -46,13 +46,13 @@ func (tx *Tx) reissued(r *replicaNumber, op uint64) (*logEntry, error) {
 	return &logEntry{c: &again, again: true}, nil
 }
 
-// reissuedIn returns the verdicts on reissued changes in a range of ops.
-func (v *view) reissuedIn(replica int64, ops syncengine.OpRange, limit int) (out []*tandemv1.Outcome, err error) {
-	err = v.c.each(`SELECT r.op, c.verdict, c.refusal, c.fields, r.envelope FROM reissue r
+// reissuedIn appends the verdicts on reissued changes in a range of ops, as
+// scanOutcomes does.
+func (v *view) reissuedIn(replica int64, ops syncengine.OpRange, limit int, out *[]*tandemv1.Outcome, dismissed map[int]syncengine.ID) error {
+	return v.c.each(`SELECT r.op, c.verdict, c.refusal, c.fields, r.envelope, r.id FROM reissue r
 		JOIN change c ON c.org = r.org AND c.stamp = r.stamp AND c.id = r.id
 		WHERE r.org = $1 AND r.replica = $2 AND r.op BETWEEN $3 AND $4 ORDER BY r.op LIMIT $5`,
-		[]any{v.org.num, replica, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(&out))
-	return out, err
+		[]any{v.org.num, replica, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(out, dismissed))
 }
 
 // Live implements syncengine.ServerView.

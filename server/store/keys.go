@@ -11,6 +11,7 @@ import (
 	"runtime"
 
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/seal"
 )
 
 // keysFile is the content of keys.json: what must not be in the database, nor in
@@ -18,6 +19,8 @@ import (
 type keysFile struct {
 	Version int       `json:"version"`
 	Orgs    []orgKeys `json:"orgs"`
+	// Journal is where the security journal is, empty for beside this file.
+	Journal string `json:"journal,omitempty"`
 }
 
 // orgKeys are the keys of one org.
@@ -27,9 +30,22 @@ type orgKeys struct {
 	SigningSeed []byte `json:"signing_seed"`
 	// Secret is what the engine derives its keys from.
 	Secret []byte `json:"secret"`
+	// Seal are the keys that sealed outboxes are opened with, the newest last. None is
+	// ever removed: a sealed outbox may turn up years later.
+	Seal []sealKey `json:"seal,omitempty"`
 }
 
-const keysVersion = 1
+// sealKey is one key of sealed outboxes.
+type sealKey struct {
+	// Seed of the X25519 key.
+	Seed []byte `json:"seed"`
+	// MadeMS is when it was made.
+	MadeMS int64 `json:"made_ms"`
+}
+
+// keysVersion is 2 since the file holds keys of sealed outboxes, which a program that
+// knows version 1 would drop.
+const keysVersion = 2
 
 // readKeys reads the keys file; one that is not there holds none.
 func readKeys(dir string) (*keysFile, error) {
@@ -60,6 +76,7 @@ func readKeys(dir string) (*keysFile, error) {
 	if keys.Version > keysVersion {
 		return nil, fmt.Errorf("the keys file: %w", ErrNewer)
 	}
+	keys.Version = keysVersion
 	return keys, nil
 }
 
@@ -112,26 +129,37 @@ func syncDir(dir string) error {
 }
 
 // newKeys makes the keys of a new org.
-func newKeys(id syncengine.ID, rand io.Reader) (orgKeys, error) {
+func newKeys(id syncengine.ID, rand io.Reader, nowMS int64) (orgKeys, error) {
 	k := orgKeys{ID: id.String(), SigningSeed: make([]byte, ed25519.SeedSize), Secret: make([]byte, 32)}
 	for _, b := range [][]byte{k.SigningSeed, k.Secret} {
 		if _, err := io.ReadFull(rand, b); err != nil {
 			return orgKeys{}, fmt.Errorf("making the keys of an organization: %w", err)
 		}
 	}
-	return k, nil
+	return k, k.addSeal(rand, nowMS)
+}
+
+// addSeal makes the next key of sealed outboxes.
+func (k *orgKeys) addSeal(rand io.Reader, nowMS int64) error {
+	next := sealKey{Seed: make([]byte, seal.SeedSize), MadeMS: nowMS}
+	if _, err := io.ReadFull(rand, next.Seed); err != nil {
+		return fmt.Errorf("making a key of sealed outboxes: %w", err)
+	}
+	k.Seal = append(k.Seal, next)
+	return nil
 }
 
 // find returns the keys of an org.
-func (f *keysFile) find(id syncengine.ID) (orgKeys, error) {
-	for _, k := range f.Orgs {
+func (f *keysFile) find(id syncengine.ID) (*orgKeys, error) {
+	for i := range f.Orgs {
+		k := &f.Orgs[i]
 		if k.ID != id.String() {
 			continue
 		}
 		if len(k.SigningSeed) != ed25519.SeedSize || len(k.Secret) != 32 {
-			return orgKeys{}, ErrKeysUnreadable
+			return nil, ErrKeysUnreadable
 		}
 		return k, nil
 	}
-	return orgKeys{}, ErrKeysMissing
+	return nil, ErrKeysMissing
 }

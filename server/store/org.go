@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/seal"
 )
 
 // Org is an organization with its keys. Immutable; safe for concurrent use.
@@ -21,9 +22,14 @@ type Org struct {
 	Signing ed25519.PrivateKey
 	// Secrets are what the engine derives its keys from.
 	Secrets *syncengine.Secrets
+	// Seal are the keys that open sealed outboxes, the one that devices seal to last.
+	Seal []*seal.PrivateKey
 
 	num int64
 }
+
+// SealKey returns the public key that devices seal to.
+func (o *Org) SealKey() []byte { return o.Seal[len(o.Seal)-1].Public() }
 
 // PublicKey returns the key that certificates of the org are checked with.
 func (o *Org) PublicKey() ed25519.PublicKey {
@@ -54,7 +60,7 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 			return nil, err
 		}
 	}
-	keys, err := newKeys(ids[0], s.rand)
+	keys, err := newKeys(ids[0], s.rand, now)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +70,9 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 		return nil, err
 	}
 	file.Orgs = append(file.Orgs, keys)
+	if err := s.sealAll(file); err != nil {
+		return nil, err
+	}
 	if err := writeKeys(s.dir, file); err != nil {
 		return nil, err
 	}
@@ -85,6 +94,7 @@ const blobType = "BLOB"
 // Org returns an org. The error is ErrUnknownOrg where there is none, and
 // ErrKeysMissing where its keys are not in the keys file.
 func (s *Store) Org(ctx context.Context, id syncengine.ID) (*Org, error) {
+	s.refreshKeys()
 	s.mu.Lock()
 	o := s.orgs[id]
 	s.mu.Unlock()
@@ -123,6 +133,9 @@ func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the organizations: %w", err)
 	}
+	if err := s.ensureSeal(ctx); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var keys *keysFile
@@ -148,6 +161,13 @@ func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
 		}
 		if o.Secrets, err = syncengine.NewSecrets(k.Secret); err != nil {
 			return nil, err
+		}
+		for _, sealed := range k.Seal {
+			key, err := seal.NewPrivateKey(sealed.Seed)
+			if err != nil {
+				return nil, ErrKeysUnreadable
+			}
+			o.Seal = append(o.Seal, key)
 		}
 		s.orgs[o.ID] = &o
 		orgs = append(orgs, &o)

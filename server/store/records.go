@@ -8,11 +8,10 @@ import (
 type recordEntry struct {
 	// rec is nil where there is none.
 	rec *syncengine.StoredRecord
-	// stored: the database has a row; shared: whose body its creating change may
-	// lack; was: that body.
-	stored, shared bool
-	was            []byte
-	dirty          bool
+	// was is the row in the database, nil for none; shared: its body may be lacking
+	// in its creating change.
+	was           *syncengine.StoredRecord
+	shared, dirty bool
 }
 
 func (tx *Tx) prefetchRecords(ids []syncengine.ID) error {
@@ -35,7 +34,7 @@ func (tx *Tx) prefetchRecords(ids []syncengine.ID) error {
 		return err
 	}
 	for _, row := range rows {
-		*tx.records[row.ID] = recordEntry{rec: row.StoredRecord, stored: true, shared: row.shared, was: row.Body}
+		*tx.records[row.ID] = recordEntry{rec: row.StoredRecord, was: row.StoredRecord, shared: row.shared}
 	}
 	return nil
 }

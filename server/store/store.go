@@ -5,7 +5,9 @@
 //
 // A data directory holds the database (tandem.db with its write-ahead log), and
 // beside it keys.json with the private keys of the organizations, readable by its
-// owner alone and never part of a backup of the database. Several processes may use
+// owner alone and never part of a backup of the database, and the security journal
+// (security.journal, or where Options.Journal says): enrolments, revocations and the
+// like, which must stay true though the database is set back. Several processes may use
 // one directory at once: a server, which holds it exclusively among servers, and
 // administrative commands.
 //
@@ -25,6 +27,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -38,6 +41,9 @@ type Options struct {
 	Serve bool
 	// Clock is the wall clock; nil is the system's.
 	Clock func() time.Time
+	// Journal is where the security journal is, which must not be set back with the
+	// database; empty for where it was the last time, at first beside the keys.
+	Journal string
 	// Rand makes ids and keys; nil is crypto/rand's.
 	Rand io.Reader
 	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
@@ -50,6 +56,7 @@ const readers = 4
 // Store is an open database. Safe for concurrent use.
 type Store struct {
 	dir     string
+	disk    *vfs.Mount
 	now     func() time.Time
 	rand    io.Reader
 	dialect *dialect
@@ -68,6 +75,9 @@ type Store struct {
 	mu     sync.Mutex
 	closed bool
 	orgs   map[syncengine.ID]*Org
+	keys   keysSeen
+
+	journal *journal
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
 
@@ -80,7 +90,7 @@ type Store struct {
 // program. The errors of this package say what to do where that is refused.
 func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
-		dir: dir, now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
+		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		idle: make(chan *conn, readers), closing: make(chan struct{}),
 		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
@@ -94,7 +104,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
-	} else if _, err := os.Stat(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
+	} else if _, err := s.disk.FS.Size(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoDatabase
 	}
 	running := false
@@ -117,6 +127,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if err := s.open(ctx, o); err != nil {
 		return nil, err
 	}
+	if err := s.openJournal(ctx, o.Journal); err != nil {
+		return nil, err
+	}
 	s.queue.wake = make(chan struct{}, 1)
 	s.watch.watchers = map[*Watcher]struct{}{}
 	s.watch.seen = map[syncengine.ID]uint64{}
@@ -136,7 +149,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	}
 	defer unlock()
 	path := filepath.Join(s.dir, databaseName)
-	fresh, err := inspect(ctx, path)
+	fresh, err := s.inspect(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -152,7 +165,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return ErrNoDatabase
 		}
 	}
-	if s.writerDB, err = sql.Open("sqlite", writerDSN(path)); err != nil {
+	if s.writerDB, err = sql.Open("sqlite", s.writerDSN(path)); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	s.writerDB.SetMaxOpenConns(1)
@@ -176,7 +189,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return fmt.Errorf("opening the database: %w", err)
 		}
 	}
-	if s.readerDB, err = sql.Open("sqlite", readerDSN(path)); err != nil {
+	if s.readerDB, err = sql.Open("sqlite", s.readerDSN(path)); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	s.readerDB.SetMaxOpenConns(readers)

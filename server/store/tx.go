@@ -40,6 +40,8 @@ type Tx struct {
 	// teams of followers, as far as they are known; newFollows are to be added.
 	teams      map[syncengine.ID][]syncengine.ID
 	newFollows []followRow
+	// used is what replicas have in quarantine, as far as it is known.
+	used map[syncengine.ID]*quarantineUse
 	// filled says of the small tables whether the org has a row in them; nil: not
 	// known yet.
 	filled *[smallTables]bool
@@ -58,6 +60,7 @@ func newTx(s *Store, c *conn, org *Org) *Tx {
 		replicas: map[syncengine.ID]*replicaEntry{},
 		awaited:  newAwaitedSet(),
 		teams:    map[syncengine.ID][]syncengine.ID{},
+		used:     map[syncengine.ID]*quarantineUse{},
 	}
 }
 

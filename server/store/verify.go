@@ -45,20 +45,27 @@ func (s *Store) Verify(ctx context.Context, org syncengine.ID) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Digests: map[syncengine.ScopeKey]syncengine.Sum{}}
-	err = s.viewing(ctx, o, func(v *view) error {
-		c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}}
-		for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine} {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := step(); err != nil {
-				return err
-			}
-		}
-		return nil
+	var r *Report
+	err = s.viewing(ctx, o, func(v *view) (err error) {
+		r, err = v.verify(ctx)
+		return err
 	})
 	return r, err
+}
+
+// verify is Verify of a view.
+func (v *view) verify(ctx context.Context) (*Report, error) {
+	r := &Report{Digests: map[syncengine.ScopeKey]syncengine.Sum{}}
+	c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}}
+	for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine} {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		if err := step(); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
 }
 
 type check struct {
@@ -236,10 +243,13 @@ func (c *check) history() error {
 func (c *check) quarantine() error {
 	for _, q := range []struct{ sql, says string }{
 		{`SELECT id FROM change WHERE org = $1 AND verdict = $2 AND NOT EXISTS
-			(SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id)`, "its verdict is quarantine, yet it is not in it"},
-		{`SELECT id FROM quarantine WHERE org = $1 AND NOT EXISTS
+			(SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id AND q.closed = 0)`, "its verdict is quarantine, yet it is not in it"},
+		{`SELECT id FROM quarantine WHERE org = $1 AND closed = 0 AND NOT EXISTS
 			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict = $2)`,
 			"it is in quarantine, yet that is not its verdict"},
+		{`SELECT id FROM quarantine WHERE org = $1 AND closed = 1 AND NOT EXISTS
+			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict IN (5, 6))`,
+			"it is closed, yet that is not its verdict"},
 	} {
 		err := c.c.each(q.sql, []any{c.org.num, int64(tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED)}, func(rows *sql.Rows) error {
 			var id syncengine.ID

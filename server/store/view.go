@@ -124,21 +124,25 @@ func packDigest(d *syncengine.Digest) []byte {
 // Replica implements syncengine.ServerView.
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
-	var ranges, lost []byte
-	var highest, forked, revoked, unconfirmed, recovered, waits int64
+	var ranges, lost, apart, backed []byte
+	var highest, forked, revoked, unconfirmed, recovered, waits, revised int64
 	ok, err := v.c.one(`SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked,
-			unconfirmed, replaces, recovered, epoch, waits, lost FROM replica WHERE org = $1 AND id = $2`,
+			unconfirmed, replaces, recovered, epoch, waits, lost, apart, revised, backed FROM replica WHERE org = $1 AND id = $2`,
 		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked,
-		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost)
+		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost, &apart, &revised, &backed)
 	if err != nil || !ok {
 		return nil, err
 	}
-	r.Highest, r.Forked, r.Revoked = uint64(highest), forked != 0, revoked != 0
+	r.Highest, r.Forked, r.Revoked, r.Revised = uint64(highest), forked != 0, revoked != 0, uint64(revised)
 	r.Unconfirmed, r.Recovered, r.Waits = unconfirmed != 0, recovered != 0, uint64(waits)
-	if r.Ranges, err = unpackRanges(ranges); err != nil {
-		return nil, err
+	for _, packed := range []struct {
+		from []byte
+		into *[]syncengine.OpRange
+	}{{ranges, &r.Ranges}, {lost, &r.Lost}, {apart, &r.Apart}, {backed, &r.BackedUp}} {
+		if *packed.into, err = unpackRanges(packed.from); err != nil {
+			return nil, err
+		}
 	}
-	r.Lost, err = unpackRanges(lost)
 	return r, err
 }
 
@@ -149,27 +153,41 @@ func (v *view) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit i
 		return nil, err
 	}
 	var out []*tandemv1.Outcome
-	err = v.c.each("SELECT op, verdict, refusal, fields, envelope FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
-		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(&out))
+	dismissed := map[int]syncengine.ID{}
+	err = v.c.each("SELECT op, verdict, refusal, fields, envelope, id FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
+		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(&out, dismissed))
 	if err != nil {
 		return nil, err
 	}
-	again, err := v.reissuedIn(r.num, ops, limit)
-	if err != nil || len(again) == 0 {
-		return out, err
+	first := len(out)
+	if err := v.reissuedIn(r.num, ops, limit, &out, dismissed); err != nil {
+		return nil, err
 	}
-	out = append(out, again...)
+	for i, id := range dismissed {
+		if err := v.because(out[i], id); err != nil {
+			return nil, err
+		}
+	}
+	if len(out) == first {
+		return out, nil
+	}
 	slices.SortFunc(out, func(a, b *tandemv1.Outcome) int { return cmp.Compare(a.GetOp(), b.GetOp()) })
 	return out[:min(limit, len(out))], nil
 }
 
-func scanOutcomes(out *[]*tandemv1.Outcome) func(rows *sql.Rows) error {
+// scanOutcomes appends the verdicts of rows of op, verdict, refusal, fields, envelope and
+// change id; of those that were dismissed it notes the change.
+func scanOutcomes(out *[]*tandemv1.Outcome, dismissed map[int]syncengine.ID) func(rows *sql.Rows) error {
 	return func(rows *sql.Rows) error {
 		var op, verdict, refusal int64
 		var fields sql.NullString
 		var envelope syncengine.Hash
-		if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope)); err != nil {
+		var id syncengine.ID
+		if err := rows.Scan(&op, &verdict, &refusal, &fields, (*scanHash)(&envelope), (*scanID)(&id)); err != nil {
 			return err
+		}
+		if verdict == int64(tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED) {
+			dismissed[len(*out)] = id
 		}
 		*out = append(*out, outcomeOf(op, verdict, refusal, fields, envelope))
 		return nil

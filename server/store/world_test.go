@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
@@ -25,6 +26,7 @@ var encounterKind = record.New().KindByName("encounter").Number
 // world is a store with an org, a team and one clinician's replica.
 type world struct {
 	tb      testing.TB
+	ctx     context.Context // says where the store is
 	dir     string
 	s       *store.Store
 	org     *store.Org
@@ -43,7 +45,13 @@ type world struct {
 
 func newWorld(tb testing.TB, seed byte) *world {
 	tb.Helper()
-	w := &world{tb: tb, dir: tb.TempDir(), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
+	return newWorldAt(tb.Context(), tb, seed)
+}
+
+// newWorldAt makes the store on the file system of a context.
+func newWorldAt(ctx context.Context, tb testing.TB, seed byte) *world {
+	tb.Helper()
+	w := &world{tb: tb, ctx: ctx, dir: tb.TempDir(), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
 	w.open()
 	tb.Cleanup(func() { _ = w.s.Close() })
 	var err error
@@ -66,7 +74,7 @@ func newWorld(tb testing.TB, seed byte) *world {
 
 func (w *world) open() {
 	w.tb.Helper()
-	s, err := store.Open(w.tb.Context(), w.dir, store.Options{Create: true, Rand: w.rand, Clock: func() time.Time { return time.UnixMilli(w.now) }})
+	s, err := store.Open(w.ctx, w.dir, store.Options{Create: true, Rand: w.rand, Clock: func() time.Time { return time.UnixMilli(w.now) }})
 	if err != nil {
 		w.tb.Fatal(err)
 	}

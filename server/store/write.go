@@ -53,8 +53,10 @@ func (q *queue) next(org *Org, weight int) *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, j := range q.jobs {
-		if org != nil && (j.org != org || j.weight > weight) {
-			if j.org == org {
+		// What is known of an org may be read anew in between: its number stays.
+		same := org == nil || (j.org != nil && j.org.num == org.num)
+		if org != nil && (!same || j.weight > weight) {
+			if same {
 				return nil
 			}
 			continue
@@ -121,7 +123,9 @@ func (s *Store) group(first *job) {
 		return
 	}
 	var members []*job
+	open := false
 	err := s.transact(first.org, func(tx *Tx) error {
+		open = true
 		began := s.monotonic()
 		weight := 0
 		for j := first; j != nil; {
@@ -152,6 +156,9 @@ func (s *Store) group(first *job) {
 		for _, j := range members {
 			j.done <- nil
 		}
+	case !open:
+		// The storage would not even begin.
+		first.done <- err
 	case len(members) == 1:
 		members[0].done <- s.again(members[0], err)
 	default:

@@ -123,7 +123,11 @@ func (c *checker) envelope() {
 	if v := change.GetAppVersion(); len(v) > maxVersion || !Text(v) {
 		c.fault("app_version")
 	}
-	if n := len(change.GetRecords()); n < 1 || n > MaxRecords {
+	if len(change.GetReplaces()) != 0 && (!isID(change.GetReplaces()) || bytes.Equal(change.GetReplaces(), change.GetId())) {
+		c.fault("replaces")
+	}
+	// Without records it withdraws what it replaces.
+	if n := len(change.GetRecords()); n < 1 && len(change.GetReplaces()) == 0 || n > MaxRecords {
 		c.fault("records")
 		return
 	}

@@ -277,6 +277,23 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 	return w.GetAct() != resolve || k.settles(p, w, rec)
 }
 
+// Staff reports whether records of a kind say what a person is granted.
+func (d *Domain) Staff(kind uint32) bool {
+	k := d.kinds[kind]
+	return k != nil && k.Name == staff
+}
+
+// Supervises reports whether a principal is a lead. A police partner is none, whatever
+// else a staff record may say.
+func (*Domain) Supervises(p *syncengine.Principal) bool {
+	return slices.Contains(effective(p), lead)
+}
+
+// Oversees reports whether a principal is an administrator, or the server's operator.
+func (*Domain) Oversees(p *syncengine.Principal) bool {
+	return p.Server || slices.Contains(effective(p), admin)
+}
+
 // anyCell reports whether a cell of the principal's roles fits the act, the fields
 // and values it writes, and what else is asked.
 func (d *Domain) anyCell(p *syncengine.Principal, w *tandemv1.RecordWrite, fits func(*cell) bool) bool {

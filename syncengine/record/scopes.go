@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -85,6 +86,9 @@ func (d *Domain) FollowScopes(follower *syncengine.Record, team syncengine.ID) [
 	}
 	if key.Compartment == private {
 		return nil
+	}
+	if planted.Is(planted.WallLeak) {
+		key.Compartment = ops
 	}
 	return []syncengine.ScopeKey{key}
 }

@@ -1,5 +1,12 @@
 package simtest
 
+import (
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
 // action is something that can happen in a step.
 type action struct {
 	name   string
@@ -15,9 +22,9 @@ var actions []action
 
 func init() {
 	actions = []action{
-		{"save", 30, false, (*World).capture},
-		{"ask", 25, false, (*World).ask},
-		{"deliver", 60, false, (*World).deliver},
+		{"save", 35, false, (*World).capture},
+		{"ask", 32, false, (*World).ask},
+		{"deliver", 85, false, (*World).deliver},
 		{"lose", 5, true, (*World).lose},
 		{"double", 4, true, (*World).double},
 		{"give up", 5, true, (*World).giveUp},
@@ -26,9 +33,17 @@ func init() {
 		{"server dies", 3, true, (*World).serverDies},
 		{"transfer", 4, true, (*World).transfer},
 		{"reassign", 4, true, (*World).reassign},
-		{"image", 2, true, (*World).takeImage},
-		{"roll back", 2, true, (*World).rollBack},
+		{"image", 3, true, (*World).takeImage},
+		{"roll back", 3, true, (*World).rollBack},
+		{"delay", 3, true, (*World).delay},
+		{"ask twice", 3, true, (*World).askTwice},
+		{"read twice", 2, true, (*World).readTwice},
+		{"put back", 1, true, (*World).putBackUnderWay},
 		{"clock", 1, true, (*World).turnClock},
+		{"attack", 4, true, (*World).attack},
+		{"tamper", 2, true, (*World).tamper},
+		{"poison", 1, true, (*World).poison},
+		{"rename", 2, true, (*World).rename},
 	}
 }
 
@@ -51,18 +66,29 @@ func (w *World) kill(d *device) {
 func (w *World) takeImage() error {
 	if d := w.pick(); d != nil {
 		w.event("%s is backed up", d.name)
-		d.image, d.imageCut, d.imageOracle = d.store.image(), d.cut, d.oracle
+		d.keepImage()
 	}
 	return nil
+}
+
+// keepImage copies its disk, and what its screens show.
+func (d *device) keepImage() {
+	d.image, d.imageCut, d.imageOracle, d.imageCorrupt = d.store.image(), d.cut, d.oracle, d.corrupt
+	d.mirror.keepImage()
 }
 
 // rollBack puts an old copy of a device's disk back: two histories under one
 // replica id, unless nothing was written in between.
 func (w *World) rollBack() error {
-	d := w.pick()
-	if d == nil || d.image == nil {
+	copied := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired || d.image == nil })
+	if len(copied) == 0 {
 		return nil
 	}
+	return w.putBack(one(w, copied))
+}
+
+// putBack puts the copy of a device's disk in the place of what came after.
+func (w *World) putBack(d *device) error {
 	w.event("%s is rolled back from op %d to op %d", d.name, d.store.state.NextOp, d.image.state.NextOp)
 	w.seen("rolled back")
 	if d.image.state.NextOp < d.store.state.NextOp {
@@ -70,11 +96,51 @@ func (w *World) rollBack() error {
 	}
 	w.lost(d.store, d.image)
 	d.store, d.image = d.image, nil
+	if err := d.mirror.putBack(d.store); err != nil {
+		return err
+	}
 	w.kill(d)
 	d.replica = d.store.state.Replica
 	d.key = w.keys[d.replica]
-	d.cut, d.oracle, d.restored = d.imageCut, d.imageOracle, true
+	d.cut, d.oracle, d.corrupt = d.imageCut, d.imageOracle, d.imageCorrupt
+	d.restored, d.seen = true, seen{}
 	return w.check(d)
+}
+
+// putBackUnderWay puts a device's disk back to before a save whose push is on its
+// way, and lets its user write something else.
+func (w *World) putBackUnderWay() error {
+	d := w.pick()
+	if d == nil || len(d.out) > 0 {
+		return nil
+	}
+	d.keepImage()
+	next := d.store.state.NextOp
+	if err := w.captureOn(d); err != nil {
+		return err
+	}
+	if d.store.state.NextOp == next {
+		return nil
+	}
+	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PushBytes: 1 << 20}); err != nil {
+		return err
+	}
+	w.hold(w.wire[len(w.wire)-1])
+	if err := w.putBack(d); err != nil {
+		return err
+	}
+	for range 1 + w.rng.IntN(3) {
+		if err := w.captureOn(d); err != nil {
+			return err
+		}
+	}
+	w.class = tandemv1.Class_CLASS_URGENT
+	err := w.captureOn(d)
+	w.class = 0
+	if err != nil {
+		return err
+	}
+	return w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PushBytes: 1})
 }
 
 // turnClock sets a device's clock, to anything.

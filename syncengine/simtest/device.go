@@ -24,9 +24,20 @@ type deviceStore struct {
 	retired []*syncengine.Retired
 	// forgot are the changes whose bytes left with the records they wrote.
 	forgot map[syncengine.ID]bool
+
+	// order is what sorted returns, nil where that is to be found out.
+	order []syncengine.ID
+	// moved are the records and own changes that were written since the last check.
+	moved    map[syncengine.ID]struct{}
+	movedOps []uint64
+	// anew: that does not tell, and everything is to be looked at.
+	anew bool
 }
 
-var _ syncengine.DeviceTx = (*deviceStore)(nil)
+var (
+	_ syncengine.DeviceTx  = (*deviceStore)(nil)
+	_ syncengine.Confirmer = (*deviceStore)(nil)
+)
 
 func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 	return &deviceStore{
@@ -36,6 +47,7 @@ func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 		staged:  map[syncengine.ID]*syncengine.Incoming{},
 		settled: 1,
 		forgot:  map[syncengine.ID]bool{},
+		moved:   map[syncengine.ID]struct{}{},
 	}
 }
 
@@ -44,7 +56,7 @@ func (d *deviceStore) image() *deviceStore {
 	return &deviceStore{
 		state: d.state, scopes: slices.Clone(d.scopes), records: maps.Clone(d.records),
 		ops: maps.Clone(d.ops), staged: maps.Clone(d.staged), settled: d.settled, retired: slices.Clone(d.retired),
-		forgot: maps.Clone(d.forgot),
+		forgot: maps.Clone(d.forgot), moved: map[syncengine.ID]struct{}{},
 	}
 }
 
@@ -97,14 +109,47 @@ func (d *deviceStore) Record(id syncengine.ID) (*syncengine.DeviceRecord, error)
 // SaveRecord stores a record.
 func (d *deviceStore) SaveRecord(r *syncengine.DeviceRecord) error {
 	kept := *r
+	if d.records[r.ID] == nil {
+		d.reorder()
+	}
+	d.moved[r.ID] = struct{}{}
 	put(&d.fuse, d.records, r.ID, &kept)
 	return d.call()
 }
 
 // DropRecord removes a record.
 func (d *deviceStore) DropRecord(id syncengine.ID) error {
+	d.reorder()
+	d.moved[id] = struct{}{}
 	remove(&d.fuse, d.records, id)
 	return d.call()
+}
+
+// reorder says that records come or go.
+func (d *deviceStore) reorder() {
+	d.order = nil
+	d.undo = append(d.undo, func() { d.order = nil })
+}
+
+// Standings tells of every other record that shows what the device made, so that
+// both ways of taking in an answer are walked.
+func (d *deviceStore) Standings(ids []syncengine.ID) (map[syncengine.ID]syncengine.Standing, error) {
+	standings := map[syncengine.ID]syncengine.Standing{}
+	for _, id := range ids {
+		if r := d.records[id]; r != nil && r.Pending > 0 && r.Base == nil && id[len(id)-1]%2 == 0 {
+			standings[id] = syncengine.Standing{
+				Scopes: r.Scopes, HasBase: r.HasBase, BaseHash: r.BaseHash, Pending: r.Pending, Shown: r.Hash(),
+			}
+		}
+	}
+	return standings, d.call()
+}
+
+// Confirm makes what a record shows the server's state.
+func (d *deviceStore) Confirm(id syncengine.ID, scopes uint64) error {
+	next := *d.records[id]
+	next.Scopes, next.HasBase, next.BaseHash, next.Pending = scopes, true, next.Hash(), 0
+	return d.SaveRecord(&next)
 }
 
 // InScope returns records of a scope, in order of id.
@@ -120,7 +165,10 @@ func (d *deviceStore) InScope(bit uint8, after syncengine.ID, limit int) ([]sync
 
 // sorted returns the ids of the records, in order.
 func (d *deviceStore) sorted() []syncengine.ID {
-	return slices.SortedFunc(maps.Keys(d.records), syncengine.ID.Compare)
+	if d.order == nil {
+		d.order = slices.SortedFunc(maps.Keys(d.records), syncengine.ID.Compare)
+	}
+	return slices.Clip(d.order)
 }
 
 // AddOp adds an own change.
@@ -132,6 +180,10 @@ func (d *deviceStore) SaveOp(op *syncengine.Op) error {
 	put(&d.fuse, d.ops, op.Number, &kept)
 	if op.State != syncengine.OpSettled {
 		d.settled = min(d.settled, op.Number)
+	}
+	d.movedOps = append(d.movedOps, op.Number)
+	for _, id := range op.Records {
+		d.moved[id] = struct{}{}
 	}
 	d.undo = append(d.undo, func() { d.settled = min(d.settled, op.Number) })
 	return d.call()
@@ -173,10 +225,11 @@ func (d *deviceStore) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
 	ops = ops[:min(limit, len(ops))]
 	size := 0
 	for i, op := range ops {
-		if size += len(op.Raw); i > 0 && size > maxBytes {
+		if i > 0 && size > maxBytes {
 			ops = ops[:i]
 			break
 		}
+		size += len(op.Raw)
 	}
 	return ops, d.call()
 }
@@ -214,6 +267,7 @@ func (d *deviceStore) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
 // Stage keeps a row for the flip.
 func (d *deviceStore) Stage(in *syncengine.Incoming) error {
 	kept := *in
+	d.moved[in.ID] = struct{}{}
 	put(&d.fuse, d.staged, in.ID, &kept)
 	return d.call()
 }

@@ -13,6 +13,13 @@
 //
 // Every step draws from a source of its own, so that steps can be left out and the
 // others still do what they did: Shrink uses that to find a short run that fails.
-// To add a fault, add a row to actions; to add an invariant, add a row to checks.
+// To add a fault, add a row to actions; to add an invariant, add a row to checks and
+// to Invariants; to add a story, a file to testdata and run TestScripts with
+// -sim.rewrite. With the tag plantedbugs TestPlantedBugs switches on the bugs of
+// internal/planted one by one and hunts them.
 // Both stores (server.go, device.go) fail on demand at any call.
+//
+// With a Dir, every transaction also runs on the product's own stores, on disks whose
+// power goes (mirror.go): what the engine reads is theirs, and must be what the
+// world's hold.
 package simtest

@@ -171,6 +171,9 @@ func (w *World) bytes(n int) []byte {
 
 // shown lists the records on a device's screens, in order of id.
 func (w *World) shown(d *device, kinds ...string) []*syncengine.DeviceRecord {
+	if d.store == nil {
+		return nil
+	}
 	ready := readyMask(d.store.scopes)
 	var out []*syncengine.DeviceRecord
 	for _, id := range d.store.sorted() {
@@ -209,7 +212,7 @@ func (w *World) visit(d *device) ([]*tandemv1.RecordWrite, error) {
 		TeamId: team, Lifecycle: new(record.Open), CallType: new("welfare_check"), RiskLevel: new("low"),
 		LeActions: []string{"standby"}, ReceivedAt: &tandemv1.Instant{AtMs: new(w.wall(d)), Origin: new("tap")},
 	}}
-	if !w.odds(6) {
+	if w.script != nil || !w.odds(6) {
 		if people := w.shown(d, "person"); len(people) > 0 && w.odds(2) {
 			person = one(w, people).ID
 		} else {
@@ -244,9 +247,43 @@ func (w *World) visit(d *device) ([]*tandemv1.RecordWrite, error) {
 
 func (w *World) createOf(id syncengine.ID, msg proto.Message) (*tandemv1.RecordWrite, error) {
 	body, err := w.rules.Body(msg)
+	if err == nil && w.script == nil && w.odds(8) {
+		body = newer(body, w.newerEdit(nil))
+		w.seen("a newer app's field")
+	}
 	return &tandemv1.RecordWrite{
 		Record: id[:], Kind: w.rules.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body,
 	}, err
+}
+
+// newerEdit writes a field that only a newer app knows.
+func (w *World) newerEdit(s *syncengine.State) edit {
+	switch w.rng.IntN(3) {
+	case 0:
+		return text("", 40)(w, s, 198)
+	case 1:
+		return member("here", "there")(w, s, 298)
+	}
+	if s == nil {
+		s = &syncengine.State{}
+	}
+	return element(2)(w, s, 398)
+}
+
+// newer puts a field into a body, in its place.
+func newer(body []byte, e edit) []byte {
+	fields, err := syncengine.ParseBody(body)
+	if err != nil {
+		return body
+	}
+	var out []byte
+	for _, f := range fields {
+		if e.raw != nil && f.Path.Compare(e.path) > 0 {
+			out, e.raw = append(out, e.raw...), nil
+		}
+		out = append(out, f.Raw...)
+	}
+	return append(out, e.raw...)
 }
 
 // jot is a new note on something on the screen; one in three is private.
@@ -290,6 +327,9 @@ func (w *World) revise(d *device) ([]*tandemv1.RecordWrite, error) {
 		s, err := syncengine.Decode(&rec.Record)
 		if err != nil {
 			return nil, err
+		}
+		if name := w.rules.Kind(rec.Kind).Name; (name == "encounter" || name == "note") && s.Author != d.person.id && !w.odds(5) {
+			continue // another's words: nearly nobody tries
 		}
 		if wr := w.reviseOne(d, rec, s); wr != nil {
 			writes = append(writes, wr)
@@ -359,6 +399,10 @@ func (w *World) typed(s *syncengine.State, in input) edit {
 
 // type1 types into one field of a record's form.
 func (w *World) type1(rec *syncengine.DeviceRecord, s *syncengine.State) edit {
+	if w.odds(10) {
+		w.seen("a newer app's field")
+		return w.newerEdit(s)
+	}
 	name := w.rules.Kind(rec.Kind).Name
 	var mine []input
 	for _, in := range inputs {
@@ -392,14 +436,19 @@ func (w *World) capture() error {
 	if d == nil || len(d.store.ops) > 60 {
 		return nil
 	}
+	return w.captureOn(d)
+}
+
+// captureOn is whoever has a device that saves.
+func (w *World) captureOn(d *device) error {
 	var writes []*tandemv1.RecordWrite
 	var err error
 	switch n := w.rng.IntN(10); {
-	case d.person.police() && !w.odds(5):
+	case !slices.Contains(d.person.roles, "clinician") && !w.odds(8):
 		writes, err = w.revise(d)
-	case n < 2:
-		writes, err = w.visit(d)
 	case n < 3:
+		writes, err = w.visit(d)
+	case n < 4:
 		writes, err = w.jot(d)
 	default:
 		writes, err = w.revise(d)
@@ -412,14 +461,22 @@ func (w *World) capture() error {
 
 // save captures writes, unless something comes in between.
 func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
-	id := w.newID()
 	class := one(w, []tandemv1.Class{1, 1, 2, 2, 2, 2, 2, 3, 0})
-	c := &tandemv1.Change{
-		Id: id[:], Records: writes, Class: class, AppVersion: "sim",
-		Time: &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)},
+	if w.class != 0 {
+		class, w.class = w.class, 0
 	}
+	return w.saveChange(d, &tandemv1.Change{Records: writes, Class: class})
+}
+
+// saveChange captures a change, likewise.
+func (w *World) saveChange(d *device, c *tandemv1.Change) error {
+	id := w.newID()
+	writes, class := c.GetRecords(), c.GetClass()
+	c.Id, c.AppVersion, c.Grant = id[:], "sim", grantOf(d)
+	c.Time = &tandemv1.ChangeTime{WallMs: w.wall(d), Boot: w.bytes(8)}
 	var op *syncengine.Op
-	fail, stay := w.mishap(), !w.fault(20)
+	fail, stay := w.mishap(), w.stays(20)
+	w.watch(d, id, writes)
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
 		op, err = w.client.Capture(tx, c)
 		if err == nil {
@@ -431,6 +488,12 @@ func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
 	case errors.Is(err, errStorage):
 		w.event("%s could not save: its disk failed", d.name)
 		w.seen("disk failed at a save")
+		return w.check(d)
+	case errors.Is(err, syncengine.ErrNoRecord), errors.Is(err, syncengine.ErrExists), errors.Is(err, syncengine.ErrWaiting):
+		if len(c.GetReplaces()) == 0 {
+			return fmt.Errorf("%s captures: %w", d.name, err)
+		}
+		w.event("%s cannot fix that here: %v", d.name, err)
 		return w.check(d)
 	case is:
 		w.event("%s could not save: %v", d.name, refused)
@@ -445,6 +508,19 @@ func (w *World) save(d *device, writes []*tandemv1.RecordWrite) error {
 	}
 	w.event("%s saves %s as op %d, %v%s", d.name, id, op.Number, class, w.tell(writes))
 	return w.check(d)
+}
+
+// watch notes what the signer of a change sees.
+func (w *World) watch(d *device, change syncengine.ID, writes []*tandemv1.RecordWrite) {
+	for _, wr := range writes {
+		if a := wr.GetAct(); a != tandemv1.Act_ACT_SIGN && a != tandemv1.Act_ACT_AMEND {
+			continue
+		}
+		id, _ := syncengine.IDFromBytes(wr.GetRecord())
+		if s, err := syncengine.Decode(&d.store.records[id].Record); err == nil {
+			w.screens[signature{change, id}] = screenOf(s)
+		}
+	}
 }
 
 // tell describes writes.
@@ -465,6 +541,10 @@ func (w *World) tell(writes []*tandemv1.RecordWrite) string {
 
 // mishap says at which call the store is to fail; mostly never.
 func (w *World) mishap() int {
+	if w.script != nil {
+		defer func() { w.script.fail = 0 }()
+		return w.script.fail
+	}
 	if w.fault(25) {
 		return 1 + w.rng.IntN(30)
 	}
@@ -480,10 +560,18 @@ func sortedIDs[V any](m map[syncengine.ID]V) []syncengine.ID {
 	return ids
 }
 
-func decodeChange(raw []byte) *tandemv1.Change {
-	c := &tandemv1.Change{}
-	if proto.Unmarshal(raw, c) != nil {
-		return &tandemv1.Change{}
+// decoded keeps decoded changes by a hash that commits to their bytes.
+type decoded map[syncengine.Hash]*tandemv1.Change
+
+// of decodes a change; what cannot be decoded is empty.
+func (all decoded) of(h syncengine.Hash, raw []byte) *tandemv1.Change {
+	c := all[h]
+	if c == nil {
+		c = &tandemv1.Change{}
+		if proto.Unmarshal(raw, c) != nil {
+			c = &tandemv1.Change{}
+		}
+		all[h] = c
 	}
 	return c
 }

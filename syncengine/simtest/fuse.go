@@ -1,6 +1,10 @@
 package simtest
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/tandem-response/tandem/internal/planted"
+)
 
 // errStorage is what a store returns once its fuse has blown.
 var errStorage = errors.New("the simulated storage failed")
@@ -36,7 +40,11 @@ func (f *fuse) begin(n int) {
 func (f *fuse) end(commit bool) {
 	f.left, f.blown = 0, false
 	if !commit {
-		for i := len(f.undo) - 1; i >= 0; i-- {
+		first := 0
+		if planted.Is(planted.PartialApply) {
+			first = len(f.undo) / 2
+		}
+		for i := len(f.undo) - 1; i >= first; i-- {
 			f.undo[i]()
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // identities is what a world knows of copies: of devices' stores and of the server.
 type identities struct {
 	// keys of every replica that ever was.
-	keys map[syncengine.ID]ed25519.PrivateKey
+	keys map[syncengine.ID]*key
 	// backup is a copy of the server's database; earlier are histories that it was set
 	// back from.
 	backup  *serverStore
@@ -23,7 +23,16 @@ type identities struct {
 	bodies map[syncengine.ID]syncengine.Hash
 	// gone are changes of which a device's copy was destroyed.
 	gone map[syncengine.ID]bool
+	// poisoned are changes that nobody can read: the server has an id of its own for each.
+	poisoned map[syncengine.ID]bool
+	// unshown: the server was set back, and no device has shown that to it yet.
+	unshown bool
 }
+
+// copies reports whether stores are copied, set back and damaged in this world: the
+// product's stores that run beside others cannot follow there. Of those actions they
+// see what comes of a device's disk that is put back: replicas of their own.
+func (w *World) copies() bool { return w.Dir == "" }
 
 func init() {
 	actions = append(actions,
@@ -46,12 +55,12 @@ func withOp(o *tandemv1.Outcome, op uint64, envelope []byte) *tandemv1.Outcome {
 // clone copies a device with all that is on its disk: two go on as one replica.
 func (w *World) clone() error {
 	d := w.pick()
-	if d == nil || len(w.devices) >= 8 {
+	if d == nil || len(w.devices) >= 8 || !w.copies() {
 		return nil
 	}
 	twin := *d
 	twin.name = fmt.Sprintf("d%d", len(w.devices))
-	twin.store, twin.image, twin.out = d.store.image(), nil, nil
+	twin.store, twin.image, twin.out, twin.seen = d.store.image(), nil, nil, seen{}
 	twin.ask, twin.restored, d.restored = true, true, true
 	w.devices = append(w.devices, &twin)
 	w.event("%s is a copy of %s at op %d", twin.name, d.name, d.store.state.NextOp)
@@ -61,6 +70,9 @@ func (w *World) clone() error {
 
 // backUp copies the server's database.
 func (w *World) backUp() error {
+	if !w.copies() {
+		return nil
+	}
 	w.backup = w.server.image()
 	w.event("the server is backed up at %d", w.backup.head.Seq)
 	return nil
@@ -73,14 +85,28 @@ func (w *World) restore() error {
 	}
 	w.event("the server is set back from %d to %d", w.server.head.Seq, w.backup.head.Seq)
 	w.seen("restored")
+	w.unshown = true
 	w.earlier = append(w.earlier, w.server)
 	w.server = w.backup.image()
+	clear(w.rights)
 	for key := range w.verdicts {
-		if w.server.byOp[key] == nil && w.server.reissued[key] == nil {
-			delete(w.verdicts, key)
+		c, err := w.server.ChangeByOp(key.replica, key.op)
+		if err != nil {
+			return err
+		}
+		if delete(w.verdicts, key); c != nil {
+			w.verdicts[key] = c.Outcome
 		}
 	}
-	return w.serverDies()
+	if w.eve != nil {
+		// She took what was at the server. What is not there again is not hers to know.
+		w.eve.sent = nil
+		w.wire = slices.DeleteFunc(w.wire, func(m *message) bool { return m.device == w.eve.device })
+	}
+	for node := range w.nodes {
+		w.restart(node)
+	}
+	return nil
 }
 
 // everKnown reports whether a record was ever at the server.
@@ -97,9 +123,18 @@ func (w *World) wasLost(id syncengine.ID) bool {
 // undetected reports whether a verdict may be that of a history that was lost, on a
 // copy of a device whose other life has since been given another one. A copy that
 // writes nothing is not detected, and while nobody has shown the loss there is no
-// epoch to tell the two verdicts apart.
+// epoch to tell the two verdicts apart. So too of a decision about what is set aside,
+// which a device may hear of without coming further in the history.
 func (w *World) undetected(d *device, op *syncengine.Op) bool {
-	return d.restored && w.wasLost(op.Change)
+	return d.restored && w.wasLost(op.Change) || w.unshown && setAside(op) && w.hasEnded(op)
+}
+
+// hasEnded reports whether an own change ended so in a history that was lost.
+func (w *World) hasEnded(op *syncengine.Op) bool {
+	return slices.ContainsFunc(w.earlier, func(s *serverStore) bool {
+		c := s.changes[op.Change]
+		return c != nil && ended(op, c.Outcome)
+	})
 }
 
 // lost notes the changes that are in a store and not in the one that takes its place.
@@ -133,8 +168,8 @@ func (d *deviceStore) copies() map[syncengine.ID]bool {
 func (w *World) destroyed(id syncengine.ID) bool {
 	gone := w.gone[id]
 	for _, d := range w.devices {
-		gone = gone || d.store.forgot[id]
-		if d.store.copies()[id] {
+		gone = gone || d.store.forgot[id] || d.retired
+		if !d.retired && d.store.copies()[id] {
 			return false
 		}
 	}
@@ -155,29 +190,19 @@ func (w *World) adopt(m *message, req *tandemv1.SyncRequest) error {
 			return false, err
 		}
 		return w.engine.Adopt(tx, &syncengine.Replica{
-			ID: m.call.replica, Person: m.device.person.id, Device: m.device.id, Key: public(m.call.key),
+			ID: m.call.replica, Person: m.device.person.id, Device: m.device.id, Key: m.call.key.public(),
 		}, claimed, epoch)
 	})
 }
 
-func public(key ed25519.PrivateKey) ed25519.PublicKey {
-	return ed25519.PublicKey(key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
-}
-
 // mint is the server that sees by a request that it was set back.
-func (w *World) mint(m *message) error {
-	w.server.begin(0)
-	_, err := w.engine.Answer(w.server, m.call.replica, m.call.req, nil, w.nowMS)
-	w.server.end(true)
-	if !errors.Is(err, syncengine.ErrReverted) {
-		return nil
-	}
+func (w *World) mint(replica syncengine.ID, req *tandemv1.SyncRequest) error {
 	return w.epoch(func(tx syncengine.ServerTx) (bool, error) {
 		epoch, err := w.engine.Secrets.NewEpoch(w)
 		if err != nil {
 			return false, err
 		}
-		return w.engine.Mint(tx, m.call.replica, m.call.req, epoch)
+		return w.engine.Mint(tx, replica, req, epoch)
 	})
 }
 
@@ -193,12 +218,20 @@ func (w *World) epoch(begin func(tx syncengine.ServerTx) (bool, error)) error {
 		}
 		w.event("a new epoch begins at %d", w.server.head.Seq)
 		w.seen("epoch minted")
+		w.unshown = false
+		clear(w.rights)
 	}
 	return err
 }
 
 // confirm is an admin who confirms what waits for that.
 func (w *World) confirm() error {
+	if !w.server.head.Recovering && !slices.ContainsFunc(w.devices, func(d *device) bool {
+		r := w.server.replicas[d.replica]
+		return r != nil && r.Unconfirmed
+	}) {
+		return nil
+	}
 	for _, m := range w.wire {
 		m.woken = true
 	}
@@ -236,7 +269,7 @@ func (s *serverStore) confirmHead(h syncengine.HistoryHead) error {
 // somebody has the store verified; or its whole entry, as a fault of ours would.
 func (w *World) corruptRow() error {
 	d := w.pick()
-	if d == nil || len(d.store.records) == 0 || d.corrupt {
+	if d == nil || len(d.store.records) == 0 || d.corrupt || !w.copies() {
 		return nil
 	}
 	id := one(w, d.store.sorted())
@@ -323,15 +356,12 @@ func (w *World) mend(d *device) (bool, error) {
 
 // reinstance gives a forked store a replica of its own.
 func (w *World) reinstance(d *device) error {
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := w.Read(seed); err != nil {
-		return err
-	}
-	id, key := w.newID(), ed25519.NewKeyFromSeed(seed)
+	key := newKey(w.bytes(ed25519.SeedSize), w.habits.realKeys)
+	id, revoked := w.newID(), w.revoked(d.replica)
 	w.keys[id] = key
 	err := w.write(0, true, func(tx syncengine.ServerTx) error {
 		return tx.SaveReplica(&syncengine.Replica{
-			ID: id, Person: d.person.id, Device: d.id, Key: public(key), Unconfirmed: true, Replaces: d.replica,
+			ID: id, Person: d.person.id, Device: d.id, Key: key.public(), Revoked: revoked, Unconfirmed: true, Replaces: d.replica,
 		})
 	})
 	if err != nil {
@@ -366,18 +396,22 @@ func (w *World) moveComparison(m *message) error {
 	if err := proto.Unmarshal(m.bytes, req); err != nil {
 		return err
 	}
-	w.server.begin(0)
-	ans, count, err := w.engine.Reconcile(w.server, m.call.replica, req, w.nowMS)
-	if len(w.server.undo) > 0 {
+	var ans *tandemv1.ReconcileAnswer
+	count, wrote := 0, false
+	err := w.read(func(view syncengine.ServerView) (err error) {
+		ans, count, err = w.engine.Reconcile(view, m.call.replica, req, w.nowMS)
+		wrote = len(w.server.undo) > 0
+		return err
+	})
+	if wrote {
 		return &ViolationError{"storage", "a comparison wrote"}
 	}
-	w.server.end(true)
 	if errors.Is(err, syncengine.ErrUnknownReplica) {
 		return nil
 	}
 	if errors.Is(err, syncengine.ErrReverted) {
 		proof := &tandemv1.SyncRequest{Epoch: req.GetEpoch(), Positions: []*tandemv1.ScopePosition{{Position: req.GetPosition()}}}
-		if err := w.mint(&message{device: m.device, call: &call{replica: m.call.replica, req: proof}}); err != nil {
+		if err := w.mint(m.call.replica, proof); err != nil {
 			return err
 		}
 		return w.moveComparison(m)
@@ -405,15 +439,17 @@ func (w *World) moveComparison(m *message) error {
 
 // reveals checks that a comparison names no record that its reader may not have.
 func (w *World) reveals(m *message, ans *tandemv1.ReconcileAnswer) error {
-	p, err := w.engine.Principal(w.server, w.server.replicas[m.call.replica])
+	grants, err := w.grants(m.device, m.call.replica)
 	if err != nil {
 		return err
 	}
-	grants := w.rules.Grants(w.office.org, p)
+	if w.revoked(m.call.replica) && len(ans.GetScopes())+len(ans.GetScopeSet().GetScopes()) > 0 {
+		return &ViolationError{"I22", "a comparison with " + m.device.name + ", which is revoked, names records or scopes"}
+	}
 	for _, s := range ans.GetScopes() {
 		for rows := s.GetRows(); len(rows) >= 24; rows = rows[24:] {
 			rec := w.server.records[syncengine.ID(rows[:16])]
-			if rec == nil || !slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+			if rec == nil || !reaches(grants, rec.Scopes) {
 				return &ViolationError{"I5", "a comparison names a record to " + m.device.name + " that is in none of its scopes"}
 			}
 		}
@@ -429,7 +465,7 @@ func (w *World) deliverComparison(m *message) error {
 	if proto.Unmarshal(m.bytes, resp) == nil {
 		ans, _ = syncengine.UnframeReconcile(resp)
 	}
-	if c.life != d.life || c.replica != d.replica {
+	if c.life != d.life || c.replica != d.replica || d.retired {
 		return nil
 	}
 	d.out = slices.DeleteFunc(d.out, func(o *call) bool { return o == c })

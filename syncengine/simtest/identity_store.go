@@ -74,7 +74,7 @@ func (s *serverStore) image() *serverStore {
 		records: maps.Clone(s.records), versions: maps.Clone(s.versions), ids: slices.Clone(s.ids),
 		members: map[syncengine.ScopeKey][]syncengine.Member{}, digests: map[syncengine.ScopeKey]*syncengine.Digest{},
 		awaited: maps.Clone(s.awaited), teams: maps.Clone(s.teams), items: maps.Clone(s.items),
-		quarantined: maps.Clone(s.quarantined), creations: maps.Clone(s.creations),
+		apart: s.apart.image(), moves: slices.Clone(s.moves), decoded: s.decoded,
 		reissued: maps.Clone(s.reissued), epochs: maps.Clone(s.epochs),
 	}
 	for k, rows := range s.members {
@@ -144,7 +144,7 @@ func (d *deviceStore) Retire(replica syncengine.ID) error {
 	for _, n := range slices.Sorted(maps.Keys(ops)) {
 		d.retired = append(d.retired, &syncengine.Retired{Op: *ops[n], N: uint64(len(d.retired) + 1), Replica: replica})
 	}
-	d.ops, d.settled = map[uint64]*syncengine.Op{}, 1
+	d.ops, d.settled, d.anew = map[uint64]*syncengine.Op{}, 1, true
 	d.undo = append(d.undo, func() { d.retired, d.ops, d.settled = old, ops, settled })
 	return d.call()
 }

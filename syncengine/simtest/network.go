@@ -2,13 +2,14 @@ package simtest
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
 )
@@ -29,6 +30,12 @@ type message struct {
 	call   *call
 	stage  stage
 	bytes  []byte
+	// forged: the server must refuse it as a whole.
+	forged bool
+	// node is the server process that has it.
+	node int
+	// until is the step before which the network holds it back.
+	until int
 	// outcomes of the push.
 	outcomes []*tandemv1.Outcome
 	// scopes whose commits wake a waiting request; woken: one came.
@@ -77,7 +84,7 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 		return fmt.Errorf("%s plans: %w", d.name, err)
 	}
 	if len(plan.Ops) > 0 {
-		plan.Request.Signature = syncengine.SignBatch(d.key, plan.Newest)
+		plan.Request.Signature = d.key.sign(plan.Newest)
 	}
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(plan.Request)
 	if err != nil {
@@ -87,14 +94,17 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 	c := &call{life: d.life, replica: d.replica, key: d.key, req: plan.Request, ops: plan.Ops}
 	d.out = append(d.out, c)
 	w.wire = append(w.wire, &message{device: d, call: c, stage: asked, bytes: raw})
-	w.event("%s asks with ops %v, want %d, %d positions %s", d.name, plan.Ops, len(plan.Request.GetWant()), len(plan.Request.GetPositions()), hex(raw))
+	w.event("%s asks with ops %v, want %d, %d positions%s", d.name, plan.Ops, len(plan.Request.GetWant()), len(plan.Request.GetPositions()), w.hex(raw))
 	return nil
 }
 
-// hex tells messages apart in a line.
-func hex(b []byte) string {
+// hex tells messages apart in a line; the traces of scripts do without.
+func (w *World) hex(b []byte) string {
+	if w.script != nil {
+		return ""
+	}
 	sum := sha(b)
-	return fmt.Sprintf("%x", sum[:4])
+	return fmt.Sprintf(" %x", sum[:4])
 }
 
 // take removes message i from the wire.
@@ -107,12 +117,18 @@ func (w *World) take(i int) *message {
 // deliver moves a message on its way: the oldest or any, so that they overtake each
 // other.
 func (w *World) deliver() error {
-	if len(w.wire) == 0 {
+	var ready []int
+	for i, m := range w.wire {
+		if m.until <= w.step {
+			ready = append(ready, i)
+		}
+	}
+	if len(ready) == 0 {
 		return nil
 	}
-	i := 0
+	i := ready[0]
 	if w.odds(w.habits.disorder) {
-		i = w.rng.IntN(len(w.wire))
+		i = one(w, ready)
 	}
 	if w.wire[i].stage == asked && w.wire[i].call.compare == nil && w.odds(3) {
 		return w.group()
@@ -139,10 +155,11 @@ func (w *World) move(m *message) error {
 func (w *World) group() error {
 	var group []*message
 	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool {
-		if m.stage == asked && m.call.compare == nil {
+		arrived := m.stage == asked && m.until <= w.step && m.call.compare == nil
+		if arrived {
 			group = append(group, m)
 		}
-		return m.stage == asked && m.call.compare == nil
+		return arrived
 	})
 	if len(group) > 1 {
 		w.seen("group commit")
@@ -153,30 +170,36 @@ func (w *World) group() error {
 
 // receive is the server that decodes requests and commits their pushes together.
 func (w *World) receive(group []*message) error {
-	prepared := make([][]syncengine.Prepared, len(group))
-	requests := make([]*tandemv1.SyncRequest, len(group))
-	for i, m := range group {
-		requests[i] = &tandemv1.SyncRequest{}
-		if err := proto.Unmarshal(m.bytes, requests[i]); err != nil {
+	var prepared [][]syncengine.Prepared
+	var requests []*tandemv1.SyncRequest
+	node := w.rng.IntN(len(w.nodes))
+	for _, m := range slices.Clone(group) {
+		m.node = node
+		req := &tandemv1.SyncRequest{}
+		if err := proto.Unmarshal(m.bytes, req); err != nil {
 			return err
 		}
-		if err := w.adopt(m, requests[i]); err != nil {
+		if err := w.adopt(m, req); err != nil {
 			return err
 		}
-		pub, ok := m.call.key.Public().(ed25519.PublicKey)
-		if !ok {
-			return errors.New("a key of a strange kind")
+		push, err := syncengine.PrepareWith(w.rules, m.call.replica, m.call.key.verify, req)
+		switch {
+		case err != nil && !m.forged:
+			return &ViolationError{"I17", fmt.Sprintf("a push of %s is refused as a whole: %v", m.device.name, err)}
+		case err != nil:
+			w.refused(m, err)
+			group = slices.DeleteFunc(group, func(o *message) bool { return o == m })
+			continue
+		case m.forged && len(push) > 0:
+			return &ViolationError{"I23", fmt.Sprintf("a push that is not as %s signed it is taken", m.device.name)}
 		}
-		var err error
-		if prepared[i], err = syncengine.Prepare(w.rules, m.call.replica, pub, requests[i]); err != nil {
-			return fmt.Errorf("preparing a push of %s: %w", m.device.name, err)
-		}
+		prepared, requests = append(prepared, push), append(requests, req)
 	}
-	fail, stay := w.mishap(), !w.fault(30)
+	fail, stay := w.mishap(), w.stays(30)
 	outcomes := make([][]*tandemv1.Outcome, len(group))
 	var done *syncengine.Committed
 	err := w.write(fail, stay, func(tx syncengine.ServerTx) error {
-		b, err := w.engine.Begin(tx, w.nowMS)
+		b, err := w.nodes[node].Begin(tx, w.nowMS)
 		if err != nil {
 			return err
 		}
@@ -192,7 +215,7 @@ func (w *World) receive(group []*message) error {
 		return err
 	})
 	switch {
-	case errors.Is(err, errStorage) || err == nil && !stay:
+	case errors.Is(err, errStorage) || err == nil && !stay && !planted.Is(planted.AckEarly):
 		w.event("the server died before the commit of %d requests", len(group))
 		w.seen("server died before a commit")
 		return nil
@@ -201,7 +224,7 @@ func (w *World) receive(group []*message) error {
 	}
 	w.committed(done)
 	for i, m := range group {
-		w.event("the server has %d changes of %s: %v", len(prepared[i]), m.device.name, outcomes[i])
+		w.event("the server has %d changes of %s:%s", len(prepared[i]), m.device.name, tellOutcomes(outcomes[i]))
 		for _, o := range outcomes[i] {
 			if err := w.verdict(m, o); err != nil {
 				return err
@@ -211,7 +234,7 @@ func (w *World) receive(group []*message) error {
 			return err
 		}
 		m.stage, m.outcomes = pushed, outcomes[i]
-		if w.odds(2) {
+		if w.script != nil || w.odds(2) {
 			w.wire = append(w.wire, m)
 			continue
 		}
@@ -222,8 +245,19 @@ func (w *World) receive(group []*message) error {
 	return nil
 }
 
+// refused tells a device that its request was refused as a whole.
+func (w *World) refused(m *message, err error) {
+	w.event("the server refuses a request of %s: %v", m.device.name, err)
+	w.seen("request refused")
+	m.device.out = slices.DeleteFunc(m.device.out, func(o *call) bool { return o == m.call })
+	m.device.ask = true
+}
+
 // committed wakes who waits for the scopes of a commit.
 func (w *World) committed(done *syncengine.Committed) {
+	if err := w.noteGrants(); err != nil {
+		panic(err)
+	}
 	for _, m := range w.wire {
 		m.woken = m.woken || slices.ContainsFunc(m.scopes, func(k syncengine.ScopeKey) bool {
 			return slices.Contains(done.Scopes, k)
@@ -249,30 +283,72 @@ func (w *World) verdict(m *message, o *tandemv1.Outcome) error {
 		w.seen("conflict")
 	}
 	key := opKey{m.call.replica, o.GetOp()}
-	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) {
+	if before := w.verdicts[key]; before != nil && !proto.Equal(before, o) && !moved(before, o) {
 		return &ViolationError{"I7", fmt.Sprintf("op %d of %s was %v and is now %v", o.GetOp(), d.name, before, o)}
 	}
 	w.verdicts[key] = o
 	return nil
 }
 
+// rights are what a person may hold at a sequence.
+type rights struct {
+	seq    uint64
+	grants []syncengine.ScopeKey
+}
+
+// grants returns the scopes that a device may hold now, as a replica.
+func (w *World) grants(d *device, as syncengine.ID) ([]syncengine.ScopeKey, error) {
+	replica := w.server.replicas[as]
+	if replica == nil || replica.Revoked {
+		return nil, nil
+	}
+	if r, ok := w.rights[d.person.id]; ok && r.seq == w.server.head.Seq {
+		return r.grants, nil
+	}
+	p, err := w.engine.Principal(w.server, replica)
+	if err != nil {
+		return nil, err
+	}
+	grants := w.rules.Grants(w.office.org, p)
+	for _, k := range grants {
+		if _, known := w.ids[k]; !known {
+			id := w.engine.Secrets.ScopeID(k)
+			w.ids[k], w.scopes[id] = id, k
+		}
+	}
+	w.rights[d.person.id] = rights{w.server.head.Seq, grants}
+	return grants, nil
+}
+
 // entitled is I23: what was applied left every record where its author reaches it.
 func (w *World) entitled(m *message, outcomes []*tandemv1.Outcome) error {
+	if len(outcomes) == 0 {
+		return nil
+	}
 	d := m.device
-	p, err := w.engine.Principal(w.server, w.server.replicas[m.call.replica])
+	grants, err := w.grants(d, m.call.replica)
 	if err != nil {
 		return err
 	}
-	grants := w.rules.Grants(w.office.org, p)
 	for _, o := range outcomes {
 		c := w.server.byOp[opKey{m.call.replica, o.GetOp()}]
-		if c == nil || c.ReceivedMS != w.nowMS || c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		if c == nil || c.ReceivedMS != w.nowMS || !applied(c.Outcome) {
 			continue
 		}
-		for _, wr := range decodeChange(c.Body).GetRecords() {
+		change := w.decoded.of(c.BodyHash, c.Body)
+		if !bytes.Equal(change.GetAuthor(), d.person.id[:]) || !bytes.Equal(change.GetDevice(), d.id[:]) {
+			return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied in another's name", o.GetOp(), d.name)}
+		}
+		for _, wr := range change.GetRecords() {
 			id, _ := syncengine.IDFromBytes(wr.GetRecord())
+			if before := w.server.stateAt(id, c.Seq-1); before != nil && !reaches(grants, before.Scopes) {
+				return &ViolationError{"I23", fmt.Sprintf("op %d of %s wrote to a record that its author does not hold", o.GetOp(), d.name)}
+			}
+			if d.person.police() && !w.policeMay(wr) {
+				return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied, which no police partner may do", o.GetOp(), d.name)}
+			}
 			now := w.server.stateAt(id, c.Seq)
-			if now == nil || !slices.ContainsFunc(now.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+			if now == nil || !reaches(grants, now.Scopes) {
 				return &ViolationError{"I23", fmt.Sprintf("op %d of %s was applied beyond its author's reach", o.GetOp(), d.name)}
 			}
 		}
@@ -280,26 +356,44 @@ func (w *World) entitled(m *message, outcomes []*tandemv1.Outcome) error {
 	return nil
 }
 
+// page reads the answer to a request.
+func (w *World) page(m *message) (ans *syncengine.Answer, err error) {
+	wrote := false
+	err = w.read(func(view syncengine.ServerView) (err error) {
+		ans, err = w.nodes[m.node].Answer(view, m.call.replica, m.call.req, m.outcomes, w.nowMS)
+		wrote = len(w.server.undo) > 0
+		return err
+	})
+	if wrote {
+		return nil, &ViolationError{"storage", "an answer wrote"}
+	}
+	return ans, err
+}
+
 // answer reads the page of a request and sends the answer, or waits for news.
 func (w *World) answer(m *message) error {
 	if err := w.adopt(m, m.call.req); err != nil {
 		return err
 	}
-	if err := w.mint(m); err != nil {
-		return err
+	ans, err := w.page(m)
+	if errors.Is(err, syncengine.ErrReverted) {
+		if err := w.mint(m.call.replica, m.call.req); err != nil {
+			return err
+		}
+		ans, err = w.page(m)
 	}
-	w.server.begin(0)
-	ans, err := w.engine.Answer(w.server, m.call.replica, m.call.req, m.outcomes, w.nowMS)
-	if len(w.server.undo) > 0 {
-		return &ViolationError{"storage", "an answer wrote"}
-	}
-	w.server.end(true)
-	if err != nil {
+	switch {
+	case err != nil && m.forged && errors.Is(err, syncengine.ErrPosition):
+		w.refused(m, err)
+		return nil
+	case err != nil:
 		return fmt.Errorf("answering %s: %w", m.device.name, err)
+	case m.forged && !w.server.head.Recovering: // It reads no positions then.
+		return &ViolationError{"I23", "a position that is not " + m.device.name + "'s is taken"}
 	}
 	if ans.Report {
 		if err := w.write(0, true, func(tx syncengine.ServerTx) error {
-			return w.engine.Report(tx, m.call.replica, m.call.req)
+			return w.nodes[m.node].Report(tx, m.call.replica, m.call.req)
 		}); err != nil {
 			return err
 		}
@@ -329,10 +423,25 @@ func (w *World) answer(m *message) error {
 		return err
 	}
 	w.report.Syncs++
-	w.event("the server answers %s: %s %s", m.device.name, w.tellAnswer(ans.Message), hex(resp))
+	w.event("the server answers %s: %s%s", m.device.name, w.tellAnswer(ans.Message), w.hex(resp))
 	m.stage, m.bytes, m.from = answered, resp, w.server
 	w.wire = append(w.wire, m)
 	return nil
+}
+
+// tellOutcomes describes verdicts.
+func tellOutcomes(all []*tandemv1.Outcome) string {
+	var b []byte
+	for _, o := range all {
+		b = append(strconv.AppendUint(append(b, ' '), o.GetOp(), 10), ' ')
+		b = append(b, strings.TrimPrefix(o.GetCode().String(), "OUTCOME_CODE_")...)
+		if o.GetRefusal() != 0 {
+			b = append(append(b, ' '), strings.TrimPrefix(o.GetRefusal().String(), "REFUSAL_")...)
+			b = fmt.Append(b, o.GetFields())
+		}
+		b = append(b, ',')
+	}
+	return string(b)
 }
 
 // tellAnswer describes an answer.
@@ -377,7 +486,7 @@ func (w *World) deliverAnswer(m *message) error {
 		// What is not complete is no answer.
 		ans, _ = syncengine.Unframe(resp)
 	}
-	if c.life != d.life || c.replica != d.replica {
+	if c.life != d.life || c.replica != d.replica || d.retired || d.store == nil {
 		w.event("an answer finds nobody at %s", d.name)
 		return nil
 	}
@@ -392,7 +501,7 @@ func (w *World) deliverAnswer(m *message) error {
 		d.ask = true
 		return nil
 	}
-	fail, stay := w.mishap(), !w.fault(25)
+	fail, stay := w.mishap(), w.stays(25)
 	var got *syncengine.Received
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
 		got, err = w.client.Receive(tx, c.req, ans, w.wall(d))
@@ -474,20 +583,24 @@ func (w *World) leaks(m *message, a *tandemv1.SyncAnswer, raw []byte) error {
 	if d.person.police() && bytes.Contains(raw, []byte(clinicalMark)) {
 		return &ViolationError{"I5", "an answer to " + d.name + " holds clinical text"}
 	}
-	p, err := w.engine.Principal(w.server, w.server.replicas[m.call.replica])
+	if w.revoked(m.call.replica) && len(a.GetPage().GetRows())+len(a.GetPage().GetScopeSet().GetScopes()) > 0 {
+		return &ViolationError{"I22", "an answer to " + d.name + ", which is revoked, holds records or scopes"}
+	}
+	grants, err := w.grants(d, m.call.replica)
 	if err != nil {
 		return err
 	}
-	grants := w.rules.Grants(w.office.org, p)
-	for _, k := range grants {
-		w.scopes[w.engine.Secrets.ScopeID(k)] = k
+	if w.revoked(m.call.replica) {
+		if err := w.codesOnly(d, a); err != nil {
+			return err
+		}
 	}
 	for _, row := range a.GetPage().GetRows() {
 		rec := w.server.records[syncengine.ID(row.GetRecord())]
 		if row.GetScopes() == 0 && len(row.GetBody())+len(row.GetStamps())+len(row.GetDeltas()) == 0 {
 			continue
 		}
-		if rec == nil || !slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) }) {
+		if rec == nil || !reaches(grants, rec.Scopes) {
 			return &ViolationError{"I5", fmt.Sprintf("an answer to %s holds %s, which is not in its scopes", d.name, syncengine.ID(row.GetRecord()))}
 		}
 	}
@@ -500,6 +613,82 @@ func (w *World) lose() error {
 		m := w.take(w.rng.IntN(len(w.wire)))
 		w.event("a message of %s is lost at stage %d", m.device.name, m.stage)
 	}
+	return nil
+}
+
+// delay holds a message back for some steps.
+func (w *World) delay() error {
+	if len(w.wire) > 0 {
+		w.hold(one(w, w.wire))
+	}
+	return nil
+}
+
+func (w *World) hold(m *message) {
+	m.until = w.step + 3 + w.rng.IntN(20)
+	w.event("a message of %s is held back at stage %d", m.device.name, m.stage)
+}
+
+// contact is one request of a device that goes through at once, as far as faults let
+// it.
+func (w *World) contact(d *device, page uint32) error {
+	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PageBytes: page}); err != nil {
+		return err
+	}
+	c := w.wire[len(w.wire)-1].call
+	for {
+		i := slices.IndexFunc(w.wire, func(m *message) bool { return m.call == c })
+		if i < 0 {
+			return nil
+		}
+		if err := w.move(w.take(i)); err != nil {
+			return err
+		}
+	}
+}
+
+// readTwice is a device that gets a new scope and has read a part of it when one of
+// its requests goes astray; the next one goes through, and then the first comes.
+func (w *World) readTwice() error {
+	d := w.pick()
+	if d == nil || len(d.out) > 0 || len(d.store.state.Staged) == 0 {
+		return nil
+	}
+	staff := w.server.records[d.person.id]
+	i := slices.IndexFunc(w.office.teams, func(t syncengine.ID) bool {
+		return !slices.Contains(staff.Codes(fieldOf("staff", "team_ids")), t.String())
+	})
+	if i < 0 {
+		return nil
+	}
+	if err := w.changeTeam(d.person, w.office.teams[i], true); err != nil {
+		return err
+	}
+	for _, page := range []uint32{1 << 20, 1} {
+		if err := w.contact(d, page); err != nil {
+			return err
+		}
+	}
+	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PageBytes: 1}); err != nil {
+		return err
+	}
+	w.hold(w.wire[len(w.wire)-1])
+	return w.contact(d, 1<<20)
+}
+
+// askTwice is a device that asks for a little, hears nothing, and asks for more: the
+// first request comes late.
+func (w *World) askTwice() error {
+	d := w.pick()
+	if d == nil || len(d.out) > 0 {
+		return nil
+	}
+	for _, page := range []uint32{1, one(w, []uint32{1, 700, 1 << 20})} {
+		if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PageBytes: page}); err != nil {
+			return err
+		}
+	}
+	w.hold(w.wire[len(w.wire)-2])
 	return nil
 }
 
@@ -544,9 +733,40 @@ func (w *World) damage() error {
 	return nil
 }
 
-// serverDies loses everything that the server was about to answer.
+// serverDies loses everything that one process of the server was about to answer.
 func (w *World) serverDies() error {
-	w.event("the server is restarted")
-	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool { return m.stage == pushed || m.stage == waiting })
+	node := w.rng.IntN(len(w.nodes))
+	w.event("node %d of the server is restarted", node)
+	w.restart(node)
 	return nil
+}
+
+// restart loses what a node was about to answer.
+func (w *World) restart(node int) {
+	w.wire = slices.DeleteFunc(w.wire, func(m *message) bool {
+		dies := m.node == node && (m.stage == pushed || m.stage == waiting)
+		if dies && m.stage == pushed {
+			w.seen("node died between commit and answer")
+		}
+		return dies
+	})
+}
+
+// policeMay tells from the contract's words, not from its rules, whether a police
+// partner may make a write: what the police did at an incident, and nothing else.
+func (w *World) policeMay(wr *tandemv1.RecordWrite) bool {
+	if w.rules.Kind(wr.GetKind()).Name != "incident" || wr.GetAct() != tandemv1.Act_ACT_SET {
+		return false
+	}
+	for _, pw := range wr.GetWrites() {
+		if !slices.Contains(policeFields, pw.GetField()) {
+			return false
+		}
+	}
+	return true
+}
+
+var policeFields = []uint32{
+	fieldOf("incident", "le_involvement"), fieldOf("incident", "le_actions"), fieldOf("incident", "le_cleared_at"),
+	fieldOf("incident", "force_used"), fieldOf("incident", "force_types"), fieldOf("incident", "weapon"),
 }

@@ -2,7 +2,6 @@ package simtest
 
 import (
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -41,11 +40,21 @@ func (w *World) setUp() error {
 	if err != nil {
 		return err
 	}
-	w.engine = &syncengine.Server{Rules: w.rules, Secrets: secrets, Kept: one(w, []uint64{0, 0, 40, 200})}
+	kept := one(w, []uint64{0, 0, 40, 200})
+	if w.script != nil || w.Dir != "" {
+		kept = 0 // The product's store prunes in its own time.
+	}
+	for range 1 + w.rng.IntN(3) {
+		w.nodes = append(w.nodes, &syncengine.Server{Rules: w.rules, Secrets: secrets, Kept: kept})
+	}
+	w.engine = w.nodes[0]
 	w.client = &syncengine.Device{Rules: w.rules}
 	o := &w.office
 	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
-	w.server = newServerStore(o.org, w.newID())
+	w.server = newServerStore(o.org, w.newID(), w.decoded)
+	if err := w.mirrorServer(secret); err != nil {
+		return err
+	}
 	teamA, teamB := w.newID(), w.newID()
 	o.teams = []syncengine.ID{teamA, teamB}
 	both := o.teams
@@ -68,31 +77,24 @@ func (w *World) setUp() error {
 	if err := w.enrol(); err != nil {
 		return err
 	}
-	if w.odds(3) {
+	if w.script != nil {
+		w.calm = true
+		return nil
+	}
+	if w.odds(2) {
 		return nil
 	}
 	return w.warmUp()
 }
 
-// warmUp lets every device make its first contact, one call come in on each, and
-// everybody hear of it.
+// warmUp lets one call come in on every clinician's device, and most hear of most.
 func (w *World) warmUp() error {
 	w.calm = true
 	defer func() { w.calm = false }()
-	contact := func() error {
-		for _, d := range w.devices {
-			for range 2 {
-				if err := w.sync(d, 1<<20, 1<<20); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	if err := contact(); err != nil {
-		return err
-	}
 	for _, d := range w.devices {
+		if !slices.Contains(d.person.roles, "clinician") {
+			continue
+		}
 		writes, err := w.visit(d)
 		if err != nil {
 			return err
@@ -101,7 +103,14 @@ func (w *World) warmUp() error {
 			return err
 		}
 	}
-	return errors.Join(contact(), contact())
+	for range 2 + w.rng.IntN(2) {
+		for _, d := range w.devices {
+			if _, _, err := w.sync(d, 1<<20, 1<<20); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // found stores the reference data.
@@ -192,46 +201,59 @@ func (w *World) settleIn() {
 	h := &w.habits
 	h.pageBytes = one(w, [][]uint32{{1}, {1, 700}, {700, 4000}, {1 << 20}, {1, 700, 4000, 1 << 20}})
 	h.pushBytes = one(w, [][]int{{1}, {1, 1500}, {1 << 20}, {1, 1500, 1 << 20}})
+	h.realKeys = w.odds(8)
+	h.restBytes = one(w, []uint32{1, 1500, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20})
 	h.inFlight = 1 + w.rng.IntN(4)
 	h.disorder = one(w, []int{1, 1, 3, 12})
 	slow := w.odds(3)
+	if w.odds(6) {
+		// Requests pile up while a slow link reads many small pages.
+		h.pageBytes, h.inFlight, h.disorder, slow = []uint32{1, 1, 700}, 4, 1, true
+	}
 	for _, a := range actions {
 		weight := a.weight
 		if slow && a.name == "deliver" {
 			weight /= 2
 		}
-		if a.fault && w.odds(3) {
-			weight = 0
-		} else if a.fault && w.odds(4) {
-			weight *= 3
+		// A world has some faults often and others never: so they meet.
+		if a.fault {
+			weight *= one(w, []int{0, 0, 1, 5})
 		}
 		h.weights = append(h.weights, weight)
 		h.total += weight
 	}
 }
 
-// enrol makes the devices. The first is a clinician's; two may be one person's.
-func (w *World) enrol() error {
-	people := w.office.people
-	if w.odds(2) {
-		// One team and its lead.
-		people = slices.DeleteFunc(slices.Clone(people), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
+// crew picks who has the devices: a clinician, a lead, a police partner, and two or
+// three of anybody, often of the first's team, at times with two devices of one person.
+func (w *World) crew() []*person {
+	all := w.office.people
+	if w.script != nil {
+		return []*person{all[0], all[1], all[3], all[5], all[2]}
 	}
-	for i := range 2 + w.rng.IntN(4) {
-		d := &device{
-			name: fmt.Sprintf("d%d", i), person: one(w, people),
-			id: w.newID(), replica: w.newID(), ask: true,
-		}
-		if i == 0 {
-			d.person = w.office.people[w.rng.IntN(2)]
-		}
-		seed := make([]byte, ed25519.SeedSize)
-		if _, err := w.Read(seed); err != nil {
+	near := all
+	if w.odds(2) {
+		near = slices.DeleteFunc(slices.Clone(all), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
+	}
+	crew := []*person{all[w.rng.IntN(2)], all[3+w.rng.IntN(2)], all[5+w.rng.IntN(2)]}
+	for range 2 + w.rng.IntN(5)/4 {
+		crew = append(crew, one(w, near))
+	}
+	return crew
+}
+
+// enrol makes the devices, and in some worlds lets an adversary in.
+func (w *World) enrol() error {
+	for i, p := range w.crew() {
+		d, err := w.enrolOne(fmt.Sprintf("d%d", i), p)
+		if err != nil {
 			return err
 		}
-		d.key, d.oracle = ed25519.NewKeyFromSeed(seed), w.server
-		w.keys[d.replica] = d.key
-		switch w.rng.IntN(8) {
+		clock := w.rng.IntN(8)
+		if w.script != nil {
+			clock = 7
+		}
+		switch clock {
 		case 0:
 			d.skewMS = (w.rng.Int64N(21) - 10) * 365 * 86_400_000
 		case 1:
@@ -240,20 +262,40 @@ func (w *World) enrol() error {
 		d.store = newDeviceStore(&syncengine.DeviceState{
 			Org: w.office.org, Replica: d.replica, Person: d.person.id, Device: d.id, NextOp: 1,
 		})
-		w.devices = append(w.devices, d)
-		pub, ok := d.key.Public().(ed25519.PublicKey)
-		if !ok {
-			return fmt.Errorf("a key of a strange kind")
-		}
-		err := w.write(0, true, func(tx syncengine.ServerTx) error {
-			return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: pub})
-		})
-		if err != nil {
+		if err := w.mirrorDevice(d); err != nil {
 			return err
 		}
-		w.event("%s is %s's (%v)", d.name, d.person.name, d.person.roles)
+		w.devices = append(w.devices, d)
+	}
+	if w.odds(2) && w.script == nil {
+		return w.enrolEve()
 	}
 	return nil
+}
+
+// enrolOne enrols a replica.
+func (w *World) enrolOne(name string, p *person) (*device, error) {
+	d := &device{name: name, person: p, id: w.newID(), replica: w.newID(), ask: true}
+	d.key, d.oracle = newKey(w.bytes(ed25519.SeedSize), w.habits.realKeys), w.server
+	w.keys[d.replica] = d.key
+	w.event("%s is %s's (%v)", d.name, d.person.name, d.person.roles)
+	return d, w.write(0, true, func(tx syncengine.ServerTx) error {
+		return tx.SaveReplica(&syncengine.Replica{ID: d.replica, Person: d.person.id, Device: d.id, Key: d.key.public()})
+	})
+}
+
+// rename is somebody in the console who renames the agency, at times on a screen
+// that has not been refreshed.
+func (w *World) rename() error {
+	versions := w.server.versions[w.office.agency]
+	s, err := syncengine.Decode(&one(w, versions).Record)
+	if err != nil {
+		return err
+	}
+	kind := w.rules.KindByName("agency").Number
+	field := fieldOf("agency", "name")
+	w.event("the agency is renamed")
+	return w.localApplied(setOf(s, w.office.agency, kind, edit{syncengine.Path{Field: field}, syncengine.StringField(field, fmt.Sprint("Agency ", w.server.head.Seq))}))
 }
 
 // transfer moves a person to another team, out of one, or out of office and back.
@@ -290,6 +332,21 @@ func (w *World) transfer() error {
 		w.event("%s joins team %s", p.name, team)
 	}
 	return w.localApplied(setOf(s, p.id, kind, e))
+}
+
+// changeTeam takes a person into a team, or out of it.
+func (w *World) changeTeam(p *person, team syncengine.ID, in bool) error {
+	s, err := syncengine.Decode(&w.server.records[p.id].Record)
+	if err != nil {
+		return err
+	}
+	field := fieldOf("staff", "team_ids")
+	e := edit{path: syncengine.Path{Field: field, Key: team.String()}}
+	if in {
+		e.raw = syncengine.StringField(field, team.String())
+	}
+	w.event("%s is in team %s now: %v", p.name, team, in)
+	return w.localApplied(setOf(s, p.id, w.rules.KindByName("staff").Number, e))
 }
 
 // reassign is a lead who moves a record to another team in the console.

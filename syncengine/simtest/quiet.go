@@ -3,6 +3,7 @@ package simtest
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -30,43 +31,68 @@ func (w *World) quiet() error {
 	}
 	for _, d := range w.devices {
 		d.out, d.ask = nil, true
+		d.retired = w.revoked(d.replica)
 	}
 	if err := w.rest(); err != nil {
 		return err
 	}
-	if err := w.lateVerdict(); err != nil {
-		return err
-	}
-	return w.rest()
-}
-
-// rest lets everyone sync until nothing moves.
-func (w *World) rest() error {
-	for round, still := 0, 0; still < 2; round++ {
-		if round == maxRounds {
-			return &ViolationError{"I17", "the world does not come to rest"}
+	if w.script == nil {
+		if err := w.lateVerdict(); err != nil {
+			return err
 		}
-		before := w.standing()
-		for _, d := range w.devices {
-			if err := w.settleIdentity(d); err != nil {
-				return err
-			}
-			if err := w.sync(d, one(w, w.habits.pushBytes), one(w, w.habits.pageBytes)); err != nil {
-				return err
-			}
-		}
-		if w.standing() == before {
-			still++
-		} else {
-			still = 0
+		if err := w.rest(); err != nil {
+			return err
 		}
 	}
-	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.overtaken, w.settled, w.equal} {
+	for _, d := range w.devices {
+		if err := w.checkAll(d); err != nil && !d.retired {
+			return err
+		}
+	}
+	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.signed, w.overtaken, w.retried} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rest lets everyone sync until nothing moves, and then looks whether that is so.
+func (w *World) rest() error {
+	type traffic struct{ bytes, verdicts int }
+	last := make([]traffic, len(w.devices))
+	for round, still := 0, false; !still; round++ {
+		if round == maxRounds {
+			return &ViolationError{"I17", "the world does not come to rest"}
+		}
+		before := w.standing()
+		for i, d := range w.devices {
+			if d.retired {
+				continue
+			}
+			if err := w.settleIdentity(d); err != nil {
+				return err
+			}
+			size, verdicts, err := w.sync(d, one(w, w.habits.pushBytes), w.habits.restBytes)
+			if err != nil {
+				return err
+			}
+			last[i] = traffic{size, verdicts}
+		}
+		still = w.standing() == before
+	}
+	for i, d := range w.devices {
+		if d.retired {
+			continue
+		}
+		if err := w.idle(d, last[i].bytes, last[i].verdicts); err != nil {
+			return err
+		}
+	}
+	if err := w.settled(); err != nil {
+		return err
+	}
+	return w.equal()
 }
 
 // lateVerdict lets a device save and push, and read a page that has it all before
@@ -77,7 +103,10 @@ func (w *World) lateVerdict() error {
 		return nil
 	}
 	writes, err := w.visit(d)
-	if err != nil {
+	if !slices.Contains(d.person.roles, "clinician") {
+		writes, err = w.revise(d)
+	}
+	if err != nil || len(writes) == 0 {
 		return err
 	}
 	if err := w.save(d, writes); err != nil {
@@ -93,41 +122,64 @@ func (w *World) lateVerdict() error {
 		}
 		w.wire = nil
 	}
-	if err := w.sync(d, 0, 1<<20); err != nil {
+	if _, _, err := w.sync(d, 0, 1<<20); err != nil {
 		return err
 	}
 	return w.move(late)
 }
 
-// sync is one request and its answer, without a fault.
-func (w *World) sync(d *device, pushBytes int, pageBytes uint32) error {
+// sync is one request and its answer, without a fault, or what comes before that
+// (mend). It returns how many bytes and verdicts that took.
+func (w *World) sync(d *device, pushBytes int, pageBytes uint32) (size, verdicts int, err error) {
 	if mended, err := w.mend(d); mended || err != nil {
-		return err
+		return 0, 0, err
 	}
-	err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), Ask: d.ask, PushBytes: pushBytes, PageBytes: pageBytes})
+	err = w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), Ask: d.ask, PushBytes: pushBytes, PageBytes: pageBytes})
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	for len(w.wire) > 0 {
-		if err := w.move(w.take(0)); err != nil {
-			return err
+		m := w.take(0)
+		if m.stage == asked || m.stage == answered {
+			size += len(m.bytes)
+		}
+		if m.stage == answered {
+			verdicts += len(m.outcomes)
+		}
+		if err := w.move(m); err != nil {
+			return 0, 0, err
 		}
 	}
-	return nil
+	return size, verdicts, nil
 }
 
 // standing is a hash over everything that could move: the server's head, and each
 // device's position, scopes and outbox.
 func (w *World) standing() [sha256.Size]byte {
-	b := fmt.Appendf(nil, "%v", w.server.head)
+	b := append(w.still[:0], w.server.head.Hash[:]...)
+	number := func(n uint64) { b = binary.BigEndian.AppendUint64(b, n) }
 	for _, d := range w.devices {
-		b = fmt.Appendf(b, "%v %v %v %v ", d.replica, d.store.state.Forked, d.store.state.Unconfirmed, d.store.state.Epoch)
-		b = fmt.Appendf(b, "%v %x %v %d", d.store.state.Repair, d.store.state.Staged, d.store.state.Want, len(d.store.staged))
-		for _, s := range d.store.scopes {
-			b = fmt.Appendf(b, "%x %v %x %v", s.ID, s.Ready, s.Position, s.Sum)
+		if d.retired {
+			number(0)
+			continue
 		}
-		d.store.each(1, func(op *syncengine.Op) { b = fmt.Appendf(b, "%d %d", op.Number, op.State) })
+		b = append(append(b, d.replica[:]...), d.store.state.Epoch[:]...)
+		b = fmt.Append(b, d.store.state.Forked, d.store.state.Unconfirmed, d.store.state.Recovering, d.store.state.Repair, d.refused)
+		b = append(b, d.store.state.Staged...)
+		number(uint64(len(d.store.state.Want)))
+		number(uint64(len(d.store.staged)))
+		for _, s := range d.store.scopes {
+			b = append(append(b, s.ID[:]...), s.Position...)
+			number(uint64(s.Bit)<<1 | readyMask([]syncengine.DeviceScope{s})>>s.Bit)
+			number(s.Sum.Hi)
+			number(s.Sum.Lo)
+		}
+		d.store.each(1, func(op *syncengine.Op) {
+			number(op.Number)
+			number(uint64(op.State))
+		})
 	}
+	w.still = b
 	return sha(b)
 }
 
@@ -135,14 +187,23 @@ func (w *World) standing() [sha256.Size]byte {
 // quarantine, all scopes are shown, and a further sync carries nothing.
 func (w *World) settled() error {
 	for _, d := range w.devices {
+		if d.retired {
+			continue
+		}
 		st := d.store
+		if w.revoked(d.replica) {
+			if err := w.purged(d); err != nil {
+				return err
+			}
+			continue
+		}
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
-			if op.State != syncengine.OpSettled && op.State != syncengine.OpQuarantined {
+			if op.State != syncengine.OpSettled && !setAside(op) {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s has come no further than %d", n, d.name, op.State)}
 			}
-			if op.State == syncengine.OpQuarantined && len(op.Raw) == 0 {
-				return &ViolationError{"I17", fmt.Sprintf("op %d of %s lies in quarantine without its words", n, d.name)}
+			if setAside(op) && len(op.Raw) == 0 {
+				return &ViolationError{"I17", fmt.Sprintf("op %d of %s is set aside without its words", n, d.name)}
 			}
 			if op.Raw == nil && d.store.forgot[op.Change] {
 				continue
@@ -151,14 +212,14 @@ func (w *World) settled() error {
 			if err != nil {
 				return err
 			}
-			if c == nil || c.ID != op.Change || c.Op != n || c.Envelope != op.Envelope {
+			if c == nil || c.ID != op.Change && !w.poisoned[op.Change] || c.Op != n || c.Envelope != op.Envelope {
 				return &ViolationError{"I1", fmt.Sprintf("op %d of %s is not at the server", n, d.name)}
 			}
 			if w.undetected(d, op) {
 				continue
 			}
-			if (op.State == syncengine.OpQuarantined) != (c.Outcome.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED) {
-				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended otherwise than at the server", n, d.name)}
+			if !ended(op, c.Outcome) {
+				return &ViolationError{"I7", fmt.Sprintf("op %d of %s ended as %d, at the server as %v", n, d.name, op.State, c.Outcome.GetCode())}
 			}
 		}
 		for _, s := range st.scopes {
@@ -169,55 +230,52 @@ func (w *World) settled() error {
 		if len(st.staged) > 0 || len(st.state.Want) > 0 {
 			return &ViolationError{"I17", fmt.Sprintf("%s waits for %d rows and wants %d", d.name, len(st.staged), len(st.state.Want))}
 		}
-		if err := w.idle(d); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-// idle is one sync of a device at rest.
-func (w *World) idle(d *device) error {
-	before := w.standing()
-	if err := w.send(d, syncengine.PlanOptions{WallMS: w.wall(d), PushBytes: 1 << 20, PageBytes: 1 << 20}); err != nil {
-		return err
-	}
-	size := len(w.wire[0].bytes)
-	for len(w.wire) > 0 {
-		m := w.take(0)
-		if m.stage == answered {
-			size += len(m.bytes)
-			if len(m.outcomes) > 0 {
-				return &ViolationError{"I18", d.name + " is told verdicts at rest"}
-			}
-		}
-		if err := w.move(m); err != nil {
-			return err
-		}
+// idle is I18 about one sync of a device at rest.
+func (w *World) idle(d *device, size, verdicts int) error {
+	if verdicts > 0 {
+		return &ViolationError{"I18", d.name + " is told verdicts at rest"}
 	}
 	if size > maxIdle {
 		return &ViolationError{"I18", fmt.Sprintf("a sync of %s at rest takes %d bytes", d.name, size)}
 	}
-	if w.standing() != before {
-		return &ViolationError{"I18", "something moves at rest when " + d.name + " syncs"}
-	}
 	return nil
+}
+
+// conflicts counts the paths of a record that a human is to settle.
+func (w *World) conflicts(r *syncengine.StoredRecord) (int, error) {
+	open, known := w.open[r]
+	if known {
+		return open, nil
+	}
+	s, err := syncengine.Decode(&r.Record)
+	if err != nil {
+		return 0, err
+	}
+	open = len(s.Conflicts(w.rules.Kind(r.Kind)))
+	w.open[r] = open
+	return open, nil
 }
 
 // equal is I3 and I5: every device holds exactly the scopes it is granted, and in
 // each the server's rows, byte for byte.
 func (w *World) equal() error {
 	for _, d := range w.devices {
-		p, err := w.engine.Principal(w.server, w.server.replicas[d.replica])
+		if d.retired {
+			continue
+		}
+		grants, err := w.grants(d, d.replica)
 		if err != nil {
 			return err
 		}
-		grants := w.rules.Grants(w.office.org, p)
 		if len(d.store.scopes) != len(grants) {
 			return &ViolationError{"I5", fmt.Sprintf("%s holds %d scopes and is granted %d", d.name, len(d.store.scopes), len(grants))}
 		}
 		for _, k := range grants {
-			id := w.engine.Secrets.ScopeID(k)
+			id := w.ids[k]
 			i := slices.IndexFunc(d.store.scopes, func(s syncengine.DeviceScope) bool { return s.ID == id })
 			digest, err := w.server.Digest(k)
 			if err != nil {
@@ -238,11 +296,11 @@ func (w *World) equal() error {
 			if d.person.police() && truth.Compartment(w.rules.Kind(truth.Kind)) > tandemv1.Compartment_COMPARTMENT_OPS {
 				return &ViolationError{"I5", fmt.Sprintf("%s holds the clinical record %s", d.name, id)}
 			}
-			s, err := syncengine.Decode(&truth.Record)
+			open, err := w.conflicts(truth)
 			if err != nil {
 				return err
 			}
-			if open := len(s.Conflicts(w.rules.Kind(truth.Kind))); open != r.Conflicts {
+			if open != r.Conflicts {
 				return &ViolationError{"I9", fmt.Sprintf("%s counts %d open paths on %s, where %d are", d.name, r.Conflicts, id, open)}
 			}
 		}

@@ -5,7 +5,9 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 type (
@@ -24,55 +26,65 @@ type (
 	}
 )
 
+// move is a record that came to a new state.
+type move struct {
+	seq    uint64
+	record syncengine.ID
+}
+
 // serverStore is the server's tables: a ServerTx, and between transactions a
 // ServerView. Beyond what the engine asks for it keeps every state that a record
 // ever had, which is the oracle's memory.
 type serverStore struct {
 	fuse
 
-	org         syncengine.ID
-	head        syncengine.HistoryHead
-	commits     []syncengine.HistoryHead
-	replicas    map[syncengine.ID]*syncengine.Replica
-	changes     map[syncengine.ID]*syncengine.StoredChange
-	byStamp     map[syncengine.Stamp]*syncengine.StoredChange
-	byOp        map[opKey]*syncengine.StoredChange
-	order       []*syncengine.StoredChange // the change log, as it was first written
-	records     map[syncengine.ID]*syncengine.StoredRecord
-	versions    map[syncengine.ID][]*syncengine.StoredRecord
-	ids         []syncengine.ID // of records, in the order they were made
-	members     map[syncengine.ScopeKey][]syncengine.Member
-	digests     map[syncengine.ScopeKey]*syncengine.Digest
-	awaited     map[awaitedKey]bool
-	teams       map[syncengine.ID][]syncengine.ID
-	items       map[itemKey]bool // whether it is open
-	quarantined map[syncengine.Stamp]*syncengine.StoredChange
-	creations   map[syncengine.ID]int // quarantined ones, by record
-	reissued    map[opKey]*syncengine.StoredChange
-	epochs      map[syncengine.ID]bool // earlier ones
+	// mirror is the product's store beside it; nil for none.
+	mirror *serverMirror
+
+	org      syncengine.ID
+	head     syncengine.HistoryHead
+	commits  []syncengine.HistoryHead
+	replicas map[syncengine.ID]*syncengine.Replica
+	changes  map[syncengine.ID]*syncengine.StoredChange
+	byStamp  map[syncengine.Stamp]*syncengine.StoredChange
+	byOp     map[opKey]*syncengine.StoredChange
+	order    []*syncengine.StoredChange // the change log, as it was first written
+	moves    []move                     // of records to a new state, in order
+	decoded  decoded
+	records  map[syncengine.ID]*syncengine.StoredRecord
+	versions map[syncengine.ID][]*syncengine.StoredRecord
+	ids      []syncengine.ID // of records, in the order they were made
+	members  map[syncengine.ScopeKey][]syncengine.Member
+	digests  map[syncengine.ScopeKey]*syncengine.Digest
+	awaited  map[awaitedKey]bool
+	teams    map[syncengine.ID][]syncengine.ID
+	items    map[itemKey]bool // whether it is open
+	apart
+	reissued map[opKey]*syncengine.StoredChange
+	epochs   map[syncengine.ID]bool // earlier ones
 }
 
 var _ syncengine.ServerTx = (*serverStore)(nil)
 
-func newServerStore(org, epoch syncengine.ID) *serverStore {
+func newServerStore(org, epoch syncengine.ID, d decoded) *serverStore {
 	return &serverStore{
-		org:         org,
-		head:        syncengine.HistoryHead{Epoch: epoch},
-		replicas:    map[syncengine.ID]*syncengine.Replica{},
-		changes:     map[syncengine.ID]*syncengine.StoredChange{},
-		byStamp:     map[syncengine.Stamp]*syncengine.StoredChange{},
-		byOp:        map[opKey]*syncengine.StoredChange{},
-		records:     map[syncengine.ID]*syncengine.StoredRecord{},
-		versions:    map[syncengine.ID][]*syncengine.StoredRecord{},
-		members:     map[syncengine.ScopeKey][]syncengine.Member{},
-		digests:     map[syncengine.ScopeKey]*syncengine.Digest{},
-		awaited:     map[awaitedKey]bool{},
-		teams:       map[syncengine.ID][]syncengine.ID{},
-		items:       map[itemKey]bool{},
-		quarantined: map[syncengine.Stamp]*syncengine.StoredChange{},
-		creations:   map[syncengine.ID]int{},
-		reissued:    map[opKey]*syncengine.StoredChange{},
-		epochs:      map[syncengine.ID]bool{},
+		org:      org,
+		decoded:  d,
+		head:     syncengine.HistoryHead{Epoch: epoch},
+		replicas: map[syncengine.ID]*syncengine.Replica{},
+		changes:  map[syncengine.ID]*syncengine.StoredChange{},
+		byStamp:  map[syncengine.Stamp]*syncengine.StoredChange{},
+		byOp:     map[opKey]*syncengine.StoredChange{},
+		records:  map[syncengine.ID]*syncengine.StoredRecord{},
+		versions: map[syncengine.ID][]*syncengine.StoredRecord{},
+		members:  map[syncengine.ScopeKey][]syncengine.Member{},
+		digests:  map[syncengine.ScopeKey]*syncengine.Digest{},
+		awaited:  map[awaitedKey]bool{},
+		teams:    map[syncengine.ID][]syncengine.ID{},
+		items:    map[itemKey]bool{},
+		apart:    newApart(),
+		reissued: map[opKey]*syncengine.StoredChange{},
+		epochs:   map[syncengine.ID]bool{},
 	}
 }
 
@@ -104,7 +116,12 @@ func (s *serverStore) Members(scope syncengine.ScopeKey, seq uint64, record sync
 	if found {
 		i++
 	}
-	return slices.Clone(all[i:min(len(all), i+limit)]), s.call()
+	rows := slices.Clone(all[i:min(len(all), i+limit)])
+	if planted.Is(planted.CursorGap) {
+		// A transaction is still open, and one that took a later sequence is not.
+		rows = slices.DeleteFunc(rows, func(m syncengine.Member) bool { return m.Seq+1 == s.head.Seq })
+	}
+	return rows, s.call()
 }
 
 // Record returns a record.
@@ -125,9 +142,9 @@ func (s *serverStore) Records(ids []syncengine.ID) ([]*syncengine.StoredRecord, 
 
 // Digest returns a scope's digest.
 func (s *serverStore) Digest(scope syncengine.ScopeKey) (*syncengine.Digest, error) {
-	d := &syncengine.Digest{}
-	if held := s.digests[scope]; held != nil {
-		*d = *held
+	d := s.digests[scope]
+	if d == nil {
+		d = &syncengine.Digest{}
 	}
 	return d, s.call()
 }
@@ -178,21 +195,30 @@ func (s *serverStore) ChangeByOp(replica syncengine.ID, op uint64) (*syncengine.
 // SaveChange adds an entry to the change log, or changes its verdict.
 func (s *serverStore) SaveChange(c *syncengine.StoredChange) error {
 	kept := *c
+	kept.Outcome = proto.CloneOf(c.Outcome)
+	old := s.changes[c.ID]
 	put(&s.fuse, s.changes, c.ID, &kept)
 	put(&s.fuse, s.byStamp, syncengine.StampOf(c.ID), &kept)
 	if c.Op != 0 {
 		put(&s.fuse, s.byOp, opKey{c.Replica, c.Op}, &kept)
 	}
-	n := len(s.order)
-	s.order = append(s.order, &kept)
-	s.undo = append(s.undo, func() { s.order = s.order[:n] })
+	if old == nil {
+		n := len(s.order)
+		s.order = append(s.order, &kept)
+		s.undo = append(s.undo, func() { s.order = s.order[:n] })
+		return s.call()
+	}
+	i := slices.Index(s.order, old)
+	s.order[i] = &kept
+	s.undo = append(s.undo, func() { s.order[i] = old })
+	s.verdict(&kept)
 	return s.call()
 }
 
 // SaveReplica stores a replica.
 func (s *serverStore) SaveReplica(r *syncengine.Replica) error {
 	kept := *r
-	kept.Ranges = slices.Clone(r.Ranges)
+	kept.Ranges, kept.Apart = slices.Clone(r.Ranges), slices.Clone(r.Apart)
 	put(&s.fuse, s.replicas, r.ID, &kept)
 	return s.call()
 }
@@ -206,6 +232,9 @@ func (s *serverStore) SaveRecord(r *syncengine.StoredRecord) error {
 		s.undo = append(s.undo, func() { s.ids = s.ids[:n] })
 	}
 	put(&s.fuse, s.records, r.ID, &kept)
+	n := len(s.moves)
+	s.moves = append(s.moves, move{r.Seq, r.ID})
+	s.undo = append(s.undo, func() { s.moves = s.moves[:n] })
 	old := s.versions[r.ID]
 	put(&s.fuse, s.versions, r.ID, append(old[:len(old):len(old)], &kept))
 	return s.call()
@@ -282,28 +311,6 @@ func (s *serverStore) CloseItems(record syncengine.ID, p syncengine.Path, _ uint
 		}
 	}
 	return s.call()
-}
-
-// Quarantine notes that a change lies in quarantine.
-func (s *serverStore) Quarantine(c *syncengine.StoredChange, _ []syncengine.ID) error {
-	kept := *c
-	put(&s.fuse, s.quarantined, syncengine.StampOf(c.ID), &kept)
-	for _, w := range decodeChange(c.Body).GetRecords() {
-		if id, ok := syncengine.IDFromBytes(w.GetRecord()); ok && w.GetAct() == tandemv1.Act_ACT_CREATE {
-			put(&s.fuse, s.creations, id, s.creations[id]+1)
-		}
-	}
-	return s.call()
-}
-
-// QuarantinedCreate reports whether a record's creation lies in quarantine.
-func (s *serverStore) QuarantinedCreate(record syncengine.ID) (bool, error) {
-	return s.creations[record] > 0, s.call()
-}
-
-// QuarantinedByStamp returns a quarantined change.
-func (s *serverStore) QuarantinedByStamp(stamp syncengine.Stamp) (*syncengine.StoredChange, error) {
-	return s.quarantined[stamp], s.call()
 }
 
 // SetHead stores the head and its commit.

@@ -1,13 +1,13 @@
 package simtest
 
 import (
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"hash"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -24,6 +24,9 @@ type Options struct {
 	Skip map[int]bool
 	// Log keeps a line for everything that happens.
 	Log bool
+	// Dir, where it is not empty, holds the locks and keys of stores of the product's
+	// own that run beside the world's, on disks whose power goes: see mirror.
+	Dir string
 }
 
 // Report is what a run came to.
@@ -57,11 +60,16 @@ func (v *ViolationError) Error() string { return v.Invariant + ": " + v.What }
 
 // Rare are the events that are worth a simulation. A few hundred seeds reach each.
 var Rare = []string{
-	"conflict", "disk failed at a save", "disk failed at an answer", "doubled", "fork",
-	"form refused", "group commit", "late answer", "page dropped", "quarantined REFUSAL_BUNDLED",
-	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_WAITING", "resolve",
-	"retired", "rolled back", "rolled back over a save", "row delta", "row drop", "row echo", "row whole",
-	"rubbish", "scopes changed", "server died before a commit", "staged", "waited for news",
+	"a newer app's field", "altered push", "closed by policy", "conflict", "disk failed at a save", "disk failed at an answer",
+	"doubled", "eve asks for any record", "eve forges an author", "eve makes a record that is there",
+	"eve repeats a change under another number", "eve replays another's request", "eve sends another's change as hers",
+	"eve sends what is no change", "eve stands where another stands", "eve takes another's change id",
+	"eve writes over a value before she sends it", "eve writes to any record", "fork", "form refused", "group commit",
+	"late answer", "node died between commit and answer", "page dropped", "poison", "quarantined REFUSAL_BUNDLED",
+	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_UNDECODABLE",
+	"quarantined REFUSAL_WAITING", "request refused", "resolve", "retired", "revoked", "rolled back",
+	"rolled back over a save", "row delta", "row drop", "row echo", "row whole", "rubbish", "scopes changed",
+	"server died before a commit", "staged", "waited for news", "whole row wanted",
 }
 
 // World is one run.
@@ -74,36 +82,58 @@ type World struct {
 	server *serverStore
 	office office
 
+	// nodes are the processes of the server, over one store; engine is one of them.
+	nodes []*syncengine.Server
+
 	devices []*device
+	eve     *eve
 	wire    []*message
 	habits  habits
 
+	pcg   rand.PCG
 	rng   *rand.Rand
 	step  int
 	nowMS int64
 	// calm: the faults have stopped.
 	calm bool
 
-	// scopes by wire id, for the oracle.
+	// scopes by wire id, for the oracle; ids the other way round.
 	scopes map[syncengine.ScopeID]syncengine.ScopeKey
-	// verdicts given so far, and hashes of the bodies of acknowledged changes.
+	ids    map[syncengine.ScopeKey]syncengine.ScopeID
+	// rights are those that people had when last asked.
+	rights  map[syncengine.ID]rights
+	decoded decoded
+	open    map[*syncengine.StoredRecord]int
+	// verdicts given so far, and acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
+	// held is what each person was ever granted.
+	held map[syncengine.ID][]*syncengine.Principal
+	// screens are what signers saw, and sealedOnce the records that were ever sealed.
+	screens    map[signature]screen
+	sealedOnce map[syncengine.ID]bool
 	identities
 
+	// script says what happens, where chance does not; class is that of the next save.
+	script *script
+	class  tandemv1.Class
+
 	report Report
-	trace  hash.Hash
-	line   []byte
+	trace  []byte
+	still  []byte
 }
 
 // habits are what differs from world to world.
 type habits struct {
 	pageBytes []uint32
+	restBytes uint32 // of pages once the faults have stopped
 	pushBytes []int
-	inFlight  int
-	disorder  int // once in so many deliveries any message is next, not the oldest
-	weights   []int
-	total     int
+	// realKeys: signatures are Ed25519's; else they cost nothing.
+	realKeys bool
+	inFlight int
+	disorder int // once in so many deliveries any message is next, not the oldest
+	weights  []int
+	total    int
 }
 
 // device is one device: its store, its key, and what its process remembers.
@@ -112,36 +142,43 @@ type device struct {
 	person  *person
 	id      syncengine.ID // its record
 	replica syncengine.ID
-	key     ed25519.PrivateKey
+	key     *key
 	store   *deviceStore
+	mirror  *deviceMirror
 	// image is an old copy of its disk, imageCut the cut it shows.
 	image       *deviceStore
 	imageCut    uint64
 	imageOracle *serverStore
-	skewMS      int64
-	frozen      bool
+	// imageCorrupt: it was damaged already.
+	imageCorrupt bool
+	skewMS       int64
+	frozen       bool
 
 	// life of the process: an answer to an earlier one reaches nobody.
 	life int
 	out  []*call
 	ask  bool
 
-	// cut is the sequence that its screens show, of the history in oracle.
+	// cut is the sequence that its screens show, of the history in oracle; seen is what
+	// the checks know.
 	cut    uint64
 	oracle *serverStore
+	seen   seen
 	// restored: an old copy of its disk was put back, or it is a copy of another.
 	restored bool
 	// corrupt: a row of its store was damaged, and it has not been repaired since.
 	corrupt bool
 	// refused: the server did not compare when it was last asked to.
 	refused bool
+	// retired: it is revoked, and takes no further part.
+	retired bool
 }
 
 // call is a request on its way.
 type call struct {
 	life    int
 	replica syncengine.ID
-	key     ed25519.PrivateKey
+	key     *key
 	req     *tandemv1.SyncRequest
 	ops     []uint64
 	// compare is set where the call is a comparison instead.
@@ -154,19 +191,32 @@ const (
 	quietChance = 1 << 41
 )
 
+// domain is the product's own; it holds no state.
+var domain = record.New()
+
 // Run runs one world.
-func Run(o Options) (report *Report) {
+func Run(o Options) *Report { return run(o, nil) }
+
+func run(o Options, s *script) (report *Report) {
 	w := &World{
-		Options: o, rules: record.New(), nowMS: 1_790_000_000_000,
+		script: s, calm: s != nil,
+		Options: o, rules: domain, nowMS: 1_790_000_000_000,
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
+		ids:      map[syncengine.ScopeKey]syncengine.ScopeID{},
+		rights:   map[syncengine.ID]rights{},
+		decoded:  decoded{},
+		open:     map[*syncengine.StoredRecord]int{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
+		held:     map[syncengine.ID][]*syncengine.Principal{},
+		screens:  map[signature]screen{},
 		identities: identities{
-			keys: map[syncengine.ID]ed25519.PrivateKey{}, gone: map[syncengine.ID]bool{},
-			bodies: map[syncengine.ID]syncengine.Hash{},
+			keys: map[syncengine.ID]*key{}, gone: map[syncengine.ID]bool{},
+			bodies: map[syncengine.ID]syncengine.Hash{}, poisoned: map[syncengine.ID]bool{},
 		},
-		trace: sha256.New(),
+		trace: make([]byte, 0, 32<<10),
 	}
+	w.rng = rand.New(&w.pcg)
 	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
 	defer func() {
 		if p := recover(); p != nil {
@@ -174,16 +224,17 @@ func Run(o Options) (report *Report) {
 			w.report.At, report = w.step, &w.report
 		}
 	}()
+	defer w.end()
 	err := w.run()
 	if err != nil {
-		v, ok := err.(*ViolationError) //nolint:errorlint // A violation is never wrapped: it is the end of the run.
+		v, ok := errors.AsType[*ViolationError](err)
 		if !ok {
 			v = &ViolationError{Invariant: "error", What: err.Error()}
 		}
 		w.report.Failed = v
 		w.event("FAILED %v", v)
 	}
-	w.trace.Sum(w.report.Trace[:0])
+	w.report.Trace = sha256.Sum256(w.trace)
 	return &w.report
 }
 
@@ -198,23 +249,30 @@ func (w *World) run() error {
 		}
 		w.chance(uint64(w.step))
 		w.nowMS += 1 + w.rng.Int64N(60_000)
-		if err := w.act(); err != nil {
+		do := w.act
+		if w.script != nil {
+			do = func() error { return w.play(w.step) }
+		}
+		if err := do(); err != nil {
 			w.report.At = w.step
 			return err
 		}
 	}
 	w.step = w.Steps
 	w.chance(quietChance)
-	return w.quiet()
+	if err := w.quiet(); err != nil {
+		return err
+	}
+	return w.mirrored()
 }
 
 // chance starts the source of chance of one step.
-func (w *World) chance(step uint64) { w.rng = rand.New(rand.NewPCG(w.Seed, step)) }
+func (w *World) chance(step uint64) { w.pcg.Seed(w.Seed, step) }
 
 // Read makes the world an io.Reader of its chance.
 func (w *World) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = byte(w.rng.Uint32())
+	for rest := p; len(rest) > 0; {
+		rest = rest[copy(rest, binary.LittleEndian.AppendUint64(nil, w.rng.Uint64())):]
 	}
 	return len(p), nil
 }
@@ -241,12 +299,12 @@ func (w *World) act() error {
 
 // event notes that something happened.
 func (w *World) event(format string, args ...any) {
-	w.line = fmt.Appendf(w.line[:0], format, args...)
-	w.trace.Write(binary.BigEndian.AppendUint32(nil, uint32(len(w.line))))
-	w.trace.Write(w.line)
+	at := len(w.trace)
+	w.trace = fmt.Appendf(w.trace, format, args...)
 	if w.Log {
-		w.report.Events = append(w.report.Events, fmt.Sprintf("%4d  %s", w.step, w.line))
+		w.report.Events = append(w.report.Events, fmt.Sprintf("%4d  %s", w.step, w.trace[at:]))
 	}
+	w.trace = append(w.trace, '\n')
 }
 
 // seen counts a rare event.
@@ -258,12 +316,26 @@ func one[T any](w *World, all []T) T { return all[w.rng.IntN(len(all))] }
 // odds reports true once in n times.
 func (w *World) odds(n int) bool { return w.rng.IntN(n) == 0 }
 
+// stays reports whether the transaction that runs next is committed: but once in n
+// times, until the faults stop, or where the script says so.
+func (w *World) stays(n int) bool {
+	if w.script != nil && w.script.crash {
+		w.script.crash = false
+		return false
+	}
+	return !w.fault(n)
+}
+
 // fault reports true once in n times, until the faults stop.
 func (w *World) fault(n int) bool { return !w.calm && w.odds(n) }
 
-// pick returns a device.
+// pick returns a device that takes part, nil where there is none.
 func (w *World) pick() *device {
-	return one(w, w.devices)
+	live := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired })
+	if len(live) == 0 {
+		return nil
+	}
+	return one(w, live)
 }
 
 // wall is the device's clock.
@@ -277,6 +349,9 @@ func (w *World) wall(d *device) int64 {
 // transact runs one transaction of the device's store. It fails at its n-th call
 // for n > 0, and is taken back on an error or where stay is false.
 func (d *device) transact(n int, stay bool, do func(tx syncengine.DeviceTx) error) error {
+	if d.mirror != nil {
+		return d.mirror.transact(d, n, stay, do)
+	}
 	d.store.begin(n)
 	err := do(d.store)
 	if d.store.blown && err == nil {
@@ -288,6 +363,9 @@ func (d *device) transact(n int, stay bool, do func(tx syncengine.DeviceTx) erro
 
 // write runs one write transaction of the server's store, likewise.
 func (w *World) write(n int, stay bool, do func(tx syncengine.ServerTx) error) error {
+	if w.server.mirror != nil {
+		return w.server.mirror.write(w.server, n, stay, do)
+	}
 	w.server.begin(n)
 	err := do(w.server)
 	if w.server.blown && err == nil {
@@ -295,4 +373,14 @@ func (w *World) write(n int, stay bool, do func(tx syncengine.ServerTx) error) e
 	}
 	w.server.end(err == nil && stay)
 	return err
+}
+
+// read runs do over one snapshot of the server's store.
+func (w *World) read(do func(view syncengine.ServerView) error) error {
+	w.server.begin(0)
+	defer w.server.end(true)
+	if w.server.mirror != nil {
+		return w.server.mirror.read(w.server, do)
+	}
+	return do(w.server)
 }

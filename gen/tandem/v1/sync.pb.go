@@ -193,6 +193,11 @@ const (
 	OutcomeCode_OUTCOME_CODE_QUARANTINED OutcomeCode = 3
 	// Two histories under one replica id: nothing of the batch was applied.
 	OutcomeCode_OUTCOME_CODE_FORK OutcomeCode = 4
+	// Kept and closed without being applied: by its author, or by a lead, who says why
+	// (reason).
+	OutcomeCode_OUTCOME_CODE_DISMISSED OutcomeCode = 5
+	// Kept and closed without being applied: another change stands in its place.
+	OutcomeCode_OUTCOME_CODE_REPLACED OutcomeCode = 6
 )
 
 // Enum value maps for OutcomeCode.
@@ -203,6 +208,8 @@ var (
 		2: "OUTCOME_CODE_APPLIED_WITH_CONFLICT",
 		3: "OUTCOME_CODE_QUARANTINED",
 		4: "OUTCOME_CODE_FORK",
+		5: "OUTCOME_CODE_DISMISSED",
+		6: "OUTCOME_CODE_REPLACED",
 	}
 	OutcomeCode_value = map[string]int32{
 		"OUTCOME_CODE_UNSPECIFIED":           0,
@@ -210,6 +217,8 @@ var (
 		"OUTCOME_CODE_APPLIED_WITH_CONFLICT": 2,
 		"OUTCOME_CODE_QUARANTINED":           3,
 		"OUTCOME_CODE_FORK":                  4,
+		"OUTCOME_CODE_DISMISSED":             5,
+		"OUTCOME_CODE_REPLACED":              6,
 	}
 )
 
@@ -327,6 +336,87 @@ func (x Refusal) Number() protoreflect.EnumNumber {
 // Deprecated: Use Refusal.Descriptor instead.
 func (Refusal) EnumDescriptor() ([]byte, []int) {
 	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{3}
+}
+
+// What became of a delivered entry.
+type Delivery int32
+
+const (
+	// Not stated: nothing is known of it.
+	Delivery_DELIVERY_UNSPECIFIED Delivery = 0
+	// The server has it, durably: judged, in quarantine, or kept as a witness.
+	Delivery_DELIVERY_TAKEN Delivery = 1
+	// Its bytes are damaged.
+	Delivery_DELIVERY_DAMAGED Delivery = 2
+	// It is of another organization.
+	Delivery_DELIVERY_FOREIGN Delivery = 3
+	// It is sealed to a key that the server does not hold.
+	Delivery_DELIVERY_NO_KEY Delivery = 4
+	// It does not open under the key that it names.
+	Delivery_DELIVERY_FORGED Delivery = 5
+	// Nothing proves that its replica wrote it.
+	Delivery_DELIVERY_UNPROVED Delivery = 6
+	// The server knows no such replica, and no certificate was delivered with it.
+	Delivery_DELIVERY_UNKNOWN_REPLICA Delivery = 7
+	// Its replica has two histories, and this one is not the server's.
+	Delivery_DELIVERY_FORK Delivery = 8
+	// A kind of entry that the server does not know.
+	Delivery_DELIVERY_UNKNOWN_KIND Delivery = 9
+)
+
+// Enum value maps for Delivery.
+var (
+	Delivery_name = map[int32]string{
+		0: "DELIVERY_UNSPECIFIED",
+		1: "DELIVERY_TAKEN",
+		2: "DELIVERY_DAMAGED",
+		3: "DELIVERY_FOREIGN",
+		4: "DELIVERY_NO_KEY",
+		5: "DELIVERY_FORGED",
+		6: "DELIVERY_UNPROVED",
+		7: "DELIVERY_UNKNOWN_REPLICA",
+		8: "DELIVERY_FORK",
+		9: "DELIVERY_UNKNOWN_KIND",
+	}
+	Delivery_value = map[string]int32{
+		"DELIVERY_UNSPECIFIED":     0,
+		"DELIVERY_TAKEN":           1,
+		"DELIVERY_DAMAGED":         2,
+		"DELIVERY_FOREIGN":         3,
+		"DELIVERY_NO_KEY":          4,
+		"DELIVERY_FORGED":          5,
+		"DELIVERY_UNPROVED":        6,
+		"DELIVERY_UNKNOWN_REPLICA": 7,
+		"DELIVERY_FORK":            8,
+		"DELIVERY_UNKNOWN_KIND":    9,
+	}
+)
+
+func (x Delivery) Enum() *Delivery {
+	p := new(Delivery)
+	*p = x
+	return p
+}
+
+func (x Delivery) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Delivery) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_v1_sync_proto_enumTypes[4].Descriptor()
+}
+
+func (Delivery) Type() protoreflect.EnumType {
+	return &file_tandem_v1_sync_proto_enumTypes[4]
+}
+
+func (x Delivery) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Delivery.Descriptor instead.
+func (Delivery) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
 }
 
 // Asks to enrol one replica: one life of a device's local database.
@@ -461,7 +551,10 @@ type EnrollResponse struct {
 	// Ids of the programs of those teams, in the order of teams, 16 bytes each.
 	Programs [][]byte `protobuf:"bytes,12,rep,name=programs" json:"programs,omitempty"`
 	// Label that the admin gave the device.
-	DeviceLabel   string `protobuf:"bytes,13,opt,name=device_label,json=deviceLabel" json:"device_label,omitempty"`
+	DeviceLabel string `protobuf:"bytes,13,opt,name=device_label,json=deviceLabel" json:"device_label,omitempty"`
+	// Public key of the org that the sealed outbox is sealed to: X25519, 32 bytes;
+	// empty where the server keeps none.
+	SealKey       []byte `protobuf:"bytes,14,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -585,6 +678,13 @@ func (x *EnrollResponse) GetDeviceLabel() string {
 		return x.DeviceLabel
 	}
 	return ""
+}
+
+func (x *EnrollResponse) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
+	}
+	return nil
 }
 
 // Asks for a new replica id.
@@ -737,7 +837,12 @@ type Change struct {
 	// Schema version of the app that wrote it.
 	Schema uint32 `protobuf:"varint,8,opt,name=schema" json:"schema,omitempty"`
 	// Version of the app that wrote it.
-	AppVersion    string `protobuf:"bytes,9,opt,name=app_version,json=appVersion" json:"app_version,omitempty"`
+	AppVersion string `protobuf:"bytes,9,opt,name=app_version,json=appVersion" json:"app_version,omitempty"`
+	// Id of an own change in quarantine that this one is written in place of, or, from
+	// a lead, one of another: once this is applied, that one is closed, unapplied. Its
+	// writes name the stamp and the bases of that one as bases. Without records it
+	// withdraws that one. 16 bytes; empty for none.
+	Replaces      []byte `protobuf:"bytes,10,opt,name=replaces" json:"replaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -835,6 +940,13 @@ func (x *Change) GetAppVersion() string {
 	return ""
 }
 
+func (x *Change) GetReplaces() []byte {
+	if x != nil {
+		return x.Replaces
+	}
+	return nil
+}
+
 // The times of a change. No time decides anything.
 type ChangeTime struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -847,7 +959,16 @@ type ChangeTime struct {
 	// Server time minus wall clock at the last contact, ms.
 	OffsetMs int64 `protobuf:"varint,4,opt,name=offset_ms,json=offsetMs" json:"offset_ms,omitempty"`
 	// Whether offset_ms was ever measured.
-	OffsetKnown   bool `protobuf:"varint,5,opt,name=offset_known,json=offsetKnown" json:"offset_known,omitempty"`
+	OffsetKnown bool `protobuf:"varint,5,opt,name=offset_known,json=offsetKnown" json:"offset_known,omitempty"`
+	// How far offset_ms may be off: half the round trip of the contact that measured
+	// it, ms.
+	UncertaintyMs int64 `protobuf:"varint,6,opt,name=uncertainty_ms,json=uncertaintyMs" json:"uncertainty_ms,omitempty"`
+	// Server time at that contact, ms; 0 where none has measured it.
+	ContactMs int64 `protobuf:"varint,7,opt,name=contact_ms,json=contactMs" json:"contact_ms,omitempty"`
+	// Monotonic reading at that contact, in its boot, ms.
+	ContactMonoMs int64 `protobuf:"varint,8,opt,name=contact_mono_ms,json=contactMonoMs" json:"contact_mono_ms,omitempty"`
+	// The boot of that contact, 8 bytes; empty where it is the same as boot.
+	ContactBoot   []byte `protobuf:"bytes,9,opt,name=contact_boot,json=contactBoot" json:"contact_boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -915,6 +1036,34 @@ func (x *ChangeTime) GetOffsetKnown() bool {
 		return x.OffsetKnown
 	}
 	return false
+}
+
+func (x *ChangeTime) GetUncertaintyMs() int64 {
+	if x != nil {
+		return x.UncertaintyMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactMs() int64 {
+	if x != nil {
+		return x.ContactMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactMonoMs() int64 {
+	if x != nil {
+		return x.ContactMonoMs
+	}
+	return 0
+}
+
+func (x *ChangeTime) GetContactBoot() []byte {
+	if x != nil {
+		return x.ContactBoot
+	}
+	return nil
 }
 
 // The writes of one change to one record.
@@ -1598,7 +1747,9 @@ type SyncRequest struct {
 	// Changes pushed, urgent first.
 	Runs []*Run `protobuf:"bytes,1,rep,name=runs" json:"runs,omitempty"`
 	// Ed25519 signature by the replica key over "tandem-batch-v1" ‖ the envelope
-	// hash of the highest op in runs; empty without runs.
+	// hash of the last op in runs, where there is one run; of several, over
+	// "tandem-batch-v1" ‖ SHA-256("tandem-runs-v1" ‖ the envelope hash of the last op
+	// of each, in their order). Empty without runs.
 	Signature []byte `protobuf:"bytes,2,opt,name=signature" json:"signature,omitempty"`
 	// Ops that the device holds without an outcome: the answer gives the outcomes
 	// the server has for them.
@@ -1632,7 +1783,13 @@ type SyncRequest struct {
 	Epoch []byte `protobuf:"bytes,15,opt,name=epoch" json:"epoch,omitempty"`
 	// The op from which on the device still has the bytes of all its changes; a gap
 	// below it cannot be filled any more. 0: not stated.
-	OldestKept    uint64 `protobuf:"varint,16,opt,name=oldest_kept,json=oldestKept" json:"oldest_kept,omitempty"`
+	OldestKept uint64 `protobuf:"varint,16,opt,name=oldest_kept,json=oldestKept" json:"oldest_kept,omitempty"`
+	// Random bytes by which the device tells the answer to this request from an older
+	// one that something on the way has kept; at most 16.
+	Ask []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
+	// First 4 bytes of the id of the key that the device seals to, big endian; 0 for
+	// none.
+	SealKey       uint32 `protobuf:"fixed32,24,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1775,6 +1932,20 @@ func (x *SyncRequest) GetEpoch() []byte {
 func (x *SyncRequest) GetOldestKept() uint64 {
 	if x != nil {
 		return x.OldestKept
+	}
+	return 0
+}
+
+func (x *SyncRequest) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetSealKey() uint32 {
+	if x != nil {
+		return x.SealKey
 	}
 	return 0
 }
@@ -1994,7 +2165,9 @@ type Outcome struct {
 	// First 8 bytes of the op's envelope hash: a device that has made another change
 	// under this number since, because it was set back, must not take the verdict for
 	// that one. Empty for a fork.
-	Envelope      []byte `protobuf:"bytes,5,opt,name=envelope" json:"envelope,omitempty"`
+	Envelope []byte `protobuf:"bytes,5,opt,name=envelope" json:"envelope,omitempty"`
+	// Why it was dismissed, in the words of whoever did it.
+	Reason        string `protobuf:"bytes,6,opt,name=reason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2062,6 +2235,13 @@ func (x *Outcome) GetEnvelope() []byte {
 		return x.Envelope
 	}
 	return nil
+}
+
+func (x *Outcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // One page of record state.
@@ -2485,7 +2665,8 @@ type Trailer struct {
 	ServerMs int64 `protobuf:"varint,4,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
 	// More rows wait.
 	More bool `protobuf:"varint,5,opt,name=more" json:"more,omitempty"`
-	// Oldest schema version whose writes the server applies.
+	// Oldest schema version whose writes the server applies. Older ones are kept in
+	// quarantine as they were sent.
 	MinWriteSchema uint32 `protobuf:"varint,6,opt,name=min_write_schema,json=minWriteSchema" json:"min_write_schema,omitempty"`
 	// Digests of the ready scopes at this cut, in the order of Page.scopes; only on
 	// closing pages.
@@ -2499,7 +2680,23 @@ type Trailer struct {
 	Recovering bool `protobuf:"varint,10,opt,name=recovering" json:"recovering,omitempty"`
 	// The replica is write-only: it is to be confirmed with an enrolment code, or by an
 	// admin.
-	Unconfirmed   bool `protobuf:"varint,20,opt,name=unconfirmed" json:"unconfirmed,omitempty"`
+	Unconfirmed bool `protobuf:"varint,22,opt,name=unconfirmed" json:"unconfirmed,omitempty"`
+	// Oldest schema version that is sent record state; 0 for every one. An older device is given
+	// verdicts and no page, and has to be updated.
+	MinReadSchema uint32 `protobuf:"varint,20,opt,name=min_read_schema,json=minReadSchema" json:"min_read_schema,omitempty"`
+	// SyncRequest.ask of the request that this answers.
+	Ask []byte `protobuf:"bytes,16,opt,name=ask" json:"ask,omitempty"`
+	// How long the server held the request, from its last byte to the making of this
+	// answer, ms: what is left of the round trip is the link's.
+	HeldMs uint32 `protobuf:"varint,17,opt,name=held_ms,json=heldMs" json:"held_ms,omitempty"`
+	// Of the ops in processed, those that the snapshot has not applied: in quarantine,
+	// or closed. One that is released later leaves this list.
+	Apart []*OpRange `protobuf:"bytes,13,rep,name=apart" json:"apart,omitempty"`
+	// This replica's op ranges that two verified backups hold: what the device keeps
+	// of them in its sealed outbox may go.
+	BackedUp []*OpRange `protobuf:"bytes,11,rep,name=backed_up,json=backedUp" json:"backed_up,omitempty"`
+	// The public key to seal to, where it is not the one that the request names.
+	SealKey       []byte `protobuf:"bytes,21,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2609,6 +2806,48 @@ func (x *Trailer) GetUnconfirmed() bool {
 		return x.Unconfirmed
 	}
 	return false
+}
+
+func (x *Trailer) GetMinReadSchema() uint32 {
+	if x != nil {
+		return x.MinReadSchema
+	}
+	return 0
+}
+
+func (x *Trailer) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *Trailer) GetHeldMs() uint32 {
+	if x != nil {
+		return x.HeldMs
+	}
+	return 0
+}
+
+func (x *Trailer) GetApart() []*OpRange {
+	if x != nil {
+		return x.Apart
+	}
+	return nil
+}
+
+func (x *Trailer) GetBackedUp() []*OpRange {
+	if x != nil {
+		return x.BackedUp
+	}
+	return nil
+}
+
+func (x *Trailer) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
+	}
+	return nil
 }
 
 // The digest of one scope at a cut.
@@ -2979,6 +3218,210 @@ func (x *ReconcileResponse) GetEnd() string {
 	return ""
 }
 
+// Brings entries of sealed outboxes, and offers witnesses.
+type DeliverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole entries, as they stand in the file. The entry that introduces a replica
+	// may stand among them.
+	Entries [][]byte `protobuf:"bytes,1,rep,name=entries" json:"entries,omitempty"`
+	// Witnesses that the caller's own replica keeps: the answer says whose bytes are
+	// wanted.
+	Offers        []*WitnessOffer `protobuf:"bytes,2,rep,name=offers" json:"offers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverRequest) Reset() {
+	*x = DeliverRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverRequest) ProtoMessage() {}
+
+func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
+func (*DeliverRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DeliverRequest) GetEntries() [][]byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *DeliverRequest) GetOffers() []*WitnessOffer {
+	if x != nil {
+		return x.Offers
+	}
+	return nil
+}
+
+// A record as a device last had it, by name.
+type WitnessOffer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Serial number in the device's sealed outbox.
+	Serial uint64 `protobuf:"varint,1,opt,name=serial" json:"serial,omitempty"`
+	// Record id, 16 bytes.
+	Record []byte `protobuf:"bytes,2,opt,name=record" json:"record,omitempty"`
+	// Row hash.
+	Hash          uint64 `protobuf:"fixed64,3,opt,name=hash" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WitnessOffer) Reset() {
+	*x = WitnessOffer{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WitnessOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WitnessOffer) ProtoMessage() {}
+
+func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
+func (*WitnessOffer) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WitnessOffer) GetSerial() uint64 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+func (x *WitnessOffer) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *WitnessOffer) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
+// An answer to a delivery. Without a fitting count, digest and end mark it is no
+// answer.
+type DeliverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Schema version of the server.
+	Schema uint32 `protobuf:"varint,1,opt,name=schema" json:"schema,omitempty"`
+	// The encoded DeliverAnswer.
+	Answer []byte `protobuf:"bytes,2,opt,name=answer" json:"answer,omitempty"`
+	// Number of entries answered.
+	Count uint32 `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
+	// First 16 bytes of SHA-256 over answer.
+	Digest []byte `protobuf:"bytes,4,opt,name=digest" json:"digest,omitempty"`
+	// The end mark: always "tandem".
+	End           string `protobuf:"bytes,15,opt,name=end" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverResponse) Reset() {
+	*x = DeliverResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverResponse) ProtoMessage() {}
+
+func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
+func (*DeliverResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DeliverResponse) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
+func (x *DeliverResponse) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *DeliverResponse) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DeliverResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *DeliverResponse) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
 // What a complete comparison says.
 type ReconcileAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3003,7 +3446,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3458,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3471,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -3088,7 +3531,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3100,7 +3543,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3113,7 +3556,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -3137,6 +3580,135 @@ func (x *ScopeHashes) GetRows() []byte {
 	return nil
 }
 
+// What became of the entries.
+type DeliverAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each entry, in the order of the request.
+	Delivered []*Delivered `protobuf:"bytes,1,rep,name=delivered" json:"delivered,omitempty"`
+	// Serial numbers of the offered witnesses whose bytes are wanted. What is not
+	// here the device need not keep.
+	Wanted        []uint64 `protobuf:"varint,2,rep,packed,name=wanted" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverAnswer) Reset() {
+	*x = DeliverAnswer{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverAnswer) ProtoMessage() {}
+
+func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
+func (*DeliverAnswer) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DeliverAnswer) GetDelivered() []*Delivered {
+	if x != nil {
+		return x.Delivered
+	}
+	return nil
+}
+
+func (x *DeliverAnswer) GetWanted() []uint64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+// What became of one entry.
+type Delivered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of it.
+	Result Delivery `protobuf:"varint,1,opt,name=result,enum=tandem.v1.Delivery" json:"result,omitempty"`
+	// Replica that it is of, 16 bytes; empty where it could not be read.
+	Replica []byte `protobuf:"bytes,2,opt,name=replica" json:"replica,omitempty"`
+	// Op number of a change, serial number of a witness.
+	Number uint64 `protobuf:"varint,3,opt,name=number" json:"number,omitempty"`
+	// The verdict on a change of the caller's own replica.
+	Outcome       *Outcome `protobuf:"bytes,4,opt,name=outcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivered) Reset() {
+	*x = Delivered{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivered) ProtoMessage() {}
+
+func (x *Delivered) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
+func (*Delivered) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Delivered) GetResult() Delivery {
+	if x != nil {
+		return x.Result
+	}
+	return Delivery_DELIVERY_UNSPECIFIED
+}
+
+func (x *Delivered) GetReplica() []byte {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *Delivered) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Delivered) GetOutcome() *Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
 var File_tandem_v1_sync_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sync_proto_rawDesc = "" +
@@ -3151,7 +3723,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\bplatform\x18\x05 \x01(\tR\bplatform\x12\x1f\n" +
 	"\vapp_version\x18\x06 \x01(\tR\n" +
 	"appVersion\x12\x16\n" +
-	"\x06schema\x18\a \x01(\rR\x06schema\"\xe6\x02\n" +
+	"\x06schema\x18\a \x01(\rR\x06schema\"\x81\x03\n" +
 	"\x0eEnrollResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x10\n" +
 	"\x03org\x18\x02 \x01(\fR\x03org\x12\x16\n" +
@@ -3167,7 +3739,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	" \x01(\rR\x06schema\x12\x16\n" +
 	"\x06agency\x18\v \x01(\fR\x06agency\x12\x1a\n" +
 	"\bprograms\x18\f \x03(\fR\bprograms\x12!\n" +
-	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\"b\n" +
+	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\x12\x19\n" +
+	"\bseal_key\x18\x0e \x01(\fR\asealKey\"b\n" +
 	"\x11ReinstanceRequest\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x14\n" +
@@ -3176,7 +3749,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x12ReinstanceResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
-	"\x06schema\x18\x03 \x01(\rR\x06schema\"\x9c\x02\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\"\xb8\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -3187,14 +3760,21 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x04time\x18\a \x01(\v2\x15.tandem.v1.ChangeTimeR\x04time\x12\x16\n" +
 	"\x06schema\x18\b \x01(\rR\x06schema\x12\x1f\n" +
 	"\vapp_version\x18\t \x01(\tR\n" +
-	"appVersion\"\x92\x01\n" +
+	"appVersion\x12\x1a\n" +
+	"\breplaces\x18\n" +
+	" \x01(\fR\breplaces\"\xa3\x02\n" +
 	"\n" +
 	"ChangeTime\x12\x17\n" +
 	"\awall_ms\x18\x01 \x01(\x03R\x06wallMs\x12\x17\n" +
 	"\amono_ms\x18\x02 \x01(\x03R\x06monoMs\x12\x12\n" +
 	"\x04boot\x18\x03 \x01(\fR\x04boot\x12\x1b\n" +
 	"\toffset_ms\x18\x04 \x01(\x03R\boffsetMs\x12!\n" +
-	"\foffset_known\x18\x05 \x01(\bR\voffsetKnown\"\xbb\x02\n" +
+	"\foffset_known\x18\x05 \x01(\bR\voffsetKnown\x12%\n" +
+	"\x0euncertainty_ms\x18\x06 \x01(\x03R\runcertaintyMs\x12\x1d\n" +
+	"\n" +
+	"contact_ms\x18\a \x01(\x03R\tcontactMs\x12&\n" +
+	"\x0fcontact_mono_ms\x18\b \x01(\x03R\rcontactMonoMs\x12!\n" +
+	"\fcontact_boot\x18\t \x01(\fR\vcontactBoot\"\xbb\x02\n" +
 	"\vRecordWrite\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12 \n" +
@@ -3245,7 +3825,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xfb\x03\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xa8\x04\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -3266,7 +3846,9 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"ordersDone\x12\x14\n" +
 	"\x05epoch\x18\x0f \x01(\fR\x05epoch\x12\x1f\n" +
 	"\voldest_kept\x18\x10 \x01(\x04R\n" +
-	"oldestKept\"A\n" +
+	"oldestKept\x12\x10\n" +
+	"\x03ask\x18\x14 \x01(\fR\x03ask\x12\x19\n" +
+	"\bseal_key\x18\x18 \x01(\aR\asealKey\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -3280,13 +3862,14 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"SyncAnswer\x12.\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x12.tandem.v1.OutcomeR\boutcomes\x12#\n" +
 	"\x04page\x18\x02 \x01(\v2\x0f.tandem.v1.PageR\x04page\x12,\n" +
-	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xa7\x01\n" +
+	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xbf\x01\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12*\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\x04code\x12,\n" +
 	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal\x12\x16\n" +
 	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x1a\n" +
-	"\benvelope\x18\x05 \x01(\fR\benvelope\"\x9a\x02\n" +
+	"\benvelope\x18\x05 \x01(\fR\benvelope\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x9a\x02\n" +
 	"\x04Page\x12,\n" +
 	"\x04from\x18\x01 \x03(\v2\x18.tandem.v1.ScopePositionR\x04from\x12(\n" +
 	"\x02to\x18\x02 \x03(\v2\x18.tandem.v1.ScopePositionR\x02to\x12\"\n" +
@@ -3315,7 +3898,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\x8c\x03\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xd5\x04\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -3331,7 +3914,13 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"recovering\x18\n" +
 	" \x01(\bR\n" +
 	"recovering\x12 \n" +
-	"\vunconfirmed\x18\x14 \x01(\bR\vunconfirmed\"5\n" +
+	"\vunconfirmed\x18\x16 \x01(\bR\vunconfirmed\x12&\n" +
+	"\x0fmin_read_schema\x18\x14 \x01(\rR\rminReadSchema\x12\x10\n" +
+	"\x03ask\x18\x10 \x01(\fR\x03ask\x12\x17\n" +
+	"\aheld_ms\x18\x11 \x01(\rR\x06heldMs\x12(\n" +
+	"\x05apart\x18\r \x03(\v2\x12.tandem.v1.OpRangeR\x05apart\x12/\n" +
+	"\tbacked_up\x18\v \x03(\v2\x12.tandem.v1.OpRangeR\bbackedUp\x12\x19\n" +
+	"\bseal_key\x18\x15 \x01(\fR\asealKey\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
@@ -3356,6 +3945,19 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
+	"\x03end\x18\x0f \x01(\tR\x03end\"[\n" +
+	"\x0eDeliverRequest\x12\x18\n" +
+	"\aentries\x18\x01 \x03(\fR\aentries\x12/\n" +
+	"\x06offers\x18\x02 \x03(\v2\x17.tandem.v1.WitnessOfferR\x06offers\"R\n" +
+	"\fWitnessOffer\x12\x16\n" +
+	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12\x16\n" +
+	"\x06record\x18\x02 \x01(\fR\x06record\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\x81\x01\n" +
+	"\x0fDeliverResponse\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
 	"\x03end\x18\x0f \x01(\tR\x03end\"\xd8\x01\n" +
 	"\x0fReconcileAnswer\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12\x1a\n" +
@@ -3367,7 +3969,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vScopeHashes\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x18\n" +
 	"\abuckets\x18\x02 \x01(\fR\abuckets\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\fR\x04rows*R\n" +
+	"\x04rows\x18\x03 \x01(\fR\x04rows\"[\n" +
+	"\rDeliverAnswer\x122\n" +
+	"\tdelivered\x18\x01 \x03(\v2\x14.tandem.v1.DeliveredR\tdelivered\x12\x16\n" +
+	"\x06wanted\x18\x02 \x03(\x04R\x06wanted\"\x98\x01\n" +
+	"\tDelivered\x12+\n" +
+	"\x06result\x18\x01 \x01(\x0e2\x13.tandem.v1.DeliveryR\x06result\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\fR\areplica\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12,\n" +
+	"\aoutcome\x18\x04 \x01(\v2\x12.tandem.v1.OutcomeR\aoutcome*R\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCLASS_URGENT\x10\x01\x12\x10\n" +
@@ -3392,13 +4002,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vACT_APPROVE\x10\v\x12\x0e\n" +
 	"\n" +
 	"ACT_REVIEW\x10\f\x12\r\n" +
-	"\tACT_SHARE\x10\r*\xa2\x01\n" +
+	"\tACT_SHARE\x10\r*\xd9\x01\n" +
 	"\vOutcomeCode\x12\x1c\n" +
 	"\x18OUTCOME_CODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTCOME_CODE_APPLIED\x10\x01\x12&\n" +
 	"\"OUTCOME_CODE_APPLIED_WITH_CONFLICT\x10\x02\x12\x1c\n" +
 	"\x18OUTCOME_CODE_QUARANTINED\x10\x03\x12\x15\n" +
-	"\x11OUTCOME_CODE_FORK\x10\x04*\x9f\x02\n" +
+	"\x11OUTCOME_CODE_FORK\x10\x04\x12\x1a\n" +
+	"\x16OUTCOME_CODE_DISMISSED\x10\x05\x12\x19\n" +
+	"\x15OUTCOME_CODE_REPLACED\x10\x06*\x9f\x02\n" +
 	"\aRefusal\x12\x17\n" +
 	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REFUSAL_UNDECODABLE\x10\x01\x12\x13\n" +
@@ -3412,14 +4024,26 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x0fREFUSAL_BUNDLED\x10\t\x12\x13\n" +
 	"\x0fREFUSAL_WAITING\x10\n" +
 	"\x12\x14\n" +
-	"\x10REFUSAL_INTERNAL\x10\v2\x99\x01\n" +
+	"\x10REFUSAL_INTERNAL\x10\v*\xf1\x01\n" +
+	"\bDelivery\x12\x18\n" +
+	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eDELIVERY_TAKEN\x10\x01\x12\x14\n" +
+	"\x10DELIVERY_DAMAGED\x10\x02\x12\x14\n" +
+	"\x10DELIVERY_FOREIGN\x10\x03\x12\x13\n" +
+	"\x0fDELIVERY_NO_KEY\x10\x04\x12\x13\n" +
+	"\x0fDELIVERY_FORGED\x10\x05\x12\x15\n" +
+	"\x11DELIVERY_UNPROVED\x10\x06\x12\x1c\n" +
+	"\x18DELIVERY_UNKNOWN_REPLICA\x10\a\x12\x11\n" +
+	"\rDELIVERY_FORK\x10\b\x12\x19\n" +
+	"\x15DELIVERY_UNKNOWN_KIND\x10\t2\x99\x01\n" +
 	"\rEnrollService\x12=\n" +
 	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
 	"\n" +
-	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\x8e\x01\n" +
+	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\xd0\x01\n" +
 	"\vSyncService\x127\n" +
 	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
-	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponseB\x9e\x01\n" +
+	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponse\x12@\n" +
+	"\aDeliver\x12\x19.tandem.v1.DeliverRequest\x1a\x1a.tandem.v1.DeliverResponseB\x9e\x01\n" +
 	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -3435,94 +4059,108 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_sync_proto_rawDescData
 }
 
-var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
 	(OutcomeCode)(0),           // 2: tandem.v1.OutcomeCode
 	(Refusal)(0),               // 3: tandem.v1.Refusal
-	(*EnrollRequest)(nil),      // 4: tandem.v1.EnrollRequest
-	(*EnrollResponse)(nil),     // 5: tandem.v1.EnrollResponse
-	(*ReinstanceRequest)(nil),  // 6: tandem.v1.ReinstanceRequest
-	(*ReinstanceResponse)(nil), // 7: tandem.v1.ReinstanceResponse
-	(*Change)(nil),             // 8: tandem.v1.Change
-	(*ChangeTime)(nil),         // 9: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),        // 10: tandem.v1.RecordWrite
-	(*Import)(nil),             // 11: tandem.v1.Import
-	(*PathWrite)(nil),          // 12: tandem.v1.PathWrite
-	(*Stamps)(nil),             // 13: tandem.v1.Stamps
-	(*PathStamps)(nil),         // 14: tandem.v1.PathStamps
-	(*Head)(nil),               // 15: tandem.v1.Head
-	(*Run)(nil),                // 16: tandem.v1.Run
-	(*OpRange)(nil),            // 17: tandem.v1.OpRange
-	(*SyncRequest)(nil),        // 18: tandem.v1.SyncRequest
-	(*ScopePosition)(nil),      // 19: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),       // 20: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),         // 21: tandem.v1.SyncAnswer
-	(*Outcome)(nil),            // 22: tandem.v1.Outcome
-	(*Page)(nil),               // 23: tandem.v1.Page
-	(*ScopeSet)(nil),           // 24: tandem.v1.ScopeSet
-	(*Scope)(nil),              // 25: tandem.v1.Scope
-	(*Row)(nil),                // 26: tandem.v1.Row
-	(*PathDelta)(nil),          // 27: tandem.v1.PathDelta
-	(*Trailer)(nil),            // 28: tandem.v1.Trailer
-	(*ScopeDigest)(nil),        // 29: tandem.v1.ScopeDigest
-	(*Order)(nil),              // 30: tandem.v1.Order
-	(*ReconcileRequest)(nil),   // 31: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),       // 32: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),  // 33: tandem.v1.ReconcileResponse
-	(*ReconcileAnswer)(nil),    // 34: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),        // 35: tandem.v1.ScopeHashes
-	(Compartment)(0),           // 36: tandem.v1.Compartment
+	(Delivery)(0),              // 4: tandem.v1.Delivery
+	(*EnrollRequest)(nil),      // 5: tandem.v1.EnrollRequest
+	(*EnrollResponse)(nil),     // 6: tandem.v1.EnrollResponse
+	(*ReinstanceRequest)(nil),  // 7: tandem.v1.ReinstanceRequest
+	(*ReinstanceResponse)(nil), // 8: tandem.v1.ReinstanceResponse
+	(*Change)(nil),             // 9: tandem.v1.Change
+	(*ChangeTime)(nil),         // 10: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),        // 11: tandem.v1.RecordWrite
+	(*Import)(nil),             // 12: tandem.v1.Import
+	(*PathWrite)(nil),          // 13: tandem.v1.PathWrite
+	(*Stamps)(nil),             // 14: tandem.v1.Stamps
+	(*PathStamps)(nil),         // 15: tandem.v1.PathStamps
+	(*Head)(nil),               // 16: tandem.v1.Head
+	(*Run)(nil),                // 17: tandem.v1.Run
+	(*OpRange)(nil),            // 18: tandem.v1.OpRange
+	(*SyncRequest)(nil),        // 19: tandem.v1.SyncRequest
+	(*ScopePosition)(nil),      // 20: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),       // 21: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),         // 22: tandem.v1.SyncAnswer
+	(*Outcome)(nil),            // 23: tandem.v1.Outcome
+	(*Page)(nil),               // 24: tandem.v1.Page
+	(*ScopeSet)(nil),           // 25: tandem.v1.ScopeSet
+	(*Scope)(nil),              // 26: tandem.v1.Scope
+	(*Row)(nil),                // 27: tandem.v1.Row
+	(*PathDelta)(nil),          // 28: tandem.v1.PathDelta
+	(*Trailer)(nil),            // 29: tandem.v1.Trailer
+	(*ScopeDigest)(nil),        // 30: tandem.v1.ScopeDigest
+	(*Order)(nil),              // 31: tandem.v1.Order
+	(*ReconcileRequest)(nil),   // 32: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),       // 33: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),  // 34: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),     // 35: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),       // 36: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),    // 37: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),    // 38: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),        // 39: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),      // 40: tandem.v1.DeliverAnswer
+	(*Delivered)(nil),          // 41: tandem.v1.Delivered
+	(Compartment)(0),           // 42: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	10, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	11, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
 	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	9,  // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	10, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	12, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	36, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	11, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	14, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	36, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	11, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	15, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	16, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	17, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	19, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	22, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	23, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	28, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	13, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	42, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	12, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	15, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	42, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	12, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	16, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	17, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	18, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	20, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	23, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	24, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	29, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
 	2,  // 17: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
 	3,  // 18: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	19, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	19, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	26, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	24, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	25, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	36, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	27, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	14, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	17, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	29, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	30, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	32, // 30: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	35, // 31: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	24, // 32: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	4,  // 33: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	6,  // 34: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	18, // 35: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	31, // 36: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	5,  // 37: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	7,  // 38: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	20, // 39: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	33, // 40: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	37, // [37:41] is the sub-list for method output_type
-	33, // [33:37] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	20, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	20, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	27, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	25, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	26, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	42, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	28, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	15, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	18, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	30, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	31, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	18, // 30: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	18, // 31: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	33, // 32: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	36, // 33: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	39, // 34: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	25, // 35: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	41, // 36: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	4,  // 37: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	23, // 38: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	5,  // 39: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 40: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	19, // 41: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	32, // 42: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	35, // 43: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	6,  // 44: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 45: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	21, // 46: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	34, // 47: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	37, // 48: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	44, // [44:49] is the sub-list for method output_type
+	39, // [39:44] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -3536,8 +4174,8 @@ func file_tandem_v1_sync_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   32,
+			NumEnums:      5,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

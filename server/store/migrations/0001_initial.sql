@@ -100,7 +100,8 @@ CREATE TABLE record (
 ) {{strict}};
 CREATE UNIQUE INDEX record_id ON record (org, id);
 
--- One row for each scope and record, at its latest sequence; live = 0: it has left.
+-- One row for each scope and record, at its latest sequence; live = 0: it has left. A
+-- live row stands at the sequence of its record, where it is found without an index.
 CREATE TABLE scope_index (
   org    {{int}} NOT NULL,
   scope  {{int}} NOT NULL,
@@ -109,7 +110,7 @@ CREATE TABLE scope_index (
   live   {{int}} NOT NULL,
   PRIMARY KEY (org, scope, seq, record)
 ) {{packed}};
-CREATE UNIQUE INDEX scope_index_record ON scope_index (org, scope, record);
+CREATE UNIQUE INDEX scope_index_left ON scope_index (org, scope, record) WHERE live = 0;
 
 -- Digests: 256 sums of 16 bytes in one value.
 CREATE TABLE scope_digest (

@@ -33,4 +33,4 @@ CREATE TABLE reissue (
 ) {{packed}};
 
 -- Rows of what has left a scope, to be let go in time.
-CREATE INDEX scope_index_left ON scope_index (org, seq) WHERE live = 0;
+CREATE INDEX scope_index_pruned ON scope_index (org, seq) WHERE live = 0;

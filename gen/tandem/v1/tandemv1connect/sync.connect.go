@@ -47,6 +47,8 @@ const (
 	SyncServiceSyncProcedure = "/tandem.v1.SyncService/Sync"
 	// SyncServiceReconcileProcedure is the fully-qualified name of the SyncService's Reconcile RPC.
 	SyncServiceReconcileProcedure = "/tandem.v1.SyncService/Reconcile"
+	// SyncServiceDeliverProcedure is the fully-qualified name of the SyncService's Deliver RPC.
+	SyncServiceDeliverProcedure = "/tandem.v1.SyncService/Deliver"
 )
 
 // EnrollServiceClient is a client for the tandem.v1.EnrollService service.
@@ -177,6 +179,10 @@ type SyncServiceClient interface {
 	// digest: scopes, then ranges of buckets, then the hashes of rows. It sends no
 	// record state; the device asks for that by Sync.
 	Reconcile(context.Context, *v1.ReconcileRequest) (*v1.ReconcileResponse, error)
+	// Takes entries of sealed outboxes, of any replica of the caller's org, in the
+	// form that syncengine/seal specifies: changes, judged as if their replica had
+	// pushed them, and witnesses. Repeating it has the effect of once.
+	Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error)
 }
 
 // NewSyncServiceClient constructs a client for the tandem.v1.SyncService service. By default, it
@@ -202,6 +208,12 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(syncServiceMethods.ByName("Reconcile")),
 			connect.WithClientOptions(opts...),
 		),
+		deliver: connect.NewClient[v1.DeliverRequest, v1.DeliverResponse](
+			httpClient,
+			baseURL+SyncServiceDeliverProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("Deliver")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -209,6 +221,7 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 type syncServiceClient struct {
 	sync      *connect.Client[v1.SyncRequest, v1.SyncResponse]
 	reconcile *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
+	deliver   *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
 }
 
 // Sync calls tandem.v1.SyncService.Sync.
@@ -229,6 +242,15 @@ func (c *syncServiceClient) Reconcile(ctx context.Context, req *v1.ReconcileRequ
 	return nil, err
 }
 
+// Deliver calls tandem.v1.SyncService.Deliver.
+func (c *syncServiceClient) Deliver(ctx context.Context, req *v1.DeliverRequest) (*v1.DeliverResponse, error) {
+	response, err := c.deliver.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SyncServiceHandler is an implementation of the tandem.v1.SyncService service.
 type SyncServiceHandler interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
@@ -237,6 +259,10 @@ type SyncServiceHandler interface {
 	// digest: scopes, then ranges of buckets, then the hashes of rows. It sends no
 	// record state; the device asks for that by Sync.
 	Reconcile(context.Context, *v1.ReconcileRequest) (*v1.ReconcileResponse, error)
+	// Takes entries of sealed outboxes, of any replica of the caller's org, in the
+	// form that syncengine/seal specifies: changes, judged as if their replica had
+	// pushed them, and witnesses. Repeating it has the effect of once.
+	Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error)
 }
 
 // NewSyncServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -258,12 +284,20 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(syncServiceMethods.ByName("Reconcile")),
 		connect.WithHandlerOptions(opts...),
 	)
+	syncServiceDeliverHandler := connect.NewUnaryHandlerSimple(
+		SyncServiceDeliverProcedure,
+		svc.Deliver,
+		connect.WithSchema(syncServiceMethods.ByName("Deliver")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.SyncService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SyncServiceSyncProcedure:
 			syncServiceSyncHandler.ServeHTTP(w, r)
 		case SyncServiceReconcileProcedure:
 			syncServiceReconcileHandler.ServeHTTP(w, r)
+		case SyncServiceDeliverProcedure:
+			syncServiceDeliverHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -279,4 +313,8 @@ func (UnimplementedSyncServiceHandler) Sync(context.Context, *v1.SyncRequest) (*
 
 func (UnimplementedSyncServiceHandler) Reconcile(context.Context, *v1.ReconcileRequest) (*v1.ReconcileResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Reconcile is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Deliver is not implemented"))
 }

@@ -1,0 +1,220 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+
+	"github.com/tandem-response/tandem/internal/faultfs"
+	"github.com/tandem-response/tandem/internal/need"
+)
+
+// TestPowerCuts cuts the power of the device, anywhere in a shift of saves, imports
+// and syncs, and opens what the drive kept: nothing acknowledged is lost, a record
+// and its place in the outbox are there together or not at all, the store is whole,
+// and after a sync device and server hold the same. -cuts says how often.
+//
+// Where the log is not synced at each commit, or the drive lies about it, saves must
+// be lost: otherwise the cuts would prove nothing.
+func TestPowerCuts(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		rounds int
+		// how the store is made unsafe
+		pragma string
+		lies   bool
+		loses  bool
+	}{
+		"full":   {rounds: *cuts},
+		"normal": {rounds: 25, pragma: "PRAGMA synchronous=normal", loses: true},
+		"a liar": {rounds: 25, lies: true, loses: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newDisked(t)
+			lost, saved := 0, 0
+			for round := range uint64(tc.rounds) {
+				rng := rand.New(rand.NewPCG(round, 11))
+				device := w.device.Copy(round)
+				device.Set(faultfs.Faults{Lies: tc.lies, CutAt: 1 + rng.IntN(400)})
+				s := w.untilCut(device, rng, tc.pragma)
+				saved += s.changes
+				what, err := w.after(s, device.Restart())
+				if what == "" && err == nil {
+					continue
+				}
+				lost++
+				if !tc.loses {
+					t.Errorf("round %d: after %d saves (%v): %s, error %v", round, s.changes, s.failed, what, err)
+				}
+			}
+			if tc.loses && lost == 0 {
+				t.Errorf("%d cuts lost nothing: they do not bite", tc.rounds)
+			}
+			t.Logf("%d cuts, %d saves acknowledged, %d cuts lost some", tc.rounds, saved, lost)
+		})
+	}
+}
+
+// untilCut lets a device work until its power goes.
+func (w *disked) untilCut(device *faultfs.Disk, rng *rand.Rand, pragma string) *shift {
+	w.tb.Helper()
+	ctx := w.tb.Context()
+	s := &shift{rng: rng}
+	l, err := w.tryStart(device, w.server.Copy(1), byte(rng.Uint32()))
+	if err != nil {
+		s.failed = err
+		return s
+	}
+	s.l = l
+	for s.failed == nil {
+		if pragma != "" {
+			if _, err := l.c.store.conn.ExecContext(ctx, pragma); err != nil {
+				s.failed = err
+				break
+			}
+		}
+		s.step(ctx)
+	}
+	if !device.Out() {
+		w.tb.Fatalf("with the power on: %v", s.failed)
+	}
+	return s
+}
+
+// after opens what is left of the device's disk, on the server as it was, and says
+// what is lost.
+func (w *disked) after(s *shift, left *faultfs.Disk) (what string, err error) {
+	w.tb.Helper()
+	ctx := w.tb.Context()
+	srv := w.server
+	if s.l != nil {
+		if s.l.c != nil {
+			_ = s.l.c.Close()
+			s.l.c = nil
+		}
+		srv = s.l.server
+		w.must(s.l.stop())
+	}
+	if s.l, err = w.tryStart(left, srv.Copy(2), 3); err != nil {
+		return "", fmt.Errorf("opening: %w", err)
+	}
+	defer func() {
+		if cerr := s.l.stop(); err == nil {
+			err = cerr
+		}
+	}()
+	if what, err = s.loss(ctx); what != "" || err != nil {
+		return what, err
+	}
+	return s.whole(ctx)
+}
+
+// stride is how far apart the faults of a sweep are: every one where time allows.
+func stride() int {
+	if need.All() || *cuts >= 1000 {
+		return 1
+	}
+	return 7
+}
+
+// TestEveryOperation cuts the power at each operation of a short shift in turn.
+func TestEveryOperation(t *testing.T) {
+	t.Parallel()
+	w := newDisked(t)
+	for at := 1; ; at += stride() {
+		device := w.device.Copy(uint64(at))
+		device.Set(faultfs.Faults{CutAt: at})
+		s := w.canonical(device)
+		if s.failed == nil {
+			if ops, _, _ := device.Counts(); ops < 100 {
+				t.Errorf("the shift took %d operations", ops)
+			}
+			w.must(s.l.stop())
+			return
+		}
+		if !device.Out() {
+			t.Fatalf("with the power on: %v", s.failed)
+		}
+		if what, err := w.after(s, device.Restart()); what != "" || err != nil {
+			t.Fatalf("cut at operation %d, after %d saves (%v): %s, error %v", at, s.changes, s.failed, what, err)
+		}
+	}
+}
+
+// canonical is a short shift with one of everything.
+func (w *disked) canonical(device *faultfs.Disk) *shift {
+	w.tb.Helper()
+	s := &shift{rng: rand.New(rand.NewPCG(5, 5))}
+	if s.l, s.failed = w.tryStart(device, w.server.Copy(1), 5); s.failed != nil {
+		s.l = nil
+		return s
+	}
+	ctx := w.tb.Context()
+	for _, n := range []uint64{0, 5, 8, 6, 7, 9, 8} {
+		s.do(ctx, int(n))
+		if s.failed != nil {
+			return s
+		}
+	}
+	return s
+}
+
+// TestEveryCall lets each call of a short shift fail in turn: the error is one of
+// ours, what failed was not saved, and once the disk is well the store goes on.
+func TestEveryCall(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err   error
+		kinds []error
+	}{
+		"input and output": {syscall.EIO, []error{ErrStorage}},
+		"no room":          {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newDisked(t)
+			passed := 0
+			for at := 1; ; at += stride() {
+				device := w.device.Copy(uint64(at))
+				device.Set(faultfs.Faults{FailAt: at, Err: tc.err})
+				s := w.canonical(device)
+				_, calls, room := device.Counts()
+				if reached := calls; errors.Is(tc.err, syscall.ENOSPC) && room < at || reached < at {
+					w.must(s.l.stop())
+					if passed == 0 || errors.Is(tc.err, syscall.EIO) && calls < 100 {
+						t.Errorf("%d calls, %d of which told nobody", calls, passed)
+					}
+					return
+				}
+				if s.failed == nil {
+					// A checkpoint may fail: the log stays, and the next one does it.
+					passed++
+				} else if !oneOf(s.failed, tc.kinds) {
+					t.Errorf("call %d: got %v", at, s.failed)
+				}
+				device.Set(faultfs.Faults{})
+				if s.l != nil && s.l.c != nil && !s.l.c.store.closed.Load() {
+					// The same process goes on.
+					if what, err := s.loss(t.Context()); what != "" || err != nil {
+						t.Fatalf("call %d (%v): %s, error %v", at, s.failed, what, err)
+					}
+				}
+				if what, err := w.after(s, device.Restart()); what != "" || err != nil {
+					t.Fatalf("call %d (%v), reopened: %s, error %v", at, s.failed, what, err)
+				}
+			}
+		})
+	}
+}
+
+func oneOf(err error, kinds []error) bool {
+	for _, k := range kinds {
+		if errors.Is(err, k) {
+			return true
+		}
+	}
+	return false
+}

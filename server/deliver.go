@@ -1,0 +1,324 @@
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/auth"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/seal"
+)
+
+// Bounds of one delivery, beside that of its bytes.
+const (
+	maxEntries = syncengine.MaxPushChanges
+	maxOffers  = 4096
+)
+
+// ErrDelivery refuses a delivery as a whole.
+var ErrDelivery = errors.New("the delivery holds more entries than the server takes at once: send fewer")
+
+// Deliver implements tandemv1connect.SyncServiceHandler.
+func (s *syncing) Deliver(ctx context.Context, req *tandemv1.DeliverRequest) (*tandemv1.DeliverResponse, error) {
+	id := auth.FromContext(ctx)
+	if id == nil {
+		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
+	}
+	org, err := s.store.Org(ctx, id.Org)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	if len(req.GetEntries()) > maxEntries || len(req.GetOffers()) > maxOffers {
+		return nil, s.refuse(ErrDelivery)
+	}
+	d := &delivery{Server: s.Server, org: org, by: id, answer: &tandemv1.DeliverAnswer{}, parcels: map[syncengine.ID]*parcel{}}
+	if err := d.take(ctx, req); err != nil {
+		return nil, s.refuse(err)
+	}
+	resp, err := syncengine.FrameDelivery(d.answer)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	return resp, nil
+}
+
+// delivery is one call of Deliver.
+type delivery struct {
+	*Server
+
+	org    *store.Org
+	by     *auth.Identity
+	answer *tandemv1.DeliverAnswer
+	// parcels are the entries by replica, order the replicas as they first came.
+	parcels map[syncengine.ID]*parcel
+	order   []syncengine.ID
+}
+
+// parcel is what a delivery holds of one replica.
+type parcel struct {
+	replica syncengine.ID
+	// named is what the replica's introduction says, nil where none came.
+	named *auth.Identity
+	// changes, and for each the place of its answer; witnesses likewise.
+	changes   []syncengine.Delivered
+	changeAt  []int
+	witnesses []*seal.Witness
+	witnessAt []int
+}
+
+// take opens the entries, judges them and answers each.
+func (d *delivery) take(ctx context.Context, req *tandemv1.DeliverRequest) error {
+	opener := seal.NewOpener(d.org.Seal...)
+	for i, raw := range req.GetEntries() {
+		d.answer.Delivered = append(d.answer.Delivered, &tandemv1.Delivered{})
+		result, err := d.open(ctx, opener, i, raw)
+		if err != nil {
+			return err
+		}
+		d.answer.Delivered[i].Result = result
+	}
+	for _, replica := range d.order {
+		if err := d.judge(ctx, d.parcels[replica]); err != nil {
+			return err
+		}
+	}
+	return d.offers(ctx, req.GetOffers())
+}
+
+// open opens one entry and puts it with those of its replica. The result is
+// unspecified where that is still to be judged.
+func (d *delivery) open(ctx context.Context, opener *seal.Opener, i int, raw []byte) (tandemv1.Delivery, error) {
+	e, err := seal.Parse(raw)
+	if err != nil {
+		return tandemv1.Delivery_DELIVERY_DAMAGED, nil //nolint:nilerr // The answer says so.
+	}
+	d.answer.Delivered[i].Replica, d.answer.Delivered[i].Number = slices.Clone(e.Replica[:]), e.Number
+	if e.Kind != 0 && e.Org != d.org.ID {
+		return tandemv1.Delivery_DELIVERY_FOREIGN, nil
+	}
+	p := d.parcels[e.Replica]
+	if p == nil {
+		p = &parcel{replica: e.Replica}
+		d.parcels[e.Replica] = p
+		d.order = append(d.order, e.Replica)
+	}
+	switch e.Kind {
+	case seal.KindReplica:
+		return d.introduce(ctx, p, &e)
+	case seal.KindChange:
+		c, err := opener.OpenChange(&e)
+		if err != nil {
+			return unopened(err), nil
+		}
+		p.changes = append(p.changes, syncengine.Delivered{Op: c.Op, Prev: c.Prev, Signature: c.Signature, Raw: c.Raw})
+		p.changeAt = append(p.changeAt, i)
+	case seal.KindWitness:
+		w, err := opener.OpenWitness(&e)
+		if err != nil {
+			return unopened(err), nil
+		}
+		p.witnesses, p.witnessAt = append(p.witnesses, w), append(p.witnessAt, i)
+	default:
+		return tandemv1.Delivery_DELIVERY_UNKNOWN_KIND, nil
+	}
+	return tandemv1.Delivery_DELIVERY_UNSPECIFIED, nil
+}
+
+func unopened(err error) tandemv1.Delivery {
+	switch {
+	case errors.Is(err, seal.ErrNoKey):
+		return tandemv1.Delivery_DELIVERY_NO_KEY
+	case errors.Is(err, seal.ErrForged):
+		return tandemv1.Delivery_DELIVERY_FORGED
+	}
+	return tandemv1.Delivery_DELIVERY_DAMAGED
+}
+
+// introduce takes in what an entry says of its replica, if the org has certified it.
+func (d *delivery) introduce(ctx context.Context, p *parcel, e *seal.Entry) (tandemv1.Delivery, error) {
+	key, certificate, err := e.Introduction()
+	if err != nil {
+		return tandemv1.Delivery_DELIVERY_DAMAGED, nil //nolint:nilerr // The answer says so.
+	}
+	named, err := d.auth.Certified(ctx, certificate, key)
+	switch {
+	case errors.Is(err, auth.ErrCertificate):
+		return tandemv1.Delivery_DELIVERY_FORGED, nil
+	case err != nil:
+		return 0, err
+	case named.Org != d.org.ID || named.Replica != p.replica:
+		return tandemv1.Delivery_DELIVERY_FORGED, nil
+	}
+	p.named = named
+	return tandemv1.Delivery_DELIVERY_TAKEN, nil
+}
+
+// judge judges what came of one replica.
+func (d *delivery) judge(ctx context.Context, p *parcel) error {
+	if len(p.changes)+len(p.witnesses) == 0 {
+		return nil
+	}
+	var key ed25519.PublicKey
+	read := func() error {
+		return d.store.Read(ctx, d.org.ID, func(view syncengine.ServerView) error {
+			r, err := view.Replica(p.replica)
+			if r != nil {
+				key = r.Key
+			}
+			return err
+		})
+	}
+	if err := read(); err != nil {
+		return err
+	}
+	if key == nil && p.named != nil {
+		known, err := d.readmit(ctx, d.org, p.named)
+		if err != nil {
+			return err
+		}
+		if known {
+			if err := read(); err != nil {
+				return err
+			}
+		}
+	}
+	if key == nil {
+		for _, i := range slices.Concat(p.changeAt, p.witnessAt) {
+			d.answer.Delivered[i].Result = tandemv1.Delivery_DELIVERY_UNKNOWN_REPLICA
+		}
+		return nil
+	}
+	if err := d.push(ctx, p, key); err != nil {
+		return err
+	}
+	return d.witness(ctx, p, key)
+}
+
+// push judges the changes of a replica on the same path as its own push.
+func (d *delivery) push(ctx context.Context, p *parcel, key ed25519.PublicKey) error {
+	if len(p.changes) == 0 {
+		return nil
+	}
+	changes := syncengine.PrepareDelivered(d.rules, p.replica, key, p.changes)
+	if slices.ContainsFunc(changes, func(c syncengine.DeliveredChange) bool { return !c.Proved }) {
+		err := d.store.Write(ctx, d.org.ID, 0, func(tx *store.Tx) error {
+			batch, err := d.engine(d.org).Begin(tx, d.now().UnixMilli())
+			if err != nil {
+				return err
+			}
+			return batch.Prove(p.replica, changes)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	verdicts := map[syncengine.Hash]*tandemv1.Outcome{}
+	as := &auth.Identity{Org: d.org.ID, Replica: p.replica, Key: key}
+	for _, round := range syncengine.Rounds(changes) {
+		outcomes, err := d.Server.push(ctx, d.org, as, round, &tandemv1.SyncRequest{})
+		if err != nil {
+			return err
+		}
+		for i, o := range outcomes {
+			verdicts[round[i].Hash] = o
+		}
+	}
+	for i, at := range p.changeAt {
+		c := &p.changes[i]
+		answer := d.answer.Delivered[at]
+		o := verdicts[syncengine.HashEnvelope(p.replica, c.Op, c.Prev, syncengine.HashBody(c.Raw))]
+		switch {
+		case o == nil:
+			answer.Result = tandemv1.Delivery_DELIVERY_UNPROVED
+		case o.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_FORK:
+			answer.Result = tandemv1.Delivery_DELIVERY_FORK
+		default:
+			answer.Result = tandemv1.Delivery_DELIVERY_TAKEN
+			if p.replica == d.by.Replica {
+				// What became of another's words would tell of records that the caller may
+				// not read.
+				answer.Outcome = o
+			}
+		}
+	}
+	return nil
+}
+
+// witness keeps the witnesses of a replica.
+func (d *delivery) witness(ctx context.Context, p *parcel, key ed25519.PublicKey) error {
+	var kept []*store.Witness
+	now := d.now().UnixMilli()
+	for i, w := range p.witnesses {
+		answer := d.answer.Delivered[p.witnessAt[i]]
+		if !w.Signed(key) {
+			answer.Result = tandemv1.Delivery_DELIVERY_UNPROVED
+			continue
+		}
+		answer.Result = tandemv1.Delivery_DELIVERY_TAKEN
+		kept = append(kept, &store.Witness{
+			Record: syncengine.Record{ID: w.Record, Kind: w.Kind, Body: w.Body, Stamps: w.Stamps},
+			Hash:   w.Hash, Replica: p.replica, TakenMS: now,
+		})
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return d.store.Write(ctx, d.org.ID, len(kept), func(tx *store.Tx) error {
+		for _, w := range kept {
+			if err := tx.SaveWitness(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// offers says which of the offered witnesses are wanted: those that differ from what
+// the caller may read here. What the caller may not read is wanted in any case, so
+// that the answer tells nothing of it.
+func (d *delivery) offers(ctx context.Context, offers []*tandemv1.WitnessOffer) error {
+	if len(offers) == 0 {
+		return nil
+	}
+	engine := d.engine(d.org)
+	return d.store.Write(ctx, d.org.ID, 0, func(tx *store.Tx) error {
+		d.answer.Wanted = nil
+		r, err := tx.Replica(d.by.Replica)
+		if err != nil {
+			return err
+		}
+		var grants []syncengine.ScopeKey
+		if r != nil && !r.Revoked {
+			p, err := engine.Principal(tx, r)
+			if err != nil {
+				return err
+			}
+			grants = engine.Rules.Grants(d.org.ID, p)
+		}
+		for _, o := range offers {
+			id, ok := syncengine.IDFromBytes(o.GetRecord())
+			if !ok {
+				continue
+			}
+			rec, err := tx.Record(id)
+			if err != nil {
+				return err
+			}
+			known := rec != nil && uint64(rec.Hash) == o.GetHash() &&
+				slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(grants, k) })
+			if !known {
+				if known, err = tx.KeepsWitness(d.by.Replica, id, syncengine.RowHash(o.GetHash())); err != nil {
+					return err
+				}
+			}
+			if !known {
+				d.answer.Wanted = append(d.answer.Wanted, o.GetSerial())
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,188 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+// ReplayJournal makes the database of each org true to the security journal: replicas
+// that were certified have their rows, and who was shut out is. It is done at each
+// start of a server, and must be done before a server that was set back answers. It
+// may be repeated.
+func (s *Server) ReplayJournal(ctx context.Context) error {
+	orgs, err := s.store.Orgs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, org := range orgs {
+		events, err := s.store.Journal(ctx, org.ID)
+		if err != nil {
+			return err
+		}
+		if len(events) == 0 {
+			continue
+		}
+		err = s.store.Write(ctx, org.ID, len(events), func(tx *store.Tx) error {
+			return s.replay(tx, org, events)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay makes one org true to its events.
+func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEvent) error {
+	held, err := tx.Replicas()
+	if err != nil {
+		return err
+	}
+	// What the journal does not know was there before it.
+	state := map[syncengine.ID]*syncengine.Replica{}
+	for _, r := range held {
+		next := *r
+		state[r.ID] = &next
+	}
+	certified := map[syncengine.ID]bool{}
+	for _, e := range events {
+		if id, err := syncengine.ParseID(e.Replica); err == nil && e.What == store.EventEnrolled {
+			certified[id] = true
+		}
+	}
+	var changes [][]byte
+	known := map[syncengine.ID]bool{}
+	for _, e := range events {
+		// An id that the event does not have is zero, which is nobody's.
+		replica, _ := syncengine.ParseID(e.Replica)
+		person, _ := syncengine.ParseID(e.Person)
+		device, _ := syncengine.ParseID(e.Device)
+		switch e.What {
+		case store.EventEnrolled:
+			known[replica] = true
+			if state[replica] == nil {
+				state[replica] = &syncengine.Replica{ID: replica, Person: person, Device: device, Key: e.Key}
+			}
+		case store.EventRevoked:
+			for id, r := range state {
+				// Who was certified later than this is not meant.
+				if (known[id] || !certified[id]) && (id == replica || r.Device == device || r.Person == person) {
+					r.Revoked = true
+				}
+			}
+			if len(e.Change) > 0 {
+				changes = append(changes, e.Change)
+			}
+		}
+	}
+	for id, r := range state {
+		i := slices.IndexFunc(held, func(h *syncengine.Replica) bool { return h.ID == id })
+		if i >= 0 && held[i].Revoked == r.Revoked {
+			continue
+		}
+		if err := tx.SaveReplica(r); err != nil {
+			return err
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	batch, err := s.engine(org).Begin(tx, s.now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	for _, raw := range changes {
+		if _, err := batch.Local(operator, raw); err != nil {
+			return err
+		}
+	}
+	_, err = batch.Commit()
+	return err
+}
+
+// RevokePerson shuts a person out: the staff record is retired, and every device that
+// was enrolled for the person may write to quarantine alone and read nothing.
+func (a *Admin) RevokePerson(ctx context.Context, staff syncengine.ID) error {
+	return a.revoke(ctx, "staff", staff, syncengine.FieldLifecycle, "retired",
+		&store.JournalEvent{What: store.EventRevoked, Person: staff.String()},
+		func(r *syncengine.Replica) bool { return r.Person == staff })
+}
+
+// RevokeDevice shuts a device out: what it still sends goes to quarantine, and it is
+// sent nothing.
+func (a *Admin) RevokeDevice(ctx context.Context, device syncengine.ID) error {
+	const fieldState = 24
+	return a.revoke(ctx, "device", device, fieldState, "revoked",
+		&store.JournalEvent{What: store.EventRevoked, Device: device.String()},
+		func(r *syncengine.Replica) bool { return r.Device == device })
+}
+
+// revoke sets one field of a record, and shuts out the replicas that meant names.
+func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field uint32, code string, event *store.JournalEvent, meant func(*syncengine.Replica) bool) error {
+	now := a.now().UnixMilli()
+	change, err := syncengine.NewID(now, a.rand)
+	if err != nil {
+		return err
+	}
+	engine := &syncengine.Server{Rules: record.New(), Secrets: a.org.Secrets}
+	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+		rec, err := a.find(tx, kind, id)
+		if err != nil {
+			return err
+		}
+		all, err := tx.Replicas()
+		if err != nil {
+			return err
+		}
+		state, err := syncengine.Decode(&rec.Record)
+		if err != nil {
+			return err
+		}
+		encoded, err := proto.Marshal(&tandemv1.Change{
+			Id: change[:], Author: a.org.ID[:], Class: tandemv1.Class_CLASS_URGENT, Schema: syncengine.Schema,
+			Time: &tandemv1.ChangeTime{WallMs: now, OffsetKnown: true},
+			Records: []*tandemv1.RecordWrite{{Record: id[:], Kind: rec.Kind, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{{
+				Field: field, Value: syncengine.StringField(field, code), Bases: syncengine.EncodeStamps(state.Bases(syncengine.Path{Field: field}, true)),
+			}}}},
+		})
+		if err != nil {
+			return err
+		}
+		event.Change = encoded
+		// The journal first: where this is interrupted, its replay shuts out.
+		if err := tx.Journal(event); err != nil {
+			return err
+		}
+		for _, r := range all {
+			if !meant(r) || r.Revoked {
+				continue
+			}
+			next := *r
+			next.Revoked = true
+			if err := tx.SaveReplica(&next); err != nil {
+				return err
+			}
+		}
+		batch, err := engine.Begin(tx, now)
+		if err != nil {
+			return err
+		}
+		out, err := batch.Local(operator, encoded)
+		if err != nil {
+			return err
+		}
+		if out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+			return fmt.Errorf("%w: %s %s", errNotApplied, out.GetRefusal(), strings.Join(out.GetFields(), " "))
+		}
+		_, err = batch.Commit()
+		return err
+	})
+}

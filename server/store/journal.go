@@ -1,0 +1,262 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// journalName is that of the security journal in the data directory.
+const journalName = "security.journal"
+
+// What a journal event is about.
+const (
+	// EventEnrolled: a replica was certified.
+	EventEnrolled = "enrolled"
+	// EventRevoked: a person, a device or a replica was shut out, for all that was
+	// enrolled before.
+	EventRevoked = "revoked"
+	// EventWiped: a device was ordered to wipe itself.
+	EventWiped = "wiped"
+	// EventKeyed: a key was made.
+	EventKeyed = "keyed"
+	// EventErased: a record was erased by law.
+	EventErased = "erased"
+)
+
+// JournalEvent is one line of the security journal: what must stay true though the
+// database is set back to an earlier copy. It names ids and keys, nobody and nothing
+// else.
+type JournalEvent struct {
+	// Number counts from 1.
+	Number uint64 `json:"n"`
+	AtMS   int64  `json:"at_ms"`
+	// Org, Replica, Person, Device, Record are ids as text, empty where the event has
+	// none.
+	Org     string `json:"org"`
+	What    string `json:"what"`
+	Replica string `json:"replica,omitempty"`
+	Person  string `json:"person,omitempty"`
+	Device  string `json:"device,omitempty"`
+	Record  string `json:"record,omitempty"`
+	// Key is the public key of an enrolled replica, or the one that was made.
+	Key []byte `json:"key,omitempty"`
+	// Change is the encoded change by which the server took the right away.
+	Change []byte `json:"change,omitempty"`
+}
+
+// ErrJournal says that the security journal is damaged in the middle.
+var ErrJournal = errors.New("the security journal is damaged: restore it from a copy; without it people who were shut out might come back in after a restore")
+
+// journal is the security journal: a file of lines, each the hash of the line before
+// followed by its own text, and the text, in JSON:
+//
+//	hex(SHA-256(hash of the line before ‖ text)) ' ' text '\n'
+//
+// The hash before the first line is 32 zero bytes. It stands beside the keys, and in
+// no backup of the database. Several processes may append. Safe for concurrent use.
+type journal struct {
+	path string
+	// unknown is why its place is not known, nil where it is.
+	unknown error
+	mu      sync.Mutex
+	// size, last and number are those of the end that was seen last.
+	size   int64
+	last   syncengine.Hash
+	number uint64
+}
+
+// locked runs f while no other process appends.
+func (j *journal) locked(ctx context.Context, f func() error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.unknown != nil {
+		return j.unknown
+	}
+	l := flock.New(j.path + ".lock")
+	got, err := l.TryLockContext(ctx, 5*time.Millisecond)
+	if err != nil || !got {
+		return fmt.Errorf("waiting for the security journal: %w", err)
+	}
+	defer l.Unlock() //nolint:errcheck // The lock goes with the process at the latest.
+	return f()
+}
+
+// read returns the events, and the size of the file up to the end of the last whole
+// line: what stands behind it is what a power cut has left of one.
+func (j *journal) read() (events []*JournalEvent, size int64, last syncengine.Hash, err error) {
+	text, err := os.ReadFile(j.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, 0, last, nil
+	}
+	if err != nil {
+		return nil, 0, last, fmt.Errorf("reading the security journal: %w", err)
+	}
+	for len(text) > 0 {
+		line, rest, whole := bytes.Cut(text, []byte{'\n'})
+		if !whole {
+			break
+		}
+		e, hash, ok := parseEvent(last, line)
+		if !ok || e.Number != uint64(len(events))+1 {
+			return nil, 0, last, ErrJournal
+		}
+		events, last = append(events, e), hash
+		size += int64(len(line)) + 1
+		text = rest
+	}
+	return events, size, last, nil
+}
+
+func parseEvent(before syncengine.Hash, line []byte) (e *JournalEvent, hash syncengine.Hash, ok bool) {
+	sum, text, ok := bytes.Cut(line, []byte{' '})
+	if !ok {
+		return nil, hash, false
+	}
+	hash = hashEvent(before, text)
+	if string(sum) != hex.EncodeToString(hash[:]) {
+		return nil, hash, false
+	}
+	e = &JournalEvent{}
+	return e, hash, json.Unmarshal(text, e) == nil
+}
+
+func hashEvent(before syncengine.Hash, text []byte) syncengine.Hash {
+	return syncengine.Hash(sha256.Sum256(append(before[:], text...)))
+}
+
+// append adds an event; it is on disk when append returns.
+func (j *journal) append(ctx context.Context, e *JournalEvent) error {
+	err := j.locked(ctx, func() (err error) {
+		f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		end, err := f.Seek(0, io.SeekEnd)
+		if err != nil {
+			return err
+		}
+		if end != j.size || end == 0 {
+			events, size, last, err := j.read()
+			if err != nil {
+				return err
+			}
+			j.size, j.last, j.number = size, last, uint64(len(events))
+			if end != size {
+				if err := f.Truncate(size); err != nil {
+					return err
+				}
+			}
+		}
+		e.Number = j.number + 1
+		text, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		hash := hashEvent(j.last, text)
+		line := append(append([]byte(hex.EncodeToString(hash[:])+" "), text...), '\n')
+		if _, err := f.WriteAt(line, j.size); err != nil {
+			return errors.Join(err, f.Truncate(j.size))
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		if j.size == 0 {
+			if err := syncDir(filepath.Dir(j.path)); err != nil {
+				return err
+			}
+		}
+		j.size, j.last, j.number = j.size+int64(len(line)), hash, e.Number
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrJournal) {
+		return fmt.Errorf("writing the security journal: %w", err)
+	}
+	return err
+}
+
+// openJournal finds the security journal: where it is told to be, else where the keys
+// file says it is, else beside the keys. The keys file remembers it, so that commands
+// beside the server write the same.
+func (s *Store) openJournal(ctx context.Context, path string) error {
+	file, err := readKeys(s.dir)
+	if err != nil && path == "" {
+		// A database can be looked at without its keys, but not changed.
+		s.journal = &journal{unknown: err}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if path != "" {
+		if path, err = filepath.Abs(path); err != nil {
+			return fmt.Errorf("finding the security journal: %w", err)
+		}
+		if path != file.Journal {
+			if err := s.changeKeys(ctx, func(f *keysFile) error {
+				f.Journal = path
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	} else if path = file.Journal; path == "" {
+		path = filepath.Join(s.dir, journalName)
+	}
+	s.journal = &journal{path: path}
+	return nil
+}
+
+// Journal returns the events of the security journal about an org, oldest first. The
+// error is ErrJournal where it is damaged.
+func (s *Store) Journal(ctx context.Context, org syncengine.ID) (events []*JournalEvent, err error) {
+	err = s.journal.locked(ctx, func() error {
+		all, _, _, err := s.journal.read()
+		for _, e := range all {
+			if e.Org == org.String() {
+				events = append(events, e)
+			}
+		}
+		return err
+	})
+	return events, err
+}
+
+// Journal appends an event about the transaction's org to the security journal, before
+// the transaction commits: where it is interrupted in between, the replay of the
+// journal does what it would have done.
+func (tx *Tx) Journal(e *JournalEvent) error {
+	e.Org, e.AtMS = tx.org.ID.String(), tx.s.now().UnixMilli()
+	return tx.s.journal.append(tx.c.ctx, e)
+}
+
+// Replicas returns the replicas of the org, by number.
+func (tx *Tx) Replicas() ([]*syncengine.Replica, error) {
+	if err := tx.load(); err != nil {
+		return nil, err
+	}
+	var all []*syncengine.Replica
+	for _, known := range tx.numbers.replicas {
+		r, err := tx.Replica(known.id)
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,375 @@
+package server_test
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// One wall stands between what a person may read and what they may not. It has eight
+// rules; each has its test here.
+
+// incident is a call of a team.
+func incident(team syncengine.ID, notes string) *tandemv1.Incident {
+	return &tandemv1.Incident{TeamId: new(team.String()), Lifecycle: new("open"), CallType: new("welfare_check"), NotesOps: &notes}
+}
+
+// observed is all that a device can observe of an answer: everything but positions,
+// which are sealed, and of those the size.
+func observed(a *tandemv1.SyncAnswer) string {
+	a = proto.CloneOf(a)
+	for _, list := range [][]*tandemv1.ScopePosition{a.GetPage().GetFrom(), a.GetPage().GetTo()} {
+		for _, p := range list {
+			p.Position = bytes.Repeat([]byte{1}, len(p.GetPosition()))
+		}
+	}
+	if p := a.GetPage(); len(p.GetRows())+len(p.GetReady()) == 0 && p.GetClosing() {
+		// That the position has moved on says no more than that it may.
+		a.Page = nil
+	}
+	text, err := prototext.MarshalOptions{Multiline: true}.Marshal(a)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(strings.Fields(string(text)), " ")
+}
+
+// Rule 1: what a person may not read changes nothing that the person can observe.
+func TestWall1Nothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 31)
+	police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
+	call := police.w.id()
+	create := clinician.creation(incident(w.team, "plain"))
+	create.Records[0].Record = call[:]
+	clinician.must(clinician.push(create))
+	next, rows := police.read()
+	if !slices.ContainsFunc(rows, func(r *tandemv1.Row) bool { return bytes.Equal(r.GetRecord(), call[:]) }) {
+		t.Fatal("the partner does not see the call: this test shows nothing")
+	}
+	before := observed(police.must(next))
+	clinical := encounter(w, marker)
+	clinical.IncidentId = new(call.String())
+	answer := clinician.must(clinician.push(clinician.creation(clinical), clinician.creation(encounter(w, marker))))
+	for _, o := range answer.GetOutcomes() {
+		if o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+			t.Fatalf("got %v", o)
+		}
+	}
+	if after := observed(police.must(next)); after != before {
+		t.Errorf("the partner sees that something clinical was written:\n%s\n%s", before, after)
+	}
+	// What he may read he is told of.
+	clinician.must(clinician.push(clinician.creation(incident(w.team, "another"))))
+	if after := observed(police.must(next)); after == before {
+		t.Error("the partner does not see another call: this test could not fail")
+	}
+}
+
+// Rule 2: rights by kind and role are judged before any look-up; absent, erased and out
+// of scope are one code, and another's quarantine is not told of.
+func TestWall2OneCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 32)
+	far := must[syncengine.ID](t)(w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program}))
+	elsewhere := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{
+		Name: "Elsewhere", Discipline: "nurse", Roles: []string{"clinician"}, Agency: w.agency, Teams: []syncengine.ID{far},
+	}))
+	police, clinician, other := w.enrolled(1, w.partner), w.enrolled(2, w.clinician), w.enrolled(3, elsewhere)
+	hidden := other.creation(incident(far, "far away"))
+	clinical := clinician.creation(encounter(w, marker))
+	other.must(other.push(hidden))
+	clinician.must(clinician.push(clinical))
+	// One that lies in quarantine: its author may not write for that team.
+	lying := other.creation(incident(w.team, "not his to make"))
+	if o := other.must(other.push(lying)).GetOutcomes()[0]; o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		t.Fatalf("got %v", o)
+	}
+	absent := w.id()
+	verdict := func(d *device, kind string, id []byte, field uint32, value string) string {
+		change := w.id()
+		out := d.must(d.push(&tandemv1.Change{
+			Id: change[:], Author: d.person[:], Device: d.dev[:], Schema: 1,
+			Records: []*tandemv1.RecordWrite{{
+				Record: id, Kind: record.New().KindByName(kind).Number, Act: tandemv1.Act_ACT_SET,
+				Writes: []*tandemv1.PathWrite{{Field: field, Value: syncengine.StringField(field, value), Bases: make([]byte, 8)}},
+			}},
+		})).GetOutcomes()[0]
+		out.Op, out.Envelope = 0, nil
+		return fmt.Sprint(out)
+	}
+	force := fieldNumber(t, "incident", "force_used")
+	gone := verdict(police, "incident", absent[:], force, "no")
+	if !strings.Contains(gone, "NO_TARGET") {
+		t.Errorf("a write to nothing: %s", gone)
+	}
+	for what, id := range map[string][]byte{
+		"out of scope": hidden.GetRecords()[0].GetRecord(), "of another kind": clinical.GetRecords()[0].GetRecord(), "in another's quarantine": lying.GetRecords()[0].GetRecord(),
+	} {
+		if got := verdict(police, "incident", id, force, "no"); got != gone {
+			t.Errorf("%s: %s, absent: %s", what, got, gone)
+		}
+	}
+	narrative := fieldNumber(t, "encounter", "narrative")
+	forbidden := verdict(police, "encounter", absent[:], narrative, "x")
+	if got := verdict(police, "encounter", clinical.GetRecords()[0].GetRecord(), narrative, "x"); got != forbidden || !strings.Contains(got, "FORBIDDEN") {
+		t.Errorf("what a role may not do at all: there %s, absent %s", got, forbidden)
+	}
+	// The author of what lies in quarantine is told that the rest waits with it.
+	if got := verdict(other, "incident", lying.GetRecords()[0].GetRecord(), force, "no"); !strings.Contains(got, "BUNDLED") {
+		t.Errorf("to its author: %s", got)
+	}
+}
+
+func fieldNumber(t *testing.T, kind, name string) uint32 {
+	t.Helper()
+	for _, f := range record.New().KindByName(kind).Fields {
+		if f.Name == name {
+			return f.Number
+		}
+	}
+	t.Fatalf("there is no field %s/%s", kind, name)
+	return 0
+}
+
+// Rule 3: error texts are fixed per code and field, never a record's value.
+func TestWall3NoValues(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 33)
+	d := w.enrolled(1, w.clinician)
+	bad := encounter(w, "x")
+	bad.Type = new("no such code, " + marker)
+	bad.PersonId = new(marker)
+	broken := d.creation(encounter(w, "x"))
+	broken.Records[0].Body = append([]byte{0xff, 0xff}, marker...)
+	form := regexp.MustCompile(`^(\d+/)?[a-z0-9_.]+$`)
+	for _, o := range d.must(d.push(d.creation(bad), broken)).GetOutcomes() {
+		if o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED || len(o.GetFields()) == 0 {
+			t.Errorf("got %v", o)
+		}
+		if strings.Contains(fmt.Sprint(o), marker) {
+			t.Errorf("a verdict quotes what was written: %v", o)
+		}
+		for _, f := range o.GetFields() {
+			if !form.MatchString(f) {
+				t.Errorf("a field at fault is called %q", f)
+			}
+		}
+	}
+	req := d.push(d.creation(encounter(w, marker)))
+	req.Signature = bytes.Repeat([]byte{1}, 64)
+	if _, err := d.call(t.Context(), req); err == nil || strings.Contains(err.Error(), marker) {
+		t.Errorf("a bad push is answered with %v", err)
+	}
+	w.quiet()
+}
+
+// Rule 4: blobs are fetched and deduplicated per attachment in a held scope. There are
+// none yet: no call but Sync may carry what a record holds until its own test stands
+// here.
+func TestWall4Blobs(t *testing.T) {
+	t.Parallel()
+	services := tandemv1.File_tandem_v1_sync_proto.Services()
+	seen := 0
+	for i := range services.Len() {
+		methods := services.Get(i).Methods()
+		for k := range methods.Len() {
+			seen++
+			name := strings.ToLower(string(methods.Get(k).Name()))
+			for _, word := range []string{"blob", "attachment", "snapshot", "chunk"} {
+				if strings.Contains(name, word) {
+					t.Errorf("%s: show here that it asks for the scope first", methods.Get(k).FullName())
+				}
+			}
+		}
+	}
+	if seen < 2 {
+		t.Errorf("only %d calls: the contract was not read", seen)
+	}
+}
+
+// Rule 5: no sequence, count, scope name or foreign op number is sent in clear. Whatever
+// others have done, a newcomer's answers are the same.
+func TestWall5InClear(t *testing.T) {
+	t.Parallel()
+	read := func(foreign int) (answers []string) {
+		var raw []byte
+		w := newWorld(t, 35)
+		police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
+		for range foreign {
+			clinician.must(clinician.push(clinician.creation(encounter(w, marker))))
+		}
+		first := police.must(&tandemv1.SyncRequest{Budget: 1 << 20, Positions: []*tandemv1.ScopePosition{{}}})
+		next, _ := police.read()
+		last := police.must(next)
+		push := police.must(police.push(police.creation(encounter(w, "not a partner's to write"))))
+		for _, a := range []*tandemv1.SyncAnswer{first, last, push} {
+			for _, o := range a.GetOutcomes() {
+				o.Envelope = nil
+			}
+			a.GetTrailer().HighestHash = nil
+			answers = append(answers, observed(a))
+			raw = append(raw, must[[]byte](t)(proto.Marshal(a))...)
+		}
+		for _, id := range []syncengine.ID{w.team, w.org.ID} {
+			if bytes.Contains(raw, id[:]) || bytes.Contains(raw, []byte(id.String())) {
+				t.Error("what owns a scope is named where no record names it")
+			}
+		}
+		return answers
+	}
+	few, many := read(1), read(40)
+	if !slices.Equal(few, many) {
+		t.Errorf("forty foreign changes are told from one:\n%v\n%v", few, many)
+	}
+}
+
+// Rule 6: digests pass the same check of grants as a page, in the same snapshot.
+func TestWall6Digests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 36)
+	police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
+	clinician.must(clinician.push(clinician.creation(encounter(w, marker)), clinician.creation(incident(w.team, "a call"))))
+	scopes := func(d *device) (ids [][]byte) {
+		set := d.must(&tandemv1.SyncRequest{Budget: 1 << 20, Positions: []*tandemv1.ScopePosition{{}}}).GetPage().GetScopeSet()
+		for _, s := range set.GetScopes() {
+			ids = append(ids, s.GetId())
+		}
+		return ids
+	}
+	mine, theirs := scopes(police), scopes(clinician)
+	var foreign [][]byte
+	for _, id := range theirs {
+		if !slices.ContainsFunc(mine, func(m []byte) bool { return bytes.Equal(m, id) }) {
+			foreign = append(foreign, id)
+		}
+	}
+	if len(foreign) == 0 {
+		t.Fatal("the clinician holds nothing more: this test shows nothing")
+	}
+	ask := func(d *device, held [][]byte, backfill ...[]byte) *tandemv1.SyncAnswer {
+		req := &tandemv1.SyncRequest{Budget: 1 << 20, Positions: []*tandemv1.ScopePosition{{}}}
+		var set []syncengine.ScopeID
+		for _, id := range held {
+			set = append(set, syncengine.ScopeID(id))
+		}
+		req.ScopeSet = syncengine.HashScopeSet(set)
+		for _, id := range backfill {
+			req.Positions = append(req.Positions, &tandemv1.ScopePosition{Scope: id})
+		}
+		return d.must(req)
+	}
+	for name, answer := range map[string]*tandemv1.SyncAnswer{
+		"scopes of others in backfill": ask(police, mine, slices.Concat(mine, foreign)...),
+		"scopes of others as held":     ask(police, slices.Concat(mine, foreign), foreign...),
+	} {
+		for _, id := range foreign {
+			if slices.ContainsFunc(answer.GetTrailer().GetDigests(), func(d *tandemv1.ScopeDigest) bool { return bytes.Equal(d.GetScope(), id) }) {
+				t.Errorf("%s: the digest of a scope that is not held", name)
+			}
+			if slices.ContainsFunc(answer.GetPage().GetScopes(), func(s []byte) bool { return bytes.Equal(s, id) }) {
+				t.Errorf("%s: a scope that is not held is named", name)
+			}
+		}
+		if bytes.Contains(must[[]byte](t)(proto.Marshal(answer)), []byte(marker)) {
+			t.Errorf("%s: clinical words", name)
+		}
+	}
+	if got := ask(clinician, theirs, theirs...); len(got.GetTrailer().GetDigests()) == 0 {
+		t.Error("the clinician gets no digest: this test could not fail")
+	}
+}
+
+// Rule 7: what is projected beyond the wall carries an id that links to nothing. No kind
+// that a partner reads names a record that the partner may not.
+func TestWall7Links(t *testing.T) {
+	t.Parallel()
+	domain, looked := record.New(), 0
+	for _, k := range domain.Kinds() {
+		if k.Compartment > tandemv1.Compartment_COMPARTMENT_OPS {
+			continue
+		}
+		for _, f := range k.Fields {
+			looked++
+			for _, strict := range domain.Kinds() {
+				if strict.Compartment > tandemv1.Compartment_COMPARTMENT_OPS && (f.Name == strict.Name+"_id" || f.Name == strict.Name+"_ids") {
+					t.Errorf("%s/%s names records of a stricter compartment", k.Name, f.Name)
+				}
+			}
+		}
+		fields := domain.NewMessage(k.Number).ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			if m := fields.Get(i).Message(); m != nil && m.Name() == protoreflect.Name("RecordRef") {
+				t.Errorf("%s/%s may name any record", k.Name, fields.Get(i).Name())
+			}
+		}
+	}
+	if looked < 20 {
+		t.Errorf("only %d fields were looked at", looked)
+	}
+}
+
+// Rule 8: a revoked replica's answers are codes only.
+func TestWall8Revoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 38)
+	lead := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{
+		Name: "Lead", Discipline: "supervisor", Roles: []string{"lead"}, Agency: w.agency, Teams: []syncengine.ID{w.team},
+	}))
+	d, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	other.must(other.push(other.creation(encounter(w, marker))))
+	next, _ := d.read()
+	bad := d.creation(encounter(w, "x"))
+	bad.Records[0].Kind = 9999
+	first := d.must(d.push(bad)).GetOutcomes()[0]
+	if len(first.GetFields()) == 0 {
+		t.Fatalf("a refusal names no field: %v", first)
+	}
+	if _, err := w.admin.Dismiss(t.Context(), lead, syncengine.ID(bad.GetId()), "a reason in words"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		r, err := tx.Replica(d.replica)
+		if err != nil {
+			return err
+		}
+		revoked := *r
+		revoked.Revoked = true
+		return tx.SaveReplica(&revoked)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	late := d.push(d.creation(encounter(w, "written before he knew")))
+	late.Budget, late.Positions, late.ScopeSet = next.GetBudget(), next.GetPositions(), next.GetScopeSet()
+	late.Unsettled = []*tandemv1.OpRange{{First: 1, Last: 100}}
+	for name, answer := range map[string]*tandemv1.SyncAnswer{"a push": d.must(late), "a pull": d.must(next)} {
+		for _, o := range answer.GetOutcomes() {
+			if len(o.GetFields()) > 0 || o.GetReason() != "" {
+				t.Errorf("%s: more than a code: %v", name, o)
+			}
+		}
+		if p := answer.GetPage(); len(p.GetRows())+len(p.GetTo())+len(p.GetScopes())+len(p.GetScopeSet().GetScopes()) > 0 || len(answer.GetTrailer().GetDigests()) > 0 {
+			t.Errorf("%s: more than codes: %v", name, answer)
+		}
+		if name == "a push" {
+			got := answer.GetOutcomes()
+			if !slices.ContainsFunc(got, func(o *tandemv1.Outcome) bool {
+				return o.GetOp() == 2 && o.GetRefusal() == tandemv1.Refusal_REFUSAL_REVOKED
+			}) {
+				t.Errorf("what he wrote: %v", got)
+			}
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package record
+
+import "github.com/tandem-response/tandem/syncengine"
+
+// Aging is what becomes of a record that nobody has changed for a while.
+type Aging struct {
+	// Days it must have been quiet; 0: it stays as it is.
+	Days int
+	// Lock locks it; otherwise it leaves the open tier, and is back with the next
+	// change.
+	Lock bool
+}
+
+// Ages says what becomes of a record by quiet alone. A cleared call is locked after
+// three days, so that what is written later is an amendment. An open referral is work
+// in hand however long it takes.
+func (d *Domain) Ages(rec *syncengine.Record) Aging {
+	k := d.kinds[rec.Kind]
+	if k == nil || !k.open(rec) {
+		return Aging{}
+	}
+	switch k.Name {
+	case incident:
+		if rec.Lifecycle() == Cleared {
+			return Aging{Days: 3, Lock: true}
+		}
+		return Aging{Days: 30}
+	case note:
+		return Aging{Days: 30}
+	case encounter, person:
+		// As long as a follow-up runs.
+		return Aging{Days: 60}
+	}
+	return Aging{}
+}

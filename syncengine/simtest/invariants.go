@@ -1,0 +1,36 @@
+package simtest
+
+// Invariants are the promises that a run is judged by, each with the functions of
+// this package that check it, or with the test that owns it elsewhere.
+var Invariants = []struct{ Name, Promise, Checked string }{
+	{"I1", "an acknowledged change is in the history, as it was", "once, settled"},
+	{"I2", "a save that was reported is there after any failure of the store", "check after every transaction that fails; on disks: client and server/store"},
+	{"I3", "replicas of equal scopes are equal, and equal to the server", "sums, whole, equal"},
+	{"I4", "what is shown at a flip is the server's state at that cut, and the own changes on top", "showsCut, showsOwn"},
+	{"I5", "nothing outside its scopes is on a device, nor was in an answer", "check, showsCut, leaks, equal, homes"},
+	{"I6", "a record that enters a scope arrives whole", "showsCut, homes"},
+	{"I7", "what comes again has the effect of once, and the same verdict", "verdict, once, settled"},
+	{"I8", "every losing value stays", "nothingLost, heads"},
+	{"I9", "no value goes that its author's successor had not seen, without a question", "nothingLost, heads, asked, signed, equal"},
+	{"I10", "what was saved together is seen together", "showsCut"},
+	{"I11", "own writes are read, positions never go back", "showsOwn, settledIn, received"},
+	{"I12", "what a record names is there when the record is", "showsCut"},
+	{"I13", "no change appears behind a position", "showsCut, whole"},
+	{"I16", "a change id has one content; a second history is told", "verdict, received, once"},
+	{"I17", "all outboxes empty; a bad change blocks nothing", "rest, receive, settled, overtaken"},
+	{"I18", "at rest nothing is sent", "idle"},
+	{"I19", "no clock decides anything", "heads, and every other check in worlds of wrong clocks"},
+	{"I20", "what a newer app writes is kept", "nothingLost, heads"},
+	{"I22", "who is revoked is sent nothing", "leaks"},
+	{"I23", "what is applied was allowed to its author", "entitled, receive, answer"},
+	{"I24", "an incomplete answer changes nothing", "deliverAnswer, and the checks after it"},
+	{"I26", "it does not matter which node answers", "every check, over worlds of several nodes"},
+	{"I30", "a seed does the same twice, and rare things happen", "TestWorlds"},
+	{"I14", "what was dropped does not come back", "showsCut and equal, over worlds of pruned histories; client and server/store"},
+	{"I15", "a restored server is healed by its devices", "once, settled and equal, over worlds in which it is set back; epoch"},
+	{"I21", "requests have bounds", "syncengine TestPrepare, server"},
+	{"I25", "reads and acts are audited", "server"},
+	{"I27", "attachments match their hashes", "no attachments yet"},
+	{"I28", "an export is one snapshot", "no exports yet"},
+	{"I29", "the screen is never ahead of the truth", "client"},
+}
