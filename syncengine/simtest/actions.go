@@ -67,7 +67,7 @@ func (w *World) takeImage() error {
 	if d := w.pick(); d != nil {
 		w.event("%s is backed up", d.name)
 		d.image, d.imageCut = d.store.image(), d.cut
-		d.mirror.keepImage()
+		d.mirror.keep(d.mirror.copy())
 	}
 	return nil
 }
@@ -106,6 +106,7 @@ func (w *World) putBackUnderWay() error {
 		return nil
 	}
 	image, cut, next := d.store.image(), d.cut, d.store.state.NextOp
+	disk := d.mirror.copy()
 	if err := w.captureOn(d); err != nil {
 		return err
 	}
@@ -117,6 +118,7 @@ func (w *World) putBackUnderWay() error {
 	}
 	w.hold(w.wire[len(w.wire)-1])
 	d.image, d.imageCut = image, cut
+	d.mirror.keep(disk)
 	if err := w.putBack(d); err != nil {
 		return err
 	}

@@ -2,9 +2,11 @@ package simtest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/seal"
 )
 
 // A mirror is the product's own store beside one of the world's, on a disk whose
@@ -246,10 +249,17 @@ func (m *deviceMirror) compare(s *deviceStore) {
 	}
 }
 
-// keepImage copies the disk; putBack puts the copy in its place.
-func (m *deviceMirror) keepImage() {
+// copy copies the disk, keep keeps the copy, and putBack puts it in the disk's place.
+func (m *deviceMirror) copy() *faultfs.Disk {
+	if m == nil {
+		return nil
+	}
+	return m.disk.Copy(m.rng.Uint64())
+}
+
+func (m *deviceMirror) keep(image *faultfs.Disk) {
 	if m != nil {
-		m.image = m.disk.Copy(m.rng.Uint64())
+		m.image = image
 	}
 }
 
@@ -281,6 +291,9 @@ type chance []byte
 
 // Read implements io.Reader.
 func (s *chance) Read(p []byte) (int, error) {
+	if len(*s) == 0 && len(p) > 0 {
+		return 0, io.EOF // whoever asks for more than was given would ask for ever
+	}
 	n := copy(p, *s)
 	*s = (*s)[n:]
 	return n, nil
@@ -296,7 +309,7 @@ func (w *World) mirrorServer(secret []byte) (err error) {
 		return err
 	}
 	// An id is its time, then chance; the epoch is told at each reading.
-	given := chance(slices.Concat(m.org[6:], make([]byte, 10), make([]byte, 32), secret))
+	given := chance(slices.Concat(m.org[6:], make([]byte, 10), make([]byte, ed25519.SeedSize), secret, make([]byte, seal.SeedSize)))
 	at := time.UnixMilli(int64(binary.BigEndian.Uint64(m.org[:]) >> 16))
 	ctx, err := m.context()
 	if err != nil {
