@@ -81,8 +81,13 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
-	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked || req.GetSchema() < s.MinReadSchema {
+	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked {
 		pg.bare(len(outcomes) > 0)
+		return a, nil
+	}
+	if req.GetSchema() < s.MinReadSchema {
+		// It may read why a change was not applied; what it cannot read is records.
+		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
 	p, err := s.Principal(view, r)

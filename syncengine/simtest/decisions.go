@@ -17,8 +17,7 @@ func init() {
 		{"withdraw", 1, false, (*World).withdraw},
 		{"revoke", 1, true, (*World).revoke},
 	}...)
-	// Not among them is "retried", which longer worlds reach (-sim.steps 200).
-	Rare = append(Rare, "released", "released in a bundle", "release refused", "dismissed", "replaced by a lead", "fixed", "withdrawn", "revoked", "quarantined REFUSAL_REVOKED", "sent to a revoked device")
+	Rare = append(Rare, "released", "released in a bundle", "release refused", "dismissed", "replaced by a lead", "fixed", "withdrawn", "retried", "revoked", "quarantined REFUSAL_REVOKED", "sent to a revoked device")
 }
 
 // grantOf is the hash of the scopes that a device holds, as its changes name it.
