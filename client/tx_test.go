@@ -224,6 +224,8 @@ func TestStagedRows(t *testing.T) {
 		}
 		return nil
 	})
+	// A row that waits may bring back the record that is dropped before it.
+	write(t, s, func(x *tx) error { return x.DropRecord(syncengine.ID{3}) })
 	write(t, s, func(x *tx) error {
 		staged, err := x.Staged(syncengine.ID{1}, 10)
 		if err != nil {

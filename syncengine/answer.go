@@ -94,11 +94,12 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		// is too old to be sent one.
 		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(r.Ranges), rangesToWire(r.Apart)
 	}
-	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked || req.GetSchema() < s.MinReadSchema {
+	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked {
 		pg.bare(len(outcomes) > 0)
 		return a, nil
 	}
-	if r.Unconfirmed || head.Recovering {
+	if req.GetSchema() < s.MinReadSchema || r.Unconfirmed || head.Recovering {
+		// Who is too old to be sent records may still read why a change was not applied.
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}

@@ -131,7 +131,7 @@ type ServerView interface {
 	Members(scope ScopeKey, seq uint64, record ID, limit int) ([]Member, error)
 	// Record returns a record, nil where there is none.
 	Record(id ID) (*StoredRecord, error)
-	// Records returns those of ids that are there, in any order.
+	// Records returns those of ids that are there, each once, in any order.
 	Records(ids []ID) ([]*StoredRecord, error)
 	// Digest returns a scope's digest, by bucket.
 	Digest(scope ScopeKey) (*Digest, error)

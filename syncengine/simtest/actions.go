@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/faultfs"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -66,15 +67,22 @@ func (w *World) kill(d *device) {
 func (w *World) takeImage() error {
 	if d := w.pick(); d != nil {
 		w.event("%s is backed up", d.name)
-		d.keepImage()
+		d.image = d.picture()
 	}
 	return nil
 }
 
-// keepImage copies its disk, and what its screens show.
-func (d *device) keepImage() {
-	d.image, d.imageCut, d.imageOracle, d.imageCorrupt = d.store.image(), d.cut, d.oracle, d.corrupt
-	d.mirror.keepImage()
+// A picture is a copy of a device's disk, and of what its screens show.
+type picture struct {
+	store   *deviceStore
+	cut     uint64
+	oracle  *serverStore
+	corrupt bool
+	disk    *faultfs.Disk
+}
+
+func (d *device) picture() *picture {
+	return &picture{d.store.image(), d.cut, d.oracle, d.corrupt, d.mirror.copy()}
 }
 
 // rollBack puts an old copy of a device's disk back: two histories under one
@@ -89,20 +97,22 @@ func (w *World) rollBack() error {
 
 // putBack puts the copy of a device's disk in the place of what came after.
 func (w *World) putBack(d *device) error {
-	w.event("%s is rolled back from op %d to op %d", d.name, d.store.state.NextOp, d.image.state.NextOp)
+	old := d.image
+	d.image = nil
+	w.event("%s is rolled back from op %d to op %d", d.name, d.store.state.NextOp, old.store.state.NextOp)
 	w.seen("rolled back")
-	if d.image.state.NextOp < d.store.state.NextOp {
+	if old.store.state.NextOp < d.store.state.NextOp {
 		w.seen("rolled back over a save")
 	}
-	w.lost(d.store, d.image)
-	d.store, d.image = d.image, nil
-	if err := d.mirror.putBack(d.store); err != nil {
+	w.lost(d.store, old.store)
+	d.store = old.store
+	if err := d.mirror.putBack(d.store, old.disk); err != nil {
 		return err
 	}
 	w.kill(d)
 	d.replica = d.store.state.Replica
 	d.key = w.keys[d.replica]
-	d.cut, d.oracle, d.corrupt = d.imageCut, d.imageOracle, d.imageCorrupt
+	d.cut, d.oracle, d.corrupt = old.cut, old.oracle, old.corrupt
 	d.restored, d.seen = true, seen{}
 	return w.check(d)
 }
@@ -114,8 +124,7 @@ func (w *World) putBackUnderWay() error {
 	if d == nil || len(d.out) > 0 {
 		return nil
 	}
-	d.keepImage()
-	next := d.store.state.NextOp
+	image, next := d.picture(), d.store.state.NextOp
 	if err := w.captureOn(d); err != nil {
 		return err
 	}
@@ -126,6 +135,7 @@ func (w *World) putBackUnderWay() error {
 		return err
 	}
 	w.hold(w.wire[len(w.wire)-1])
+	d.image = image
 	if err := w.putBack(d); err != nil {
 		return err
 	}

@@ -517,7 +517,11 @@ func (w *World) watch(d *device, change syncengine.ID, writes []*tandemv1.Record
 			continue
 		}
 		id, _ := syncengine.IDFromBytes(wr.GetRecord())
-		if s, err := syncengine.Decode(&d.store.records[id].Record); err == nil {
+		rec := d.store.records[id]
+		if rec == nil {
+			continue // Made by a change that was not accepted: there is nothing to be seen.
+		}
+		if s, err := syncengine.Decode(&rec.Record); err == nil {
 			w.screens[signature{change, id}] = screenOf(s)
 		}
 	}

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/seal"
 )
 
 // A mirror is the product's own store beside one of the world's, on a disk whose
@@ -38,8 +40,6 @@ type mirror struct {
 	mount *vfs.Mount
 	// differs is the first thing that differed.
 	differs *ViolationError
-	// image is a copy of the disk.
-	image *faultfs.Disk
 }
 
 func (w *World) newMirror(name string) (*mirror, error) {
@@ -248,19 +248,20 @@ func (m *deviceMirror) compare(s *deviceStore) {
 	}
 }
 
-// keepImage copies the disk; putBack puts the copy in its place.
-func (m *deviceMirror) keepImage() {
-	if m != nil {
-		m.image = m.disk.Copy(m.rng.Uint64())
+// copy copies the disk, and putBack puts a copy in the disk's place.
+func (m *deviceMirror) copy() *faultfs.Disk {
+	if m == nil {
+		return nil
 	}
+	return m.disk.Copy(m.rng.Uint64())
 }
 
-func (m *deviceMirror) putBack(s *deviceStore) error {
+func (m *deviceMirror) putBack(s *deviceStore, disk *faultfs.Disk) error {
 	if m == nil {
 		return nil
 	}
 	_ = m.c.Close()
-	m.disk, m.image = m.image, nil
+	m.disk = disk
 	if err := m.open(); err != nil {
 		return err
 	}
@@ -283,8 +284,8 @@ type chance []byte
 
 // Read implements io.Reader.
 func (s *chance) Read(p []byte) (int, error) {
-	if len(*s) == 0 {
-		return 0, io.EOF
+	if len(*s) == 0 && len(p) > 0 {
+		return 0, io.EOF // whoever asks for more than was given would ask for ever
 	}
 	n := copy(p, *s)
 	*s = (*s)[n:]
@@ -302,7 +303,7 @@ func (w *World) mirrorServer(secret []byte) (err error) {
 	}
 	// An id is its time, then chance; the epoch is told at each reading. Around the
 	// secret lie the keys of certificates and of sealed outboxes.
-	given := chance(slices.Concat(m.org[6:], make([]byte, 10), make([]byte, 32), secret, make([]byte, 32)))
+	given := chance(slices.Concat(m.org[6:], make([]byte, 10), make([]byte, ed25519.SeedSize), secret, make([]byte, seal.SeedSize)))
 	at := time.UnixMilli(int64(binary.BigEndian.Uint64(m.org[:]) >> 16))
 	ctx, err := m.context()
 	if err != nil {

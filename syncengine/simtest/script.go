@@ -242,7 +242,7 @@ func (w *World) sayGiveUp(args []string) error {
 func (w *World) sayImage(args []string) error {
 	d, err := w.named(args[0])
 	if err == nil {
-		d.keepImage()
+		d.image = d.picture()
 	}
 	return err
 }

@@ -133,7 +133,7 @@ func (s *serverStore) Record(id syncengine.ID) (*syncengine.StoredRecord, error)
 func (s *serverStore) Records(ids []syncengine.ID) ([]*syncengine.StoredRecord, error) {
 	var out []*syncengine.StoredRecord
 	for _, id := range ids {
-		if r := s.records[id]; r != nil {
+		if r := s.records[id]; r != nil && !slices.Contains(out, r) {
 			out = append(out, r)
 		}
 	}

@@ -64,6 +64,11 @@ func (a *tally) add(r *simtest.Report, same bool) {
 	}
 }
 
+// Many short worlds find more than a few long ones; some things take long to come
+// about, as that what waits in quarantine is tried again by itself. So one world in
+// longEvery has longSteps.
+const longEvery, longSteps = 20, 200
+
 // run runs seeds from one on until stop says so, one in fifty of them twice.
 func run(from uint64, steps int, stop func(n uint64) bool, done func(r *simtest.Report)) *tally {
 	// Worlds are small and short-lived: the garbage of many is cheap to keep.
@@ -75,6 +80,9 @@ func run(from uint64, steps int, stop func(n uint64) bool, done func(r *simtest.
 		group.Go(func() {
 			for n := next.Add(1) - 1; !stop(n); n = next.Add(1) - 1 {
 				o := simtest.Options{Seed: from + n, Steps: steps}
+				if n%longEvery == longEvery-1 {
+					o.Steps = max(steps, longSteps)
+				}
 				r := simtest.Run(o)
 				a.add(r, o.Seed%50 != 0 || simtest.Run(o).Trace == r.Trace)
 				done(r)

@@ -145,14 +145,9 @@ type device struct {
 	key     *key
 	store   *deviceStore
 	mirror  *deviceMirror
-	// image is an old copy of its disk, imageCut the cut it shows.
-	image       *deviceStore
-	imageCut    uint64
-	imageOracle *serverStore
-	// imageCorrupt: it was damaged already.
-	imageCorrupt bool
-	skewMS       int64
-	frozen       bool
+	image   *picture // an old copy of its disk
+	skewMS  int64
+	frozen  bool
 
 	// life of the process: an answer to an earlier one reaches nobody.
 	life int
