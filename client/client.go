@@ -143,7 +143,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if c.store, err = openStore(ctx, dir, cols); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx)); err != nil {
+	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil

@@ -24,6 +24,7 @@ func (c *Client) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { stop(c.pushLoop(ctx, first)) })
 	wg.Go(func() { stop(c.pullLoop(ctx, first)) })
+	wg.Go(func() { stop(c.expireLoop(ctx)) })
 	wg.Wait()
 	return context.Cause(ctx)
 }

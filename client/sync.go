@@ -392,6 +392,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		if r.got, err = c.device.Receive(t, req, answer, now.UnixMilli()); err != nil {
 			return err
 		}
+		if err := c.expireIn(t); err != nil {
+			return err
+		}
 		st, err := t.State()
 		if err != nil {
 			return err

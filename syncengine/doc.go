@@ -163,6 +163,17 @@
 // The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
 // incrementally at both ends and compared at each cut that changed the scope.
 //
+// # Lookups
+//
+// A person may read more than their device holds (what is clinical in the other teams of
+// their programs: Rules.MayRead). That is asked for by a Sync with a record id, a reason,
+// and whether the records about it are wanted too. The server answers from what the
+// person may read in that snapshot, after it has logged the request; what is not there
+// and what may not be read get the same answer. A device keeps finds apart from its
+// records: they are in no scope, no cut and no digest, are read and not written, and are
+// dropped 24 hours later ([Device.Expire]), as a revocation drops. With every request it
+// names those it keeps; the answer names those that it must forget.
+//
 // # Reconciling
 //
 // A device that does not know to stand where the server goes on drops its positions

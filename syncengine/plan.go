@@ -27,6 +27,8 @@ type PlanOptions struct {
 	Ask bool
 	// PageBytes is the largest page wanted; 0 asks for none.
 	PageBytes uint32
+	// Lookup is a record to look up; nil for none.
+	Lookup *tandemv1.Lookup
 	// WaitMS is how long the server may wait for news.
 	WaitMS uint32
 	// WallMS is the device's wall clock.
@@ -82,6 +84,14 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 		}
 	}
 	stand(req, st, scopes)
+	finds, err := tx.LookedUp()
+	if err != nil {
+		return nil, err
+	}
+	req.Lookup = o.Lookup
+	for _, l := range finds {
+		req.LookedUp = append(req.LookedUp, bytes.Clone(l.ID[:]))
+	}
 	if o.Ask {
 		if req.Unsettled, err = d.unsettled(tx); err != nil {
 			return nil, err

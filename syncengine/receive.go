@@ -38,6 +38,9 @@ type Received struct {
 	// Astray: what the device holds is to be compared with the server's, by
 	// Device.PlanReconcile. Repaired: that has come to its end.
 	Astray, Repaired bool
+	// LookedUp are the records that a lookup has found; LookedUpMore: there were more.
+	LookedUp     []ID
+	LookedUpMore bool
 	// Changed are the records whose shown state may have changed.
 	Changed []ID
 }
@@ -80,6 +83,9 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 		// What was acknowledged last was, as a rule, committed last: a server that has it
 		// has what came before.
 		in.st.KnownOp = in.known
+	}
+	if err := in.lookedUp(req, ans); err != nil {
+		return nil, err
 	}
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err

@@ -1789,7 +1789,12 @@ type SyncRequest struct {
 	Ask []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
 	// First 4 bytes of the id of the key that the device seals to, big endian; 0 for
 	// none.
-	SealKey       uint32 `protobuf:"fixed32,24,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	SealKey uint32 `protobuf:"fixed32,24,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	// Records that the device does not hold, to be looked up.
+	Lookup *Lookup `protobuf:"bytes,25,opt,name=lookup" json:"lookup,omitempty"`
+	// Records that the device keeps from earlier lookups, 16 bytes each: the answer
+	// says which of them its person may no longer read.
+	LookedUp      [][]byte `protobuf:"bytes,26,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1950,6 +1955,84 @@ func (x *SyncRequest) GetSealKey() uint32 {
 	return 0
 }
 
+func (x *SyncRequest) GetLookup() *Lookup {
+	if x != nil {
+		return x.Lookup
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetLookedUp() [][]byte {
+	if x != nil {
+		return x.LookedUp
+	}
+	return nil
+}
+
+// Asks for records outside the device's scopes that its person may read.
+type Lookup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Record id, 16 bytes.
+	Record []byte `protobuf:"bytes,1,opt,name=record" json:"record,omitempty"`
+	// Also the records about it: a person's, or a call's.
+	About bool `protobuf:"varint,2,opt,name=about" json:"about,omitempty"`
+	// Why, in the person's words; kept in the server's log of lookups.
+	Reason        string `protobuf:"bytes,3,opt,name=reason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookup) Reset() {
+	*x = Lookup{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookup) ProtoMessage() {}
+
+func (x *Lookup) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
+func (*Lookup) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Lookup) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Lookup) GetAbout() bool {
+	if x != nil {
+		return x.About
+	}
+	return false
+}
+
+func (x *Lookup) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // The position of the ready scopes, or of one scope in backfill.
 type ScopePosition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1963,7 +2046,7 @@ type ScopePosition struct {
 
 func (x *ScopePosition) Reset() {
 	*x = ScopePosition{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2058,7 @@ func (x *ScopePosition) String() string {
 func (*ScopePosition) ProtoMessage() {}
 
 func (x *ScopePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2071,7 @@ func (x *ScopePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopePosition.ProtoReflect.Descriptor instead.
 func (*ScopePosition) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ScopePosition) GetScope() []byte {
@@ -2012,7 +2095,7 @@ type SyncResponse struct {
 	Schema uint32 `protobuf:"varint,1,opt,name=schema" json:"schema,omitempty"`
 	// The encoded SyncAnswer.
 	Answer []byte `protobuf:"bytes,2,opt,name=answer" json:"answer,omitempty"`
-	// Number of outcomes plus number of rows in the answer.
+	// Number of outcomes plus number of rows in the answer, those looked up among them.
 	Count uint32 `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
 	// First 16 bytes of SHA-256 over answer.
 	Digest []byte `protobuf:"bytes,4,opt,name=digest" json:"digest,omitempty"`
@@ -2024,7 +2107,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2119,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2132,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SyncResponse) GetSchema() uint32 {
@@ -2095,14 +2178,21 @@ type SyncAnswer struct {
 	// One page of record state; absent where none was asked for or due.
 	Page *Page `protobuf:"bytes,2,opt,name=page" json:"page,omitempty"`
 	// The trailer.
-	Trailer       *Trailer `protobuf:"bytes,3,opt,name=trailer" json:"trailer,omitempty"`
+	Trailer *Trailer `protobuf:"bytes,3,opt,name=trailer" json:"trailer,omitempty"`
+	// What a lookup found: whole rows, without scopes. None where there is no such
+	// record, and where the person may not read it: the two look the same.
+	LookedUp []*Row `protobuf:"bytes,4,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
+	// The lookup found more than an answer holds.
+	LookedUpMore bool `protobuf:"varint,5,opt,name=looked_up_more,json=lookedUpMore" json:"looked_up_more,omitempty"`
+	// Of SyncRequest.looked_up, what the device must not keep any longer, 16 bytes each.
+	Forget        [][]byte `protobuf:"bytes,6,rep,name=forget" json:"forget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncAnswer) Reset() {
 	*x = SyncAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2204,7 @@ func (x *SyncAnswer) String() string {
 func (*SyncAnswer) ProtoMessage() {}
 
 func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2217,7 @@ func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncAnswer.ProtoReflect.Descriptor instead.
 func (*SyncAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SyncAnswer) GetOutcomes() []*Outcome {
@@ -2147,6 +2237,27 @@ func (x *SyncAnswer) GetPage() *Page {
 func (x *SyncAnswer) GetTrailer() *Trailer {
 	if x != nil {
 		return x.Trailer
+	}
+	return nil
+}
+
+func (x *SyncAnswer) GetLookedUp() []*Row {
+	if x != nil {
+		return x.LookedUp
+	}
+	return nil
+}
+
+func (x *SyncAnswer) GetLookedUpMore() bool {
+	if x != nil {
+		return x.LookedUpMore
+	}
+	return false
+}
+
+func (x *SyncAnswer) GetForget() [][]byte {
+	if x != nil {
+		return x.Forget
 	}
 	return nil
 }
@@ -2174,7 +2285,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2297,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2310,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Outcome) GetOp() uint64 {
@@ -2274,7 +2385,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2397,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2410,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Page) GetFrom() []*ScopePosition {
@@ -2369,7 +2480,7 @@ type ScopeSet struct {
 
 func (x *ScopeSet) Reset() {
 	*x = ScopeSet{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2492,7 @@ func (x *ScopeSet) String() string {
 func (*ScopeSet) ProtoMessage() {}
 
 func (x *ScopeSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2505,7 @@ func (x *ScopeSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeSet.ProtoReflect.Descriptor instead.
 func (*ScopeSet) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ScopeSet) GetScopes() []*Scope {
@@ -2419,7 +2530,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2542,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2555,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Scope) GetId() []byte {
@@ -2495,7 +2606,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2618,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2631,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Row) GetRecord() []byte {
@@ -2596,7 +2707,7 @@ type PathDelta struct {
 
 func (x *PathDelta) Reset() {
 	*x = PathDelta{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2719,7 @@ func (x *PathDelta) String() string {
 func (*PathDelta) ProtoMessage() {}
 
 func (x *PathDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2732,7 @@ func (x *PathDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathDelta.ProtoReflect.Descriptor instead.
 func (*PathDelta) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PathDelta) GetField() uint32 {
@@ -2703,7 +2814,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2826,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2839,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Trailer) GetProcessed() []*OpRange {
@@ -2864,7 +2975,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +2987,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3000,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -2921,7 +3032,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3044,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3057,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -2994,7 +3105,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3117,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3130,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReconcileRequest) GetEpoch() []byte {
@@ -3087,7 +3198,7 @@ type ScopeBuckets struct {
 
 func (x *ScopeBuckets) Reset() {
 	*x = ScopeBuckets{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3210,7 @@ func (x *ScopeBuckets) String() string {
 func (*ScopeBuckets) ProtoMessage() {}
 
 func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3223,7 @@ func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
 func (*ScopeBuckets) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ScopeBuckets) GetScope() []byte {
@@ -3155,7 +3266,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3278,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3291,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReconcileResponse) GetSchema() uint32 {
@@ -3233,7 +3344,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3245,7 +3356,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3258,7 +3369,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeliverRequest) GetEntries() [][]byte {
@@ -3290,7 +3401,7 @@ type WitnessOffer struct {
 
 func (x *WitnessOffer) Reset() {
 	*x = WitnessOffer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3413,7 @@ func (x *WitnessOffer) String() string {
 func (*WitnessOffer) ProtoMessage() {}
 
 func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3426,7 @@ func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
 func (*WitnessOffer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WitnessOffer) GetSerial() uint64 {
@@ -3359,7 +3470,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3482,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3495,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeliverResponse) GetSchema() uint32 {
@@ -3446,7 +3557,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3569,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3582,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -3531,7 +3642,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +3654,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +3667,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -3594,7 +3705,7 @@ type DeliverAnswer struct {
 
 func (x *DeliverAnswer) Reset() {
 	*x = DeliverAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3606,7 +3717,7 @@ func (x *DeliverAnswer) String() string {
 func (*DeliverAnswer) ProtoMessage() {}
 
 func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3619,7 +3730,7 @@ func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
 func (*DeliverAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeliverAnswer) GetDelivered() []*Delivered {
@@ -3653,7 +3764,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +3776,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,7 +3789,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -3825,7 +3936,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xa8\x04\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xf0\x04\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -3848,7 +3959,13 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\voldest_kept\x18\x10 \x01(\x04R\n" +
 	"oldestKept\x12\x10\n" +
 	"\x03ask\x18\x14 \x01(\fR\x03ask\x12\x19\n" +
-	"\bseal_key\x18\x18 \x01(\aR\asealKey\"A\n" +
+	"\bseal_key\x18\x18 \x01(\aR\asealKey\x12)\n" +
+	"\x06lookup\x18\x19 \x01(\v2\x11.tandem.v1.LookupR\x06lookup\x12\x1b\n" +
+	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\"N\n" +
+	"\x06Lookup\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
+	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -3857,12 +3974,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
-	"\x03end\x18\x0f \x01(\tR\x03end\"\x8f\x01\n" +
+	"\x03end\x18\x0f \x01(\tR\x03end\"\xfa\x01\n" +
 	"\n" +
 	"SyncAnswer\x12.\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x12.tandem.v1.OutcomeR\boutcomes\x12#\n" +
 	"\x04page\x18\x02 \x01(\v2\x0f.tandem.v1.PageR\x04page\x12,\n" +
-	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xbf\x01\n" +
+	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\x12+\n" +
+	"\tlooked_up\x18\x04 \x03(\v2\x0e.tandem.v1.RowR\blookedUp\x12$\n" +
+	"\x0elooked_up_more\x18\x05 \x01(\bR\flookedUpMore\x12\x16\n" +
+	"\x06forget\x18\x06 \x03(\fR\x06forget\"\xbf\x01\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12*\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\x04code\x12,\n" +
@@ -4060,7 +4180,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4082,29 +4202,30 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*Run)(nil),                // 17: tandem.v1.Run
 	(*OpRange)(nil),            // 18: tandem.v1.OpRange
 	(*SyncRequest)(nil),        // 19: tandem.v1.SyncRequest
-	(*ScopePosition)(nil),      // 20: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),       // 21: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),         // 22: tandem.v1.SyncAnswer
-	(*Outcome)(nil),            // 23: tandem.v1.Outcome
-	(*Page)(nil),               // 24: tandem.v1.Page
-	(*ScopeSet)(nil),           // 25: tandem.v1.ScopeSet
-	(*Scope)(nil),              // 26: tandem.v1.Scope
-	(*Row)(nil),                // 27: tandem.v1.Row
-	(*PathDelta)(nil),          // 28: tandem.v1.PathDelta
-	(*Trailer)(nil),            // 29: tandem.v1.Trailer
-	(*ScopeDigest)(nil),        // 30: tandem.v1.ScopeDigest
-	(*Order)(nil),              // 31: tandem.v1.Order
-	(*ReconcileRequest)(nil),   // 32: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),       // 33: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),  // 34: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),     // 35: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),       // 36: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),    // 37: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),    // 38: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),        // 39: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),      // 40: tandem.v1.DeliverAnswer
-	(*Delivered)(nil),          // 41: tandem.v1.Delivered
-	(Compartment)(0),           // 42: tandem.v1.Compartment
+	(*Lookup)(nil),             // 20: tandem.v1.Lookup
+	(*ScopePosition)(nil),      // 21: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),       // 22: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),         // 23: tandem.v1.SyncAnswer
+	(*Outcome)(nil),            // 24: tandem.v1.Outcome
+	(*Page)(nil),               // 25: tandem.v1.Page
+	(*ScopeSet)(nil),           // 26: tandem.v1.ScopeSet
+	(*Scope)(nil),              // 27: tandem.v1.Scope
+	(*Row)(nil),                // 28: tandem.v1.Row
+	(*PathDelta)(nil),          // 29: tandem.v1.PathDelta
+	(*Trailer)(nil),            // 30: tandem.v1.Trailer
+	(*ScopeDigest)(nil),        // 31: tandem.v1.ScopeDigest
+	(*Order)(nil),              // 32: tandem.v1.Order
+	(*ReconcileRequest)(nil),   // 33: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),       // 34: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),  // 35: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),     // 36: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),       // 37: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),    // 38: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),    // 39: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),        // 40: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),      // 41: tandem.v1.DeliverAnswer
+	(*Delivered)(nil),          // 42: tandem.v1.Delivered
+	(Compartment)(0),           // 43: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
 	11, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
@@ -4112,55 +4233,57 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	10, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
 	13, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	42, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	43, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
 	12, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
 	15, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	42, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	43, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
 	12, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
 	16, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
 	17, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
 	18, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	20, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	23, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	24, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	29, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
-	2,  // 17: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
-	3,  // 18: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	20, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	20, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	27, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	25, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	26, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	42, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	28, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	15, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	18, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	30, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	31, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	18, // 30: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
-	18, // 31: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
-	33, // 32: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	36, // 33: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
-	39, // 34: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	25, // 35: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	41, // 36: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	4,  // 37: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	23, // 38: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	5,  // 39: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 40: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	19, // 41: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	32, // 42: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	35, // 43: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	6,  // 44: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 45: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	21, // 46: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	34, // 47: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	37, // 48: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	44, // [44:49] is the sub-list for method output_type
-	39, // [39:44] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	21, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	20, // 14: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
+	24, // 15: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	25, // 16: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	30, // 17: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	28, // 18: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
+	2,  // 19: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
+	3,  // 20: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
+	21, // 21: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	21, // 22: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	28, // 23: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	26, // 24: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	27, // 25: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	43, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	29, // 27: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	15, // 28: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	18, // 29: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	31, // 30: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	32, // 31: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	18, // 32: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	18, // 33: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	34, // 34: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	37, // 35: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	40, // 36: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	26, // 37: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	42, // 38: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	4,  // 39: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	24, // 40: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	5,  // 41: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 42: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	19, // 43: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	33, // 44: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	36, // 45: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	6,  // 46: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 47: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	22, // 48: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	35, // 49: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	38, // 50: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	46, // [46:51] is the sub-list for method output_type
+	41, // [41:46] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -4175,7 +4298,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
