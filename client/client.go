@@ -317,6 +317,8 @@ func (c *Client) way() (*link, *identity, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	v.orgKey = c.me.answer.GetOrgKey()
+	v.org, _ = syncengine.IDFromBytes(c.me.answer.GetOrg())
 	c.link = newLink(u, &c.opts, p, v, c.read)
 	return c.link, c.me, nil
 }

@@ -42,7 +42,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, config *tls.C
 		config = config.Clone()
 		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	}
-	if err := errors.Join(s.relink(ctx), s.retry(ctx)); err != nil {
+	if err := errors.Join(s.addKeys(config), s.relink(ctx), s.retry(ctx)); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	h := &http.Server{

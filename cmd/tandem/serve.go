@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -15,13 +18,14 @@ import (
 )
 
 type serveCmd struct {
-	Data    string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
-	Listen  string `default:"127.0.0.1:8440" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
-	TLSCert string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
-	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
-	JSON    bool   `help:"Print one line of JSON, with the address, when it serves."`
-	Journal string `placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
-	Origin  string `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+	Data    string   `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
+	Listen  string   `default:"127.0.0.1:8440" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
+	TLSCert string   `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
+	TLSKey  string   `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
+	JSON    bool     `help:"Print one line of JSON, with the address, when it serves."`
+	Journal string   `placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
+	Front   []string `name:"front-cert" type:"existingfile" placeholder:"FILE" help:"Certificate in PEM form that a proxy in front of the server shows to devices; may stand several times."`
+	Origin  string   `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
 
 	MinWriteSchema uint32 `name:"min-write-schema" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
 	MinReadSchema  uint32 `name:"min-read-schema" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
@@ -30,6 +34,10 @@ type serveCmd struct {
 func (serveCmd) Help() string {
 	return `Runs the server over one SQLite database. Plain HTTP is for loopback alone. Ctrl-C lets
 requests under way finish; everything acknowledged is on the disk.
+
+A device sends to no key but the one that it met at enrolment. It learns of another by
+itself, since the server proves it; where a proxy holds the certificate, name that with
+--front-cert, and with it a new one before or when it is exchanged.
 
   tandem serve
   tandem serve --listen :8443 --tls-cert fullchain.pem --tls-key privkey.pem --data /var/lib/tandem`
@@ -40,6 +48,10 @@ func (c *serveCmd) Run(a *app) (err error) {
 		return exits(exitUsage, fmt.Errorf("no app has a schema version beyond this server's own, %d: --min-write-schema and --min-read-schema may be that at most", syncengine.Schema))
 	}
 	config, err := c.tls()
+	if err != nil {
+		return err
+	}
+	front, err := c.front()
 	if err != nil {
 		return err
 	}
@@ -61,7 +73,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if a.log.GetLevel() > zerolog.InfoLevel {
 		a.log = a.log.Level(zerolog.InfoLevel)
 	}
-	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
+	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, Keys: front, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
 	if err != nil {
 		return err
 	}
@@ -90,6 +102,26 @@ func (c *serveCmd) Run(a *app) (err error) {
 	}
 	a.say("ended")
 	return nil
+}
+
+// front are the keys of the certificates that a proxy shows.
+func (c *serveCmd) front() (keys [][]byte, err error) {
+	for _, name := range c.Front {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return nil, exits(exitUsage, err)
+		}
+		block, _ := pem.Decode(raw)
+		if block == nil || block.Type != "CERTIFICATE" {
+			return nil, exits(exitUsage, fmt.Errorf("%s does not begin with a certificate in PEM form", name))
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, exits(exitUsage, fmt.Errorf("%s: %w", name, err))
+		}
+		keys = append(keys, server.ServerKey(cert))
+	}
+	return keys, nil
 }
 
 func (c *serveCmd) tls() (*tls.Config, error) {
