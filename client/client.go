@@ -78,6 +78,8 @@ type Client struct {
 	// what comes before a sync. unwell: there may be something to mend.
 	pushing, mending chan struct{}
 	unwell           atomic.Bool
+	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
+	spoiled atomic.Bool
 	// asked: the verdicts on what was queued are known as far as the server has
 	// any. False at first, and after a push whose answer did not come: that one is
 	// broken, and the next request carries no changes.
@@ -134,6 +136,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
 	c.unwell.Store(true)
+	c.spoiled.Store(true)
 	c.pace.reset()
 	if c.opts.Boot == nil {
 		if err := c.defaultBoot(); err != nil {

@@ -47,7 +47,11 @@ func (c *Client) pushLoop(ctx context.Context, first chan<- struct{}) error {
 	var b backoff
 	var once sync.Once
 	for {
-		r, err := c.round(ctx, want{push: true})
+		var r *round
+		err := c.rescue(ctx)
+		if err == nil {
+			r, err = c.round(ctx, want{push: true})
+		}
 		if smaller(err) {
 			continue
 		}

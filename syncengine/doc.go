@@ -226,6 +226,14 @@
 // item, [ItemTimeSuspect], and nothing else. What time alone brings about happens at
 // the server as sequenced moves and changes that can be taken back ([Batch.Age]).
 //
+// # Damaged changes
+//
+// An own change whose bytes do not have the hash that they were saved with is set aside
+// ([Device.Damaged], [Device.SetAside]): neither sent nor shown, kept to be looked at.
+// The others go on, since the chain holds by the hashes that they were saved with; what
+// builds on it waits in quarantine. Its whole copy in the sealed outbox is delivered in
+// its place, under its id and op.
+//
 // # Sealed outbox
 //
 // Beside its store a device keeps each own change sealed to the org, in the form that

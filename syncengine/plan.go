@@ -160,19 +160,20 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			break
 		}
 	}
-	for after = 0; ; {
-		numbers, err := numbersIn(tx, OpReoffered, after, 1000)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range numbers {
-			ranges = addOp(ranges, n)
-			after = n
-		}
-		if len(numbers) < 1000 {
-			return rangesToWire(ranges), nil
+	for _, state := range []OpState{OpReoffered, OpDamaged} {
+		for after, more := uint64(0), true; more; {
+			numbers, err := numbersIn(tx, state, after, 1000)
+			if err != nil {
+				return nil, err
+			}
+			for _, n := range numbers {
+				ranges = addOp(ranges, n)
+				after = n
+			}
+			more = len(numbers) == 1000
 		}
 	}
+	return rangesToWire(ranges), nil
 }
 
 func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, error) {

@@ -324,6 +324,9 @@ const (
 	// sent again. It does not stand on top: what was applied of it is in the base, and
 	// what was not (Outcome says which) is left out as before.
 	OpReoffered
+	// OpDamaged: its bytes are not those that were saved, so that it is neither sent nor
+	// shown. Outcome is the verdict on a whole copy that the server has got, nil before.
+	OpDamaged
 )
 
 // Op is one own change in the outbox.
