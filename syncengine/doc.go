@@ -111,7 +111,7 @@
 // Dismissed: by a lead with a reason, or withdrawn by its author. Replaced: by another
 // change that names it in replaces, of the same author, or of a lead; that change names
 // its stamp and its bases as bases ([Supersede]), and closes it when it is applied
-// itself. To whoever wrote over it, a closed change counts as one in quarantine.
+// itself. A lead's change may quote it instead, in a note: that writes none of its paths. To whoever wrote over it, a closed change counts as one in quarantine.
 //
 // A verdict that has changed is told with every answer to a device whose last cut is
 // older than the change, so that a lost answer costs nothing. Verdicts go from

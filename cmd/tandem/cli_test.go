@@ -115,8 +115,8 @@ func TestJSON(t *testing.T) {
 	for _, act := range []string{"list", "show", "fix", "withdraw"} {
 		seen["quarantine "+act] = true // TestQuarantine
 	}
-	for _, act := range []string{"list", "show", "release", "replace", "dismiss"} {
-		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced
+	for _, act := range []string{"list", "show", "release", "replace", "quote", "dismiss"} {
+		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced, TestQuarantineQuoted
 	}
 	for _, l := range lines {
 		seen[l.command] = true
