@@ -29,10 +29,10 @@ func TestQuarantineQuoted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	create := func(msg proto.Message) (id syncengine.ID) {
+	create := func(msg proto.Message, options ...client.CreateOption) (id syncengine.ID) {
 		t.Helper()
 		if _, err := dev.Edit(t.Context(), func(e *client.Edit) (err error) {
-			id, err = e.Create(msg)
+			id, err = e.Create(msg, options...)
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -51,7 +51,7 @@ func TestQuarantineQuoted(t *testing.T) {
 	if _, err := dev.Edit(t.Context(), func(e *client.Edit) error { return e.Set(v, v.Message) }); err != nil {
 		t.Fatal(err)
 	}
-	create(&tandemv1.Encounter{Narrative: new(long)})
+	create(&tandemv1.Encounter{Narrative: new(long)}, client.WithCompartment(tandemv1.Compartment_COMPARTMENT_SUD))
 	o.member(o.clinician, false)
 	sync(dev)
 
@@ -97,6 +97,11 @@ func TestQuarantineQuoted(t *testing.T) {
 		m := as[*tandemv1.Note](t, n)
 		if m.GetType() != "addendum" || n.Origin.Author != o.lead || m.GetTarget().GetId() != call.String() || !strings.HasPrefix(m.GetText(), "Quoted: ") || !strings.Contains(m.GetText(), "wrote this on") {
 			t.Errorf("a note reads %.200q by %s", m.GetText(), n.Origin.Author)
+		}
+		// What was stricter stays so.
+		stricter := o.record(n.ID).Compartment(n.Kind) == tandemv1.Compartment_COMPARTMENT_SUD
+		if stricter != strings.Contains(m.GetText(), "very long") {
+			t.Errorf("a note stands in the stricter compartment: %t", stricter)
 		}
 		text.WriteString(m.GetText())
 	}
