@@ -81,6 +81,9 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 		// has what came before.
 		in.st.KnownOp = in.known
 	}
+	if err := in.gone(req, held); err != nil {
+		return nil, err
+	}
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err
 	}
