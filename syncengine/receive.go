@@ -734,12 +734,17 @@ func (in *intake) leave(id ID, rec *DeviceRecord) error {
 	if rec == nil {
 		return nil
 	}
-	in.account(rec, -1)
-	in.got.Changed = append(in.got.Changed, id)
 	if in.left == nil {
 		in.left = map[ID]bool{}
 	}
 	in.left[id] = true
+	return in.rebase(id, rec)
+}
+
+// rebase takes the server's state of a record away, and leaves what own changes make.
+func (in *intake) rebase(id ID, rec *DeviceRecord) error {
+	in.account(rec, -1)
+	in.got.Changed = append(in.got.Changed, id)
 	next := *rec
 	next.HasBase, next.BaseHash, next.Base, next.Scopes = false, 0, nil, 0
 	if rec.Pending == 0 {
