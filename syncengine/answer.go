@@ -277,14 +277,6 @@ func (g *pager) outcomes() error {
 	return nil
 }
 
-func rangesToWire(ranges []OpRange) []*tandemv1.OpRange {
-	out := make([]*tandemv1.OpRange, 0, len(ranges))
-	for _, r := range ranges {
-		out = append(out, &tandemv1.OpRange{First: r.First, Last: r.Last})
-	}
-	return out
-}
-
 // page builds the page: the ready scopes first, then, where those are read to the
 // end, the scopes in backfill.
 func (g *pager) page() error {

@@ -29,7 +29,7 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	case epoch == in.st.Epoch:
 		// The request said what the server had told before.
 		told := len(in.processed) > 0 || in.trailer.GetHighestOp() == 0
-		if told && req.GetKnownOp() > 0 && !holds(in.processed, req.GetKnownOp()) {
+		if told && req.GetKnownOp() > 0 && !HoldsOp(in.processed, req.GetKnownOp()) {
 			in.st.KnownOp = in.trailer.GetHighestOp()
 			return true, in.lose()
 		}
