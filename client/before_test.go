@@ -1,6 +1,7 @@
 package client
 
 import (
+	"os"
 	"testing"
 
 	"github.com/tandem-response/tandem/syncengine/seal"
@@ -19,6 +20,13 @@ func TestForkedLineLeaves(t *testing.T) {
 	mustSync(t, c)
 	shut(t, c)
 	twinDir := copied(t, dir)
+	sealed, err := os.ReadFile(SealedPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(SealedPath(twinDir), sealed, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	c, twin := newClient(t, dir), newClient(t, twinDir)
 	bulk(t, c, 11, 15)
 	mustSync(t, c)

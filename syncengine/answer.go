@@ -129,11 +129,13 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 
 // bare strips an answer to codes, for a replica that is sent nothing else; to a
 // revoked one, also which of its own ops have come, that it holds no scope any more,
-// and that it is to forget what it has looked up. Its position moves no further, so verdicts that have changed are told each
-// time and are no news.
+// and that it is to forget what it has looked up. Its position moves no further, so
+// verdicts that have changed are told each time and are no news.
 func (g *pager) bare(pushed bool) {
 	msg := g.answer.Message
 	if g.replica.Revoked && !g.replica.Forked {
+		// There is nothing left to confirm: it lets go of all now.
+		msg.Trailer.Unconfirmed, msg.Trailer.Recovering = false, false
 		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(g.replica.Ranges), rangesToWire(g.replica.Apart)
 		g.answer.News = pushed
 	}
@@ -145,7 +147,8 @@ func (g *pager) bare(pushed bool) {
 		msg.Forget = g.req.GetLookedUp()
 		g.answer.News = true
 	}
-	if g.replica.Revoked && g.req.GetBudget() > 0 && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
+	// Also where no page was asked for, as by a device that compares what it holds.
+	if g.replica.Revoked && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
 		msg.Page = &tandemv1.Page{ScopeSet: &tandemv1.ScopeSet{}}
 		g.answer.News = true
 	}
@@ -282,14 +285,6 @@ func (g *pager) outcomes() error {
 		add(more)
 	}
 	return nil
-}
-
-func rangesToWire(ranges []OpRange) []*tandemv1.OpRange {
-	out := make([]*tandemv1.OpRange, 0, len(ranges))
-	for _, r := range ranges {
-		out = append(out, &tandemv1.OpRange{First: r.First, Last: r.Last})
-	}
-	return out
 }
 
 // page builds the page: the ready scopes first, then, where those are read to the

@@ -153,7 +153,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			ranges = addOp(ranges, n)
+			ranges = AddOp(ranges, n)
 			after = n
 		}
 		if len(numbers) < 1000 {
@@ -167,7 +167,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 				return nil, err
 			}
 			for _, n := range numbers {
-				ranges = addOp(ranges, n)
+				ranges = AddOp(ranges, n)
 				after = n
 			}
 			more = len(numbers) == 1000
