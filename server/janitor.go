@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	// janitorEvery is how often the janitor looks, janitorMost the longest that the
-	// wall clock may have moved forward since it last did.
-	janitorEvery, janitorMost = time.Hour, 48 * time.Hour
+	// janitorEvery is how often the janitor looks.
+	janitorEvery = time.Hour
 	// markEvery is the time between two marks of where the history stands.
 	markEvery = 12 * time.Hour
 	// janitorBatch is how many records it looks at in one transaction.
@@ -121,17 +120,14 @@ func (t *tidying) begin(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	passed := t.now - j.LastMS
-	if j.LastMS != 0 && (j.StoppedMS != 0 || passed < 0 || passed > janitorMost.Milliseconds()) {
-		t.stopped = true
-		if j.StoppedMS != 0 {
-			return nil
+	next, run := j.Look(t.now)
+	if next != j {
+		if err := tx.SaveJanitor(next); err != nil {
+			return err
 		}
-		j.StoppedMS = t.now
-		return tx.SaveJanitor(j)
 	}
-	if err := tx.SaveJanitor(store.Janitor{LastMS: t.now}); err != nil {
-		return err
+	if t.stopped = !run; t.stopped {
+		return nil
 	}
 	head, err := tx.Head()
 	if err != nil {
@@ -260,9 +256,13 @@ func (a *Admin) Janitor(ctx context.Context) (last, stopped time.Time, err error
 }
 
 // AllowJanitor lets the janitor go on from the clock as it stands now: an admin has
-// looked at it.
+// looked at it. What is quiet is counted anew from here, since the marks may be of a
+// clock that was wrong: by one of years ago everything would have been quiet for years.
 func (a *Admin) AllowJanitor(ctx context.Context) error {
 	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
-		return tx.SaveJanitor(store.Janitor{LastMS: a.now().UnixMilli()})
+		if err := tx.DropMarks(); err != nil {
+			return err
+		}
+		return tx.SaveJanitor(syncengine.Janitor{LastMS: a.now().UnixMilli()})
 	})
 }

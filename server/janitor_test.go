@@ -180,6 +180,36 @@ func TestJanitorStops(t *testing.T) {
 	}
 }
 
+// A mark that a wrong clock has made is no reason to take anything for quiet: the server
+// began with a clock of years ago, and an admin has set it right since.
+func TestJanitorForgetsAWrongClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 65)
+	const years = 10 * 365 * 24 * time.Hour
+	w.pass(-years)
+	d := w.enrolled(1, w.clinician)
+	chart := d.creation(encounter(w, marker))
+	d.must(d.push(chart))
+	if _, err := w.srv.Tidy(t.Context(), w.org.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(years)
+	if _, err := w.srv.Tidy(t.Context(), w.org.ID); !errors.Is(err, server.ErrJanitorStopped) {
+		t.Fatalf("the clock is right now: %v", err)
+	}
+	if err := w.admin.AllowJanitor(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.tend(2)
+	if !open(w.stored(chart.GetRecords()[0].GetRecord())) {
+		t.Error("what was written the day before yesterday was taken for quiet")
+	}
+	w.tend(61)
+	if open(w.stored(chart.GetRecords()[0].GetRecord())) {
+		t.Error("it is open after 63 days")
+	}
+}
+
 // What a device says of its time is kept beside what the server makes of it; a clock
 // that is years off is flagged, and what it wrote is kept like everything.
 func TestSuspectClock(t *testing.T) {

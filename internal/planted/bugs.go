@@ -57,6 +57,7 @@ const (
 	RunsUnsigned
 	LookupUnchecked
 	LookupKept
+	JanitorJump
 
 	// Outbox.
 

@@ -48,6 +48,7 @@ var Table = []Row{
 	{RunsUnsigned, "RunsUnsigned", "signature over part of a push", "of several runs of ops only the newest is signed"},
 	{LookupUnchecked, "LookupUnchecked", "lookup past the wall", "a lookup finds what its person may not read"},
 	{LookupKept, "LookupKept", "lookup outlives the right", "what was looked up stays on a device whose person may no longer read it"},
+	{JanitorJump, "JanitorJump", "janitor trusts a clock that jumps", "a server's clock that goes ahead by years ages everything at once"},
 	{SignatureUnchecked, "SignatureUnchecked", "unsigned push", "a push is taken whatever its signature says"},
 	{UrgentFirst, "UrgentFirst", "urgent overtakes its need", "an urgent change is sent before those it needs"},
 	{SettleEarly, "SettleEarly", "settle before the flip", "an applied change leaves the overlay before a cut holds it"},

@@ -6,16 +6,8 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// Janitor is what an org's janitor knows of the wall clock.
-type Janitor struct {
-	// LastMS is when it last ran, 0 for never.
-	LastMS int64
-	// StoppedMS is what the clock showed when it stopped, 0 where it has not.
-	StoppedMS int64
-}
-
 // Janitor returns what the org's janitor knows.
-func (v *view) Janitor() (j Janitor, err error) {
+func (v *view) Janitor() (j syncengine.Janitor, err error) {
 	var stopped sql.NullInt64
 	_, err = v.c.one("SELECT last_ms, stopped_ms FROM janitor WHERE org = $1", []any{v.org.num}, &j.LastMS, &stopped)
 	j.StoppedMS = stopped.Int64
@@ -23,7 +15,7 @@ func (v *view) Janitor() (j Janitor, err error) {
 }
 
 // SaveJanitor stores it.
-func (tx *Tx) SaveJanitor(j Janitor) error {
+func (tx *Tx) SaveJanitor(j syncengine.Janitor) error {
 	tx.writes++
 	var stopped any
 	if j.StoppedMS != 0 {
@@ -37,6 +29,12 @@ func (tx *Tx) SaveJanitor(j Janitor) error {
 func (tx *Tx) SaveMark(atMS int64, seq uint64) error {
 	tx.writes++
 	return tx.c.exec("INSERT INTO janitor_mark (org, at_ms, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", tx.org.num, atMS, int64(seq))
+}
+
+// DropMarks forgets where the history stood when.
+func (tx *Tx) DropMarks() error {
+	tx.writes++
+	return tx.c.exec("DELETE FROM janitor_mark WHERE org = $1", tx.org.num)
 }
 
 // MarkBefore returns the newest mark that is not after a time; ok is false where there

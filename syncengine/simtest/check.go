@@ -355,7 +355,7 @@ func (w *World) homes() error {
 		}
 		slices.SortFunc(belongs, syncengine.ScopeKey.Compare)
 		belongs = slices.Compact(belongs)
-		if !slices.Equal(r.Scopes, belongs) {
+		if !w.atHome(r, belongs) {
 			return &ViolationError{"I6", fmt.Sprintf("%s is in scopes %v and belongs in %v", id, r.Scopes, belongs)}
 		}
 	}

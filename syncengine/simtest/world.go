@@ -112,6 +112,7 @@ type World struct {
 	screens    map[signature]screen
 	sealedOnce map[syncengine.ID]bool
 	identities
+	janitor janitor
 
 	// script says what happens, where chance does not; class is that of the next save.
 	script *script
