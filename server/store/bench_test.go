@@ -16,7 +16,7 @@ import (
 // BenchmarkPush stores new records in pushes of 500, as a whole: engine, change
 // log, records, scopes, digests, one durable commit each.
 func BenchmarkPush(b *testing.B) {
-	w := newWorld(b, 1)
+	w := newWorld(b, sqlite, 1)
 	const batch = 500
 	type pushed struct {
 		req *tandemv1.SyncRequest
@@ -54,7 +54,7 @@ func BenchmarkPush(b *testing.B) {
 
 // BenchmarkPull reads the state of 10,000 records in pages, as a new device does.
 func BenchmarkPull(b *testing.B) {
-	w := newWorld(b, 1)
+	w := newWorld(b, sqlite, 1)
 	const records = 10_000
 	for range records / 500 {
 		changes := make([]*tandemv1.Change, 500)
@@ -124,7 +124,7 @@ func (w *world) diskPerRecord(n int) float64 {
 // BenchmarkRaw is what push is measured against: the same bodies through the same
 // driver into one table, 500 a transaction, durable.
 func BenchmarkRaw(b *testing.B) {
-	w := newWorld(b, 1)
+	w := newWorld(b, sqlite, 1)
 	var bodies [][]byte
 	for range 500 {
 		bodies = append(bodies, w.creation(w.staff, w.id(), w.encounter()).GetRecords()[0].GetBody())
