@@ -160,6 +160,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	}
 	s.queue.wake = make(chan struct{}, 1)
 	s.watch.watchers = map[*Watcher]struct{}{}
+	s.watch.every = pollEvery
 	s.watch.seen = map[syncengine.ID]*told{}
 	s.done.Go(s.write)
 	running = true

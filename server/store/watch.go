@@ -22,6 +22,8 @@ type watch struct {
 	polling bool
 	// listening: other processes are heard.
 	listening bool
+	// every is pollEvery.
+	every time.Duration
 }
 
 // told is what watchers of an org were told of: everything up to seq, and beyond it
@@ -160,7 +162,7 @@ func (w *Watcher) waitsFor(touched map[syncengine.ScopeKey]bool) bool {
 
 // poll looks for commits of other processes until nobody waits.
 func (s *Store) poll() {
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(s.watch.every)
 	defer tick.Stop()
 	for {
 		select {
