@@ -253,16 +253,6 @@ func (c *conn) pg() (under *pgconn.PgConn) {
 // broken reports whether the connection is of no more use.
 func (c *conn) broken() bool { return c.d.remote && c.pg() == nil }
 
-// failed reports whether a statement has failed in such a way that the transaction
-// can only be rolled back.
-func (c *conn) failed() bool {
-	if !c.d.remote {
-		return false
-	}
-	pg := c.pg()
-	return pg == nil || pg.TxStatus() == 'E'
-}
-
 // renew makes the connection anew.
 func (c *conn) renew(lost bool) error {
 	c.drop()

@@ -319,6 +319,8 @@ func TestPostgresSetBackUnderAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	back()
+	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for {
 		head := w.head()
 		if head.Epoch != newest.Epoch {
@@ -327,7 +329,7 @@ func TestPostgresSetBackUnderAServer(t *testing.T) {
 			}
 			return
 		}
-		if t.Context().Err() != nil {
+		if patience.Err() != nil {
 			t.Fatal("nobody noticed")
 		}
 		time.Sleep(time.Millisecond)
@@ -375,6 +377,8 @@ func TestWakingAcrossProcesses(t *testing.T) {
 		defer cancel()
 		watcher.Wait(short)
 	}
+	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	t.Run("by word", func(t *testing.T) {
 		s := w.beside()
 		s.PollEvery(time.Hour)
@@ -385,7 +389,7 @@ func TestWakingAcrossProcesses(t *testing.T) {
 		settle(mine)
 		settle(other)
 		touch(w.s, scopes[0])
-		if !mine.Wait(t.Context()) {
+		if !mine.Wait(patience) {
 			t.Error("nobody told it")
 		}
 		select {
@@ -401,7 +405,7 @@ func TestWakingAcrossProcesses(t *testing.T) {
 		mine := watch(s, scopes[0])
 		settle(mine)
 		touch(w.s, scopes[0])
-		if !mine.Wait(t.Context()) {
+		if !mine.Wait(patience) {
 			t.Error("it was never found")
 		}
 	})

@@ -134,7 +134,7 @@ func (s *Store) group(first *job) {
 			} else {
 				wrote, err := j.run(tx)
 				switch {
-				case err != nil && !wrote && !s.writer.failed():
+				case err != nil && !wrote:
 					j.done <- err
 				case err != nil:
 					members = append(members, j)
