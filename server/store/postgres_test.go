@@ -225,7 +225,8 @@ func TestAFailedStatementIsNotPassedOver(t *testing.T) {
 	w := newWorld(t, postgres, 62)
 	before := w.head()
 	err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-		if err := bump(tx); err != nil {
+		// Nothing is left to be written at the end, where a failure would show.
+		if err := tx.SaveMark(1, 2); err != nil {
 			return err
 		}
 		_ = tx.Exec("SELECT 1/0")
