@@ -65,7 +65,11 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if a.log.GetLevel() > zerolog.InfoLevel {
 		a.log = a.log.Level(zerolog.InfoLevel)
 	}
-	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
+	nonce, err := st.NonceKey(a.ctx)
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(st, server.Options{NonceKey: nonce, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
 	if err != nil {
 		return err
 	}

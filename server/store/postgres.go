@@ -136,7 +136,7 @@ func (s *Store) openRemote(ctx context.Context, o Options) error {
 	if err := migrateFenced(ctx, s.dialect, s.writerDB); err != nil {
 		return err
 	}
-	link := &link{era: s.currentEra, lost: s.forget}
+	link := &link{era: s.Era, lost: s.forget}
 	s.writer = &conn{db: s.writerDB, d: s.dialect, ctx: context.WithoutCancel(ctx), stmts: map[string]*sql.Stmt{}, link: link}
 	for range readers {
 		s.idle <- &conn{db: s.readerDB, d: s.dialect, ctx: context.WithoutCancel(ctx), stmts: map[string]*sql.Stmt{}, link: link}
@@ -205,8 +205,10 @@ type link struct {
 	lost func(born uint64) uint64
 }
 
-// currentEra is the era of what is known of the database.
-func (s *Store) currentEra() uint64 {
+// Era counts how often the database may have become another one under the store's
+// feet, a standby in place of the primary for instance. What was known of it before has
+// to be looked at again. Of a file it is always the same.
+func (s *Store) Era() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.era
