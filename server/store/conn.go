@@ -124,6 +124,9 @@ var inSizes = []int{1, 8, 64, 128, 256}
 
 // eachIn calls f for each row of a query that ends in IN, in pieces.
 func (c *conn) eachIn(d *dialect, head string, lead []any, keys []any, tail string, f func(*sql.Rows) error) error {
+	if d.batches == nil {
+		return c.eachAny(head, lead, keys, tail, f)
+	}
 	for len(keys) > 0 {
 		size := inSizes[len(inSizes)-1]
 		for _, s := range inSizes {

@@ -22,7 +22,8 @@ type dialect struct {
 	// insert begins an insert of several rows that may leave some of them standing
 	// where it fails, because the transaction is rolled back then.
 	insert string
-	// batches are the numbers of rows that one statement inserts, the largest first.
+	// batches are the numbers of rows that one statement inserts, the largest first; nil:
+	// any number, each column one array.
 	batches []int
 	// begin begins a transaction that writes, view one that reads from one snapshot.
 	begin, view string
@@ -76,8 +77,7 @@ var postgresDialect = dialect{
 		"{{strict}}", "",
 		"{{packed}}", "",
 	),
-	insert:  "INSERT INTO ",
-	batches: []int{64, 8, 1},
+	insert: "INSERT INTO ",
 	// Each statement behind the lock of the org's row sees what was committed before the
 	// lock was got; see transact.
 	begin:  "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",

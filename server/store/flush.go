@@ -28,6 +28,9 @@ func (tx *Tx) flush() error {
 
 // insert writes rows of width columns with as few statements as there are sizes.
 func (tx *Tx) insert(into, tail string, width int, args []any) error {
+	if tx.s.dialect.batches == nil {
+		return tx.insertColumns(into, tail, width, args)
+	}
 	rows := len(args) / width
 	for _, size := range tx.s.dialect.batches {
 		text := ""

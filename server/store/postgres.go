@@ -44,6 +44,8 @@ const (
 // remote is a store's end of a PostgreSQL database.
 type remote struct {
 	config *pgx.ConnConfig
+	// columns are the types of the columns of all tables.
+	columns map[string]string
 	*messenger
 }
 
@@ -80,14 +82,14 @@ func parseDatabase(address string) (*pgx.ConnConfig, error) {
 const alone = "tandem.alone"
 
 // session is what the store relies on in each connection. Every query goes by key
-// through an index, whatever statistics say of tables that have just been empty, and
-// every plan is made once.
+// through an index, whatever statistics say. It is planned each time: a plan that was
+// made while the tables were empty reads all of an org once they are full.
 func session(write bool) string {
 	patience := readPatience
 	if write {
 		patience = writePatience
 	}
-	return fmt.Sprintf(`SET search_path = %s; SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off;
+	return fmt.Sprintf(`SET search_path = %s; SET plan_cache_mode = force_custom_plan; SET jit = off; SET enable_seqscan = off;
 		SET enable_hashjoin = off; SET enable_mergejoin = off; SET lock_timeout = %d; SET idle_in_transaction_session_timeout = %d;
 		SET row_security = on; SET client_min_messages = warning`,
 		schemaName, lockPatience.Milliseconds(), patience.Milliseconds())
@@ -135,6 +137,9 @@ func (s *Store) openRemote(ctx context.Context, o Options) error {
 	}
 	if err := migrateFenced(ctx, s.dialect, s.writerDB); err != nil {
 		return err
+	}
+	if s.remote.columns, err = columnTypes(ctx, s.writerDB); err != nil {
+		return fmt.Errorf("reading the tables: %w", err)
 	}
 	link := &link{era: s.Era, lost: s.forget}
 	s.writer = &conn{db: s.writerDB, d: s.dialect, ctx: context.WithoutCancel(ctx), stmts: map[string]*sql.Stmt{}, link: link}
