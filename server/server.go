@@ -57,7 +57,8 @@ type Server struct {
 	now     func() time.Time
 	rand    io.Reader
 	handler http.Handler
-	// met are the replicas that are known to have an entry, by id.
+	// met are the replicas that are known to have an entry, by id, with the store's era
+	// in which that was seen.
 	met sync.Map
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32

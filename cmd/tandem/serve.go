@@ -15,7 +15,8 @@ import (
 )
 
 type serveCmd struct {
-	Data    string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
+	placeFlag
+
 	Listen  string `default:"127.0.0.1:8440" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
 	TLSCert string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
 	TLSKey  string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
@@ -28,10 +29,13 @@ type serveCmd struct {
 }
 
 func (serveCmd) Help() string {
-	return `Runs the server over one SQLite database. Plain HTTP is for loopback alone. Ctrl-C lets
-requests under way finish; everything acknowledged is on the disk.
+	return `Runs the server over one SQLite database in its directory, which is made where it is not
+there, or over PostgreSQL: any number of servers may run on one database then, on as many
+machines, each with the same keys.json in its directory. Plain HTTP is for loopback alone.
+Ctrl-C lets requests under way finish; everything acknowledged is on the disk.
 
   tandem serve
+  tandem serve --database postgres://tandem@db.example/tandem
   tandem serve --listen :8443 --tls-cert fullchain.pem --tls-key privkey.pem --data /var/lib/tandem`
 }
 
@@ -53,7 +57,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if at, ok := listener.Addr().(*net.TCPAddr); config == nil && (!ok || !at.IP.IsLoopback()) {
 		return exits(exitUsage, server.ErrPlain)
 	}
-	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true, Journal: c.Journal})
+	st, err := openData(a, c.placeFlag, store.Options{Create: true, Serve: true, Journal: c.Journal})
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,11 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if a.log.GetLevel() > zerolog.InfoLevel {
 		a.log = a.log.Level(zerolog.InfoLevel)
 	}
-	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
+	nonce, err := st.NonceKey(a.ctx)
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(st, server.Options{NonceKey: nonce, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// batchSizes are the numbers of rows that one statement inserts.
-var batchSizes = []int{64, 8, 1}
-
 // flush writes what has been gathered. The transaction goes on, unless that fails:
 // then nothing of it may be committed, and every further flush fails too.
 func (tx *Tx) flush() error {
@@ -31,8 +28,11 @@ func (tx *Tx) flush() error {
 
 // insert writes rows of width columns with as few statements as there are sizes.
 func (tx *Tx) insert(into, tail string, width int, args []any) error {
+	if tx.s.dialect.batches == nil {
+		return tx.insertColumns(into, tail, width, args)
+	}
 	rows := len(args) / width
-	for _, size := range batchSizes {
+	for _, size := range tx.s.dialect.batches {
 		text := ""
 		for ; rows >= size; rows -= size {
 			if text == "" {
