@@ -36,6 +36,12 @@ const MinAdmissionBytes = 64 << 20
 // ErrAdmission says that bounds do not let the largest request through.
 var ErrAdmission = errors.New("the server's bounds are too low: at least 64 MiB of memory for requests, and times and numbers above 0")
 
+// Check returns ErrAdmission where the bounds would let no request through.
+func (a Admission) Check() error {
+	_, err := a.withDefaults()
+	return err
+}
+
 func (a Admission) withDefaults() (Admission, error) {
 	if a.Bytes < 0 || a.Bytes > 0 && a.Bytes < MinAdmissionBytes || a.Queue < 0 || a.Working < 0 || a.PerDevice < 0 || a.Open < 0 {
 		return a, ErrAdmission

@@ -74,7 +74,9 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 		if err == nil {
 			defer v.end()
 			r = r.WithContext(context.WithValue(ctx, visitKey{}, v))
+			_, let := s.span(ctx, "admission")
 			err = v.admit(control, r)
+			let(err)
 		}
 		if v != nil {
 			s.metrics.queued(v.queued)

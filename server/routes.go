@@ -67,10 +67,12 @@ func (s *Server) logged(mux *http.ServeMux) http.Handler {
 		h.Set("DPoP-Nonce", s.auth.Nonce())
 		began, start := s.now(), time.Now()
 		note := &requestNote{}
-		ctx := context.WithValue(r.Context(), noteKey{}, note)
 		counted := &countingWriter{ResponseWriter: w, status: http.StatusOK}
 		_, route := mux.Handler(r)
-		mux.ServeHTTP(counted, r.WithContext(ctx))
+		s.traced(r, route, func(r *http.Request) (int, *requestNote) {
+			mux.ServeHTTP(counted, r.WithContext(context.WithValue(r.Context(), noteKey{}, note)))
+			return counted.status, note
+		})
 		s.metrics.answered(route, counted.status, time.Since(start))
 		level := zerolog.InfoLevel
 		if counted.status >= http.StatusInternalServerError {

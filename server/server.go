@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // SchemaHeader names the service and its schema version on every answer, so that a
@@ -51,6 +52,8 @@ type Options struct {
 	Admission Admission
 	// Metrics are what the store under it tells its commits to; nil for new ones.
 	Metrics *Metrics
+	// Traces are where spans of requests go; nil for nowhere.
+	Traces trace.TracerProvider
 }
 
 // Server answers devices. It is an http.Handler, safe for concurrent use.
@@ -72,6 +75,7 @@ type Server struct {
 	admission *admission
 	refusals  *connect.ErrorWriter
 	metrics   *Metrics
+	tracer    trace.Tracer
 	devices   devices
 	probe     probe
 
@@ -94,7 +98,7 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if s.admission, err = newAdmission(o.Admission); err != nil {
 		return nil, err
 	}
-	s.refusals = connect.NewErrorWriter()
+	s.refusals, s.tracer = connect.NewErrorWriter(), tracer(o.Traces)
 	if s.metrics = o.Metrics; s.metrics == nil {
 		s.metrics = NewMetrics()
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -48,7 +49,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	}
 	var outcomes []*tandemv1.Outcome
 	if len(pushed) > 0 {
-		outcomes, err = s.push(ctx, org, id, pushed, req)
+		committing, committed := s.span(ctx, "commit", attribute.Int("tandem.changes", len(pushed)))
+		outcomes, err = s.push(committing, org, id, pushed, req)
+		committed(err)
 		s.metrics.pushed(outcomes, err)
 		if err != nil {
 			return nil, s.refuse(err)
@@ -57,10 +60,12 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 			return nil, s.refuse(ErrQuarantineFull)
 		}
 	}
-	answer, err := s.answer(ctx, org, id, req, outcomes)
+	reading, read := s.span(ctx, "answer", attribute.Int64("tandem.wait_ms", int64(req.GetWaitMs())))
+	answer, err := s.answer(reading, org, id, req, outcomes)
 	if errors.Is(err, syncengine.ErrReverted) {
-		answer, err = s.reverted(ctx, org, id, req, outcomes)
+		answer, err = s.reverted(reading, org, id, req, outcomes)
 	}
+	read(err)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
