@@ -107,7 +107,7 @@ func (c *serveCmd) check(a *app) error {
 	}
 	var notes []string
 	for _, address := range []string{c.Listen, c.OpsListen} {
-		if address == "" {
+		if address == "" || len(found) > 0 {
 			continue
 		}
 		l, err := c.listen(a.ctx, address)

@@ -93,6 +93,8 @@ func readConfig(path string, flags []*kong.Flag) (map[string]string, error) {
 		if err := flag.Parse(kong.ScanFromTokens(kong.Token{Type: kong.FlagValueToken, Value: value.Value}), into); err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
+		// It was tried, not set: kong does not look at a file again that is set.
+		flag.Set = false
 		settings[key.Value] = value.Value
 	}
 	return settings, nil
