@@ -42,3 +42,10 @@ func Under(s *Server) (open, waiting, working int, bytes int64) {
 	l := s.admission.load()
 	return l.open, l.waiting, l.working, l.bodies + l.work
 }
+
+// ProbeAnew lets the next who asks whether the server is ready find out anew.
+func ProbeAnew(s *Server) {
+	s.probe.mu.Lock()
+	defer s.probe.mu.Unlock()
+	s.probe.at = time.Time{}
+}
