@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -79,6 +81,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 		return exits(exitUsage, err)
 	}
 	defer tracing.stop()
+	defer c.limitMemory()()
 	front := server.NewFront(server.FrontOptions{Log: a.log, Linger: c.Linger, Grace: c.Grace})
 	ops, err := c.operations(a, front)
 	if err != nil {
@@ -136,6 +139,17 @@ func (c *serveCmd) Run(a *app) (err error) {
 		a.say("ended")
 	}
 	return err
+}
+
+// limitMemory lets the collector work harder where the process comes near what its
+// settings make of it, unless GOMEMLIMIT says otherwise: the requests, and as much again
+// and a bit for connections, the database's caches and what waits to be collected.
+func (c *serveCmd) limitMemory() (restore func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(2*int64(c.Memory) + 96<<20)
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 // listen opens a listener.

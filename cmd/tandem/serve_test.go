@@ -6,6 +6,7 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,7 +19,10 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/tandem-response/tandem/client"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/need"
+	"github.com/tandem-response/tandem/server/store"
 )
 
 // deploy is where what an operator installs stands.
@@ -272,7 +276,7 @@ func TestUnit(t *testing.T) {
 			t.Errorf("tandem %s: exit code %d: %s", m[1], r.code, r.err)
 		}
 	}
-	for _, line := range []string{"NoNewPrivileges=yes", "ProtectSystem=strict", "DynamicUser=yes", "CapabilityBoundingSet=", "MemoryDenyWriteExecute=yes"} {
+	for _, line := range []string{"NoNewPrivileges=yes", "ProtectSystem=strict", "User=tandem", "CapabilityBoundingSet=", "MemoryDenyWriteExecute=yes"} {
 		if !strings.Contains(string(text), "\n"+line+"\n") {
 			t.Errorf("it lacks %s", line)
 		}
@@ -351,4 +355,115 @@ func TestContainer(t *testing.T) {
 			t.Errorf("ENV %s sets nothing", name)
 		}
 	}
+}
+
+// TestOperationsPage: every metric that the page for operators names exists, each that
+// exists is named, and so with settings and commands.
+func TestOperationsPage(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	h := newServed(t)
+	_, metrics := get(t, h.ops+"/metrics")
+	exist := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (tandem_\w+) `).FindAllStringSubmatch(metrics, -1) {
+		exist[m[1]] = true
+	}
+	named := map[string]bool{}
+	for _, name := range regexp.MustCompile(`tandem_\w+`).FindAllString(page, -1) {
+		named[name] = true
+		if !exist[name] {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+	for name := range exist {
+		if !named[name] {
+			t.Errorf("the page does not name %s", name)
+		}
+	}
+	if len(exist) < 25 {
+		t.Errorf("only %d metrics\n%s", len(exist), metrics)
+	}
+	all := commands(t)
+	for _, m := range regexp.MustCompile("(?m)(?:^|`)tandem ([a-z][a-z ]*[a-z])((?: [^`\n#]*)?)").FindAllStringSubmatch(page, -1) {
+		words := strings.Fields(m[1])
+		var node *kong.Node
+		for _, n := range all {
+			if p := path(n); len(p) <= len(words) && slices.Equal(p, words[:len(p)]) && (node == nil || len(p) > len(path(node))) {
+				node = n
+			}
+		}
+		if node == nil {
+			t.Errorf("there is no command tandem %s", m[1])
+			continue
+		}
+		for _, f := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(m[2], -1) {
+			// A command that stands for another one takes its flags.
+			flags := node.Flags
+			for _, child := range node.Children {
+				flags = append(slices.Clone(flags), child.Flags...)
+			}
+			if !slices.ContainsFunc(flags, func(k *kong.Flag) bool { return k.Name == f[1] }) {
+				t.Errorf("tandem %s has no --%s", m[1], f[1])
+			}
+		}
+	}
+}
+
+// newServed is a server as serve runs it, with an org that was backed up and a device
+// that says it has a save and cannot send it.
+func newServed(t *testing.T) *serving {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	h := &home{}
+	var err error
+	if h.store, err = store.Open(t.Context(), dir, store.Options{Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.people(t.Context(), homeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.store.BackUp(t.Context(), filepath.Join(t.TempDir(), "copy.db")); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "--data", dir)
+	h.url = s.url
+	large := &onlySmall{base: http.DefaultTransport}
+	dev, err := h.enrol(t.Context(), h.clinician, "Car 12 laptop", t.TempDir(), client.Options{Transport: large})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.Edit(t.Context(), func(e *client.Edit) error {
+		_, err := e.Create(&tandemv1.Incident{CallType: new("welfare_check"), NotesOps: new(strings.Repeat("long ", 100))})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.Sync(t.Context()); err == nil || large.passed == 0 {
+		t.Fatalf("%d requests passed, error %v", large.passed, err)
+	}
+	if err := errors.Join(dev.Close(), h.store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// onlySmall is a network on which nothing large passes.
+type onlySmall struct {
+	base   http.RoundTripper
+	passed int
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o *onlySmall) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.ContentLength > 300 && strings.HasSuffix(r.URL.Path, "/Sync") {
+		return nil, errors.New("too large for this network")
+	}
+	if strings.HasSuffix(r.URL.Path, "/Sync") {
+		o.passed++
+	}
+	return o.base.RoundTrip(r)
 }
