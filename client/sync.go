@@ -345,11 +345,14 @@ func (c *Client) patience(req *tandemv1.SyncRequest, w want) time.Duration {
 // broke notes a request without an answer.
 func (c *Client) broke(ctx context.Context, plan *syncengine.Planned, w want, r *round, met *contact, began time.Time, err error) error {
 	contact, ok := errors.AsType[*ContactError](err)
+	// A server that says that it is busy has taken nothing, and the link is as it was.
+	busy := ok && errors.Is(err, ErrBusy)
 	c.mu.Lock()
-	if r.sent > 0 && !met.unsent {
+	if r.sent > 0 && !met.unsent && !busy {
 		c.asked, c.broken = false, true
 	}
 	switch {
+	case busy:
 	case ok && contact.large && r.sent > 0:
 		contact.smaller = c.pace.tooLarge(plan.Bytes) && r.sent > 1
 	case ok && errors.Is(err, ErrNetwork) && w.poll.cut(time.Now(), w.wait, time.Since(met.began)):

@@ -488,7 +488,7 @@ func testOtherRoutes(t *testing.T, on engine) {
 	t.Parallel()
 	w := newWorld(t, on, 10)
 	for path, want := range map[string]int{
-		"/healthz": 204, "/readyz": 204, "/": 404, "/tandem.v1.SyncService/Other": 401, "/tandem.v1.EnrollService/Other": 404, "/tandem.v1.EnrollService/Enroll": 405,
+		"/healthz": 204, "/readyz": 200, "/": 404, "/tandem.v1.SyncService/Other": 401, "/tandem.v1.EnrollService/Other": 404, "/tandem.v1.EnrollService/Enroll": 405,
 	} {
 		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, w.http.URL+path, nil))
 		resp, err := http.DefaultClient.Do(req)

@@ -99,10 +99,13 @@ func (w *world) open(o store.Options) {
 	w.t.Cleanup(func() { _ = st.Close() })
 }
 
-func (w *world) start() {
+func (w *world) start() { w.startWith(server.Admission{}) }
+
+// startWith starts the server with bounds of its own.
+func (w *world) startWith(bounds server.Admission) {
 	w.t.Helper()
 	var err error
-	w.srv, err = server.New(w.s, server.Options{Log: zerolog.New(w.log), Clock: w.clock, Rand: rand.NewChaCha8([32]byte{1, 2, 3})})
+	w.srv, err = server.New(w.s, server.Options{Admission: bounds, Log: zerolog.New(w.log), Clock: w.clock, Rand: rand.NewChaCha8([32]byte{1, 2, 3})})
 	if err != nil {
 		w.t.Fatal(err)
 	}

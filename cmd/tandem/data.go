@@ -32,7 +32,7 @@ func (f databaseFlag) address() (string, error) {
 
 // placeFlag names a server's data.
 type placeFlag struct {
-	Data string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default})."`
+	Data string `default:"tandem-data" env:"TANDEM_DATA" placeholder:"DIR" help:"Directory of the server's data (default ${default})."`
 	databaseFlag
 }
 
@@ -43,11 +43,11 @@ type dataFlag struct {
 }
 
 // openData opens a server's data.
-func openData(a *app, p placeFlag, o store.Options) (_ *store.Store, err error) {
+func openData(ctx context.Context, p placeFlag, o store.Options) (_ *store.Store, err error) {
 	if o.Database, err = p.address(); err != nil {
 		return nil, err
 	}
-	st, err := store.Open(a.ctx, p.Data, o)
+	st, err := store.Open(ctx, p.Data, o)
 	switch {
 	case errors.Is(err, store.ErrNoDatabase):
 		return nil, exits(exitUsage, fmt.Errorf("%w: name the server's directory with --data, or begin with tandem admin org create --data %s", err, p.Data))
@@ -61,7 +61,7 @@ func openData(a *app, p placeFlag, o store.Options) (_ *store.Store, err error) 
 
 // open opens the server's data; makeIt says that it may be new.
 func (f placeFlag) open(a *app, makeIt bool) (*store.Store, error) {
-	return openData(a, f, store.Options{Create: makeIt})
+	return openData(a.ctx, f, store.Options{Create: makeIt})
 }
 
 // org returns the org that the command is about.

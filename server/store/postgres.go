@@ -49,6 +49,16 @@ type remote struct {
 	*messenger
 }
 
+// CheckAddress returns ErrAddress where an address is no PostgreSQL database's; the
+// empty one, of a file in the data directory, is right. It connects to nothing.
+func CheckAddress(address string) error {
+	if address == "" {
+		return nil
+	}
+	_, err := parseDatabase(address)
+	return err
+}
+
 // parseDatabase reads the address of a PostgreSQL database.
 func parseDatabase(address string) (*pgx.ConnConfig, error) {
 	if !strings.HasPrefix(address, "postgres://") && !strings.HasPrefix(address, "postgresql://") {

@@ -63,6 +63,9 @@ type Options struct {
 	Rand io.Reader
 	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
 	MaxPages int64
+	// Committed is told of every commit that writes to an org, after it is durable. It
+	// must not block. Nil: nobody.
+	Committed func(Commit)
 }
 
 // readers is the number of connections for reading.
@@ -84,11 +87,12 @@ type Store struct {
 	idle               chan *conn
 	lock               *flock.Flock
 
-	queue   queue
-	watch   watch
-	recent  recent
-	closing chan struct{}
-	done    sync.WaitGroup
+	queue     queue
+	committed func(Commit)
+	watch     watch
+	recent    recent
+	closing   chan struct{}
+	done      sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -113,6 +117,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		idle: make(chan *conn, readers), closing: make(chan struct{}),
 		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
+	}
+	if s.committed = o.Committed; s.committed == nil {
+		s.committed = func(Commit) {}
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -123,11 +123,10 @@ func (s *Store) group(first *job) {
 		return
 	}
 	var members []*job
-	open := false
+	open, weight, started := false, 0, s.monotonic()
 	err := s.transact(first.org, func(tx *Tx) error {
 		open = true
 		began := s.monotonic()
-		weight := 0
 		for j := first; j != nil; {
 			if err := j.ctx.Err(); err != nil {
 				j.done <- err
@@ -153,6 +152,7 @@ func (s *Store) group(first *job) {
 	})
 	switch {
 	case err == nil:
+		s.committed(Commit{Writes: len(members), Changes: weight, Took: s.monotonic() - started})
 		for _, j := range members {
 			j.done <- nil
 		}
@@ -171,6 +171,7 @@ func (s *Store) group(first *job) {
 			if err := s.transact(j.org, j.alone); err != nil {
 				j.done <- s.again(j, err)
 			} else {
+				s.committed(Commit{Writes: 1, Changes: j.weight})
 				j.done <- nil
 			}
 		}
