@@ -164,13 +164,19 @@ func (c *serveCmd) check(a *app) error {
 // are not set are left out.
 func (c *serveCmd) settings() (names, values []string) {
 	v := reflect.ValueOf(*c)
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		name := flagName(field)
-		if slices.Contains(notInFiles, name) || v.Field(i).IsZero() && field.Tag.Get("default") == "" {
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		if field.Anonymous {
 			continue
 		}
-		names, values = append(names, name), append(values, fmt.Sprint(v.Field(i).Interface()))
+		name, value := flagName(field), v.FieldByIndex(field.Index)
+		if slices.Contains(notInFiles, name) || value.IsZero() && field.Tag.Get("default") == "" {
+			continue
+		}
+		text := fmt.Sprint(value.Interface())
+		if address, err := url.Parse(text); name == "database" && err == nil {
+			text = address.Redacted()
+		}
+		names, values = append(names, name), append(values, text)
 	}
 	return names, values
 }
