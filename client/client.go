@@ -79,6 +79,8 @@ type Client struct {
 	// pushLoop last tried to send has not arrived.
 	pushing, mending chan struct{}
 	unwell, unsent   atomic.Bool
+	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
+	spoiled atomic.Bool
 	// asked: the verdicts on what was queued are known as far as the server has
 	// any. False at first, and after a push whose answer did not come: that one is
 	// broken, and the next request carries no changes.
@@ -135,6 +137,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
 	c.unwell.Store(true)
+	c.spoiled.Store(true)
 	c.pace.reset()
 	if c.opts.Boot == nil {
 		if err := c.defaultBoot(); err != nil {
@@ -144,7 +147,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if c.store, err = openStore(ctx, dir, cols); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx)); err != nil {
+	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil
@@ -318,6 +321,8 @@ func (c *Client) way() (*link, *identity, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	v.orgKey = c.me.answer.GetOrgKey()
+	v.org, _ = syncengine.IDFromBytes(c.me.answer.GetOrg())
 	c.link = newLink(u, &c.opts, p, v, c.read)
 	return c.link, c.me, nil
 }

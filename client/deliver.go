@@ -60,7 +60,7 @@ func DeliveryWords(code tandemv1.Delivery) string {
 // organization, to the server. The file is only read. Repeating it has the effect of
 // once. What was delivered before an error is in the Delivery.
 func (c *Client) Deliver(ctx context.Context, path string) (*Delivery, error) {
-	return c.deliver(ctx, path, func(*seal.Header) bool { return true })
+	return c.deliver(ctx, path, func(*seal.Header) bool { return true }, nil)
 }
 
 // Reoffer delivers the own changes that the server lacks: processed are the ops that
@@ -73,7 +73,7 @@ func (c *Client) Reoffer(ctx context.Context, processed []syncengine.OpRange) (*
 	}
 	return c.deliver(ctx, f.path, func(h *seal.Header) bool {
 		return h.Kind == seal.KindChange && h.Org == f.me.org && h.Replica == f.me.replica && !syncengine.HoldsOp(processed, h.Number)
-	})
+	}, nil)
 }
 
 // batchBytes is about how much is delivered at once, batchEntries at most how many.
@@ -83,8 +83,8 @@ const (
 )
 
 // deliver brings the entries of a file that pick names, and those whose signatures
-// speak for them.
-func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Header) bool) (*Delivery, error) {
+// speak for them. told gets what became of each; it may be nil.
+func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Header) bool, told func(*tandemv1.Delivered)) (*Delivery, error) {
 	out := &Delivery{NotTaken: map[tandemv1.Delivery]int{}}
 	way, _, err := c.way()
 	if err != nil {
@@ -118,6 +118,9 @@ func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Heade
 		}
 		for i, d := range answer.GetDelivered() {
 			e := &entries[i]
+			if told != nil {
+				told(d)
+			}
 			switch {
 			case e.kind == seal.KindReplica:
 			case d.GetResult() == tandemv1.Delivery_DELIVERY_TAKEN:

@@ -50,13 +50,16 @@ var (
 	ErrRefused = errors.New("the server refuses this device")
 	// ErrBusy: the server asks to come back later.
 	ErrBusy = errors.New("the server is busy")
+	// ErrServerKey: who answers holds another key than the server, and nothing shows that
+	// it is the server's. Nothing was sent.
+	ErrServerKey = errors.New("the server holds another key than the one that this store knows")
 	// ErrRejected: the server answered that the request itself is wrong.
 	ErrRejected = errors.New("the server did not take the request")
 )
 
 // ContactError says why a contact with the server came to nothing.
 type ContactError struct {
-	// Kind is ErrNetwork, ErrRefused, ErrBusy or ErrRejected.
+	// Kind is ErrNetwork, ErrRefused, ErrBusy, ErrServerKey or ErrRejected.
 	Kind error
 	// Words are for the person: what happened and what to do.
 	Words string

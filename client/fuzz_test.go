@@ -11,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
 )
@@ -32,6 +33,7 @@ func FuzzInflate(f *testing.F) {
 	f.Add([]byte("\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00"))
 	d := newInflater()
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer need.Brief(t)()
 		if err := d.Reset(bytes.NewReader(body)); err == nil {
 			if n, err := io.Copy(io.Discard, d); n > maxInflated+1 {
 				t.Fatalf("%d bytes came out, error %v", n, err)
@@ -71,6 +73,7 @@ func FuzzEnrolment(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer need.Brief(t)()
 		answer := &tandemv1.EnrollResponse{}
 		if proto.Unmarshal(raw, answer) != nil {
 			return
@@ -93,6 +96,7 @@ func FuzzHeaders(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		defer need.Brief(t)()
 		if u, err := parseServer(text); err == nil {
 			here := u.Scheme == "http" && loopback(u.Hostname())
 			if u.Host == "" || u.User != nil || u.Scheme != "https" && !here {

@@ -26,6 +26,9 @@ const (
 // store that is a copy or was set back, and the next steps of a comparison with the
 // server. It returns when a sync is the next step.
 func (c *Client) mend(ctx context.Context) error {
+	if err := c.rescue(ctx); err != nil {
+		return err
+	}
 	if !c.unwell.Load() {
 		return nil
 	}

@@ -201,6 +201,8 @@ func DecisionWords(n *NotAccepted) string {
 		return fmt.Sprintf("closed by a lead, not applied; its words are kept: %q", n.Reason)
 	case tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED:
 		return "another save stands in its place; its words are kept"
+	case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
+		return "not accepted: " + n.Words
 	}
-	return "not accepted: " + n.Words
+	return n.Words
 }

@@ -24,6 +24,7 @@ func (c *Client) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { stop(c.pushLoop(ctx, first)) })
 	wg.Go(func() { stop(c.pullLoop(ctx, first)) })
+	wg.Go(func() { stop(c.expireLoop(ctx)) })
 	wg.Wait()
 	return context.Cause(ctx)
 }
@@ -46,7 +47,11 @@ func (c *Client) pushLoop(ctx context.Context, first chan<- struct{}) error {
 	var b backoff
 	var once sync.Once
 	for {
-		r, err := c.round(ctx, want{push: true})
+		var r *round
+		err := c.rescue(ctx)
+		if err == nil {
+			r, err = c.round(ctx, want{push: true})
+		}
 		if smaller(err) {
 			continue
 		}

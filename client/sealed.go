@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
 	"errors"
@@ -157,18 +158,29 @@ func (c *Client) queuedOps(ctx context.Context) (ops []uint64, err error) {
 }
 
 // readOps reads the first of some changes, ascending, with their bytes: as many as are
-// sealed with one sync. Those that are settled by now are left out.
+// sealed with one sync. Those that are settled by now are left out, and those whose bytes
+// do not have their hash any more: a sealed copy of them would prove nothing.
 func (c *Client) readOps(ctx context.Context, numbers []uint64) (ops []*syncengine.Op, err error) {
 	size := 0
 	enough := errors.New("enough")
 	err = c.store.read(ctx, "reading the outbox", func(rtx *sql.Tx) error {
+		st, err := scanState(rtx.QueryRowContext(ctx, selectState))
+		if err != nil {
+			return err
+		}
 		// One after the other where they follow each other, which they mostly do.
 		for from := 0; from < len(numbers) && size < sealGroup; {
 			to := from + 1
 			for to < len(numbers) && numbers[to] == numbers[to-1]+1 {
 				to++
 			}
-			rows, err := rtx.QueryContext(ctx, `SELECT `+opColumns+opTables+`WHERE o.op BETWEEN $1 AND $2 AND w.raw IS NOT NULL ORDER BY o.op`,
+			before := syncengine.Op{Number: numbers[from] - 1}
+			err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT envelope FROM outbox WHERE op = $1), $2)`, int64(before.Number), before.Envelope[:]).
+				Scan((*hashColumn)(&before.Envelope))
+			if err != nil {
+				return err
+			}
+			rows, err := rtx.QueryContext(ctx, `SELECT `+opColumns+opTables+`WHERE o.op BETWEEN $1 AND $2 ORDER BY o.op`,
 				int64(numbers[from]), int64(numbers[to-1]))
 			if err != nil {
 				return err
@@ -178,10 +190,14 @@ func (c *Client) readOps(ctx context.Context, numbers []uint64) (ops []*syncengi
 					return enough
 				}
 				op, err := scanOp(scan)
-				if err == nil {
+				if err != nil {
+					return err
+				}
+				op.Prev, before = before.Envelope, *op
+				if op.Raw != nil && syncengine.HashEnvelope(st.Replica, op.Number, op.Prev, sha256.Sum256(op.Raw)) == op.Envelope {
 					ops, size = append(ops, op), size+len(op.Raw)
 				}
-				return err
+				return nil
 			})
 			if err != nil && !errors.Is(err, enough) {
 				return err

@@ -39,6 +39,8 @@ type Status struct {
 	// clock as it stands; 0 before the first contact. Closed says that they are.
 	LeaseEndsMS int64
 	Closed      bool
+	// Damaged counts the saves whose bytes the disk has damaged: see Client.Damaged.
+	Damaged int
 	// LastFault says, in words, why the newest contact came to nothing; empty where
 	// it did not.
 	LastFault string
@@ -112,6 +114,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 			`SELECT count(*), coalesce(sum(bytes), 0), coalesce(min(at), 0) FROM outbox WHERE state IN (1, 7)`: {&s.Queued, &s.QueuedBytes, &s.OldestMS},
 			`SELECT count(*) FROM outbox WHERE state = 2 AND state IN (2, 4)`:                                  {&s.Applied},
 			`SELECT count(*) FROM outbox WHERE state = 4 AND state IN (2, 4)`:                                  {&s.NotAccepted},
+			`SELECT count(*) FROM outbox WHERE state = 8`:                                                      {&s.Damaged},
 			`SELECT count(*) FROM rec WHERE ` + visible:                                                        {&s.Records},
 			`SELECT count(*) FROM rec WHERE conflicts > 0 AND ` + visible:                                      {&s.Conflicts},
 			`SELECT coalesce((SELECT fault FROM sync_event ORDER BY n DESC LIMIT 1), '')`:                      {&s.LastFault},

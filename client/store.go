@@ -66,6 +66,8 @@ type known struct {
 	ops    map[uint64]*opEntry
 	state  *syncengine.DeviceState
 	scopes []syncengine.DeviceScope
+	// finds are what has been looked up.
+	finds []*syncengine.LookedUp
 }
 
 // openStore opens the store of a directory, makes it where there is none, and

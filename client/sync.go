@@ -3,10 +3,8 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -283,7 +281,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 			}
 		}
 		var err error
-		if plan, err = c.device.Plan(t, o); err != nil {
+		if plan, err = c.planWhole(t, o); err != nil {
 			return err
 		}
 		plan.Request.SealKey = sealKey
@@ -299,36 +297,9 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 			plan.Request.Budget, r.paged = 0, false
 		}
 		r.sent = len(plan.Ops)
-		return t.intact(plan)
+		return nil
 	})
 	return plan, r, err
-}
-
-// intact refuses to send changes whose bytes are not those that were saved. The
-// server would not take them, for the same reason.
-func (t *tx) intact(plan *syncengine.Planned) error {
-	if len(plan.Ops) == 0 {
-		return nil
-	}
-	st, err := t.State()
-	if err != nil {
-		return err
-	}
-	for _, run := range plan.Request.GetRuns() {
-		hash := syncengine.Hash(run.GetPrevHash())
-		for i, raw := range run.GetChanges() {
-			number := run.GetFirstOp() + uint64(i)
-			op, err := t.Op(number)
-			if err != nil {
-				return err
-			}
-			hash = syncengine.HashEnvelope(st.Replica, number, hash, sha256.Sum256(raw))
-			if op == nil || op.Envelope != hash {
-				return fmt.Errorf("own change %d does not have the hash it was saved with: %w", number, ErrDamaged)
-			}
-		}
-	}
-	return nil
 }
 
 // patience is how long a request may take on the slowest link.
@@ -397,6 +368,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		if r.got, err = c.device.Receive(t, req, answer, now.UnixMilli()); err != nil {
 			return err
 		}
+		if err := c.expireIn(t); err != nil {
+			return err
+		}
 		st, err := t.State()
 		if err != nil {
 			return err
@@ -449,6 +423,7 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		c.unwell.Store(true)
 	}
 	if r.got.Epoch || r.got.Reoffered > 0 {
+		c.spoiled.Store(true)
 		c.mu.Lock()
 		c.asked = false
 		c.mu.Unlock()

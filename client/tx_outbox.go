@@ -115,7 +115,7 @@ func (t *tx) SaveOp(op *syncengine.Op) error {
 	if e == nil {
 		return fmt.Errorf("own change %d is not in the outbox: %w", op.Number, ErrDamaged)
 	}
-	if f := t.s.sealed.Load(); f != nil && op.Raw == nil && e.op.Raw != nil && !f.has(op.Number) {
+	if f := t.s.sealed.Load(); f != nil && op.Raw == nil && e.op.Raw != nil && e.op.State != syncengine.OpDamaged && !f.has(op.Number) {
 		t.leaving = append(t.leaving, e.op)
 	}
 	kept := *op
@@ -211,7 +211,9 @@ const (
 	selectJudged = `SELECT op FROM outbox WHERE state = $1 AND state IN (2, 4) AND op > $2 ORDER BY op LIMIT $3`
 	selectQueued = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state = $1 AND state IN (1, 7) AND op > $2 ORDER BY op LIMIT $3`
 	selectClosed = `SELECT op FROM outbox WHERE state = $1 AND state IN (5, 6) AND op > $2 ORDER BY op LIMIT $3`
-	selectIn     = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT $3`
+	// The first condition is met by every row of the second.
+	selectDamaged = `SELECT op FROM outbox WHERE +state = $1 AND state = 8 AND op > $2 ORDER BY op LIMIT $3`
+	selectIn      = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT $3`
 )
 
 // OpNumbers implements syncengine.OpLister.
@@ -224,6 +226,8 @@ func (t *tx) OpNumbers(state syncengine.OpState, after uint64, limit int) ([]uin
 		query = selectQueued
 	case syncengine.OpDismissed, syncengine.OpReplaced:
 		query = selectClosed
+	case syncengine.OpDamaged:
+		query = selectDamaged
 	}
 	// What this transaction has changed stands in for what the tables still say.
 	var numbers []uint64

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -30,6 +31,9 @@ type View struct {
 	// record.
 	Pending  int
 	AtServer bool
+	// LookedUpMS is the server's time when the record was looked up, 0 where this device
+	// holds it: what was looked up is read and not written.
+	LookedUpMS int64
 	// Conflicts are what a human is to settle.
 	Conflicts []Conflict
 	// NotAccepted are own values that the server keeps and did not apply; only Get
@@ -129,8 +133,8 @@ func (c *Client) conflict(kind *syncengine.Kind, state *syncengine.State, path s
 // or has own changes.
 const visible = `(rec.pending > 0 OR rec.scopes & (SELECT coalesce(sum(1 << bit), 0) FROM scope WHERE ready) <> 0)`
 
-// Get returns a record. ErrNotFound where it is not shown on this device; ErrLease
-// where charts are closed and it is not one that was made here and is unsent.
+// Get returns a record. ErrNotFound where it is not shown on this device and was not
+// looked up; ErrLease where charts are closed and it is not one that was made here and is unsent.
 func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 	var v *View
 	err := c.store.read(ctx, "reading a record", func(rtx *sql.Tx) error {
@@ -152,6 +156,9 @@ func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 		v.NotAccepted, err = c.notAccepted(ctx, rtx, `o.op IN (SELECT op FROM outbox_write WHERE record = $1) AND o.state = 4`, id[:])
 		return err
 	})
+	if errors.Is(err, ErrNotFound) {
+		return c.lookedUp(ctx, id)
+	}
 	return v, err
 }
 

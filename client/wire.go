@@ -75,7 +75,11 @@ func loopback(host string) bool {
 func newLink(u *url.URL, o *Options, p *prover, v *trust, read func() reading) *link {
 	base := o.Transport
 	if base == nil {
-		base = newTransport(u, o, v)
+		t := newTransport(u, o, v)
+		base = t
+		if t.TLSClientConfig != nil {
+			base = newKeyed(t, u, v)
+		}
 	}
 	hc := &http.Client{
 		Transport: &guard{base: base, prover: p, agent: "tandem/" + o.Version},
@@ -148,8 +152,8 @@ func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 	return t
 }
 
-// newTrust prepares the check of the server's certificate; pin is the key that it
-// had at the last contact, nil before any.
+// newTrust prepares the check of the server's certificate; pin are the keys that it is
+// known by, nil before any.
 func (c *Client) newTrust(u *url.URL, roots, pin []byte) (*trust, error) {
 	v := &trust{host: u.Hostname(), known: c.serverNow, wall: c.opts.Now, key: pin}
 	if len(roots) == 0 {
@@ -362,6 +366,12 @@ const foreignWords = "no answer from the server: a login page or proxy may be in
 // the server's word; everything else is the network's.
 func (met *contact) verdict(ctx context.Context, err error) error {
 	cause := wireCause(err)
+	if errors.Is(err, ErrServerKey) {
+		return &ContactError{
+			Kind: ErrServerKey, Err: cause,
+			Words: "the server shows another key than this device knows, and does not prove that the key is its own: nothing was sent. Another network may help; if it stays so, tell your administrator",
+		}
+	}
 	if !met.reached {
 		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 			return ctx.Err()

@@ -71,7 +71,7 @@ func (c *Client) OfferWitnesses(ctx context.Context) (*Delivery, error) {
 	}
 	done, err := c.deliver(ctx, f.path, func(h *seal.Header) bool {
 		return h.Kind == seal.KindWitness && h.Org == f.me.org && h.Replica == f.me.replica && wanted[h.Number]
-	})
+	}, nil)
 	if err != nil || done.Left() > 0 {
 		return done, err
 	}

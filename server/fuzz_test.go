@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/klauspost/compress/zstd"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/server"
 )
 
@@ -42,6 +43,7 @@ func FuzzInflate(f *testing.F) {
 	f.Add(true, []byte("\x28\xb5\x2f\xfd\xe0\x00\x00\x00\x00\x00\x01\x00\x00\x01\x00\x00"))
 	f.Add(true, []byte("\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, second bool, body []byte) {
+		defer need.Brief(t)()
 		name := "gzip"
 		if second {
 			name = "zstd"

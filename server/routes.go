@@ -36,6 +36,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(path, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(sync), maxWire)))))
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /server-key", s.serverKey)
 	return s.logged(mux)
 }
 

@@ -33,6 +33,7 @@ const (
 type Front struct {
 	o      FrontOptions
 	server atomic.Pointer[Server]
+	config atomic.Pointer[tls.Config]
 	ending atomic.Bool
 }
 
@@ -57,10 +58,13 @@ func NewFront(o FrontOptions) *Front {
 // Open lets a server answer. Before, it judges again what an older version did not know
 // and has put into quarantine.
 func (f *Front) Open(ctx context.Context, s *Server) error {
-	if err := s.retry(ctx); err != nil {
+	if err := errors.Join(s.relink(ctx), s.retry(ctx)); err != nil {
 		return err
 	}
 	f.server.Store(s)
+	if err := s.addKeys(f.config.Load()); err != nil {
+		return err
+	}
 	if f.ending.Load() {
 		s.End()
 	}
@@ -131,6 +135,12 @@ func (f *Front) Serve(ctx context.Context, listener net.Listener, config *tls.Co
 		protocols.SetHTTP2(true)
 		config = config.Clone()
 		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	}
+	f.config.Store(config)
+	if s := f.server.Load(); s != nil {
+		if err := s.addKeys(config); err != nil {
+			return errors.Join(err, listener.Close())
+		}
 	}
 	return f.serve(ctx, listener, config, protocols)
 }

@@ -5,6 +5,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -44,6 +46,9 @@ type Options struct {
 	// Rand makes ids and keys; nil is crypto/rand's. It is read by one goroutine at a
 	// time.
 	Rand io.Reader
+	// Keys are keys that devices may meet beside that of the certificates that Serve is
+	// given, each by ServerKey: those of a proxy in front.
+	Keys [][]byte
 	// MinWriteSchema is the oldest schema version whose changes are applied; older ones
 	// are kept in quarantine. MinReadSchema is the oldest that is sent record state. 0:
 	// every one.
@@ -72,6 +77,9 @@ type Server struct {
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
 	ahead             ahead
+	// keys are those that devices may meet.
+	keysMu sync.Mutex
+	keys   [][]byte
 
 	admission *admission
 	refusals  *connect.ErrorWriter
@@ -89,6 +97,7 @@ type Server struct {
 func New(st *store.Store, o Options) (*Server, error) {
 	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, rand: &lockedReader{r: o.Rand}}
 	s.minWrite, s.minRead = o.MinWriteSchema, o.MinReadSchema
+	s.keys = slices.SortedFunc(slices.Values(o.Keys), bytes.Compare)
 	if s.now == nil {
 		s.now = time.Now
 	}

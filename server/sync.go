@@ -69,6 +69,11 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err != nil {
 		return nil, s.refuse(err)
 	}
+	if answer.Lookup != nil {
+		if err := s.logLookup(ctx, org, answer.Lookup); err != nil {
+			return nil, s.refuse(err)
+		}
+	}
 	if answer.Report {
 		if err := s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 			return s.engine(org).Report(tx, id.Replica, req)

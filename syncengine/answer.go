@@ -41,6 +41,9 @@ type Answer struct {
 	Scopes []ScopeKey
 	// News: the answer says something worth ending a wait for.
 	News bool
+	// Lookup is the lookup that the answer carries out, to be logged before it is sent;
+	// nil for none.
+	Lookup *LookedFor
 	// Report: what the request says of the device is worth noting ([Server.Report]).
 	Report bool
 }
@@ -112,18 +115,21 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		return nil, err
 	}
 	msg.Trailer.BackedUp = rangesToWire(r.BackedUp)
+	if err := pg.lookUp(p); err != nil {
+		return nil, err
+	}
 	if req.GetBudget() > 0 {
 		if err := pg.page(); err != nil {
 			return nil, err
 		}
 	}
-	a.Count = len(msg.GetOutcomes()) + len(msg.GetPage().GetRows())
+	a.Count = len(msg.GetOutcomes()) + len(msg.GetPage().GetRows()) + len(msg.GetLookedUp())
 	return a, nil
 }
 
 // bare strips an answer to codes, for a replica that is sent nothing else; to a
-// revoked one, also which of its own ops have come, and that it holds no scope any
-// more. Its position moves no further, so verdicts that have changed are told each
+// revoked one, also which of its own ops have come, that it holds no scope any more,
+// and that it is to forget what it has looked up. Its position moves no further, so verdicts that have changed are told each
 // time and are no news.
 func (g *pager) bare(pushed bool) {
 	msg := g.answer.Message
@@ -136,6 +142,10 @@ func (g *pager) bare(pushed bool) {
 	msg.Outcomes = slices.Clone(msg.GetOutcomes())
 	for i, o := range msg.GetOutcomes() {
 		msg.Outcomes[i] = &tandemv1.Outcome{Op: o.GetOp(), Code: o.GetCode(), Refusal: o.GetRefusal(), Envelope: o.GetEnvelope()}
+	}
+	if g.replica.Revoked && len(g.req.GetLookedUp()) > 0 {
+		msg.Forget = g.req.GetLookedUp()
+		g.answer.News = true
 	}
 	// Also where no page was asked for, as by a device that compares what it holds.
 	if g.replica.Revoked && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
@@ -694,7 +704,7 @@ func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
 	if err := open(resp, answer); err != nil {
 		return nil, err
 	}
-	if answer.GetTrailer() == nil || len(answer.GetOutcomes())+len(answer.GetPage().GetRows()) != int(resp.GetCount()) {
+	if answer.GetTrailer() == nil || len(answer.GetOutcomes())+len(answer.GetPage().GetRows())+len(answer.GetLookedUp()) != int(resp.GetCount()) {
 		return nil, ErrIncomplete
 	}
 	return answer, nil

@@ -111,7 +111,7 @@
 // Dismissed: by a lead with a reason, or withdrawn by its author. Replaced: by another
 // change that names it in replaces, of the same author, or of a lead; that change names
 // its stamp and its bases as bases ([Supersede]), and closes it when it is applied
-// itself. To whoever wrote over it, a closed change counts as one in quarantine.
+// itself. A lead's change may quote it instead, in a note: that writes none of its paths. To whoever wrote over it, a closed change counts as one in quarantine.
 //
 // A verdict that has changed is told with every answer to a device whose last cut is
 // older than the change, so that a lost answer costs nothing. Verdicts go from
@@ -162,6 +162,17 @@
 //
 // The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
 // incrementally at both ends and compared at each cut that changed the scope.
+//
+// # Lookups
+//
+// A person may read more than their device holds (what is clinical in the other teams of
+// their programs: Rules.MayRead). That is asked for by a Sync with a record id, a reason,
+// and whether the records about it are wanted too. The server answers from what the
+// person may read in that snapshot, after it has logged the request; what is not there
+// and what may not be read get the same answer. A device keeps finds apart from its
+// records: they are in no scope, no cut and no digest, are read and not written, and are
+// dropped 24 hours later ([Device.Expire]), as a revocation drops. With every request it
+// names those it keeps; the answer names those that it must forget.
 //
 // # Reconciling
 //
@@ -214,6 +225,14 @@
 // beside what was entered. A wall clock more than a day off, or set back, opens a work
 // item, [ItemTimeSuspect], and nothing else. What time alone brings about happens at
 // the server as sequenced moves and changes that can be taken back ([Batch.Age]).
+//
+// # Damaged changes
+//
+// An own change whose bytes do not have the hash that they were saved with is set aside
+// ([Device.Damaged], [Device.SetAside]): neither sent nor shown, kept to be looked at.
+// The others go on, since the chain holds by the hashes that they were saved with; what
+// builds on it waits in quarantine. Its whole copy in the sealed outbox is delivered in
+// its place, under its id and op.
 //
 // # Sealed outbox
 //

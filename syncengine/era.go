@@ -79,7 +79,7 @@ func (in *intake) gone(req *tandemv1.SyncRequest, held []OpRange) error {
 			if err != nil {
 				return err
 			}
-			if op != nil && op.State != OpQueued && op.State != OpReoffered && (op.State != OpSettled || op.Raw != nil) {
+			if op != nil && op.State != OpQueued && op.State != OpReoffered && op.State != OpDamaged && (op.State != OpSettled || op.Raw != nil) {
 				in.st.KnownOp = n
 				return nil
 			}
@@ -117,7 +117,7 @@ func (in *intake) unapplied() error {
 // doubt takes back the verdicts that no cut has confirmed: the new epoch has its own,
 // which the device asks for.
 func (in *intake) doubt() error {
-	for _, state := range []OpState{OpApplied, OpQuarantined, OpDismissed, OpReplaced} {
+	for _, state := range []OpState{OpApplied, OpQuarantined, OpDismissed, OpReplaced, OpDamaged} {
 		after := uint64(0)
 		for more := true; more; {
 			ops, err := in.tx.OpsIn(state, after, 1000)
@@ -127,8 +127,11 @@ func (in *intake) doubt() error {
 			for _, op := range ops {
 				after = op.Number
 				next := *op
-				if next.State = OpReoffered; state == OpApplied {
+				switch next.State = OpReoffered; state {
+				case OpApplied:
 					next.State, next.Outcome = OpQueued, nil
+				case OpDamaged:
+					next.State, next.Outcome = OpDamaged, nil
 				}
 				if err := in.tx.SaveOp(&next); err != nil {
 					return err
@@ -165,6 +168,12 @@ func (in *intake) loseUpTo(newest uint64) error {
 				next.State = OpReoffered
 			case op.State == OpSettled:
 				in.st.LostOps++
+				continue
+			case op.State == OpDamaged:
+				next.Outcome = nil
+				if err := in.tx.SaveOp(&next); err != nil {
+					return err
+				}
 				continue
 			case op.State == OpQueued, op.State == OpReoffered:
 				if in.follow(&next) {
@@ -222,6 +231,9 @@ func (in *intake) reissue() error {
 		}
 		for _, r := range old {
 			after = r.N
+			if r.State == OpDamaged {
+				continue
+			}
 			op := r.Op
 			op.State, op.Needs = OpReoffered, nil
 			op.Number = in.st.NextOp
@@ -300,7 +312,7 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 			after = r.N
 			// Where the server was ever set back, the ranges of a forked replica do not
 			// tell whose ops it holds, this store's or the other's.
-			if r.Replica != was || (r.State == OpSettled && len(st.Past) == 0) {
+			if r.Replica != was || r.State == OpDamaged || (r.State == OpSettled && len(st.Past) == 0) {
 				continue
 			}
 			op := r.Op
@@ -358,12 +370,18 @@ func (in *intake) keep(op *Op) error {
 // letGo removes the bytes of the oldest settled change that has any, and returns how
 // many those were; 0 where there is none.
 func (in *intake) letGo() (uint64, error) {
-	old, err := in.tx.Retired(0, 1)
-	if err != nil {
-		return 0, err
-	}
-	if len(old) > 0 {
-		return uint64(len(old[0].Raw)), in.tx.Reissued(old[0].N)
+	// Damaged ones stay: they may be all that there is.
+	for after, more := uint64(0), true; more; {
+		old, err := in.tx.Retired(after, 64)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range old {
+			if after = r.N; r.State != OpDamaged {
+				return uint64(len(r.Raw)), in.tx.Reissued(r.N)
+			}
+		}
+		more = len(old) == 64
 	}
 	for n := max(in.st.KeptFrom, 1); n < in.st.NextOp; n++ {
 		op, err := in.tx.Op(n)

@@ -69,3 +69,5 @@ func (r standRules) Kind(uint32) *Kind { return r.kind }
 func (r standRules) Scopes(ID, *Record, Lookup) ([]ScopeKey, []ID, error) { return nil, nil, nil }
 
 func (r standRules) Review(*Record) []string { return nil }
+
+func (r standRules) About(*Record) []ID { return nil }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -268,6 +269,7 @@ func FuzzParseBody(f *testing.F) {
 	f.Add(edit{path: syncengine.Path{Field: fPhones, Key: "element1"}, text: "555"}.raw())
 	f.Add([]byte{0xa0, 0x01, 0x80, 0x00})
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer need.Brief(t)()
 		fields, err := syncengine.ParseBody(body)
 		if err != nil {
 			return

@@ -17,6 +17,7 @@ func Following(req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer) *tandemv1
 		return nil
 	}
 	next := proto.CloneOf(req)
+	next.Lookup = nil
 	for _, to := range page.GetTo() {
 		for _, at := range next.GetPositions() {
 			if bytes.Equal(at.GetScope(), to.GetScope()) {

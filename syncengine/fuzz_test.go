@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"pgregory.net/rapid"
 )
@@ -44,6 +45,7 @@ func FuzzPosition(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, sealed []byte) {
+		defer need.Brief(t)()
 		p, err := secrets.Open(replica, sealed)
 		switch {
 		case err != nil && (!errors.Is(err, syncengine.ErrPosition) || p != syncengine.Position{}):
@@ -60,6 +62,7 @@ func FuzzID(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		defer need.Brief(t)()
 		id, err := syncengine.ParseID(text)
 		if err != nil {
 			if !id.IsZero() || text != "" && strings.Contains(err.Error(), text) && len(text) > 4 {

@@ -51,6 +51,9 @@ func (b *Batch) save(res *result, c *StoredChange) error {
 	if err := b.place(res.old, next); err != nil {
 		return err
 	}
+	if err := b.link(res.old, next); err != nil {
+		return err
+	}
 	return b.items(res, c.Seq)
 }
 

@@ -27,6 +27,8 @@ type PlanOptions struct {
 	Ask bool
 	// PageBytes is the largest page wanted; 0 asks for none.
 	PageBytes uint32
+	// Lookup is a record to look up; nil for none.
+	Lookup *tandemv1.Lookup
 	// WaitMS is how long the server may wait for news.
 	WaitMS uint32
 	// WallMS is the device's wall clock.
@@ -82,6 +84,14 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 		}
 	}
 	stand(req, st, scopes)
+	finds, err := tx.LookedUp()
+	if err != nil {
+		return nil, err
+	}
+	req.Lookup = o.Lookup
+	for _, l := range finds {
+		req.LookedUp = append(req.LookedUp, bytes.Clone(l.ID[:]))
+	}
 	if o.Ask {
 		if req.Unsettled, err = d.unsettled(tx); err != nil {
 			return nil, err
@@ -150,19 +160,20 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			break
 		}
 	}
-	for after = 0; ; {
-		numbers, err := numbersIn(tx, OpReoffered, after, 1000)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range numbers {
-			ranges = AddOp(ranges, n)
-			after = n
-		}
-		if len(numbers) < 1000 {
-			return rangesToWire(ranges), nil
+	for _, state := range []OpState{OpReoffered, OpDamaged} {
+		for after, more := uint64(0), true; more; {
+			numbers, err := numbersIn(tx, state, after, 1000)
+			if err != nil {
+				return nil, err
+			}
+			for _, n := range numbers {
+				ranges = AddOp(ranges, n)
+				after = n
+			}
+			more = len(numbers) == 1000
 		}
 	}
+	return rangesToWire(ranges), nil
 }
 
 func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, error) {

@@ -38,6 +38,9 @@ type Received struct {
 	// Astray: what the device holds is to be compared with the server's, by
 	// Device.PlanReconcile. Repaired: that has come to its end.
 	Astray, Repaired bool
+	// LookedUp are the records that a lookup has found; LookedUpMore: there were more.
+	LookedUp     []ID
+	LookedUpMore bool
 	// Changed are the records whose shown state may have changed.
 	Changed []ID
 }
@@ -82,6 +85,9 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 		in.st.KnownOp = in.known
 	}
 	if err := in.gone(req, held); err != nil {
+		return nil, err
+	}
+	if err := in.lookedUp(req, ans); err != nil {
 		return nil, err
 	}
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
@@ -194,6 +200,12 @@ func further(op *Op, o *tandemv1.Outcome) (OpState, bool) {
 		return to, to != 0 && (to != OpQuarantined || fuller(o, op.Outcome))
 	case OpDismissed:
 		return to, to == OpDismissed && fuller(o, op.Outcome)
+	case OpDamaged:
+		if to == OpApplied || to == OpQuarantined {
+			// Its bytes here are not what the server has judged.
+			return OpDamaged, op.Outcome.GetCode() != o.GetCode() || fuller(o, op.Outcome)
+		}
+		return to, to != 0
 	case OpReoffered:
 		if to == OpApplied && isApplied(op.Outcome) {
 			// The base has it.
@@ -447,9 +459,25 @@ func (in *intake) settle() error {
 			}
 		}
 		if len(ops) < 1000 {
-			return nil
+			return in.settleDamaged()
 		}
 	}
+}
+
+// settleDamaged does the same for damaged ops of which the server had a whole copy. They
+// stand on no record.
+func (in *intake) settleDamaged() error {
+	ops, err := in.tx.OpsIn(OpDamaged, 0, 1000)
+	if err != nil {
+		return err
+	}
+	for _, op := range ops {
+		if HoldsOp(in.processed, op.Number) {
+			in.settled[op.Number] = true
+			in.leaving = append(in.leaving, op)
+		}
+	}
+	return nil
 }
 
 // row takes in one row: into the base where it cannot be seen before the flip, or
@@ -867,6 +895,11 @@ func (in *intake) finish() error {
 	for _, op := range in.leaving {
 		next := *op
 		next.State = OpSettled
+		if op.State == OpDamaged {
+			// What is kept here is of no use to anybody.
+			next.Raw = nil
+			in.st.OldestKept = max(in.st.OldestKept, op.Number+1)
+		}
 		if err := in.tx.SaveOp(&next); err != nil {
 			return err
 		}

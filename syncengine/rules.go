@@ -145,6 +145,12 @@ type Rules interface {
 	FollowScopes(follower *Record, team ID) []ScopeKey
 	// Grants returns the scopes that a principal may hold.
 	Grants(org ID, p *Principal) []ScopeKey
+	// MayRead reports whether a principal may read what stands in scopes, be it only by
+	// looking it up: what they hold, and what their role reaches beyond that.
+	MayRead(org ID, p *Principal, scopes []ScopeKey, look Lookup) (bool, error)
+	// About returns the records that one is about (the person of a visit, the call), for
+	// who looks for all there is about one.
+	About(rec *Record) []ID
 	// Staff reports whether records of a kind say what a person is granted.
 	Staff(kind uint32) bool
 	// Supervises reports whether a principal may look into what lies in quarantine and

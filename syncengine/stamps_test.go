@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -409,6 +410,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	}
 	f.Add([]byte{}, []byte{0x09, 1, 0, 0, 0, 0, 0, 0, 0, 0x2a, 0x0d, 0x08, 20, 0x22, 9, 0x09, 5, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, body, stamps []byte) {
+		defer need.Brief(t)()
 		rec := &syncengine.Record{ID: sampleID, Kind: kindNumber, Body: body, Stamps: stamps}
 		st, err := syncengine.Decode(rec)
 		if err != nil {
@@ -479,6 +481,7 @@ func FuzzSeen(f *testing.F) {
 	}
 	f.Add(s.state().Seen())
 	f.Fuzz(func(t *testing.T, seen []byte) {
+		defer need.Brief(t)()
 		if syncengine.CheckSeen(seen) != nil || len(seen) == 0 {
 			return
 		}

@@ -138,6 +138,9 @@ type ServerView interface {
 	// Live returns the records in a scope whose bucket lies between two, both
 	// included, with their row hashes, in any order.
 	Live(scope ScopeKey, first, last byte) ([]Held, error)
+	// About returns up to limit records that were noted by Link to be about one, in
+	// order of id.
+	About(record ID, limit int) ([]ID, error)
 	// EarlierEpoch reports whether an epoch was this org's before the present one.
 	EarlierEpoch(epoch ID) (bool, error)
 	// Replica returns a replica, nil where it is unknown.
@@ -193,6 +196,8 @@ type ServerTx interface {
 	// Teams returns the teams that a follower follows; Follow adds one.
 	Teams(follower ID) ([]ID, error)
 	Follow(follower, team ID) error
+	// Link notes that a record is about another, for ever.
+	Link(to, record ID) error
 	// OpenItem opens a work item unless it is open; CloseItems closes those about a
 	// path of a record.
 	OpenItem(record ID, item Item, seq uint64) error
@@ -319,6 +324,9 @@ const (
 	// sent again. It does not stand on top: what was applied of it is in the base, and
 	// what was not (Outcome says which) is left out as before.
 	OpReoffered
+	// OpDamaged: its bytes are not those that were saved, so that it is neither sent nor
+	// shown. Outcome is the verdict on a whole copy that the server has got, nil before.
+	OpDamaged
 )
 
 // Op is one own change in the outbox.
@@ -399,6 +407,12 @@ type DeviceTx interface {
 	// Forget removes the bytes of settled changes that wrote one of the records. It
 	// returns how many bytes those were, and the newest of the ops.
 	Forget(records map[ID]bool) (bytes, newest uint64, err error)
+	// LookedUp returns what has been looked up, in order of id; at most a few more than
+	// MaxLookedUp. SaveLookedUp keeps one, in place of an earlier one of its record;
+	// DropLookedUp removes one and every trace of it, where it is there.
+	LookedUp() ([]*LookedUp, error)
+	SaveLookedUp(l *LookedUp) error
+	DropLookedUp(record ID) error
 	// Retire moves every own change out of the outbox into the history of the replica
 	// that the store was.
 	Retire(replica ID) error

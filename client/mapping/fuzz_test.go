@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tandem-response/tandem/client/mapping"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
 )
@@ -41,6 +42,7 @@ func FuzzRows(f *testing.F) {
 	f.Add([]byte(gzipped(f, wideHeader+"a,b,2014,5\n")))
 	m := load(f, wide)
 	f.Fuzz(func(t *testing.T, text []byte) {
+		defer need.Brief(t)()
 		file, err := m.File(t.Context(), bytes.NewReader(text))
 		if err != nil {
 			mustSay(t, err)
@@ -103,6 +105,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(badMapping, []byte("note,type,x\na,Overdose,1\n"))
 	f.Add("name: [&a x, *a]\n", []byte("a\nb\n"))
 	f.Fuzz(func(t *testing.T, text string, data []byte) {
+		defer need.Brief(t)()
 		m, err := mapping.Load(strings.NewReader(text))
 		if err != nil {
 			mustSay(t, err)

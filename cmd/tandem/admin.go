@@ -22,6 +22,8 @@ type adminCmd struct {
 	Staff      adminStaffCmd      `cmd:"" help:"People who write and read."`
 	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
+	Items      adminItemsCmd      `cmd:"" help:"What records ask of a lead: differing values, late edits, times of a wrong clock."`
+	Lookups    adminLookupsCmd    `cmd:"" help:"Show who looked up what, and why."`
 	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
 	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
 	Revoke     adminRevokeCmd     `cmd:"" help:"Shut out a person or a device."`

@@ -19,6 +19,7 @@ type adminQuarantineCmd struct {
 	Show    adminQuarantineShowCmd    `cmd:"" help:"Show what such a change says; for leads."`
 	Release adminQuarantineReleaseCmd `cmd:"" help:"Apply it as it is, with what waits for it; for leads."`
 	Replace adminQuarantineReplaceCmd `cmd:"" help:"Write it again with other values, as the lead's own; for leads."`
+	Quote   adminQuarantineQuoteCmd   `cmd:"" help:"Copy its words into a note of the lead's own that names the author, and close it; for leads."`
 	Dismiss adminQuarantineDismissCmd `cmd:"" help:"Close it with a reason; for leads."`
 }
 
@@ -244,6 +245,50 @@ func (c *adminQuarantineDismissCmd) Run(a *app) error {
 			return a.json(map[string]any{"change": id.String(), "state": verdictName(out.GetCode())})
 		}
 		a.say("Dismissed: %s", id)
+		return nil
+	})
+}
+
+type adminQuarantineQuoteCmd struct {
+	asFlag
+	Change string `arg:"" help:"Id of the change, as list prints it."`
+	On     string `placeholder:"RECORD" help:"Record at which the words shall stand, where the change names none that is there."`
+}
+
+func (adminQuarantineQuoteCmd) Help() string {
+	return `For words whose author never held the right to them: they stand in a note of the lead's,
+as a quotation with the author's name, and the change is closed. Nobody gains a right by it.
+
+  tandem admin quarantine quote --as STAFF CHANGE
+  tandem admin quarantine quote --as STAFF CHANGE --on RECORD`
+}
+
+func (c *adminQuarantineQuoteCmd) Run(a *app) error {
+	return c.deciding(a, c.Change, func(ad *server.Admin, as, id syncengine.ID) error {
+		var on syncengine.ID
+		if c.On != "" {
+			ids, err := ids("--on", c.On)
+			if err != nil {
+				return err
+			}
+			on = ids[0]
+		}
+		notes, err := ad.Quote(a.ctx, as, id, on)
+		if errors.Is(err, server.ErrQuoteTarget) || errors.Is(err, server.ErrQuotePrivate) {
+			return exits(exitBadInput, err)
+		}
+		if err != nil {
+			return err
+		}
+		for _, note := range notes {
+			if c.JSON {
+				if err := a.json(map[string]any{"change": id.String(), "note": note.String()}); err != nil {
+					return err
+				}
+				continue
+			}
+			a.say("Quoted in note %s", note)
+		}
 		return nil
 	})
 }

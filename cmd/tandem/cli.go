@@ -34,6 +34,7 @@ type cli struct {
 	Sync       syncCmd       `cmd:"" help:"Sync a device once and say what moved."`
 	Status     statusCmd     `cmd:"" help:"Say what a device holds and what still waits."`
 	Quarantine quarantineCmd `cmd:"" help:"Saves that were not accepted: see why, correct them, take them back."`
+	Lookup     lookupCmd     `cmd:"" help:"Records that this device does not hold and its person may read."`
 	Import     importCmd     `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
 	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`

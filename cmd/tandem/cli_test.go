@@ -81,6 +81,10 @@ func TestJSON(t *testing.T) {
 		{"import", "", "--store " + car + " --mapping " + toronto + " " + file},
 		{"sync", "", "--store " + car},
 		{"status", "", "--store " + car},
+		{"lookup get", "", "--store " + car + " --reason continuity --about " + h.second.String()},
+		{"lookup list", "", "--store " + car},
+		{"lookup forget", "", "--store " + car},
+		{"admin lookups", "", "--data " + dir},
 		{"sealed list", "", car},
 		{"sealed deliver", "", "--store " + car},
 		{"verify", "", "--store " + car},
@@ -109,12 +113,12 @@ func TestJSON(t *testing.T) {
 	made := map[string]string{}
 	// TestServeJSON and testdata/scripts/backup.txtar: what follows on something of the
 	// run, or may print nothing.
-	seen := map[string]bool{"serve": true, "backup mark": true, "admin revoke": true, "admin witness list": true}
+	seen := map[string]bool{"serve": true, "backup mark": true, "admin revoke": true, "admin witness list": true, "admin items": true /* TestItems */}
 	for _, act := range []string{"list", "show", "fix", "withdraw"} {
 		seen["quarantine "+act] = true // TestQuarantine
 	}
-	for _, act := range []string{"list", "show", "release", "replace", "dismiss"} {
-		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced
+	for _, act := range []string{"list", "show", "release", "replace", "quote", "dismiss"} {
+		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced, TestQuarantineQuoted
 	}
 	for _, l := range lines {
 		seen[l.command] = true

@@ -71,7 +71,11 @@ func (c *quarantineListCmd) Run(a *app) (err error) {
 // any more.
 func refusedSaves(a *app, dev *client.Client, all bool) ([]client.NotAccepted, error) {
 	saves, err := dev.Quarantined(a.ctx)
-	if err != nil || !all {
+	if err != nil {
+		return nil, err
+	}
+	damaged, err := dev.Damaged(a.ctx)
+	if saves = append(saves, damaged...); err != nil || !all {
 		return saves, err
 	}
 	closed, err := dev.Closed(a.ctx)

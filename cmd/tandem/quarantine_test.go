@@ -85,11 +85,17 @@ func (o *office) teams(staff syncengine.ID) (ids []syncengine.ID) {
 // member takes somebody into the team, or out of it.
 func (o *office) member(staff syncengine.ID, in bool) {
 	o.t.Helper()
+	o.inTeam(staff, o.team, in)
+}
+
+// inTeam takes somebody into any team, or out of it.
+func (o *office) inTeam(staff, team syncengine.ID, in bool) {
+	o.t.Helper()
 	s, err := syncengine.Decode(&o.record(staff).Record)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	path := syncengine.Path{Field: teamField, Key: o.team.String()}
+	path := syncengine.Path{Field: teamField, Key: team.String()}
 	write := &tandemv1.PathWrite{Field: path.Field, Key: []byte(path.Key), Bases: syncengine.EncodeStamps(s.Bases(path, false))}
 	if in {
 		write.Value = syncengine.StringField(teamField, path.Key)

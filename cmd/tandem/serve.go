@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -23,12 +25,13 @@ type serveCmd struct {
 
 	placeFlag
 
-	Listen  string `default:"127.0.0.1:8440" env:"TANDEM_LISTEN" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
-	TLSCert string `name:"tls-cert" env:"TANDEM_TLS_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
-	TLSKey  string `name:"tls-key" env:"TANDEM_TLS_KEY" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
-	JSON    bool   `help:"Print one line of JSON, with the address, when it serves."`
-	Journal string `env:"TANDEM_JOURNAL" placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
-	Origin  string `env:"TANDEM_ORIGIN" placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+	Listen    string   `default:"127.0.0.1:8440" env:"TANDEM_LISTEN" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
+	TLSCert   string   `name:"tls-cert" env:"TANDEM_TLS_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
+	TLSKey    string   `name:"tls-key" env:"TANDEM_TLS_KEY" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
+	JSON      bool     `help:"Print one line of JSON, with the address, when it serves."`
+	Journal   string   `env:"TANDEM_JOURNAL" placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
+	FrontCert []string `name:"front-cert" env:"TANDEM_FRONT_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate in PEM form that a proxy in front of the server shows to devices; may stand several times."`
+	Origin    string   `env:"TANDEM_ORIGIN" placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
 
 	MinWriteSchema uint32 `name:"min-write-schema" env:"TANDEM_MIN_WRITE_SCHEMA" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
 	MinReadSchema  uint32 `name:"min-read-schema" env:"TANDEM_MIN_READ_SCHEMA" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
@@ -54,6 +57,10 @@ Ctrl-C lets requests under way finish; everything acknowledged is on the disk.
 Traces go where the standard variables say (OTEL_EXPORTER_OTLP_ENDPOINT and the like);
 nowhere without them.
 
+A device sends to no key but the one that it met at enrolment. It learns of another by
+itself, since the server proves it; where a proxy holds the certificate, name that with
+--front-cert, and with it a new one before or when it is exchanged.
+
   tandem serve
   tandem serve --database postgres://tandem@db.example/tandem
   tandem serve --listen :8443 --tls-cert fullchain.pem --tls-key privkey.pem --data /var/lib/tandem
@@ -69,6 +76,10 @@ func (c *serveCmd) Run(a *app) (err error) {
 		return exits(exitUsage, problems[0])
 	}
 	listener, err := c.listen(a.ctx, c.Listen)
+	if err != nil {
+		return err
+	}
+	proxy, err := c.proxyKeys()
 	if err != nil {
 		return err
 	}
@@ -122,7 +133,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 		return err
 	}
 	srv, err := server.New(st, server.Options{
-		NonceKey: nonce, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
+		NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
 		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider,
 	})
 	if err != nil {
@@ -214,6 +225,26 @@ func (c *serveCmd) announce(a *app, addr net.Addr, secure bool, st *store.Store)
 
 func (c *serveCmd) admission() server.Admission {
 	return server.Admission{Bytes: int64(c.Memory), Queue: c.Queue, Working: c.Working, PerDevice: c.DeviceRequests, Open: c.OpenRequests}
+}
+
+// proxyKeys are the keys of the certificates that a proxy shows.
+func (c *serveCmd) proxyKeys() (keys [][]byte, err error) {
+	for _, name := range c.FrontCert {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return nil, exits(exitUsage, err)
+		}
+		block, _ := pem.Decode(raw)
+		if block == nil || block.Type != "CERTIFICATE" {
+			return nil, exits(exitUsage, fmt.Errorf("%s does not begin with a certificate in PEM form", name))
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, exits(exitUsage, fmt.Errorf("%s: %w", name, err))
+		}
+		keys = append(keys, server.ServerKey(cert))
+	}
+	return keys, nil
 }
 
 func (c *serveCmd) tls() (*tls.Config, error) {

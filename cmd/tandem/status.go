@@ -47,14 +47,27 @@ func (c *statusCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	damaged, err := dev.Damaged(a.ctx)
+	if err != nil {
+		return err
+	}
 	waiting, err := dev.Estimate(a.ctx)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.json(statusJSON(st, refused, waiting))
+		out := statusJSON(st, refused, waiting)
+		list := make([]map[string]any, 0, len(damaged))
+		for i := range damaged {
+			list = append(list, map[string]any{"op": damaged[i].Op, "saved_at": stamp(damaged[i].AtMS), "why": damaged[i].Words})
+		}
+		out["damaged"] = list
+		return a.json(out)
 	}
 	c.print(a, dev, st, refused, waiting)
+	for i := range damaged {
+		a.say("Needs attention (save %d of %s): %s. See tandem quarantine show.", damaged[i].Op, ago(damaged[i].AtMS), damaged[i].Words)
+	}
 	return nil
 }
 

@@ -55,6 +55,8 @@ const (
 	AuthorUnchecked
 	SignatureUnchecked
 	RunsUnsigned
+	LookupUnchecked
+	LookupKept
 
 	// Outbox.
 

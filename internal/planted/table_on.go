@@ -46,6 +46,8 @@ var Table = []Row{
 	{ReachUnchecked, "ReachUnchecked", "foreign scope ids", "a change writes to a record that its author does not hold"},
 	{AuthorUnchecked, "AuthorUnchecked", "forged author", "a change in another's name is taken"},
 	{RunsUnsigned, "RunsUnsigned", "signature over part of a push", "of several runs of ops only the newest is signed"},
+	{LookupUnchecked, "LookupUnchecked", "lookup past the wall", "a lookup finds what its person may not read"},
+	{LookupKept, "LookupKept", "lookup outlives the right", "what was looked up stays on a device whose person may no longer read it"},
 	{SignatureUnchecked, "SignatureUnchecked", "unsigned push", "a push is taken whatever its signature says"},
 	{UrgentFirst, "UrgentFirst", "urgent overtakes its need", "an urgent change is sent before those it needs"},
 	{SettleEarly, "SettleEarly", "settle before the flip", "an applied change leaves the overlay before a cut holds it"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -60,6 +61,7 @@ func FuzzVerify(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, authorization, proof string) {
+		defer need.Brief(t)()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, address, nil)
 		r.Header["Authorization"], r.Header["Dpop"] = []string{authorization}, []string{proof}
 		got, err := verifier(t).Verify(r)
@@ -81,6 +83,7 @@ func FuzzCode(f *testing.F) {
 	key, replica := newKey('k'), syncengine.ID{4}
 	public := ed25519.PublicKey(key[ed25519.SeedSize:])
 	f.Fuzz(func(t *testing.T, code string) {
+		defer need.Brief(t)()
 		folded := auth.FoldCode(code)
 		if strings.ContainsAny(folded, " -\t\r\n") {
 			t.Fatalf("%q folds to %q", code, folded)

@@ -16,7 +16,7 @@ func (tx *Tx) flush() error {
 		return tx.failed
 	}
 	for _, step := range []func() error{
-		tx.flushMembers, tx.flushChanges, tx.flushRecords, tx.flushFollows, tx.flushDigests, tx.flushReplicas, tx.flushHead,
+		tx.flushMembers, tx.flushChanges, tx.flushRecords, tx.flushFollows, tx.flushLinks, tx.flushDigests, tx.flushReplicas, tx.flushHead,
 	} {
 		if err := step(); err != nil {
 			tx.failed = err

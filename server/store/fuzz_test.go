@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -17,6 +18,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(append([]byte{2, 3}, id[:]...))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer need.Brief(t)()
 		if ranges, err := unpackRanges(b); err == nil {
 			again, err := unpackRanges(packRanges(ranges))
 			if err != nil || len(again) != len(ranges) {

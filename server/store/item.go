@@ -37,6 +37,11 @@ type WorkItem struct {
 	Record syncengine.ID
 	// OpenedSeq and ClosedSeq are sequences; ClosedSeq is 0 while it is open.
 	OpenedSeq, ClosedSeq uint64
+	// Author and times of the change that opened it, as entered and as the server
+	// corrects them; UncertaintyMS is -1 where nothing bounds it, and all are zero where no
+	// change of the log has that sequence.
+	Author                           syncengine.ID
+	AtMS, CorrectedMS, UncertaintyMS int64
 }
 
 // Items returns the work items of an org, open ones only or all, in the order in
@@ -48,20 +53,23 @@ func (s *Store) Items(ctx context.Context, org syncengine.ID, openOnly bool) ([]
 	}
 	where := ""
 	if openOnly {
-		where = " AND closed_seq IS NULL"
+		where = " AND i.closed_seq IS NULL"
 	}
 	var items []WorkItem
 	err = s.viewing(ctx, o, func(v *view) error {
-		return v.c.each("SELECT record, kind, path, opened_seq, closed_seq FROM item WHERE org = $1"+where+" ORDER BY opened_seq, record, kind, path",
+		return v.c.each(`SELECT i.record, i.kind, i.path, i.opened_seq, i.closed_seq, COALESCE(c.author, r.person), c.at_ms, c.corrected_ms, c.uncertainty_ms
+			FROM item i LEFT JOIN change c ON c.org = i.org AND c.seq = i.opened_seq LEFT JOIN replica r ON r.org = c.org AND r.num = c.replica
+			WHERE i.org = $1`+where+` ORDER BY i.opened_seq, i.record, i.kind, i.path`,
 			[]any{o.num}, func(rows *sql.Rows) error {
 				var w WorkItem
 				var kind string
 				var path []byte
 				var opened int64
-				var closed sql.NullInt64
-				if err := rows.Scan((*scanID)(&w.Record), &kind, &path, &opened, &closed); err != nil {
+				var closed, at, corrected, uncertainty sql.NullInt64
+				if err := rows.Scan((*scanID)(&w.Record), &kind, &path, &opened, &closed, (*scanID)(&w.Author), &at, &corrected, &uncertainty); err != nil {
 					return err
 				}
+				w.AtMS, w.CorrectedMS, w.UncertaintyMS = at.Int64, corrected.Int64, uncertainty.Int64
 				u := unpack(path)
 				w.Kind, w.Path = syncengine.ItemKind(kind), u.path()
 				w.OpenedSeq, w.ClosedSeq = uint64(opened), uint64(closed.Int64)

@@ -40,6 +40,8 @@ type Tx struct {
 	// teams of followers, as far as they are known; newFollows are to be added.
 	teams      map[syncengine.ID][]syncengine.ID
 	newFollows []followRow
+	// links are rows to be added of what records are about.
+	links []aboutRow
 	// used is what replicas have in quarantine, as far as it is known.
 	used map[syncengine.ID]*quarantineUse
 	// filled says of the small tables whether the org has a row in them; nil: not

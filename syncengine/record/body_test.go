@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -189,6 +190,7 @@ func FuzzBody(f *testing.F) {
 		f.Add(d.KindOf(m).Number, body)
 	}
 	f.Fuzz(func(t *testing.T, kind uint32, body []byte) {
+		defer need.Brief(t)()
 		msg, err := d.Message(&syncengine.Record{Kind: kind, Body: body})
 		if err != nil {
 			return
@@ -230,6 +232,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer need.Brief(t)()
 		c := &tandemv1.Change{}
 		if proto.Unmarshal(raw, c) != nil {
 			return

@@ -22,6 +22,8 @@ type kind struct {
 	rights   map[string][]cell
 	required map[string][]need
 	review   []*rule
+	// about are the fields that name the records one is about.
+	about []uint32
 }
 
 // table is what a walk over raw bytes must know of a message: its fields, by
@@ -102,6 +104,11 @@ func (b *builder) kind(desc protoreflect.MessageDescriptor) (*kind, error) {
 			return nil, fmt.Errorf("kind %s: %w", k.Name, err)
 		}
 		k.Fields[f.number] = rule
+	}
+	for _, name := range []string{"person_id", "incident_id", "encounter_id"} {
+		if f := t.byName[name]; f != nil {
+			k.about = append(k.about, f.number)
+		}
 	}
 	return k, nil
 }

@@ -34,6 +34,65 @@ var holds = map[string][]tandemv1.Compartment{
 	analyst:   {ref},
 }
 
+// looks lists, by role, the compartments that a person may look up in every team of
+// their programs, beyond the teams that they are of. Nobody looks up what is private, or
+// of a substance use program (42 CFR Part 2) they do not work in.
+var looks = map[string][]tandemv1.Compartment{
+	clinician: {clinical},
+	lead:      {ops, clinical},
+}
+
+// MayRead reports whether a principal may read what stands in scopes: they hold one of
+// them, or one is of a team of one of their programs and their role looks beyond its own teams.
+func (d *Domain) MayRead(org syncengine.ID, p *syncengine.Principal, scopes []syncengine.ScopeKey, look syncengine.Lookup) (bool, error) {
+	grants := d.Grants(org, p)
+	if slices.ContainsFunc(scopes, func(s syncengine.ScopeKey) bool { return slices.Contains(grants, s) }) {
+		return true, nil
+	}
+	for _, s := range scopes {
+		if s.Owner != syncengine.OwnerTeam || !looksInto(p, s.Compartment) {
+			continue
+		}
+		team, err := look(s.OwnerID)
+		if err != nil {
+			return false, err
+		}
+		if team == nil {
+			continue
+		}
+		program, err := syncengine.ParseID(team.Text(syncengine.FieldProgram))
+		if err == nil && slices.Contains(p.Programs, program) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func looksInto(p *syncengine.Principal, c tandemv1.Compartment) bool {
+	return slices.ContainsFunc(effective(p), func(role string) bool { return slices.Contains(looks[role], c) })
+}
+
+// About returns the records that one is about: person, call and visit, as it names them
+// itself.
+func (d *Domain) About(rec *syncengine.Record) (ids []syncengine.ID) {
+	k := d.kinds[rec.Kind]
+	if k == nil || !k.ofTeam() {
+		return nil
+	}
+	for _, f := range k.about {
+		id, err := syncengine.ParseID(rec.Text(f))
+		if err == nil && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if k.Name == note {
+		if _, id := noteTarget(rec.Field(k.table.byName["target"].number)); !id.IsZero() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Scopes returns the scopes that a record belongs to by itself, and the records
 // that follow it into those of its team. Reference data belongs to the org, a
 // private note to its author, everything else to its team; a record without a team

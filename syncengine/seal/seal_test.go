@@ -18,6 +18,7 @@ import (
 	"testing/iotest"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/seal"
 	"pgregory.net/rapid"
@@ -396,6 +397,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("\xf4TdS"))
 	opener := seal.NewOpener(privateKey(f, 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer need.Brief(t)()
 		total := int64(0)
 		reader := seal.NewReader(bytes.NewReader(b))
 		for {

@@ -346,6 +346,9 @@ func (w *World) purged(d *device) error {
 			return &ViolationError{"I5", fmt.Sprintf("%s is revoked and holds %s", d.name, id)}
 		}
 	}
+	if len(d.store.finds) > 0 {
+		return &ViolationError{"I5", d.name + " is revoked and keeps what it has looked up"}
+	}
 	if len(d.store.scopes) > 0 || len(d.store.staged) > 0 {
 		return &ViolationError{"I5", d.name + " is revoked and holds scopes"}
 	}

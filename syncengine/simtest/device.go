@@ -18,6 +18,7 @@ type deviceStore struct {
 	records map[syncengine.ID]*syncengine.DeviceRecord
 	ops     map[uint64]*syncengine.Op
 	staged  map[syncengine.ID]*syncengine.Incoming
+	finds   map[syncengine.ID]*syncengine.LookedUp
 	// settled is an op below which all are settled.
 	settled uint64
 	// retired are the changes of earlier replicas, in order.
@@ -45,6 +46,7 @@ func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 		records: map[syncengine.ID]*syncengine.DeviceRecord{},
 		ops:     map[uint64]*syncengine.Op{},
 		staged:  map[syncengine.ID]*syncengine.Incoming{},
+		finds:   map[syncengine.ID]*syncengine.LookedUp{},
 		settled: 1,
 		forgot:  map[syncengine.ID]bool{},
 		moved:   map[syncengine.ID]struct{}{},
@@ -55,7 +57,7 @@ func newDeviceStore(st *syncengine.DeviceState) *deviceStore {
 func (d *deviceStore) image() *deviceStore {
 	return &deviceStore{
 		state: d.state, scopes: slices.Clone(d.scopes), records: maps.Clone(d.records),
-		ops: maps.Clone(d.ops), staged: maps.Clone(d.staged), settled: d.settled, retired: slices.Clone(d.retired),
+		ops: maps.Clone(d.ops), staged: maps.Clone(d.staged), finds: maps.Clone(d.finds), settled: d.settled, retired: slices.Clone(d.retired),
 		forgot: maps.Clone(d.forgot), moved: map[syncengine.ID]struct{}{},
 	}
 }
@@ -262,6 +264,28 @@ func (d *deviceStore) OpsOn(record syncengine.ID) ([]*syncengine.Op, error) {
 		}
 	})
 	return ops, d.call()
+}
+
+// LookedUp returns what has been looked up.
+func (d *deviceStore) LookedUp() ([]*syncengine.LookedUp, error) {
+	var finds []*syncengine.LookedUp
+	for _, id := range slices.SortedFunc(maps.Keys(d.finds), syncengine.ID.Compare) {
+		finds = append(finds, d.finds[id])
+	}
+	return finds, d.call()
+}
+
+// SaveLookedUp keeps a find.
+func (d *deviceStore) SaveLookedUp(l *syncengine.LookedUp) error {
+	kept := *l
+	put(&d.fuse, d.finds, l.ID, &kept)
+	return d.call()
+}
+
+// DropLookedUp removes one.
+func (d *deviceStore) DropLookedUp(id syncengine.ID) error {
+	remove(&d.fuse, d.finds, id)
+	return d.call()
 }
 
 // Stage keeps a row for the flip.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/internal/tamper"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
@@ -141,6 +142,7 @@ func FuzzReceive(f *testing.F) {
 		f.Add(n, n+7, []byte{})
 	}
 	f.Fuzz(func(t *testing.T, at, from uint8, script []byte) {
+		defer need.Brief(t)()
 		i := int(at) % len(r.exchanges)
 		x := r.exchanges[i]
 		raw := tampered(t, &tandemv1.SyncAnswer{}, r.exchanges[int(from)%len(r.exchanges)].resp.GetAnswer(), script)
@@ -235,6 +237,7 @@ func FuzzResponse(f *testing.F) {
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer need.Brief(t)()
 		resp := &tandemv1.SyncResponse{}
 		if proto.Unmarshal(raw, resp) != nil {
 			return
@@ -293,6 +296,7 @@ func FuzzRequest(f *testing.F) {
 	base := r.server.tables()
 	var mu sync.Mutex
 	f.Fuzz(func(t *testing.T, ana bool, from uint8, script []byte) {
+		defer need.Brief(t)()
 		req := &tandemv1.SyncRequest{}
 		raw := tampered(t, &tandemv1.SyncRequest{}, raws[int(from)%len(raws)], script)
 		if proto.Unmarshal(raw, req) != nil {
@@ -401,6 +405,7 @@ func FuzzPush(f *testing.F) {
 	before, after := r.plain(1), r.plain(2)
 	var mu sync.Mutex
 	f.Fuzz(func(t *testing.T, from uint8, script []byte) {
+		defer need.Brief(t)()
 		raw := tampered(t, &tandemv1.Change{}, raws[int(from)%len(raws)], script)
 		mu.Lock()
 		defer mu.Unlock()

@@ -73,7 +73,7 @@ func (s *serverStore) image() *serverStore {
 		changes: maps.Clone(s.changes), byStamp: maps.Clone(s.byStamp), byOp: maps.Clone(s.byOp), order: slices.Clone(s.order),
 		records: maps.Clone(s.records), versions: maps.Clone(s.versions), ids: slices.Clone(s.ids),
 		members: map[syncengine.ScopeKey][]syncengine.Member{}, digests: map[syncengine.ScopeKey]*syncengine.Digest{},
-		awaited: maps.Clone(s.awaited), teams: maps.Clone(s.teams), items: maps.Clone(s.items),
+		awaited: maps.Clone(s.awaited), teams: maps.Clone(s.teams), about: maps.Clone(s.about), items: maps.Clone(s.items),
 		apart: s.apart.image(), moves: slices.Clone(s.moves), decoded: s.decoded,
 		reissued: maps.Clone(s.reissued), epochs: maps.Clone(s.epochs),
 	}

@@ -231,6 +231,9 @@ func (m *deviceMirror) compare(s *deviceStore) {
 		if err == nil {
 			_, err = t.Staged(syncengine.ID{}, 1<<20)
 		}
+		if err == nil {
+			_, err = t.LookedUp()
+		}
 		return errors.Join(err, errTakenBack)
 	})
 	if !errors.Is(err, errTakenBack) {
@@ -419,6 +422,11 @@ func (m *serverMirror) compare(s *serverStore) {
 		for _, id := range s.ids {
 			if err == nil {
 				_, err = t.Record(id)
+			}
+		}
+		for id := range s.about {
+			if err == nil {
+				_, err = t.About(id, 1<<20)
 			}
 		}
 		for scope := range s.digests {

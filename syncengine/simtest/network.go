@@ -504,8 +504,10 @@ func (w *World) deliverAnswer(m *message) error {
 	fail, stay := w.mishap(), w.stays(25)
 	var got *syncengine.Received
 	err := d.transact(fail, stay, func(tx syncengine.DeviceTx) (err error) {
-		got, err = w.client.Receive(tx, c.req, ans, w.wall(d))
-		return err
+		if got, err = w.client.Receive(tx, c.req, ans, w.wall(d)); err != nil {
+			return err
+		}
+		return w.expire(d, tx)
 	})
 	switch {
 	case errors.Is(err, errStorage):
@@ -594,6 +596,9 @@ func (w *World) leaks(m *message, a *tandemv1.SyncAnswer, raw []byte) error {
 		if err := w.codesOnly(d, a); err != nil {
 			return err
 		}
+	}
+	if err := w.finds(m, a); err != nil {
+		return err
 	}
 	for _, row := range a.GetPage().GetRows() {
 		rec := w.server.records[syncengine.ID(row.GetRecord())]

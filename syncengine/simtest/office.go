@@ -13,10 +13,10 @@ import (
 
 // office is the org and who works there.
 type office struct {
-	org, agency, program syncengine.ID
-	teams                []syncengine.ID
-	people               []*person
-	operator             syncengine.ID
+	org, agency, operator syncengine.ID
+	teams                 []syncengine.ID
+	programs              []syncengine.ID // of the teams, in their order
+	people                []*person
 }
 
 // person is one member of staff.
@@ -50,7 +50,13 @@ func (w *World) setUp() error {
 	w.engine = w.nodes[0]
 	w.client = &syncengine.Device{Rules: w.rules}
 	o := &w.office
-	o.org, o.agency, o.program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
+	var program syncengine.ID
+	o.org, o.agency, program, o.operator = w.newID(), w.newID(), w.newID(), w.newID()
+	o.programs = []syncengine.ID{program, program}
+	if w.script == nil && w.odds(2) {
+		// The teams work in programs of their own.
+		o.programs[1] = w.newID()
+	}
 	w.server = newServerStore(o.org, w.newID(), w.decoded)
 	if err := w.mirrorServer(secret); err != nil {
 		return err
@@ -121,14 +127,16 @@ func (w *World) found() error {
 	}); err != nil {
 		return err
 	}
-	if err := w.foundOne(o.program, &tandemv1.Program{
-		AgencyId: new(o.agency.String()), Lifecycle: new("active"), Name: &tandemv1.LocalizedText{En: new("Program")},
-	}); err != nil {
-		return err
+	for _, id := range slices.Compact(slices.Clone(o.programs)) {
+		if err := w.foundOne(id, &tandemv1.Program{
+			AgencyId: new(o.agency.String()), Lifecycle: new("active"), Name: &tandemv1.LocalizedText{En: new("Program")},
+		}); err != nil {
+			return err
+		}
 	}
 	for i, id := range o.teams {
 		if err := w.foundOne(id, &tandemv1.Team{
-			AgencyId: new(o.agency.String()), ProgramId: new(o.program.String()),
+			AgencyId: new(o.agency.String()), ProgramId: new(o.programs[i].String()),
 			Lifecycle: new("active"), Name: new(fmt.Sprintf("Team %d", i)),
 		}); err != nil {
 			return err

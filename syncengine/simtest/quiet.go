@@ -16,6 +16,8 @@ import (
 const (
 	maxRounds = 400
 	maxIdle   = 900
+	// idSize is what an id takes in a request.
+	idSize = 19
 )
 
 func sha(b []byte) [sha256.Size]byte { return sha256.Sum256(b) }
@@ -225,7 +227,7 @@ func (w *World) idle(d *device, size, verdicts int) error {
 	if verdicts > 0 {
 		return &ViolationError{"I18", d.name + " is told verdicts at rest"}
 	}
-	if size > maxIdle {
+	if size > maxIdle+idSize*len(d.store.finds) {
 		return &ViolationError{"I18", fmt.Sprintf("a sync of %s at rest takes %d bytes", d.name, size)}
 	}
 	return nil
@@ -267,6 +269,9 @@ func (w *World) equal() error {
 			if i < 0 || d.store.scopes[i].Sum != digest.Total() {
 				return &ViolationError{"I3", fmt.Sprintf("%s and the server differ in a scope", d.name)}
 			}
+		}
+		if err := w.keepsFinds(d); err != nil {
+			return err
 		}
 		for id, r := range d.store.records {
 			truth := w.server.records[id]

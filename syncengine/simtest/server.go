@@ -58,6 +58,7 @@ type serverStore struct {
 	digests  map[syncengine.ScopeKey]*syncengine.Digest
 	awaited  map[awaitedKey]bool
 	teams    map[syncengine.ID][]syncengine.ID
+	about    map[syncengine.ID][]syncengine.ID
 	items    map[itemKey]bool // whether it is open
 	apart
 	reissued map[opKey]*syncengine.StoredChange
@@ -81,6 +82,7 @@ func newServerStore(org, epoch syncengine.ID, d decoded) *serverStore {
 		digests:  map[syncengine.ScopeKey]*syncengine.Digest{},
 		awaited:  map[awaitedKey]bool{},
 		teams:    map[syncengine.ID][]syncengine.ID{},
+		about:    map[syncengine.ID][]syncengine.ID{},
 		items:    map[itemKey]bool{},
 		apart:    newApart(),
 		reissued: map[opKey]*syncengine.StoredChange{},
@@ -295,6 +297,20 @@ func (s *serverStore) Follow(follower, team syncengine.ID) error {
 		put(&s.fuse, s.teams, follower, append(old[:len(old):len(old)], team))
 	}
 	return s.call()
+}
+
+// Link notes that a record is about another.
+func (s *serverStore) Link(to, record syncengine.ID) error {
+	if old := s.about[to]; !slices.Contains(old, record) {
+		put(&s.fuse, s.about, to, append(old[:len(old):len(old)], record))
+	}
+	return s.call()
+}
+
+// About returns the records about one.
+func (s *serverStore) About(record syncengine.ID, limit int) ([]syncengine.ID, error) {
+	ids := slices.SortedFunc(slices.Values(s.about[record]), syncengine.ID.Compare)
+	return ids[:min(limit, len(ids))], s.call()
 }
 
 // OpenItem opens a work item; one that a policy closed is closed from the start.

@@ -94,6 +94,11 @@ func (t *serverTee) Follow(follower, team syncengine.ID) error {
 	return first(t.tx.Follow(follower, team), t.world.Follow(follower, team))
 }
 
+// Link implements syncengine.ServerTx.
+func (t *serverTee) Link(to, record syncengine.ID) error {
+	return first(t.tx.Link(to, record), t.world.Link(to, record))
+}
+
 // OpenItem implements syncengine.ServerTx.
 func (t *serverTee) OpenItem(record syncengine.ID, item syncengine.Item, seq uint64) error {
 	return first(t.tx.OpenItem(record, item, seq), t.world.OpenItem(record, item, seq))

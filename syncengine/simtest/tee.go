@@ -185,6 +185,23 @@ func (t *deviceTee) Forget(records map[syncengine.ID]bool) (size, newest uint64,
 	return f.bytes, f.newest, err
 }
 
+// LookedUp implements syncengine.DeviceTx.
+func (t *deviceTee) LookedUp() ([]*syncengine.LookedUp, error) {
+	a, aerr := t.tx.LookedUp()
+	b, berr := t.DeviceTx.LookedUp()
+	return both(t.m, "what was looked up", a, aerr, b, berr)
+}
+
+// SaveLookedUp implements syncengine.DeviceTx.
+func (t *deviceTee) SaveLookedUp(l *syncengine.LookedUp) error {
+	return first(t.tx.SaveLookedUp(l), t.DeviceTx.SaveLookedUp(l))
+}
+
+// DropLookedUp implements syncengine.DeviceTx.
+func (t *deviceTee) DropLookedUp(record syncengine.ID) error {
+	return first(t.tx.DropLookedUp(record), t.DeviceTx.DropLookedUp(record))
+}
+
 // Retire implements syncengine.DeviceTx.
 func (t *deviceTee) Retire(replica syncengine.ID) error {
 	return first(t.tx.Retire(replica), t.DeviceTx.Retire(replica))
@@ -285,6 +302,13 @@ func (t *viewTee) Digest(scope syncengine.ScopeKey) (*syncengine.Digest, error) 
 		check(t.m, "a digest", a.Total(), b.Total())
 	}
 	return a, first(aerr, berr)
+}
+
+// About implements syncengine.ServerView.
+func (t *viewTee) About(record syncengine.ID, limit int) ([]syncengine.ID, error) {
+	a, aerr := t.view.About(record, limit)
+	b, berr := t.world.About(record, limit)
+	return both(t.m, "the records about one", a, aerr, b, berr)
 }
 
 // Live implements syncengine.ServerView.

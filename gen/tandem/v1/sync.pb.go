@@ -816,6 +816,64 @@ func (x *ReinstanceResponse) GetSchema() uint32 {
 	return 0
 }
 
+// Which TLS keys a server has, for a device that meets another one than it knows: the
+// answer to GET server-key?org=ORG&nonce=NONCE, with the id of the org as text and 32
+// random bytes of the device in hex.
+type ServerKeys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of each key's SubjectPublicKeyInfo, ascending.
+	Keys [][]byte `protobuf:"bytes,1,rep,name=keys" json:"keys,omitempty"`
+	// Ed25519 signature by the org key over "tandem-server-keys-v1" ‖ org id ‖ nonce ‖
+	// the keys.
+	Signature     []byte `protobuf:"bytes,2,opt,name=signature" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerKeys) Reset() {
+	*x = ServerKeys{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerKeys) ProtoMessage() {}
+
+func (x *ServerKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerKeys.ProtoReflect.Descriptor instead.
+func (*ServerKeys) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ServerKeys) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ServerKeys) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
 // Everything one save wrote, by one person on one device: all or nothing.
 // Immutable once captured; its bytes are hashed and stored as they were sent.
 type Change struct {
@@ -849,7 +907,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +919,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +932,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Change) GetId() []byte {
@@ -975,7 +1033,7 @@ type ChangeTime struct {
 
 func (x *ChangeTime) Reset() {
 	*x = ChangeTime{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1045,7 @@ func (x *ChangeTime) String() string {
 func (*ChangeTime) ProtoMessage() {}
 
 func (x *ChangeTime) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1058,7 @@ func (x *ChangeTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeTime.ProtoReflect.Descriptor instead.
 func (*ChangeTime) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ChangeTime) GetWallMs() int64 {
@@ -1095,7 +1153,7 @@ type RecordWrite struct {
 
 func (x *RecordWrite) Reset() {
 	*x = RecordWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1165,7 @@ func (x *RecordWrite) String() string {
 func (*RecordWrite) ProtoMessage() {}
 
 func (x *RecordWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1178,7 @@ func (x *RecordWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordWrite.ProtoReflect.Descriptor instead.
 func (*RecordWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RecordWrite) GetRecord() []byte {
@@ -1201,7 +1259,7 @@ type Import struct {
 
 func (x *Import) Reset() {
 	*x = Import{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1271,7 @@ func (x *Import) String() string {
 func (*Import) ProtoMessage() {}
 
 func (x *Import) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1284,7 @@ func (x *Import) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Import.ProtoReflect.Descriptor instead.
 func (*Import) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Import) GetMapping() string {
@@ -1268,7 +1326,7 @@ type PathWrite struct {
 
 func (x *PathWrite) Reset() {
 	*x = PathWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1338,7 @@ func (x *PathWrite) String() string {
 func (*PathWrite) ProtoMessage() {}
 
 func (x *PathWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1351,7 @@ func (x *PathWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathWrite.ProtoReflect.Descriptor instead.
 func (*PathWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PathWrite) GetField() uint32 {
@@ -1352,7 +1410,7 @@ type Stamps struct {
 
 func (x *Stamps) Reset() {
 	*x = Stamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1422,7 @@ func (x *Stamps) String() string {
 func (*Stamps) ProtoMessage() {}
 
 func (x *Stamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1435,7 @@ func (x *Stamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stamps.ProtoReflect.Descriptor instead.
 func (*Stamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Stamps) GetCreated() uint64 {
@@ -1458,7 +1516,7 @@ type PathStamps struct {
 
 func (x *PathStamps) Reset() {
 	*x = PathStamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1528,7 @@ func (x *PathStamps) String() string {
 func (*PathStamps) ProtoMessage() {}
 
 func (x *PathStamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1541,7 @@ func (x *PathStamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStamps.ProtoReflect.Descriptor instead.
 func (*PathStamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PathStamps) GetField() uint32 {
@@ -1545,7 +1603,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1615,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1628,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Head) GetStamp() uint64 {
@@ -1637,7 +1695,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1707,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1720,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Run) GetFirstOp() uint64 {
@@ -1699,7 +1757,7 @@ type OpRange struct {
 
 func (x *OpRange) Reset() {
 	*x = OpRange{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1769,7 @@ func (x *OpRange) String() string {
 func (*OpRange) ProtoMessage() {}
 
 func (x *OpRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1782,7 @@ func (x *OpRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpRange.ProtoReflect.Descriptor instead.
 func (*OpRange) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OpRange) GetFirst() uint64 {
@@ -1789,14 +1847,19 @@ type SyncRequest struct {
 	Ask []byte `protobuf:"bytes,20,opt,name=ask" json:"ask,omitempty"`
 	// First 4 bytes of the id of the key that the device seals to, big endian; 0 for
 	// none.
-	SealKey       uint32 `protobuf:"fixed32,24,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	SealKey uint32 `protobuf:"fixed32,24,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	// Records that the device does not hold, to be looked up.
+	Lookup *Lookup `protobuf:"bytes,25,opt,name=lookup" json:"lookup,omitempty"`
+	// Records that the device keeps from earlier lookups, 16 bytes each: the answer
+	// says which of them its person may no longer read.
+	LookedUp      [][]byte `protobuf:"bytes,26,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +1871,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +1884,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SyncRequest) GetRuns() []*Run {
@@ -1950,6 +2013,84 @@ func (x *SyncRequest) GetSealKey() uint32 {
 	return 0
 }
 
+func (x *SyncRequest) GetLookup() *Lookup {
+	if x != nil {
+		return x.Lookup
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetLookedUp() [][]byte {
+	if x != nil {
+		return x.LookedUp
+	}
+	return nil
+}
+
+// Asks for records outside the device's scopes that its person may read.
+type Lookup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Record id, 16 bytes.
+	Record []byte `protobuf:"bytes,1,opt,name=record" json:"record,omitempty"`
+	// Also the records about it: a person's, or a call's.
+	About bool `protobuf:"varint,2,opt,name=about" json:"about,omitempty"`
+	// Why, in the person's words; kept in the server's log of lookups.
+	Reason        string `protobuf:"bytes,3,opt,name=reason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookup) Reset() {
+	*x = Lookup{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookup) ProtoMessage() {}
+
+func (x *Lookup) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
+func (*Lookup) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Lookup) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Lookup) GetAbout() bool {
+	if x != nil {
+		return x.About
+	}
+	return false
+}
+
+func (x *Lookup) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // The position of the ready scopes, or of one scope in backfill.
 type ScopePosition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1963,7 +2104,7 @@ type ScopePosition struct {
 
 func (x *ScopePosition) Reset() {
 	*x = ScopePosition{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2116,7 @@ func (x *ScopePosition) String() string {
 func (*ScopePosition) ProtoMessage() {}
 
 func (x *ScopePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2129,7 @@ func (x *ScopePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopePosition.ProtoReflect.Descriptor instead.
 func (*ScopePosition) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ScopePosition) GetScope() []byte {
@@ -2012,7 +2153,7 @@ type SyncResponse struct {
 	Schema uint32 `protobuf:"varint,1,opt,name=schema" json:"schema,omitempty"`
 	// The encoded SyncAnswer.
 	Answer []byte `protobuf:"bytes,2,opt,name=answer" json:"answer,omitempty"`
-	// Number of outcomes plus number of rows in the answer.
+	// Number of outcomes plus number of rows in the answer, those looked up among them.
 	Count uint32 `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
 	// First 16 bytes of SHA-256 over answer.
 	Digest []byte `protobuf:"bytes,4,opt,name=digest" json:"digest,omitempty"`
@@ -2024,7 +2165,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2177,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2190,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SyncResponse) GetSchema() uint32 {
@@ -2095,14 +2236,21 @@ type SyncAnswer struct {
 	// One page of record state; absent where none was asked for or due.
 	Page *Page `protobuf:"bytes,2,opt,name=page" json:"page,omitempty"`
 	// The trailer.
-	Trailer       *Trailer `protobuf:"bytes,3,opt,name=trailer" json:"trailer,omitempty"`
+	Trailer *Trailer `protobuf:"bytes,3,opt,name=trailer" json:"trailer,omitempty"`
+	// What a lookup found: whole rows, without scopes. None where there is no such
+	// record, and where the person may not read it: the two look the same.
+	LookedUp []*Row `protobuf:"bytes,4,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
+	// The lookup found more than an answer holds.
+	LookedUpMore bool `protobuf:"varint,5,opt,name=looked_up_more,json=lookedUpMore" json:"looked_up_more,omitempty"`
+	// Of SyncRequest.looked_up, what the device must not keep any longer, 16 bytes each.
+	Forget        [][]byte `protobuf:"bytes,6,rep,name=forget" json:"forget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncAnswer) Reset() {
 	*x = SyncAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2262,7 @@ func (x *SyncAnswer) String() string {
 func (*SyncAnswer) ProtoMessage() {}
 
 func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2275,7 @@ func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncAnswer.ProtoReflect.Descriptor instead.
 func (*SyncAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SyncAnswer) GetOutcomes() []*Outcome {
@@ -2147,6 +2295,27 @@ func (x *SyncAnswer) GetPage() *Page {
 func (x *SyncAnswer) GetTrailer() *Trailer {
 	if x != nil {
 		return x.Trailer
+	}
+	return nil
+}
+
+func (x *SyncAnswer) GetLookedUp() []*Row {
+	if x != nil {
+		return x.LookedUp
+	}
+	return nil
+}
+
+func (x *SyncAnswer) GetLookedUpMore() bool {
+	if x != nil {
+		return x.LookedUpMore
+	}
+	return false
+}
+
+func (x *SyncAnswer) GetForget() [][]byte {
+	if x != nil {
+		return x.Forget
 	}
 	return nil
 }
@@ -2174,7 +2343,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2355,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2368,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Outcome) GetOp() uint64 {
@@ -2274,7 +2443,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2455,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2468,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Page) GetFrom() []*ScopePosition {
@@ -2369,7 +2538,7 @@ type ScopeSet struct {
 
 func (x *ScopeSet) Reset() {
 	*x = ScopeSet{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2550,7 @@ func (x *ScopeSet) String() string {
 func (*ScopeSet) ProtoMessage() {}
 
 func (x *ScopeSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2563,7 @@ func (x *ScopeSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeSet.ProtoReflect.Descriptor instead.
 func (*ScopeSet) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ScopeSet) GetScopes() []*Scope {
@@ -2419,7 +2588,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2600,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2613,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Scope) GetId() []byte {
@@ -2495,7 +2664,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2676,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2689,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Row) GetRecord() []byte {
@@ -2596,7 +2765,7 @@ type PathDelta struct {
 
 func (x *PathDelta) Reset() {
 	*x = PathDelta{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2777,7 @@ func (x *PathDelta) String() string {
 func (*PathDelta) ProtoMessage() {}
 
 func (x *PathDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2790,7 @@ func (x *PathDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathDelta.ProtoReflect.Descriptor instead.
 func (*PathDelta) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PathDelta) GetField() uint32 {
@@ -2703,7 +2872,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2884,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2897,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Trailer) GetProcessed() []*OpRange {
@@ -2864,7 +3033,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3045,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3058,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -2921,7 +3090,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3102,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3115,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -2994,7 +3163,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3175,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3188,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReconcileRequest) GetEpoch() []byte {
@@ -3087,7 +3256,7 @@ type ScopeBuckets struct {
 
 func (x *ScopeBuckets) Reset() {
 	*x = ScopeBuckets{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3268,7 @@ func (x *ScopeBuckets) String() string {
 func (*ScopeBuckets) ProtoMessage() {}
 
 func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3281,7 @@ func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
 func (*ScopeBuckets) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ScopeBuckets) GetScope() []byte {
@@ -3155,7 +3324,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3336,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3349,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReconcileResponse) GetSchema() uint32 {
@@ -3233,7 +3402,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3245,7 +3414,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3258,7 +3427,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeliverRequest) GetEntries() [][]byte {
@@ -3290,7 +3459,7 @@ type WitnessOffer struct {
 
 func (x *WitnessOffer) Reset() {
 	*x = WitnessOffer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3471,7 @@ func (x *WitnessOffer) String() string {
 func (*WitnessOffer) ProtoMessage() {}
 
 func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3484,7 @@ func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
 func (*WitnessOffer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WitnessOffer) GetSerial() uint64 {
@@ -3359,7 +3528,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3540,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3553,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeliverResponse) GetSchema() uint32 {
@@ -3446,7 +3615,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3627,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3640,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -3531,7 +3700,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +3712,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +3725,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -3594,7 +3763,7 @@ type DeliverAnswer struct {
 
 func (x *DeliverAnswer) Reset() {
 	*x = DeliverAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3606,7 +3775,7 @@ func (x *DeliverAnswer) String() string {
 func (*DeliverAnswer) ProtoMessage() {}
 
 func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3619,7 +3788,7 @@ func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
 func (*DeliverAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeliverAnswer) GetDelivered() []*Delivered {
@@ -3653,7 +3822,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +3834,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,7 +3847,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -3749,7 +3918,11 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x12ReinstanceResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
-	"\x06schema\x18\x03 \x01(\rR\x06schema\"\xb8\x02\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\">\n" +
+	"\n" +
+	"ServerKeys\x12\x12\n" +
+	"\x04keys\x18\x01 \x03(\fR\x04keys\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xb8\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -3825,7 +3998,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xa8\x04\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xf0\x04\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -3848,7 +4021,13 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\voldest_kept\x18\x10 \x01(\x04R\n" +
 	"oldestKept\x12\x10\n" +
 	"\x03ask\x18\x14 \x01(\fR\x03ask\x12\x19\n" +
-	"\bseal_key\x18\x18 \x01(\aR\asealKey\"A\n" +
+	"\bseal_key\x18\x18 \x01(\aR\asealKey\x12)\n" +
+	"\x06lookup\x18\x19 \x01(\v2\x11.tandem.v1.LookupR\x06lookup\x12\x1b\n" +
+	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\"N\n" +
+	"\x06Lookup\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
+	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
@@ -3857,12 +4036,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
-	"\x03end\x18\x0f \x01(\tR\x03end\"\x8f\x01\n" +
+	"\x03end\x18\x0f \x01(\tR\x03end\"\xfa\x01\n" +
 	"\n" +
 	"SyncAnswer\x12.\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x12.tandem.v1.OutcomeR\boutcomes\x12#\n" +
 	"\x04page\x18\x02 \x01(\v2\x0f.tandem.v1.PageR\x04page\x12,\n" +
-	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\"\xbf\x01\n" +
+	"\atrailer\x18\x03 \x01(\v2\x12.tandem.v1.TrailerR\atrailer\x12+\n" +
+	"\tlooked_up\x18\x04 \x03(\v2\x0e.tandem.v1.RowR\blookedUp\x12$\n" +
+	"\x0elooked_up_more\x18\x05 \x01(\bR\flookedUpMore\x12\x16\n" +
+	"\x06forget\x18\x06 \x03(\fR\x06forget\"\xbf\x01\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12*\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\x04code\x12,\n" +
@@ -4060,7 +4242,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4071,96 +4253,100 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*EnrollResponse)(nil),     // 6: tandem.v1.EnrollResponse
 	(*ReinstanceRequest)(nil),  // 7: tandem.v1.ReinstanceRequest
 	(*ReinstanceResponse)(nil), // 8: tandem.v1.ReinstanceResponse
-	(*Change)(nil),             // 9: tandem.v1.Change
-	(*ChangeTime)(nil),         // 10: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),        // 11: tandem.v1.RecordWrite
-	(*Import)(nil),             // 12: tandem.v1.Import
-	(*PathWrite)(nil),          // 13: tandem.v1.PathWrite
-	(*Stamps)(nil),             // 14: tandem.v1.Stamps
-	(*PathStamps)(nil),         // 15: tandem.v1.PathStamps
-	(*Head)(nil),               // 16: tandem.v1.Head
-	(*Run)(nil),                // 17: tandem.v1.Run
-	(*OpRange)(nil),            // 18: tandem.v1.OpRange
-	(*SyncRequest)(nil),        // 19: tandem.v1.SyncRequest
-	(*ScopePosition)(nil),      // 20: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),       // 21: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),         // 22: tandem.v1.SyncAnswer
-	(*Outcome)(nil),            // 23: tandem.v1.Outcome
-	(*Page)(nil),               // 24: tandem.v1.Page
-	(*ScopeSet)(nil),           // 25: tandem.v1.ScopeSet
-	(*Scope)(nil),              // 26: tandem.v1.Scope
-	(*Row)(nil),                // 27: tandem.v1.Row
-	(*PathDelta)(nil),          // 28: tandem.v1.PathDelta
-	(*Trailer)(nil),            // 29: tandem.v1.Trailer
-	(*ScopeDigest)(nil),        // 30: tandem.v1.ScopeDigest
-	(*Order)(nil),              // 31: tandem.v1.Order
-	(*ReconcileRequest)(nil),   // 32: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),       // 33: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),  // 34: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),     // 35: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),       // 36: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),    // 37: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),    // 38: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),        // 39: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),      // 40: tandem.v1.DeliverAnswer
-	(*Delivered)(nil),          // 41: tandem.v1.Delivered
-	(Compartment)(0),           // 42: tandem.v1.Compartment
+	(*ServerKeys)(nil),         // 9: tandem.v1.ServerKeys
+	(*Change)(nil),             // 10: tandem.v1.Change
+	(*ChangeTime)(nil),         // 11: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),        // 12: tandem.v1.RecordWrite
+	(*Import)(nil),             // 13: tandem.v1.Import
+	(*PathWrite)(nil),          // 14: tandem.v1.PathWrite
+	(*Stamps)(nil),             // 15: tandem.v1.Stamps
+	(*PathStamps)(nil),         // 16: tandem.v1.PathStamps
+	(*Head)(nil),               // 17: tandem.v1.Head
+	(*Run)(nil),                // 18: tandem.v1.Run
+	(*OpRange)(nil),            // 19: tandem.v1.OpRange
+	(*SyncRequest)(nil),        // 20: tandem.v1.SyncRequest
+	(*Lookup)(nil),             // 21: tandem.v1.Lookup
+	(*ScopePosition)(nil),      // 22: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),       // 23: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),         // 24: tandem.v1.SyncAnswer
+	(*Outcome)(nil),            // 25: tandem.v1.Outcome
+	(*Page)(nil),               // 26: tandem.v1.Page
+	(*ScopeSet)(nil),           // 27: tandem.v1.ScopeSet
+	(*Scope)(nil),              // 28: tandem.v1.Scope
+	(*Row)(nil),                // 29: tandem.v1.Row
+	(*PathDelta)(nil),          // 30: tandem.v1.PathDelta
+	(*Trailer)(nil),            // 31: tandem.v1.Trailer
+	(*ScopeDigest)(nil),        // 32: tandem.v1.ScopeDigest
+	(*Order)(nil),              // 33: tandem.v1.Order
+	(*ReconcileRequest)(nil),   // 34: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),       // 35: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),  // 36: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),     // 37: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),       // 38: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),    // 39: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),    // 40: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),        // 41: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),      // 42: tandem.v1.DeliverAnswer
+	(*Delivered)(nil),          // 43: tandem.v1.Delivered
+	(Compartment)(0),           // 44: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	11, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	12, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
 	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	10, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	11, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	13, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	42, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	12, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	15, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	42, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	12, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	16, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	17, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	18, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	20, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	23, // 14: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	24, // 15: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	29, // 16: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
-	2,  // 17: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
-	3,  // 18: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	20, // 19: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	20, // 20: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	27, // 21: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	25, // 22: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	26, // 23: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	42, // 24: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	28, // 25: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	15, // 26: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	18, // 27: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	30, // 28: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	31, // 29: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	18, // 30: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
-	18, // 31: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
-	33, // 32: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	36, // 33: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
-	39, // 34: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	25, // 35: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	41, // 36: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	4,  // 37: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	23, // 38: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	5,  // 39: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 40: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	19, // 41: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	32, // 42: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	35, // 43: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	6,  // 44: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 45: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	21, // 46: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	34, // 47: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	37, // 48: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	44, // [44:49] is the sub-list for method output_type
-	39, // [39:44] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	14, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	44, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	13, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	16, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	44, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	13, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	17, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	18, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	19, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	22, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	21, // 14: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
+	25, // 15: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	26, // 16: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	31, // 17: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	29, // 18: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
+	2,  // 19: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
+	3,  // 20: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
+	22, // 21: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	22, // 22: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	29, // 23: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	27, // 24: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	28, // 25: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	44, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	30, // 27: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	16, // 28: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	19, // 29: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	32, // 30: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	33, // 31: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	19, // 32: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	19, // 33: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	35, // 34: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	38, // 35: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	41, // 36: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	27, // 37: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	43, // 38: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	4,  // 39: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	25, // 40: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	5,  // 41: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 42: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	20, // 43: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	34, // 44: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	37, // 45: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	6,  // 46: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 47: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	23, // 48: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	36, // 49: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	39, // 50: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	46, // [46:51] is the sub-list for method output_type
+	41, // [41:46] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -4175,7 +4361,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
