@@ -143,7 +143,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			ranges = addOp(ranges, n)
+			ranges = AddOp(ranges, n)
 			after = n
 		}
 		if len(numbers) < 1000 {
@@ -156,7 +156,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			ranges = addOp(ranges, n)
+			ranges = AddOp(ranges, n)
 			after = n
 		}
 		if len(numbers) < 1000 {

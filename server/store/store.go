@@ -284,7 +284,7 @@ func (s *Store) Close() error {
 		c := <-s.idle
 		_ = c.close()
 	}
-	s.mark.write(s.dir)
+	s.mark.write(s.disk.FS, s.dir)
 	if s.remote != nil {
 		s.remote.close()
 	}
