@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"os"
 	"testing"
 
@@ -37,12 +36,7 @@ func each(t *testing.T, test func(t *testing.T, on engine)) {
 func postgresDatabase(tb testing.TB) string {
 	tb.Helper()
 	return pgtest.Shared(tb).Copy(tb, "tables", func(address string) error {
-		dir, err := os.MkdirTemp("", "tandem")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir) //nolint:errcheck // Nothing but a lock file is in it.
-		s, err := store.Open(context.Background(), dir, store.Options{Create: true, Database: address, Volatile: true})
+		s, err := store.Open(tb.Context(), tb.TempDir(), store.Options{Create: true, Database: address, Volatile: true})
 		if err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func start(bin string, settings ...string) (_ *Cluster, err error) {
 	if err := c.Up(settings...); err != nil {
 		return nil, err
 	}
-	return c, c.as(Superuser, "postgres", "CREATE ROLE "+Role+" LOGIN")
+	return c, c.do("CREATE ROLE " + Role + " LOGIN")
 }
 
 // tidy removes what test processes have left that were killed.
@@ -173,7 +173,7 @@ func (c *Cluster) Up(settings ...string) error {
 	}
 	c.run = run
 	for {
-		err := c.as(Superuser, "postgres", "SELECT 1")
+		err := c.do("SELECT 1")
 		if err == nil {
 			return nil
 		}
@@ -209,11 +209,11 @@ func (c *Cluster) address(role, database string) string {
 	return u.String()
 }
 
-// as runs a statement.
-func (c *Cluster) as(role, database, statement string) error {
+// do runs a statement as the superuser.
+func (c *Cluster) do(statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, c.address(role, database))
+	conn, err := pgx.Connect(ctx, c.address(Superuser, "postgres"))
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (c *Cluster) create(from string) (string, error) {
 	if from != "" {
 		statement += " TEMPLATE " + from
 	}
-	return database, c.as(Superuser, "postgres", statement)
+	return database, c.do(statement)
 }
 
 // Database makes an empty database for a test and returns its address, for Role.
@@ -271,7 +271,7 @@ func (c *Cluster) copied(tb testing.TB, from string) string {
 	}
 	tb.Cleanup(func() {
 		if c.run != nil {
-			_ = c.as(Superuser, "postgres", "DROP DATABASE "+database+" WITH (FORCE)")
+			_ = c.do("DROP DATABASE " + database + " WITH (FORCE)")
 		}
 	})
 	return c.address(Role, database)
@@ -305,7 +305,7 @@ func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
 	return func() {
 		tb.Helper()
 		for _, statement := range []string{"DROP DATABASE " + here, "CREATE DATABASE " + here + " OWNER " + Role + " TEMPLATE " + kept} {
-			if err := c.as(Superuser, "postgres", statement); err != nil {
+			if err := c.do(statement); err != nil {
 				tb.Fatal(err)
 			}
 		}

@@ -41,7 +41,7 @@ func own(dir string) error {
 
 // command is a program of PostgreSQL, which ends with the test process.
 func command(path string, args ...string) *exec.Cmd {
-	c := exec.Command(path, args...)
+	c := exec.Command(path, args...) //nolint:gosec,noctx // A program of PostgreSQL; end ends it.
 	c.Dir = "/"
 	c.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: other(), Pdeathsig: syscall.SIGQUIT}

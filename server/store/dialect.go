@@ -81,7 +81,7 @@ var postgresDialect = dialect{
 	// Each statement behind the lock of the org's row sees what was committed before the
 	// lock was got; see transact.
 	begin:  "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-	view:   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+	view:   "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ",
 	fence:  func(org int64) string { return "SET LOCAL " + fenceSetting + " = " + strconv.FormatInt(org, 10) },
 	locked: " FOR UPDATE",
 	remote: true,

@@ -1,9 +1,7 @@
 package store_test
 
 import (
-	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,12 +41,7 @@ func each(t *testing.T, test func(t *testing.T, on engine)) {
 func postgresDatabase(tb testing.TB) string {
 	tb.Helper()
 	return pgtest.Shared(tb).Copy(tb, "tables", func(address string) error {
-		dir, err := os.MkdirTemp("", "tandem")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir) //nolint:errcheck // Nothing but a lock file is in it.
-		s, err := store.Open(context.Background(), dir, store.Options{Create: true, Database: address, Volatile: true})
+		s, err := store.Open(tb.Context(), tb.TempDir(), store.Options{Create: true, Database: address, Volatile: true})
 		if err != nil {
 			return err
 		}
@@ -124,6 +117,7 @@ func (p place) bytes(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer rows.Close()
 		columns, err := rows.Columns()
 		if err != nil {
 			t.Fatal(err)
@@ -137,11 +131,11 @@ func (p place) bytes(t *testing.T) string {
 				t.Fatal(err)
 			}
 			for _, v := range values {
-				fmt.Fprintf(&all, "%s\n", *v.(*any)) //nolint:forcetypeassert,errcheck // Made above.
+				fmt.Fprintf(&all, "%s\n", *v.(*any)) //nolint:errcheck // Made above.
 			}
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			t.Fatal(err)
+		if rows.Err() != nil {
+			t.Fatal(rows.Err())
 		}
 	}
 	return all.String()

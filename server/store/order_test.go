@@ -120,7 +120,7 @@ func testNothingIsPassedOver(t *testing.T, on engine) {
 	reading.Wait()
 	n := 0
 	made.Range(func(id, _ any) bool {
-		if n++; !seen[id.(syncengine.ID)] { //nolint:forcetypeassert,errcheck // Stored above.
+		if n++; !seen[id.(syncengine.ID)] { //nolint:errcheck // Stored above.
 			t.Errorf("record %v was acknowledged and never read", id)
 		}
 		return true

@@ -172,7 +172,7 @@ func TestFence(t *testing.T) {
 			"INSERT INTO history (org, seq, hash) VALUES (2, 999, 'x'); UPDATE history SET org = 1",
 		} {
 			err := write(func(tx *store.Tx) error {
-				for _, s := range strings.Split(statement, ";") {
+				for s := range strings.SplitSeq(statement, ";") {
 					if err := tx.Exec(s); err != nil {
 						return err
 					}
