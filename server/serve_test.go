@@ -34,15 +34,15 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-func listen(t *testing.T, address string) net.Listener {
+func listen(t *testing.T) net.Listener {
 	t.Helper()
-	return must[net.Listener](t)((&net.ListenConfig{}).Listen(t.Context(), "tcp", address))
+	return must[net.Listener](t)((&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"))
 }
 
 func TestServePlainOnLoopbackAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 40)
-	if err := w.srv.Serve(t.Context(), other{listen(t, "127.0.0.1:0")}, nil); !errors.Is(err, server.ErrPlain) {
+	if err := w.srv.Serve(t.Context(), other{listen(t)}, nil); !errors.Is(err, server.ErrPlain) {
 		t.Errorf("got %v, want ErrPlain", err)
 	}
 }
@@ -74,7 +74,7 @@ func TestServe(t *testing.T) {
 				counted.Rules = r
 				return counted
 			})
-			l := listen(t, "127.0.0.1:0")
+			l := listen(t)
 			ctx, end := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -146,7 +146,7 @@ func TestServeRefusesOldTLS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 42)
 	cert, pool := certificate(t)
-	l := listen(t, "127.0.0.1:0")
+	l := listen(t)
 	ctx, end := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
