@@ -202,8 +202,8 @@ func TestDeviceIsBounded(t *testing.T) {
 	for a.load().working+a.load().waiting < 3 {
 		time.Sleep(time.Millisecond)
 	}
-	if err := enter(9); err == nil || err.(*overload).reason != refusedDevice { //nolint:errorlint,forcetypeassert // It is one.
-		t.Errorf("one more: %v", err)
+	if o, ok := errors.AsType[*overload](enter(9)); !ok || o.reason != refusedDevice {
+		t.Errorf("one more: %v", o)
 	}
 	if _, err := a.enter(deviceNo(2), 3, nil); err != nil {
 		t.Errorf("another device: %v", err)

@@ -241,7 +241,7 @@ func (v *visit) inflate(body []byte, packed string) (plain []byte, err error) {
 	z := pool.get()
 	defer pool.put(z)
 	if err := z.Reset(bytes.NewReader(body)); err != nil {
-		return nil, nil //nolint:nilerr // See above.
+		return nil, nil
 	}
 	held := workFactor * min(int64(len(body))*inflation, maxInflated)
 	plain = make([]byte, 0, min(inflation*len(body), maxInflated)+chunk)
@@ -261,7 +261,7 @@ func (v *visit) inflate(body []byte, packed string) (plain []byte, err error) {
 		case errors.Is(err, io.EOF) && len(plain) <= maxInflated:
 			return plain, nil
 		case err != nil || len(plain) > maxInflated:
-			return nil, nil //nolint:nilerr // See above.
+			return nil, nil
 		}
 	}
 }

@@ -24,8 +24,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// posted is an answer to a request of bytes.
+type posted struct {
+	status int
+	header http.Header
+	text   []byte
+}
+
 // post posts a body to the sync service, signed by the device.
-func (d *device) post(ctx context.Context, body io.Reader, length int64, header ...string) (*http.Response, error) {
+func (d *device) post(ctx context.Context, body io.Reader, length int64, header ...string) (*posted, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.w.http.URL+tandemv1connect.SyncServiceSyncProcedure, body)
 	if err != nil {
 		return nil, err
@@ -39,10 +46,9 @@ func (d *device) post(ctx context.Context, body io.Reader, length int64, header 
 	if err != nil {
 		return nil, err
 	}
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	resp.Body = io.NopCloser(bytes.NewReader(text))
-	return resp, err
+	return &posted{resp.StatusCode, resp.Header, text}, err
 }
 
 // bounded puts a server with other bounds in the place of the world's.
@@ -85,9 +91,9 @@ func TestRefusalComesBeforeTheBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
-	if resp.StatusCode != http.StatusServiceUnavailable || err != nil || seconds < 1 || resp.Header.Get(server.SchemaHeader) == "" {
-		t.Errorf("got %d with %v", resp.StatusCode, resp.Header)
+	seconds, err := strconv.Atoi(resp.header.Get("Retry-After"))
+	if resp.status != http.StatusServiceUnavailable || err != nil || seconds < 1 || resp.header.Get(server.SchemaHeader) == "" {
+		t.Errorf("got %d with %v", resp.status, resp.header)
 	}
 	if n := body.n.Load(); n > 0 {
 		t.Errorf("%d bytes of the body were read", n)
@@ -251,14 +257,13 @@ func TestSlowAndGreedyStarveNobody(t *testing.T) {
 				resp, err := greedy.post(ctx, bytes.NewReader(much), int64(len(much)))
 				switch {
 				case err != nil:
-				case resp.StatusCode == http.StatusOK:
+				case resp.status == http.StatusOK:
 					turns.Add(1)
-				case resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != "":
+				case resp.status == http.StatusTooManyRequests && resp.header.Get("Retry-After") != "":
 					crowded.Add(1)
 					time.Sleep(time.Millisecond)
 				default:
-					text, _ := io.ReadAll(resp.Body)
-					t.Errorf("the greedy device is told %d: %s", resp.StatusCode, text)
+					t.Errorf("the greedy device is told %d: %s", resp.status, resp.text)
 				}
 			}
 		})
@@ -296,13 +301,13 @@ func TestBodyThatStopsIsGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			if resp, err := d.post(t.Context(), &stopping{text: whole[:1000], ctx: t.Context()}, int64(len(whole))); err == nil {
-				if resp.StatusCode != http.StatusServiceUnavailable {
-					t.Errorf("a body that stops: %d", resp.StatusCode)
+				if resp.status != http.StatusServiceUnavailable {
+					t.Errorf("a body that stops: %d", resp.status)
 				}
 			}
 			checkIdle(t, w)
 			resp, err := d.post(t.Context(), &stopping{text: whole, ctx: t.Context(), ends: true}, int64(len(whole)))
-			if err != nil || resp.StatusCode != http.StatusOK {
+			if err != nil || resp.status != http.StatusOK {
 				t.Errorf("a body that comes: %v, %v", resp, err)
 			}
 		})

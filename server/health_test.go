@@ -21,13 +21,14 @@ import (
 )
 
 // asked is the answer of a handler's page.
-func asked(t *testing.T, client *http.Client, url string) (status int, body string, header http.Header) {
+func asked(t *testing.T, url string) (status int, body string, header http.Header) {
 	t.Helper()
-	resp := must[*http.Response](t)(client.Do(must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))))
-	text := must[[]byte](t)(io.ReadAll(resp.Body))
-	if err := resp.Body.Close(); err != nil {
+	resp, err := http.DefaultClient.Do(must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)))
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
+	text := must[[]byte](t)(io.ReadAll(resp.Body))
 	return resp.StatusCode, string(text), resp.Header
 }
 
@@ -38,7 +39,7 @@ func TestFrontBeforeItsServer(t *testing.T) {
 	w := newWorld(t, sqlite, 100)
 	d := w.enrolled(1, w.clinician)
 	front := server.NewFront(server.FrontOptions{})
-	l := listen(t, "127.0.0.1:0")
+	l := listen(t)
 	ctx, end := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -49,10 +50,10 @@ func TestFrontBeforeItsServer(t *testing.T) {
 	defer wg.Wait()
 	defer end()
 	url := "http://" + l.Addr().String()
-	if code, _, h := asked(t, http.DefaultClient, url+"/healthz"); code != http.StatusNoContent || h.Get(server.SchemaHeader) == "" {
+	if code, _, h := asked(t, url+"/healthz"); code != http.StatusNoContent || h.Get(server.SchemaHeader) == "" {
 		t.Errorf("/healthz: %d, %v", code, h)
 	}
-	if code, body, _ := asked(t, http.DefaultClient, url+"/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"ready":false`) || !strings.Contains(body, "brought up to date") {
+	if code, body, _ := asked(t, url+"/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"ready":false`) || !strings.Contains(body, "brought up to date") {
 		t.Errorf("/readyz: %d, %s", code, body)
 	}
 	d.connect(url)
@@ -62,7 +63,7 @@ func TestFrontBeforeItsServer(t *testing.T) {
 	if err := front.Open(t.Context(), w.srv); err != nil {
 		t.Fatal(err)
 	}
-	if code, body, _ := asked(t, http.DefaultClient, url+"/readyz"); code != http.StatusOK {
+	if code, body, _ := asked(t, url+"/readyz"); code != http.StatusOK {
 		t.Errorf("/readyz: %d, %s", code, body)
 	}
 	_, _ = d.call(t.Context(), &tandemv1.SyncRequest{})
@@ -105,7 +106,7 @@ func TestNotReadyOnAFullDisk(t *testing.T) {
 	} {
 		disk.Set(tc.faults)
 		server.ProbeAnew(srv)
-		got := recorded(srv, "/readyz")
+		got := recorded(t, srv, "/readyz")
 		if got.Code != tc.status || !strings.Contains(got.Body.String(), tc.says) || (got.Header().Get("Retry-After") == "") != (tc.status == http.StatusOK) {
 			t.Errorf("with %+v: %d, %s", tc.faults, got.Code, got.Body)
 		}
@@ -113,9 +114,10 @@ func TestNotReadyOnAFullDisk(t *testing.T) {
 }
 
 // recorded is what a handler answers.
-func recorded(h http.Handler, path string) *httptest.ResponseRecorder {
+func recorded(t *testing.T, h http.Handler, path string) *httptest.ResponseRecorder {
+	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 	return w
 }
 
@@ -130,7 +132,7 @@ func TestGracefulEnd(t *testing.T) {
 	if err := front.Open(t.Context(), w.srv); err != nil {
 		t.Fatal(err)
 	}
-	l := listen(t, "127.0.0.1:0")
+	l := listen(t)
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(ctx, l, nil) }()
@@ -172,7 +174,7 @@ func TestGracefulEnd(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Errorf("who waited for news: %v", err)
 	}
-	ops := recorded(front.Operations(), "/readyz")
+	ops := recorded(t, front.Operations(), "/readyz")
 	if ops.Code != http.StatusServiceUnavailable || !strings.Contains(ops.Body.String(), "ending") {
 		t.Errorf("/readyz: %d, %s", ops.Code, ops.Body)
 	}
@@ -197,7 +199,7 @@ func TestEndHasADeadline(t *testing.T) {
 	if err := front.Open(t.Context(), w.srv); err != nil {
 		t.Fatal(err)
 	}
-	l := listen(t, "127.0.0.1:0")
+	l := listen(t)
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(ctx, l, nil) }()

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,7 +79,7 @@ func TestNothingPrivateForOperators(t *testing.T) {
 			return r
 		},
 		"an enrolment": func() *http.Request {
-			body := must[[]byte](t)(json.Marshal(map[string]string{"code": marker, "platform": marker, "appVersion": marker}))
+			body := []byte(`{"code": "` + marker + `", "platform": "` + marker + `", "appVersion": "` + marker + `"}`)
 			r := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, w.http.URL+tandemv1connect.EnrollServiceEnrollProcedure, bytes.NewReader(body)))
 			r.Header.Set("Content-Type", "application/json")
 			return r
@@ -94,25 +93,26 @@ func TestNothingPrivateForOperators(t *testing.T) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 	}
-	if resp, err := d.post(t.Context(), strings.NewReader(marker), int64(len(marker)), "Content-Encoding", marker, "Traceparent", marker); err != nil || resp.StatusCode == http.StatusOK {
+	if resp, err := d.post(t.Context(), strings.NewReader(marker), int64(len(marker)), "Content-Encoding", marker, "Traceparent", marker); err != nil || resp.status == http.StatusOK {
 		t.Errorf("a body of nothing but the marker: %v, %v", resp, err)
 	}
 	if _, err := second.call(t.Context(), &tandemv1.SyncRequest{Positions: []*tandemv1.ScopePosition{{Position: []byte(marker)}}}); connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("a position that is none: %v", err)
 	}
 
-	page := recorded(metrics, "/metrics").Body.String()
+	page := recorded(t, metrics, "/metrics").Body.String()
 	if err := traces.ForceFlush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	traced := fmt.Sprintf("%+v", spans.GetSpans().Snapshots())
+	var all strings.Builder
+	fmt.Fprintf(&all, "%+v", spans.GetSpans().Snapshots())
 	for _, s := range spans.GetSpans() {
-		traced += fmt.Sprintf("%s %v %v %v %v %v\n", s.Name, s.Attributes, s.Events, s.Status, s.Links, s.SpanContext.TraceState())
+		fmt.Fprintf(&all, "%s %v %v %v %v %v\n", s.Name, s.Attributes, s.Events, s.Status, s.Links, s.SpanContext.TraceState())
 		if s.SpanContext.TraceID().String() == "0af7651916cd43dd8448eb211c80319c" {
 			t.Error("a request chose the id of its trace")
 		}
 	}
-	log := w.log.String()
+	log, traced := w.log.String(), all.String()
 	replica := d.replica.String()
 	for name, place := range map[string]struct{ text, has string }{
 		"the log":     {log, replica},

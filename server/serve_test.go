@@ -34,9 +34,9 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-func listen(t *testing.T, address string) net.Listener {
+func listen(t *testing.T) net.Listener {
 	t.Helper()
-	return must[net.Listener](t)((&net.ListenConfig{}).Listen(t.Context(), "tcp", address))
+	return must[net.Listener](t)((&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"))
 }
 
 func TestServePlainOnLoopbackAlone(t *testing.T) { each(t, testServePlainOnLoopbackAlone) }
@@ -44,7 +44,7 @@ func TestServePlainOnLoopbackAlone(t *testing.T) { each(t, testServePlainOnLoopb
 func testServePlainOnLoopbackAlone(t *testing.T, on engine) {
 	t.Parallel()
 	w := newWorld(t, on, 40)
-	if err := w.srv.Serve(t.Context(), other{listen(t, "127.0.0.1:0")}, nil); !errors.Is(err, server.ErrPlain) {
+	if err := w.srv.Serve(t.Context(), other{listen(t)}, nil); !errors.Is(err, server.ErrPlain) {
 		t.Errorf("got %v, want ErrPlain", err)
 	}
 }
@@ -78,7 +78,7 @@ func testServe(t *testing.T, on engine) {
 				counted.Rules = r
 				return counted
 			})
-			l := listen(t, "127.0.0.1:0")
+			l := listen(t)
 			ctx, end := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -152,7 +152,7 @@ func testServeRefusesOldTLS(t *testing.T, on engine) {
 	t.Parallel()
 	w := newWorld(t, on, 42)
 	cert, pool := certificate(t)
-	l := listen(t, "127.0.0.1:0")
+	l := listen(t)
 	ctx, end := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -225,8 +225,9 @@ func get(t *testing.T, url string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err = closed(resp.Body, err); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(text)
@@ -388,7 +389,13 @@ func TestOperationsPage(t *testing.T) {
 		t.Errorf("only %d metrics\n%s", len(exist), metrics)
 	}
 	all := commands(t)
-	for _, m := range regexp.MustCompile("(?m)(?:^|`)tandem ([a-z][a-z ]*[a-z])((?: [^`\n#]*)?)").FindAllStringSubmatch(page, -1) {
+	serve := all[slices.IndexFunc(all, func(n *kong.Node) bool { return n.Name == "serve" })]
+	for _, m := range regexp.MustCompile("`(?:(TANDEM_[A-Z_]+)|([a-z]+-[a-z-]+)(?:: [^`]*)?)`").FindAllStringSubmatch(page, -1) {
+		if !slices.ContainsFunc(serve.Flags, func(f *kong.Flag) bool { return f.Name == m[2] || slices.Contains(f.Envs, m[1]) }) {
+			t.Errorf("there is no setting %s%s", m[1], m[2])
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)(?:^|`|tandem )tandem ([a-z][a-z ]*[a-z])((?: [^`\n#]*)?)").FindAllStringSubmatch(page, -1) {
 		words := strings.Fields(m[1])
 		var node *kong.Node
 		for _, n := range all {
