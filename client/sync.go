@@ -278,7 +278,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 			if !ask || !broken {
 				// What is urgent need not wait until the rest is asked for.
 				o.PushBytes, o.UrgentOnly = push, ask
-				o.InFlight, o.InFlightBytes = w.lanes.under()
+				o.InFlight = w.lanes.under()
 			}
 		}
 		var err error
