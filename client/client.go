@@ -75,9 +75,10 @@ type Client struct {
 	pace, kept pace
 	retries    budget
 	// pushing is held over a push, so that one is under way at a time; mending over
-	// what comes before a sync. unwell: there may be something to mend.
+	// what comes before a sync. unwell: there may be something to mend. unsent: what
+	// pushLoop last tried to send has not arrived.
 	pushing, mending chan struct{}
-	unwell           atomic.Bool
+	unwell, unsent   atomic.Bool
 	// asked: the verdicts on what was queued are known as far as the server has
 	// any. False at first, and after a push whose answer did not come: that one is
 	// broken, and the next request carries no changes.

@@ -55,11 +55,13 @@ func (c *Client) pushLoop(ctx context.Context, first chan<- struct{}) error {
 		case fatal(ctx, err):
 			return err
 		case err != nil || r.got.Forked:
+			c.unsent.Store(true)
 			if err := c.rest(ctx, &b, c.wakePush, err); err != nil {
 				return err
 			}
 			continue
 		}
+		c.unsent.Store(false)
 		if b.failures > 0 {
 			b.reset()
 			signal(c.wakePull)
@@ -135,8 +137,7 @@ func (c *Client) pullLoop(ctx context.Context, first <-chan struct{}) error {
 			if err := c.rest(ctx, &b, c.wakePull, err); err != nil {
 				return err
 			}
-			// Before the page, what waits to be sent.
-			if err := c.pushed(ctx); err != nil {
+			if err := c.afterPush(ctx); err != nil {
 				return err
 			}
 			continue
@@ -170,6 +171,21 @@ func (c *Client) pullLoop(ctx context.Context, first <-chan struct{}) error {
 			}
 		}
 	}
+}
+
+// giveWay is how long pullLoop lets pushLoop go first.
+const giveWay = 2 * time.Second
+
+// afterPush returns when what waits to be sent has been tried, where it failed before:
+// both loops are woken when the network is back, and on a slow link the second
+// connection costs as much as an urgent change.
+func (c *Client) afterPush(ctx context.Context) error {
+	if c.unsent.Load() {
+		if err := pause(ctx, giveWay, c.wakePull); err != nil {
+			return err
+		}
+	}
+	return c.pushed(ctx)
 }
 
 // news reports whether an answer brought anything.

@@ -193,6 +193,7 @@ func TestAcknowledgedIsKept(t *testing.T) {
 	dir := t.TempDir()
 	c := o.enrol(o.clinician, dir)
 	incident(t, c, word(1))
+	c.device.Keep = 1
 	f := c.sealed()
 	if err := f.rewrite(func(*sealedEntry) bool { return true }); err != nil {
 		t.Fatal(err)

@@ -242,8 +242,8 @@ func (s *stream) planAfter(ctx context.Context, f *flight) (*syncengine.Planned,
 			return nil, nil
 		}
 	}
-	next, ask, err := s.c.plan(ctx, want{push: true, page: true, lanes: s.lanes})
-	if err != nil || ask {
+	next, r, err := s.c.plan(ctx, want{push: true, page: true, lanes: s.lanes})
+	if err != nil || r.ask {
 		return nil, err
 	}
 	for _, to := range page.GetTo() {

@@ -120,7 +120,8 @@ type round struct {
 	down int64
 	// queued, applied: changes in those states are left.
 	queued, applied bool
-	// waited: it waited for news at the server. paged: it asked for a page.
+	// waited: it waited for news at the server. paged: it asked for a page, where there
+	// may be one.
 	waited, paged bool
 	// measured is how the request went, came what the clocks said when its answer was
 	// there.
@@ -198,14 +199,13 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 			return nil, ctx.Err()
 		}
 	}
-	plan, ask, err := c.plan(ctx, w)
+	plan, r, err := c.plan(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	if len(plan.Ops) > 0 {
 		plan.Request.Signature = syncengine.SignBatch(me.key, plan.Newest)
 	}
-	r := &round{sent: len(plan.Ops), ask: ask, waited: w.wait > 0, paged: plan.Request.GetBudget() > 0}
 	began := c.opts.Now()
 	if plan.Urgent {
 		w.next.drop()
@@ -228,14 +228,14 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 			return r, err
 		}
 	}
-	if w.next != nil && !ask && len(plan.Ops) == 0 {
+	if w.next != nil && !r.ask && len(plan.Ops) == 0 {
 		w.next.start(ctx, way, plan.Request, answer, c.patience(plan.Request, w))
 	}
 	if err := c.receive(ctx, me, plan.Request, answer, r, began); err != nil {
 		return r, err
 	}
 	c.mu.Lock()
-	if w.push && (ask || len(plan.Ops) == 0) {
+	if w.push && (r.ask || len(plan.Ops) == 0) {
 		c.asked, c.broken = true, false
 	}
 	c.mu.Unlock()
@@ -253,8 +253,8 @@ func (c *Client) pushed(ctx context.Context) error {
 	}
 }
 
-// plan builds the request.
-func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, ask bool, err error) {
+// plan builds the request, and notes what it is for.
+func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r *round, err error) {
 	c.mu.Lock()
 	o := syncengine.PlanOptions{WallMS: c.opts.Now().UnixMilli(), WaitMS: uint32(w.wait.Milliseconds())}
 	if w.page {
@@ -267,17 +267,18 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 		sealKey = syncengine.ShortKeyID(c.me.sealKey)
 	}
 	c.mu.Unlock()
+	r = &round{waited: w.wait > 0, paged: w.page}
 	err = c.store.write(ctx, "planning a request", func(t *tx) error {
 		if w.push {
 			queued, err := t.any(anyQueued)
 			if err != nil {
 				return err
 			}
-			ask = queued && !asked
-			o.Ask = ask
-			if !ask || !broken {
+			r.ask = queued && !asked
+			o.Ask = r.ask
+			if !r.ask || !broken {
 				// What is urgent need not wait until the rest is asked for.
-				o.PushBytes, o.UrgentOnly = push, ask
+				o.PushBytes, o.UrgentOnly = push, r.ask
 				o.InFlight = w.lanes.under()
 			}
 		}
@@ -288,18 +289,19 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, as
 		plan.Request.SealKey = sealKey
 		w.lanes.add(plan)
 		urgent := plan.Urgent
-		if ask && !urgent {
+		if r.ask && !urgent {
 			if urgent, err = t.any(anyUrgent); err != nil {
 				return err
 			}
 		}
 		if urgent && !fast {
 			// A page would hold up the next request on its way down.
-			plan.Request.Budget = 0
+			plan.Request.Budget, r.paged = 0, false
 		}
+		r.sent = len(plan.Ops)
 		return t.intact(plan)
 	})
-	return plan, ask, err
+	return plan, r, err
 }
 
 // intact refuses to send changes whose bytes are not those that were saved. The

@@ -128,6 +128,8 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 func (g *pager) bare(pushed bool) {
 	msg := g.answer.Message
 	if g.replica.Revoked && !g.replica.Forked {
+		// There is nothing left to confirm: it lets go of all now.
+		msg.Trailer.Unconfirmed, msg.Trailer.Recovering = false, false
 		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(g.replica.Ranges), rangesToWire(g.replica.Apart)
 		g.answer.News = pushed
 	}
@@ -135,7 +137,8 @@ func (g *pager) bare(pushed bool) {
 	for i, o := range msg.GetOutcomes() {
 		msg.Outcomes[i] = &tandemv1.Outcome{Op: o.GetOp(), Code: o.GetCode(), Refusal: o.GetRefusal(), Envelope: o.GetEnvelope()}
 	}
-	if g.replica.Revoked && g.req.GetBudget() > 0 && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
+	// Also where no page was asked for, as by a device that compares what it holds.
+	if g.replica.Revoked && !bytes.Equal(HashScopeSet(nil), g.req.GetScopeSet()) {
 		msg.Page = &tandemv1.Page{ScopeSet: &tandemv1.ScopeSet{}}
 		g.answer.News = true
 	}
@@ -272,14 +275,6 @@ func (g *pager) outcomes() error {
 		add(more)
 	}
 	return nil
-}
-
-func rangesToWire(ranges []OpRange) []*tandemv1.OpRange {
-	out := make([]*tandemv1.OpRange, 0, len(ranges))
-	for _, r := range ranges {
-		out = append(out, &tandemv1.OpRange{First: r.First, Last: r.Last})
-	}
-	return out
 }
 
 // page builds the page: the ready scopes first, then, where those are read to the

@@ -83,7 +83,7 @@ func (b *Batch) Prove(replica ID, changes []DeliveredChange) error {
 		if c.Proved {
 			continue
 		}
-		if holds(r.Ranges, c.Op) {
+		if HoldsOp(r.Ranges, c.Op) {
 			at, err := b.hashAt(r, c.Op)
 			if err != nil {
 				return err
@@ -91,7 +91,7 @@ func (b *Batch) Prove(replica ID, changes []DeliveredChange) error {
 			c.Proved = at == c.Hash
 			continue
 		}
-		if !holds(r.Ranges, c.Op+1) {
+		if !HoldsOp(r.Ranges, c.Op+1) {
 			continue
 		}
 		next, err := b.tx.ChangeByOp(replica, c.Op+1)

@@ -206,24 +206,6 @@ func missing(r *Replica, req *tandemv1.SyncRequest) (waits uint64, lost []OpRang
 // maxReported bounds the op numbers of a report.
 const maxReported = 1 << 40
 
-// gaps returns what ranges leave out of 1 to newest.
-func gaps(ranges []OpRange, newest uint64) (out []OpRange) {
-	next := uint64(1)
-	for _, r := range ranges {
-		if r.First > newest {
-			break
-		}
-		if r.First > next {
-			out = append(out, OpRange{First: next, Last: r.First - 1})
-		}
-		next = r.Last + 1
-	}
-	if next <= newest {
-		out = append(out, OpRange{First: next, Last: newest})
-	}
-	return out
-}
-
 // Adopt makes an entry for a replica that shows a certificate of this org and is not
 // known here: the server was set back to before its enrolment. r says who it is; it is
 // write-only until somebody confirms it. Where the history that it comes from is not

@@ -29,7 +29,7 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	case epoch == in.st.Epoch:
 		// The request said what the server had told before.
 		told := len(in.processed) > 0 || in.trailer.GetHighestOp() == 0
-		if told && req.GetKnownOp() > 0 && !holds(in.processed, req.GetKnownOp()) {
+		if told && req.GetKnownOp() > 0 && !HoldsOp(in.processed, req.GetKnownOp()) {
 			in.st.KnownOp = in.trailer.GetHighestOp()
 			return true, in.lose()
 		}
@@ -62,6 +62,35 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	in.st.Repair.From = nil
 	return true, err
 }
+
+// gone looks for an op that has a verdict and is not among those that the server holds,
+// although it holds later ones: a verdict that came late, from before the server was set
+// back. The next request says that the server is known to hold it. Its answer decides: an
+// answer may also be older than the verdict. held is what the server holds.
+func (in *intake) gone(req *tandemv1.SyncRequest, held []OpRange) error {
+	if len(held) == 0 {
+		return nil
+	}
+	looked := 0
+	for _, gap := range gaps(held, min(req.GetKnownOp(), in.st.NextOp-1)) {
+		for n := gap.First; n <= gap.Last && looked < mayBeGone; n++ {
+			looked++
+			op, err := in.tx.Op(n)
+			if err != nil {
+				return err
+			}
+			if op != nil && op.State != OpQueued && op.State != OpReoffered && (op.State != OpSettled || op.Raw != nil) {
+				in.st.KnownOp = n
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// mayBeGone is how many ops of an answer are looked at: where many wait to be sent, what
+// is gone shows when they are.
+const mayBeGone = 64
 
 // unapplied goes through what the server holds and has not applied, although it is part
 // of the server's state here: it was let out of quarantine, and the server has lost that.

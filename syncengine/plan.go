@@ -141,7 +141,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			ranges = addOp(ranges, n)
+			ranges = AddOp(ranges, n)
 			after = n
 		}
 		if len(numbers) < 1000 {
@@ -154,7 +154,7 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			return nil, err
 		}
 		for _, n := range numbers {
-			ranges = addOp(ranges, n)
+			ranges = AddOp(ranges, n)
 			after = n
 		}
 		if len(numbers) < 1000 {

@@ -81,6 +81,9 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 		// has what came before.
 		in.st.KnownOp = in.known
 	}
+	if err := in.gone(req, held); err != nil {
+		return nil, err
+	}
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err
 	}
@@ -251,35 +254,6 @@ func (in *intake) outcomes(outcomes []*tandemv1.Outcome) error {
 
 // on reports whether a change in a state stands on the records it writes.
 func on(s OpState) bool { return s == OpQueued || s == OpApplied }
-
-// less returns the ranges of a without those of b.
-func less(a, b []OpRange) []OpRange {
-	for _, cut := range b {
-		var rest []OpRange
-		for _, r := range a {
-			if cut.Last < r.First || r.Last < cut.First {
-				rest = append(rest, r)
-				continue
-			}
-			if r.First < cut.First {
-				rest = append(rest, OpRange{First: r.First, Last: cut.First - 1})
-			}
-			if cut.Last < r.Last {
-				rest = append(rest, OpRange{First: cut.Last + 1, Last: r.Last})
-			}
-		}
-		a = rest
-	}
-	return a
-}
-
-func rangesFromWire(wire []*tandemv1.OpRange) []OpRange {
-	out := make([]OpRange, 0, len(wire))
-	for _, r := range wire {
-		out = append(out, OpRange{First: r.GetFirst(), Last: r.GetLast()})
-	}
-	return out
-}
 
 // page takes in a page, and flips where it is closing.
 func (in *intake) page(req *tandemv1.SyncRequest, p *tandemv1.Page, wallMS int64) error {
@@ -463,7 +437,7 @@ func (in *intake) settle() error {
 		}
 		for _, op := range ops {
 			after = op.Number
-			if !holds(in.processed, op.Number) && !planted.Is(planted.SettleEarly) {
+			if !HoldsOp(in.processed, op.Number) && !planted.Is(planted.SettleEarly) {
 				continue
 			}
 			in.settled[op.Number] = true
@@ -635,7 +609,7 @@ func (in *intake) echo(id ID, row *tandemv1.Row, base *Record) (*Record, error) 
 	if err != nil {
 		return nil, err
 	}
-	own := slices.DeleteFunc(ops, func(op *Op) bool { return !holds(in.processed, op.Number) })
+	own := slices.DeleteFunc(ops, func(op *Op) bool { return !HoldsOp(in.processed, op.Number) })
 	return in.d.over(in.tx, id, base, own)
 }
 
@@ -731,12 +705,17 @@ func (in *intake) leave(id ID, rec *DeviceRecord) error {
 	if rec == nil {
 		return nil
 	}
-	in.account(rec, -1)
-	in.got.Changed = append(in.got.Changed, id)
 	if in.left == nil {
 		in.left = map[ID]bool{}
 	}
 	in.left[id] = true
+	return in.rebase(id, rec)
+}
+
+// rebase takes the server's state of a record away, and leaves what own changes make.
+func (in *intake) rebase(id ID, rec *DeviceRecord) error {
+	in.account(rec, -1)
+	in.got.Changed = append(in.got.Changed, id)
 	next := *rec
 	next.HasBase, next.BaseHash, next.Base, next.Scopes = false, 0, nil, 0
 	if rec.Pending == 0 {

@@ -73,6 +73,9 @@ func (in *intake) astray() error {
 			return err
 		}
 	}
+	if err := in.unread(); err != nil {
+		return err
+	}
 	tries := in.st.Repair.Tries
 	in.st.Repair = Repair{}
 	if ready {
@@ -102,7 +105,7 @@ func (in *intake) restart(s *DeviceScope) error {
 			}
 			rest := rec.Scopes &^ (1 << s.Bit)
 			if rest == 0 {
-				if err := in.leave(id, rec); err != nil {
+				if err := in.rebase(id, rec); err != nil {
 					return err
 				}
 				continue
@@ -119,6 +122,56 @@ func (in *intake) restart(s *DeviceScope) error {
 			return nil
 		}
 	}
+}
+
+// unread lets the changes that are offered again stand on their records as before they
+// were applied, where the state of those that had them is to be read again.
+func (in *intake) unread() error {
+	after := uint64(0)
+	for {
+		ops, err := in.tx.OpsIn(OpReoffered, after, 1000)
+		if err != nil {
+			return err
+		}
+		for _, op := range ops {
+			after = op.Number
+			if op.Outcome == nil || !isApplied(op.Outcome) {
+				continue
+			}
+			based, err := in.based(op)
+			if err != nil {
+				return err
+			}
+			if based {
+				continue
+			}
+			next := *op
+			next.State, next.Outcome = OpQueued, nil
+			in.st.KeptBytes -= min(in.st.KeptBytes, uint64(len(op.Raw)))
+			if err := in.tx.SaveOp(&next); err != nil {
+				return err
+			}
+			for _, id := range op.Records {
+				if err := in.rebuild(id); err != nil {
+					return err
+				}
+			}
+		}
+		if len(ops) < 1000 {
+			return nil
+		}
+	}
+}
+
+// based reports whether the server's state of every record that an op writes is here.
+func (in *intake) based(op *Op) (bool, error) {
+	for _, id := range op.Records {
+		rec, err := in.tx.Record(id)
+		if err != nil || rec == nil || !rec.HasBase {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // judge ends a reconciliation at its cut, and begins one where a cut shows a

@@ -36,7 +36,8 @@ func (in *intake) scopeSet(set *tandemv1.ScopeSet) error {
 		}
 	}
 	if len(in.scopes) == 0 {
-		// What waited for the flip waits for nothing.
+		// What waited for the flip waits for nothing, and nothing is left to compare.
+		in.st.Repair, in.st.Want = Repair{}, nil
 		if err := in.tx.Unstage(); err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) (
 	if r == nil {
 		return nil, ErrUnknownReplica
 	}
-	if op := req.GetKnownOp(); op != 0 && !r.Forked && !holds(r.Ranges, op) {
+	if op := req.GetKnownOp(); op != 0 && !r.Forked && !HoldsOp(r.Ranges, op) {
 		// The server has lost what it had: nothing is judged before that is here again.
 		// The device sees by the answer what it has to offer.
 		return nil, nil
@@ -199,7 +199,7 @@ func (b *Batch) forked(r *Replica, pushed []Prepared, req *tandemv1.SyncRequest)
 	if r.Forked || planted.Is(planted.ForkIgnored) {
 		return r.Forked, nil
 	}
-	if op := req.GetKnownOp(); op != 0 && holds(r.Ranges, op) {
+	if op := req.GetKnownOp(); op != 0 && HoldsOp(r.Ranges, op) {
 		at, err := b.hashAt(r, op)
 		if err != nil {
 			return false, err
@@ -210,20 +210,20 @@ func (b *Batch) forked(r *Replica, pushed []Prepared, req *tandemv1.SyncRequest)
 	}
 	for i := range pushed {
 		p := &pushed[i]
-		if holds(r.Ranges, p.Op) {
+		if HoldsOp(r.Ranges, p.Op) {
 			at, err := b.hashAt(r, p.Op)
 			if err != nil || at != p.Hash {
 				return err == nil, err
 			}
 			continue
 		}
-		if p.Op > 1 && holds(r.Ranges, p.Op-1) {
+		if p.Op > 1 && HoldsOp(r.Ranges, p.Op-1) {
 			at, err := b.hashAt(r, p.Op-1)
 			if err != nil || at != p.Prev {
 				return err == nil, err
 			}
 		}
-		if holds(r.Ranges, p.Op+1) {
+		if HoldsOp(r.Ranges, p.Op+1) {
 			next, err := b.tx.ChangeByOp(r.ID, p.Op+1)
 			if err != nil || (next != nil && next.Prev != p.Hash) {
 				return err == nil, err
@@ -255,7 +255,7 @@ func forkOutcomes(pushed []Prepared) []*tandemv1.Outcome {
 
 // one gives the verdict on one pushed change, nil where there is no room for it.
 func (b *Batch) one(j *judge, r *Replica, p *Prepared) (*tandemv1.Outcome, error) {
-	if holds(r.Ranges, p.Op) && !planted.Is(planted.NoIdempotence) {
+	if HoldsOp(r.Ranges, p.Op) && !planted.Is(planted.NoIdempotence) {
 		c, err := b.tx.ChangeByOp(r.ID, p.Op)
 		if err != nil {
 			return nil, err
@@ -336,9 +336,9 @@ func (s *Server) outdated(p *Prepared) *Refusal {
 // note adds an op to those the server holds of a replica.
 func (b *Batch) note(r *Replica, p *Prepared, verdict *tandemv1.Outcome) {
 	if !isApplied(verdict) {
-		r.Apart = addOp(r.Apart, p.Op)
+		r.Apart = AddOp(r.Apart, p.Op)
 	}
-	r.Ranges = addOp(r.Ranges, p.Op)
+	r.Ranges = AddOp(r.Ranges, p.Op)
 	if p.Op >= r.Highest {
 		r.Highest, r.HighestHash = p.Op, p.Hash
 	}
@@ -509,59 +509,4 @@ func (b *Batch) Commit() (*Committed, error) {
 		return done, b.tx.Prune(b.head.Seq - kept)
 	}
 	return done, nil
-}
-
-// holds reports whether op lies in ranges, which are ascending and disjoint.
-func holds(ranges []OpRange, op uint64) bool {
-	_, ok := slices.BinarySearchFunc(ranges, op, compareRange)
-	return ok
-}
-
-func compareRange(r OpRange, op uint64) int {
-	switch {
-	case r.Last < op:
-		return -1
-	case r.First > op:
-		return 1
-	}
-	return 0
-}
-
-// removeOp takes op out of ranges.
-func removeOp(ranges []OpRange, op uint64) []OpRange {
-	i, ok := slices.BinarySearchFunc(ranges, op, compareRange)
-	if !ok {
-		return ranges
-	}
-	r := ranges[i]
-	var rest []OpRange
-	if r.First < op {
-		rest = append(rest, OpRange{First: r.First, Last: op - 1})
-	}
-	if op < r.Last {
-		rest = append(rest, OpRange{First: op + 1, Last: r.Last})
-	}
-	return slices.Replace(slices.Clone(ranges), i, i+1, rest...)
-}
-
-// addOp adds op to ranges, which stay ascending, disjoint and as few as can be.
-func addOp(ranges []OpRange, op uint64) []OpRange {
-	i, ok := slices.BinarySearchFunc(ranges, op, compareRange)
-	if ok {
-		return ranges
-	}
-	left := i > 0 && ranges[i-1].Last+1 == op
-	right := i < len(ranges) && ranges[i].First == op+1
-	switch {
-	case left && right:
-		ranges[i-1].Last = ranges[i].Last
-		return slices.Delete(ranges, i, i+1)
-	case left:
-		ranges[i-1].Last = op
-		return ranges
-	case right:
-		ranges[i].First = op
-		return ranges
-	}
-	return slices.Insert(ranges, i, OpRange{First: op, Last: op})
 }

@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -52,24 +54,24 @@ func (f *markFile) sum() string {
 }
 
 // commit notes a commit that is durable.
-func (m *mark) commit(dir string, org syncengine.ID, head syncengine.HistoryHead) {
+func (m *mark) commit(fs vfs.FS, dir string, org syncengine.ID, head syncengine.HistoryHead) {
 	if m.heads == nil {
 		m.heads = map[syncengine.ID]syncengine.HistoryHead{}
 	}
 	m.heads[org] = head
 	if m.since++; m.since >= markEvery {
-		m.write(dir)
+		m.write(fs, dir)
 	}
 }
 
 // write writes the file, where there is anything new. A failure costs an early
 // warning and nothing else.
-func (m *mark) write(dir string) {
+func (m *mark) write(fs vfs.FS, dir string) {
 	if m.since == 0 {
 		return
 	}
 	m.since = 0
-	f := readMark(dir)
+	f := readMark(fs, dir)
 	for id, head := range m.heads {
 		o := markOrg{ID: id.String(), Epoch: head.Epoch.String(), Seq: head.Seq, Hash: hex.EncodeToString(head.Hash[:])}
 		i := slices.IndexFunc(f.Orgs, func(o markOrg) bool { return o.ID == id.String() })
@@ -85,17 +87,31 @@ func (m *mark) write(dir string) {
 	if err != nil {
 		return
 	}
-	tmp := filepath.Join(dir, markName+".new")
-	if os.WriteFile(tmp, append(text, '\n'), 0o600) == nil {
-		_ = os.Rename(tmp, filepath.Join(dir, markName))
+	file, err := fs.OpenFile(filepath.Join(dir, markName), os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return
 	}
+	// In place: a torn one says nothing.
+	if _, err = file.WriteAt(append(text, '\n'), 0); err == nil {
+		_ = file.Truncate(int64(len(text)) + 1)
+	}
+	_ = file.Close()
 }
 
 // readMark reads the file; what cannot be read says nothing.
-func readMark(dir string) *markFile {
+func readMark(fs vfs.FS, dir string) *markFile {
+	path := filepath.Join(dir, markName)
+	if there, err := vfs.Exists(fs, path); err != nil || !there {
+		return &markFile{}
+	}
+	file, err := fs.OpenFile(path, os.O_RDONLY)
+	if err != nil {
+		return &markFile{}
+	}
+	defer func() { _ = file.Close() }()
 	f := &markFile{}
-	text, err := os.ReadFile(filepath.Join(dir, markName))
-	if err != nil || json.Unmarshal(text, f) != nil || f.Sum != f.sum() {
+	size, err := file.Size()
+	if err != nil || json.NewDecoder(io.NewSectionReader(file, 0, size)).Decode(f) != nil || f.Sum != f.sum() {
 		return &markFile{}
 	}
 	return f
@@ -103,7 +119,7 @@ func readMark(dir string) *markFile {
 
 // checkMark begins a new epoch for every org whose history is behind the mark.
 func (s *Store) checkMark(ctx context.Context) error {
-	f := readMark(s.dir)
+	f := readMark(s.disk.FS, s.dir)
 	if len(f.Orgs) == 0 {
 		return nil
 	}

@@ -233,7 +233,7 @@ func (s *Store) Close() error {
 		c := <-s.idle
 		_ = c.close()
 	}
-	s.mark.write(s.dir)
+	s.mark.write(s.disk.FS, s.dir)
 	return s.release()
 }
 

@@ -53,7 +53,11 @@ func newWorldAt(ctx context.Context, tb testing.TB, seed byte) *world {
 	tb.Helper()
 	w := &world{tb: tb, ctx: ctx, dir: tb.TempDir(), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
 	w.open()
-	tb.Cleanup(func() { _ = w.s.Close() })
+	tb.Cleanup(func() {
+		if w.s != nil {
+			_ = w.s.Close()
+		}
+	})
 	var err error
 	if w.org, err = w.s.CreateOrg(tb.Context(), "Example County"); err != nil {
 		tb.Fatal(err)

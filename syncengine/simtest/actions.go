@@ -88,7 +88,7 @@ func (d *device) picture() *picture {
 // rollBack puts an old copy of a device's disk back: two histories under one
 // replica id, unless nothing was written in between.
 func (w *World) rollBack() error {
-	copied := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired || d.image == nil })
+	copied := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.image == nil })
 	if len(copied) == 0 {
 		return nil
 	}

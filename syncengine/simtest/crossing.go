@@ -47,7 +47,7 @@ func (w *World) crossing() error {
 	if err != nil {
 		return err
 	}
-	if err := w.move(verdict); err != nil || d.retired {
+	if err := w.move(verdict); err != nil {
 		return err
 	}
 	return w.move(old)

@@ -17,7 +17,7 @@ func init() {
 		{"withdraw", 1, false, (*World).withdraw},
 		{"revoke", 1, true, (*World).revoke},
 	}...)
-	Rare = append(Rare, "released", "released in a bundle", "release refused", "dismissed", "replaced by a lead", "fixed", "withdrawn", "retried", "revoked", "quarantined REFUSAL_REVOKED", "sent to a revoked device")
+	Rare = append(Rare, "released", "released in a bundle", "release refused", "dismissed", "replaced by a lead", "fixed", "withdrawn", "retried", "revoked", "quarantined REFUSAL_REVOKED", "sent to a revoked device", "revoked before it was confirmed")
 }
 
 // grantOf is the hash of the scopes that a device holds, as its changes name it.
@@ -338,6 +338,9 @@ func (w *World) codesOnly(d *device, a *tandemv1.SyncAnswer) error {
 // purged is I5 and I17 for a revoked device: it holds nothing of the server's, and all
 // that it wrote is there.
 func (w *World) purged(d *device) error {
+	if w.server.replicas[d.replica].Unconfirmed {
+		w.seen("revoked before it was confirmed")
+	}
 	for id, r := range d.store.records {
 		if r.HasBase || r.Scopes != 0 {
 			return &ViolationError{"I5", fmt.Sprintf("%s is revoked and holds %s", d.name, id)}
@@ -348,7 +351,11 @@ func (w *World) purged(d *device) error {
 	}
 	for n := uint64(1); n < d.store.state.NextOp; n++ {
 		op := d.store.ops[n]
-		if c := w.server.changes[op.Change]; op.State == syncengine.OpQueued || c == nil || c.Op != n {
+		c, err := w.server.ChangeByOp(d.replica, n)
+		if err != nil {
+			return err
+		}
+		if op.State == syncengine.OpQueued || c == nil || c.Op != n {
 			return &ViolationError{"I17", fmt.Sprintf("op %d of %s, which is revoked, is not at the server", n, d.name)}
 		}
 	}

@@ -168,8 +168,8 @@ func (d *deviceStore) copies() map[syncengine.ID]bool {
 func (w *World) destroyed(id syncengine.ID) bool {
 	gone := w.gone[id]
 	for _, d := range w.devices {
-		gone = gone || d.store.forgot[id] || d.retired
-		if !d.retired && d.store.copies()[id] {
+		gone = gone || d.store.forgot[id]
+		if d.store.copies()[id] {
 			return false
 		}
 	}
@@ -224,11 +224,11 @@ func (w *World) epoch(begin func(tx syncengine.ServerTx) (bool, error)) error {
 	return err
 }
 
-// confirm is an admin who confirms what waits for that.
+// confirm is an admin who confirms what waits for that, but for what is revoked.
 func (w *World) confirm() error {
 	if !w.server.head.Recovering && !slices.ContainsFunc(w.devices, func(d *device) bool {
 		r := w.server.replicas[d.replica]
-		return r != nil && r.Unconfirmed
+		return r != nil && r.Unconfirmed && !r.Revoked
 	}) {
 		return nil
 	}
@@ -244,7 +244,7 @@ func (w *World) confirm() error {
 			return w.server.confirmHead(head)
 		}
 		for _, d := range w.devices {
-			if r := w.server.replicas[d.replica]; r != nil && r.Unconfirmed && (w.calm || w.odds(2)) {
+			if r := w.server.replicas[d.replica]; r != nil && r.Unconfirmed && !r.Revoked && (w.calm || w.odds(2)) {
 				w.event("%s is confirmed", d.name)
 				now := *r
 				now.Unconfirmed = false
@@ -465,7 +465,7 @@ func (w *World) deliverComparison(m *message) error {
 	if proto.Unmarshal(m.bytes, resp) == nil {
 		ans, _ = syncengine.UnframeReconcile(resp)
 	}
-	if c.life != d.life || c.replica != d.replica || d.retired {
+	if c.life != d.life || c.replica != d.replica {
 		return nil
 	}
 	d.out = slices.DeleteFunc(d.out, func(o *call) bool { return o == c })

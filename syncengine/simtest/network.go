@@ -486,7 +486,7 @@ func (w *World) deliverAnswer(m *message) error {
 		// What is not complete is no answer.
 		ans, _ = syncengine.Unframe(resp)
 	}
-	if c.life != d.life || c.replica != d.replica || d.retired || d.store == nil {
+	if c.life != d.life || c.replica != d.replica || d.store == nil {
 		w.event("an answer finds nobody at %s", d.name)
 		return nil
 	}

@@ -31,7 +31,6 @@ func (w *World) quiet() error {
 	}
 	for _, d := range w.devices {
 		d.out, d.ask = nil, true
-		d.retired = w.revoked(d.replica)
 	}
 	if err := w.rest(); err != nil {
 		return err
@@ -45,7 +44,7 @@ func (w *World) quiet() error {
 		}
 	}
 	for _, d := range w.devices {
-		if err := w.checkAll(d); err != nil && !d.retired {
+		if err := w.checkAll(d); err != nil {
 			return err
 		}
 	}
@@ -67,9 +66,6 @@ func (w *World) rest() error {
 		}
 		before := w.standing()
 		for i, d := range w.devices {
-			if d.retired {
-				continue
-			}
 			if err := w.settleIdentity(d); err != nil {
 				return err
 			}
@@ -82,9 +78,6 @@ func (w *World) rest() error {
 		still = w.standing() == before
 	}
 	for i, d := range w.devices {
-		if d.retired {
-			continue
-		}
 		if err := w.idle(d, last[i].bytes, last[i].verdicts); err != nil {
 			return err
 		}
@@ -159,10 +152,6 @@ func (w *World) standing() [sha256.Size]byte {
 	b := append(w.still[:0], w.server.head.Hash[:]...)
 	number := func(n uint64) { b = binary.BigEndian.AppendUint64(b, n) }
 	for _, d := range w.devices {
-		if d.retired {
-			number(0)
-			continue
-		}
 		b = append(append(b, d.replica[:]...), d.store.state.Epoch[:]...)
 		b = fmt.Append(b, d.store.state.Forked, d.store.state.Unconfirmed, d.store.state.Recovering, d.store.state.Repair, d.refused)
 		b = append(b, d.store.state.Staged...)
@@ -187,9 +176,6 @@ func (w *World) standing() [sha256.Size]byte {
 // quarantine, all scopes are shown, and a further sync carries nothing.
 func (w *World) settled() error {
 	for _, d := range w.devices {
-		if d.retired {
-			continue
-		}
 		st := d.store
 		if w.revoked(d.replica) {
 			if err := w.purged(d); err != nil {
@@ -264,9 +250,6 @@ func (w *World) conflicts(r *syncengine.StoredRecord) (int, error) {
 // each the server's rows, byte for byte.
 func (w *World) equal() error {
 	for _, d := range w.devices {
-		if d.retired {
-			continue
-		}
 		grants, err := w.grants(d, d.replica)
 		if err != nil {
 			return err

@@ -156,6 +156,9 @@ var once = []struct {
 	{92, 70, "I1: a verdict on an op of the store's former life was taken for the present one"},
 	{327, 70, "I17: a replica whose other life had shown a fork was not told, and waited for pages for ever"},
 	{1970, 70, "I23: of a push of several runs only the newest was bound by the signature"},
+	{17, 70, "I5: a revoked device that compared what it held with the server kept it"},
+	{3500, 200, "I1: a verdict from before the server was set back hid that the change was gone"},
+	{8739, 200, "I11: a change that was to be read again was taken for shown"},
 }
 
 // TestOnceFailed reruns them.

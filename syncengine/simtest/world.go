@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -165,8 +164,6 @@ type device struct {
 	corrupt bool
 	// refused: the server did not compare when it was last asked to.
 	refused bool
-	// retired: it is revoked, and takes no further part.
-	retired bool
 }
 
 // call is a request on its way.
@@ -324,13 +321,12 @@ func (w *World) stays(n int) bool {
 // fault reports true once in n times, until the faults stop.
 func (w *World) fault(n int) bool { return !w.calm && w.odds(n) }
 
-// pick returns a device that takes part, nil where there is none.
+// pick returns a device, nil where there is none.
 func (w *World) pick() *device {
-	live := slices.DeleteFunc(slices.Clone(w.devices), func(d *device) bool { return d.retired })
-	if len(live) == 0 {
+	if len(w.devices) == 0 {
 		return nil
 	}
-	return one(w, live)
+	return one(w, w.devices)
 }
 
 // wall is the device's clock.
