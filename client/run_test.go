@@ -102,6 +102,25 @@ func within(got, want int) bool {
 	return got > want*2/3 && got < want*3/2
 }
 
+// A link that has carried a request at once is given much more, one that took its time
+// a little more.
+func TestPaceGrows(t *testing.T) {
+	t.Parallel()
+	for rate, want := range map[float64]int{500e6: firstPush * leap, 200e3: firstPush * leap, 50e3: firstPush * growth} {
+		var p pace
+		p.reset()
+		p.learn(timed(rate, 5*time.Millisecond, 0, 200, 200))
+		if p.push > firstPush*growth {
+			t.Errorf("%.0f bytes a second: pushes of %d before any", rate, p.push)
+		}
+		p.push = firstPush
+		p.learn(timed(rate, 5*time.Millisecond, firstPush, firstPush/2, 300))
+		if p.push != want {
+			t.Errorf("%.0f bytes a second: pushes of %d after the first, want %d", rate, p.push, want)
+		}
+	}
+}
+
 // What something on the way lets through is found, kept to, and tried again later.
 func TestCeiling(t *testing.T) {
 	t.Parallel()

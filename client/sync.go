@@ -277,7 +277,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 			if !r.ask || !broken {
 				// What is urgent need not wait until the rest is asked for.
 				o.PushBytes, o.UrgentOnly = push, r.ask
-				o.InFlight, o.InFlightBytes = w.lanes.under()
+				o.InFlight = w.lanes.under()
 			}
 		}
 		var err error

@@ -132,7 +132,7 @@ func TestRelink(t *testing.T) {
 		}
 		ctx, end := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		l := listen(t, "127.0.0.1:0")
+		l := listen(t)
 		wg.Go(func() {
 			if err := w.srv.Serve(ctx, l, nil); err != nil {
 				t.Error(err)

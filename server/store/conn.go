@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -147,6 +148,34 @@ func (c *conn) eachIn(d *dialect, head string, lead []any, keys []any, tail stri
 		keys = keys[n:]
 	}
 	return nil
+}
+
+// nearby is how many ids are asked for together: see near.
+const nearby = 64
+
+// near returns those of ids, sorted, between whose neighbours a table has any
+// row; probe asks for one between two ids. Ids made one after another stand together,
+// so that of a bulk of new ones no other row is among them, and to ask once for many
+// is a good deal cheaper than to look for each.
+func (v *view) near(probe string, ids []syncengine.ID) ([]syncengine.ID, error) {
+	const few = 4
+	if !v.s.dialect.near || len(ids) < few {
+		return ids, nil
+	}
+	sorted := slices.Clone(ids)
+	slices.SortFunc(sorted, syncengine.ID.Compare)
+	left := sorted[:0]
+	for some := range slices.Chunk(sorted, nearby) {
+		var one int64
+		found, err := v.c.one(probe, []any{v.org.num, some[0][:], some[len(some)-1][:]}, &one)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			left = append(left, some...)
+		}
+	}
+	return left, nil
 }
 
 // scanID scans a 16-byte id; NULL is the zero id.

@@ -19,6 +19,8 @@ type dialect struct {
 	// anonymous: a placeholder in a generated list is a bare "?", which binds faster
 	// than a numbered one.
 	anonymous bool
+	// near: a query costs no round trip, so that one more may spare many look-ups.
+	near bool
 	// insert begins an insert of several rows that may leave some of them standing
 	// where it fails, because the transaction is rolled back then.
 	insert string
@@ -56,6 +58,7 @@ var sqliteDialect = dialect{
 		"{{packed}}", "STRICT, WITHOUT ROWID",
 	),
 	anonymous: true,
+	near:      true,
 	// Without it SQLite keeps a copy of every page that the statement touches.
 	insert:  "INSERT OR FAIL INTO ",
 	batches: []int{64, 8, 1},
@@ -94,14 +97,19 @@ func (d *dialect) list(b *strings.Builder, first, n int) {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if d.anonymous {
-			b.WriteByte('?')
-			continue
-		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(first + i))
+		d.placeholder(b, first+i)
 	}
 	b.WriteByte(')')
+}
+
+// placeholder writes the one that follows those before it.
+func (d *dialect) placeholder(b *strings.Builder, number int) {
+	if d.anonymous {
+		b.WriteByte('?')
+		return
+	}
+	b.WriteByte('$')
+	b.WriteString(strconv.Itoa(number))
 }
 
 // in returns "head (p, …) tail", where head ends in IN and uses the placeholders
@@ -115,8 +123,9 @@ func (d *dialect) in(head string, first, n int, tail string) string {
 	return b.String()
 }
 
-// values returns "INSERT INTO into VALUES (…), (…) tail" for rows of width columns.
-func (d *dialect) values(into string, rows, width int, tail string) string {
+// values returns "INSERT INTO into VALUES (…), (…) tail" for rows of width columns. The
+// first shared columns have the same value in every row, and one placeholder each.
+func (d *dialect) values(into string, rows, shared, width int, tail string) string {
 	var b strings.Builder
 	if tail == "" {
 		b.WriteString(d.insert)
@@ -129,7 +138,27 @@ func (d *dialect) values(into string, rows, width int, tail string) string {
 		if r > 0 {
 			b.WriteByte(',')
 		}
-		d.list(&b, 1+r*width, width)
+		if shared == 0 {
+			d.list(&b, 1+r*width, width)
+			continue
+		}
+		b.WriteByte('(')
+		for i := range shared {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if d.anonymous {
+				b.WriteByte('?')
+			} else {
+				b.WriteByte('$')
+			}
+			b.WriteString(strconv.Itoa(1 + i))
+		}
+		for i := range width - shared {
+			b.WriteByte(',')
+			d.placeholder(&b, 1+shared+r*(width-shared)+i)
+		}
+		b.WriteByte(')')
 	}
 	b.WriteString(tail)
 	return b.String()
