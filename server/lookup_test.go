@@ -103,48 +103,47 @@ func TestLookupsAreBounded(t *testing.T) {
 
 // TestRelink: a server whose records an older version has stored finds what they are about.
 func TestRelink(t *testing.T) {
-	each(t, func(t *testing.T, on engine) {
-		w := newWorld(t, on, 63)
-		d := w.enrolled(1, w.clinician)
-		person := d.creation(&tandemv1.Person{TeamId: new(w.team.String()), Lifecycle: new("active"), Descriptor_: new("tall")})
-		d.must(d.push(person))
-		for range 3 {
-			e := encounter(w, marker)
-			id := syncengine.ID(person.Records[0].Record)
-			e.PersonId = new(id.String())
-			if o := d.must(d.push(d.creation(e))).GetOutcomes()[0]; o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
-				t.Fatalf("got %v", o)
-			}
+	t.Parallel()
+	w := newWorld(t, sqlite, 63)
+	d := w.enrolled(1, w.clinician)
+	person := d.creation(&tandemv1.Person{TeamId: new(w.team.String()), Lifecycle: new("active"), Descriptor_: new("tall")})
+	d.must(d.push(person))
+	for range 3 {
+		e := encounter(w, marker)
+		id := syncengine.ID(person.Records[0].Record)
+		e.PersonId = new(id.String())
+		if o := d.must(d.push(d.creation(e))).GetOutcomes()[0]; o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+			t.Fatalf("got %v", o)
 		}
-		db, err := sql.Open("sqlite", filepath.Join(w.dir, "tandem.db"))
-		if err != nil {
+	}
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "tandem.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, s := range []string{"PRAGMA busy_timeout = 5000", "DELETE FROM about", "UPDATE org SET linked = 0"} {
+		if _, err := db.ExecContext(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
-		defer db.Close()
-		for _, s := range []string{"PRAGMA busy_timeout = 5000", "DELETE FROM about", "UPDATE org SET linked = 0"} {
-			if _, err := db.ExecContext(t.Context(), s); err != nil {
-				t.Fatal(err)
-			}
+	}
+	look := func() int { return len(d.must(lookFor(person.Records[0].Record, true)).GetLookedUp()) }
+	if n := look(); n != 1 {
+		t.Fatalf("%d are found although nothing is noted", n)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	l := listen(t)
+	wg.Go(func() {
+		if err := w.srv.Serve(ctx, l, nil); err != nil {
+			t.Error(err)
 		}
-		look := func() int { return len(d.must(lookFor(person.Records[0].Record, true)).GetLookedUp()) }
-		if n := look(); n != 1 {
-			t.Fatalf("%d are found although nothing is noted", n)
-		}
-		ctx, end := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		l := listen(t)
-		wg.Go(func() {
-			if err := w.srv.Serve(ctx, l, nil); err != nil {
-				t.Error(err)
-			}
-		})
-		for began := time.Now(); look() != 4 && time.Since(began) < 20*time.Second; {
-			time.Sleep(200 * time.Millisecond)
-		}
-		if n := look(); n != 4 {
-			t.Errorf("%d of 4 are found", n)
-		}
-		end()
-		wg.Wait()
 	})
+	for began := time.Now(); look() != 4 && time.Since(began) < 20*time.Second; {
+		time.Sleep(200 * time.Millisecond)
+	}
+	if n := look(); n != 4 {
+		t.Errorf("%d of 4 are found", n)
+	}
+	end()
+	wg.Wait()
 }

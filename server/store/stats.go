@@ -53,10 +53,10 @@ func (s *Store) CanWrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.raw(ctx, func(c *conn) error {
-		if len(orgs) == 0 {
-			return nil
-		}
-		return c.exec("INSERT INTO probe (org, n) VALUES ($1, 1) ON CONFLICT (org) DO UPDATE SET n = probe.n + 1", orgs[0].num)
+	if len(orgs) == 0 {
+		return s.raw(ctx, func(*conn) error { return nil })
+	}
+	return s.Write(ctx, orgs[0].ID, 0, func(tx *Tx) error {
+		return tx.c.exec("INSERT INTO probe (org, n) VALUES ($1, 1) ON CONFLICT (org) DO UPDATE SET n = probe.n + 1", tx.org.num)
 	})
 }
