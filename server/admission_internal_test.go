@@ -236,6 +236,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		v.end()
 		const large = MinAdmissionBytes / 2 * 3 / 4
 		most := int64(0)
+		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for n := range 40 {
 			wg.Go(func() {
@@ -243,7 +244,9 @@ func TestMemoryIsBounded(t *testing.T) {
 					if err := a.request(t.Context(), deviceNo(10+n), 1<<20, time.Second); err != nil {
 						t.Error(err)
 					}
+					mu.Lock()
 					most = max(most, a.load().work)
+					mu.Unlock()
 				}
 			})
 		}
