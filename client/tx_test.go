@@ -368,7 +368,7 @@ func TestSettledWrites(t *testing.T) {
 				t.Errorf("%d writes left, want %d: %v", len(left), made-settled, left)
 			}
 			write(t, s, func(x *tx) error {
-				if _, ok := x.known.ops[1]; ok {
+				if _, ok := x.ops[1]; ok {
 					t.Error("a settled change is still in memory")
 				}
 				return nil

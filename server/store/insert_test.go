@@ -26,10 +26,11 @@ func TestInsertAlike(t *testing.T) {
 		var args []any
 		n := 0
 		add := func(rows int, a, b any) {
+			id := func() any { return []byte{byte(n)} }
 			for range rows {
 				n++
-				args = append(args, a, b, int64(n), []byte{byte(n)})
-				want = append(want, fmt.Sprint(a, b, n, []byte{byte(n)}))
+				args = append(args, a, b, int64(n), id())
+				want = append(want, fmt.Sprint(a, b, n, id()))
 			}
 		}
 		// Long runs of rows that are alike, short ones between them, and at both ends.
