@@ -81,6 +81,9 @@ type Client struct {
 	unwell, unsent   atomic.Bool
 	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
 	spoiled atomic.Bool
+	// askBefore: the server may have more backups of what earlier replicas of the store
+	// have left in the sealed outbox.
+	askBefore atomic.Bool
 	// asked: the verdicts on what was queued are known as far as the server has
 	// any. False at first, and after a push whose answer did not come: that one is
 	// broken, and the next request carries no changes.
@@ -138,6 +141,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	c.unwell.Store(true)
 	c.spoiled.Store(true)
+	c.askBefore.Store(true)
 	c.pace.reset()
 	if c.opts.Boot == nil {
 		if err := c.defaultBoot(); err != nil {

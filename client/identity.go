@@ -29,6 +29,9 @@ func (c *Client) mend(ctx context.Context) error {
 	if err := c.rescue(ctx); err != nil {
 		return err
 	}
+	if err := c.clearBefore(ctx); err != nil {
+		return err
+	}
 	if !c.unwell.Load() {
 		return nil
 	}

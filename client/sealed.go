@@ -24,8 +24,9 @@ const (
 	// the replica (16 bytes), first and last op (8 each).
 	metaDelivered = "sealed_delivered"
 	// metaBacked lists the own ops that two verified backups of the server hold, in the
-	// same form.
-	metaBacked = "sealed_backed"
+	// same form; metaBackedBefore those of earlier replicas of the store.
+	metaBacked       = "sealed_backed"
+	metaBackedBefore = "sealed_backed_before"
 )
 
 const (
@@ -239,6 +240,7 @@ func (c *Client) heard(ctx context.Context, trailer *tandemv1.Trailer) {
 	backed := rangesOf(trailer.GetBackedUp())
 	changed, due := f.learn(backed)
 	if changed {
+		c.askBefore.Store(true)
 		err := c.setRanges(ctx, metaBacked, map[syncengine.ID][]syncengine.OpRange{f.me.replica: backed})
 		if err != nil {
 			c.log.Error().Err(err).Msg("what is backed up is not noted")
@@ -322,7 +324,11 @@ func (c *Client) compact(ctx context.Context, f *sealedFile) error {
 	if err != nil {
 		return err
 	}
-	gone := f.disposable(queued, delivered)
+	safe, err := c.safeBefore(ctx, f)
+	if err != nil {
+		return err
+	}
+	gone := f.disposable(queued, delivered, safe)
 	if gone == nil {
 		return nil
 	}
@@ -338,7 +344,10 @@ func (c *Client) compact(ctx context.Context, f *sealedFile) error {
 func (s *sealedFile) wasteful() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.size > s.limit || slices.ContainsFunc(s.entries, s.unneeded)
+	return s.size > s.limit || slices.ContainsFunc(s.entries, func(e sealedEntry) bool {
+		// What an earlier replica has left may be backed up by now.
+		return s.unneeded(e) || e.kind == seal.KindChange && !e.own
+	})
 }
 
 // unneeded reports whether an entry says what is kept elsewhere.
@@ -348,8 +357,9 @@ func (s *sealedFile) unneeded(e sealedEntry) bool {
 }
 
 // disposable returns the entries to leave out, by their place in the file; nil where
-// a rewrite is not worth its while.
-func (s *sealedFile) disposable(queued []uint64, delivered map[syncengine.ID][]syncengine.OpRange) map[int64]bool {
+// a rewrite is not worth its while. safe are those of earlier replicas that two backups
+// hold.
+func (s *sealedFile) disposable(queued []uint64, delivered, safe map[syncengine.ID][]syncengine.OpRange) map[int64]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	gone := map[int64]bool{}
@@ -360,7 +370,7 @@ func (s *sealedFile) disposable(queued []uint64, delivered map[syncengine.ID][]s
 		switch {
 		case e.kind == seal.KindReplica:
 			dead += e.size
-		case s.unneeded(*e):
+		case s.unneeded(*e), e.kind == seal.KindChange && !e.own && syncengine.HoldsOp(safe[e.replica], e.number):
 			gone[e.offset] = true
 			dead += e.size
 		case e.kind != seal.KindChange:
@@ -488,6 +498,10 @@ func (c *Client) sealedStatus(ctx context.Context, next uint64) (out SealedStatu
 	if err != nil {
 		return out, err
 	}
+	issued, err := c.issuedBefore(ctx, f)
+	if err != nil {
+		return out, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out.On, out.Bytes, out.Entries, out.Damaged = true, f.size, len(f.entries), f.damaged
@@ -502,7 +516,7 @@ func (c *Client) sealedStatus(ctx context.Context, next uint64) (out SealedStatu
 			if _, waits := slices.BinarySearch(queued, e.number); !waits && !syncengine.HoldsOp(f.backed, e.number) {
 				waiting[e.number] = true
 			}
-		case !syncengine.HoldsOp(delivered[e.replica], e.number):
+		case !syncengine.HoldsOp(delivered[e.replica], e.number) && len(issued[e.replica][e.number]) == 0:
 			out.Earlier++
 		}
 	}

@@ -106,7 +106,7 @@ func (k *keyed) vouched(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // It was only read.
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.TLS == nil {
 		return fmt.Errorf("it does not say that the org vouches for it: HTTP status %d", resp.StatusCode)
 	}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -90,7 +91,7 @@ func (o *office) serve(cert tls.Certificate, front ...[]byte) (address string, e
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(o.t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -159,9 +160,7 @@ func (o *office) impostor(cert tls.Certificate, to func() string, roots *x509.Ce
 			return
 		}
 		defer resp.Body.Close()
-		for k, v := range resp.Header {
-			w.Header()[k] = v
-		}
+		maps.Copy(w.Header(), resp.Header)
 		w.WriteHeader(resp.StatusCode)
 		_, _ = io.Copy(w, resp.Body)
 	})}
@@ -227,12 +226,12 @@ func TestServerKey(t *testing.T) {
 		incident(t, c, name)
 		spy, address := o.impostor(third, func() string { return at }, roots, tc.pass)
 		if tc.forge {
-			spy.forge = server.ServerKey(third.Leaf)
+			spy.forge = server.KeyOf(third.Leaf)
 		}
 		goTo(address)
 		_, err := c.Sync(t.Context())
 		contact, ok := errors.AsType[*ContactError](err)
-		if !errors.Is(err, ErrServerKey) || !ok || contact.Kind != ErrServerKey || !strings.Contains(err.Error(), tc.says) {
+		if !errors.Is(err, ErrServerKey) || !ok || !errors.Is(contact.Kind, ErrServerKey) || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		if _, err := c.Lookup(t.Context(), syncengine.ID{7}, false, "continuity"); !errors.Is(err, ErrServerKey) {
@@ -262,7 +261,7 @@ func TestServerKey(t *testing.T) {
 	}
 	shut(t, c)
 	c = newClient(t, dir, change)
-	if key := server.ServerKey(second.Leaf); !slices.Equal(c.me.pin, key) {
+	if key := server.KeyOf(second.Leaf); !slices.Equal(c.me.pin, key) {
 		t.Error("the new key is not kept")
 	}
 	end()
@@ -276,7 +275,7 @@ func TestServerKey(t *testing.T) {
 	}
 
 	// A proxy in front, whose certificate the server was told of.
-	back, _ := o.serve(second, server.ServerKey(third.Leaf))
+	back, _ := o.serve(second, server.KeyOf(third.Leaf))
 	_, address = o.impostor(third, func() string { return back }, roots, func(*http.Request) bool { return true })
 	goTo(address)
 	incident(t, c, "through the proxy")

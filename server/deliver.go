@@ -86,7 +86,47 @@ func (d *delivery) take(ctx context.Context, req *tandemv1.DeliverRequest) error
 			return err
 		}
 	}
+	if err := d.backed(ctx, req.GetBackedOf()); err != nil {
+		return err
+	}
 	return d.offers(ctx, req.GetOffers())
+}
+
+// maxBackedOf bounds the earlier replicas that a request may name.
+const maxBackedOf = 64
+
+// backed says what two verified backups hold of earlier replicas of the caller's store.
+// Nobody is told of another's.
+func (d *delivery) backed(ctx context.Context, replicas [][]byte) error {
+	if len(replicas) == 0 {
+		return nil
+	}
+	return d.store.Read(ctx, d.org.ID, func(view syncengine.ServerView) error {
+		d.answer.Backed = nil
+		me, err := view.Replica(d.by.Replica)
+		if err != nil || me == nil {
+			return err
+		}
+		for _, raw := range replicas[:min(len(replicas), maxBackedOf)] {
+			id, ok := syncengine.IDFromBytes(raw)
+			if !ok {
+				continue
+			}
+			r, err := view.Replica(id)
+			if err != nil {
+				return err
+			}
+			if r == nil || r.Person != me.Person || r.Device != me.Device {
+				continue
+			}
+			ops := &tandemv1.ReplicaOps{Replica: raw}
+			for _, b := range r.BackedUp {
+				ops.Ops = append(ops.Ops, &tandemv1.OpRange{First: b.First, Last: b.Last})
+			}
+			d.answer.Backed = append(d.answer.Backed, ops)
+		}
+		return nil
+	})
 }
 
 // open opens one entry and puts it with those of its replica. The result is

@@ -47,7 +47,7 @@ type Options struct {
 	// time.
 	Rand io.Reader
 	// Keys are keys that devices may meet beside that of the certificates that Serve is
-	// given, each by ServerKey: those of a proxy in front.
+	// given, each by KeyOf: those of a proxy in front.
 	Keys [][]byte
 	// MinWriteSchema is the oldest schema version whose changes are applied; older ones
 	// are kept in quarantine. MinReadSchema is the oldest that is sent record state. 0:

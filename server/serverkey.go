@@ -20,8 +20,8 @@ import (
 // asks, which keys it has. Only keys that it was started with are stated, so that
 // whoever passes the question on gets nothing that fits their own key.
 
-// ServerKey is by what a device knows a certificate's key.
-func ServerKey(cert *x509.Certificate) []byte {
+// KeyOf is by what a device knows a certificate's key.
+func KeyOf(cert *x509.Certificate) []byte {
 	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 	return sum[:]
 }
@@ -41,7 +41,7 @@ func (s *Server) addKeys(config *tls.Config) error {
 				return err
 			}
 		}
-		s.keys = append(s.keys, ServerKey(leaf))
+		s.keys = append(s.keys, KeyOf(leaf))
 	}
 	slices.SortFunc(s.keys, bytes.Compare)
 	s.keys = slices.CompactFunc(s.keys, bytes.Equal)

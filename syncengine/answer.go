@@ -129,8 +129,8 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 
 // bare strips an answer to codes, for a replica that is sent nothing else; to a
 // revoked one, also which of its own ops have come, that it holds no scope any more,
-// and that it is to forget what it has looked up. Its position moves no further, so verdicts that have changed are told each
-// time and are no news.
+// and that it is to forget what it has looked up. Its position moves no further, so
+// verdicts that have changed are told each time and are no news.
 func (g *pager) bare(pushed bool) {
 	msg := g.answer.Message
 	if g.replica.Revoked && !g.replica.Forked {

@@ -242,7 +242,7 @@ func (c *serveCmd) proxyKeys() (keys [][]byte, err error) {
 		if err != nil {
 			return nil, exits(exitUsage, fmt.Errorf("%s: %w", name, err))
 		}
-		keys = append(keys, server.ServerKey(cert))
+		keys = append(keys, server.KeyOf(cert))
 	}
 	return keys, nil
 }

@@ -26,7 +26,7 @@ var itemWords = map[syncengine.ItemKind][2]string{
 	},
 	syncengine.ItemByPolicy: {
 		"A newer value took the place of one that its author had not seen.",
-		"Un valor más nuevo reemplazó a otro que su autor no había visto.",
+		"Un valor más nuevo reemplazó a otro que la persona que escribió no había visto.",
 	},
 	syncengine.ItemTimeSuspect: {
 		"The clock of the device was wrong when this was written. Check its times.",

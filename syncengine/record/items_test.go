@@ -33,7 +33,11 @@ func TestItemsHaveWords(t *testing.T) {
 			if typ, ok := spec.Type.(*ast.Ident); !ok || typ.Name != "ItemKind" {
 				return true
 			}
-			code, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			lit, ok := spec.Values[0].(*ast.BasicLit)
+			if !ok {
+				t.Fatalf("%s: an item's code is no text", name)
+			}
+			code, err := strconv.Unquote(lit.Value)
 			if err != nil {
 				t.Fatal(err)
 			}

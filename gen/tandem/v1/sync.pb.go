@@ -3395,7 +3395,10 @@ type DeliverRequest struct {
 	Entries [][]byte `protobuf:"bytes,1,rep,name=entries" json:"entries,omitempty"`
 	// Witnesses that the caller's own replica keeps: the answer says whose bytes are
 	// wanted.
-	Offers        []*WitnessOffer `protobuf:"bytes,2,rep,name=offers" json:"offers,omitempty"`
+	Offers []*WitnessOffer `protobuf:"bytes,2,rep,name=offers" json:"offers,omitempty"`
+	// Earlier replicas of the caller's store whose entries it still keeps, 16 bytes each:
+	// the answer says which of their ops two verified backups hold.
+	BackedOf      [][]byte `protobuf:"bytes,3,rep,name=backed_of,json=backedOf" json:"backed_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3440,6 +3443,13 @@ func (x *DeliverRequest) GetEntries() [][]byte {
 func (x *DeliverRequest) GetOffers() []*WitnessOffer {
 	if x != nil {
 		return x.Offers
+	}
+	return nil
+}
+
+func (x *DeliverRequest) GetBackedOf() [][]byte {
+	if x != nil {
+		return x.BackedOf
 	}
 	return nil
 }
@@ -3756,7 +3766,10 @@ type DeliverAnswer struct {
 	Delivered []*Delivered `protobuf:"bytes,1,rep,name=delivered" json:"delivered,omitempty"`
 	// Serial numbers of the offered witnesses whose bytes are wanted. What is not
 	// here the device need not keep.
-	Wanted        []uint64 `protobuf:"varint,2,rep,packed,name=wanted" json:"wanted,omitempty"`
+	Wanted []uint64 `protobuf:"varint,2,rep,packed,name=wanted" json:"wanted,omitempty"`
+	// What two verified backups hold of replicas that the request names and that are of
+	// the caller's person and device.
+	Backed        []*ReplicaOps `protobuf:"bytes,3,rep,name=backed" json:"backed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3805,6 +3818,68 @@ func (x *DeliverAnswer) GetWanted() []uint64 {
 	return nil
 }
 
+func (x *DeliverAnswer) GetBacked() []*ReplicaOps {
+	if x != nil {
+		return x.Backed
+	}
+	return nil
+}
+
+// Ops of one replica.
+type ReplicaOps struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Replica id, 16 bytes.
+	Replica []byte `protobuf:"bytes,1,opt,name=replica" json:"replica,omitempty"`
+	// The ops.
+	Ops           []*OpRange `protobuf:"bytes,2,rep,name=ops" json:"ops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaOps) Reset() {
+	*x = ReplicaOps{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaOps) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaOps) ProtoMessage() {}
+
+func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaOps.ProtoReflect.Descriptor instead.
+func (*ReplicaOps) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReplicaOps) GetReplica() []byte {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *ReplicaOps) GetOps() []*OpRange {
+	if x != nil {
+		return x.Ops
+	}
+	return nil
+}
+
 // What became of one entry.
 type Delivered struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3822,7 +3897,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3834,7 +3909,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3847,7 +3922,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -4127,10 +4202,11 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
-	"\x03end\x18\x0f \x01(\tR\x03end\"[\n" +
+	"\x03end\x18\x0f \x01(\tR\x03end\"x\n" +
 	"\x0eDeliverRequest\x12\x18\n" +
 	"\aentries\x18\x01 \x03(\fR\aentries\x12/\n" +
-	"\x06offers\x18\x02 \x03(\v2\x17.tandem.v1.WitnessOfferR\x06offers\"R\n" +
+	"\x06offers\x18\x02 \x03(\v2\x17.tandem.v1.WitnessOfferR\x06offers\x12\x1b\n" +
+	"\tbacked_of\x18\x03 \x03(\fR\bbackedOf\"R\n" +
 	"\fWitnessOffer\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\fR\x06record\x12\x12\n" +
@@ -4151,10 +4227,15 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vScopeHashes\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x18\n" +
 	"\abuckets\x18\x02 \x01(\fR\abuckets\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\fR\x04rows\"[\n" +
+	"\x04rows\x18\x03 \x01(\fR\x04rows\"\x8a\x01\n" +
 	"\rDeliverAnswer\x122\n" +
 	"\tdelivered\x18\x01 \x03(\v2\x14.tandem.v1.DeliveredR\tdelivered\x12\x16\n" +
-	"\x06wanted\x18\x02 \x03(\x04R\x06wanted\"\x98\x01\n" +
+	"\x06wanted\x18\x02 \x03(\x04R\x06wanted\x12-\n" +
+	"\x06backed\x18\x03 \x03(\v2\x15.tandem.v1.ReplicaOpsR\x06backed\"L\n" +
+	"\n" +
+	"ReplicaOps\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\fR\areplica\x12$\n" +
+	"\x03ops\x18\x02 \x03(\v2\x12.tandem.v1.OpRangeR\x03ops\"\x98\x01\n" +
 	"\tDelivered\x12+\n" +
 	"\x06result\x18\x01 \x01(\x0e2\x13.tandem.v1.DeliveryR\x06result\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\fR\areplica\x12\x16\n" +
@@ -4242,7 +4323,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4287,8 +4368,9 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*ReconcileAnswer)(nil),    // 40: tandem.v1.ReconcileAnswer
 	(*ScopeHashes)(nil),        // 41: tandem.v1.ScopeHashes
 	(*DeliverAnswer)(nil),      // 42: tandem.v1.DeliverAnswer
-	(*Delivered)(nil),          // 43: tandem.v1.Delivered
-	(Compartment)(0),           // 44: tandem.v1.Compartment
+	(*ReplicaOps)(nil),         // 43: tandem.v1.ReplicaOps
+	(*Delivered)(nil),          // 44: tandem.v1.Delivered
+	(Compartment)(0),           // 45: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
 	12, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
@@ -4296,10 +4378,10 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	11, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
 	14, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	44, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	45, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
 	13, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
 	16, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	44, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	45, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
 	13, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
 	17, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
 	18, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
@@ -4317,7 +4399,7 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	29, // 23: tandem.v1.Page.rows:type_name -> tandem.v1.Row
 	27, // 24: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
 	28, // 25: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	44, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	45, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
 	30, // 27: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
 	16, // 28: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
 	19, // 29: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
@@ -4329,24 +4411,26 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	38, // 35: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
 	41, // 36: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
 	27, // 37: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	43, // 38: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	4,  // 39: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	25, // 40: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	5,  // 41: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 42: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	20, // 43: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	34, // 44: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	37, // 45: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	6,  // 46: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 47: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	23, // 48: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	36, // 49: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	39, // 50: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	46, // [46:51] is the sub-list for method output_type
-	41, // [41:46] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	44, // 38: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	43, // 39: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
+	19, // 40: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
+	4,  // 41: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	25, // 42: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	5,  // 43: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 44: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	20, // 45: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	34, // 46: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	37, // 47: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	6,  // 48: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 49: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	23, // 50: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	36, // 51: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	39, // 52: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	48, // [48:53] is the sub-list for method output_type
+	43, // [43:48] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -4361,7 +4445,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
