@@ -29,13 +29,13 @@ var floors = []floor{
 		// The binary, where client and server meet.
 		path:  "cmd/...",
 		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/fieldsync"},
-		tests: []string{"internal/need"},
+		tests: []string{"internal/need", "internal/pgtest"},
 	},
 	{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
 		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
-		tests: []string{"internal/need", "internal/tamper"},
+		tests: []string{"internal/need", "internal/pgtest", "internal/tamper"},
 	},
 	{
 		path:  "client/...",
@@ -45,7 +45,7 @@ var floors = []floor{
 	{
 		path:  "server/...",
 		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/vfs"},
-		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/tamper"},
+		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/pgtest", "internal/tamper"},
 	},
 	{
 		// What field app and console share; it knows no storage.
@@ -75,6 +75,7 @@ var floors = []floor{
 	{path: "internal/faultfs", below: []string{"internal/vfs"}}, // for tests alone, and the simulator
 	{path: "internal/planted"},                                  // bugs for the simulator to find
 	{path: "internal/tamper"},                                   // for tests alone: hostile messages
+	{path: "internal/pgtest", below: []string{"internal/need"}}, // for tests alone: a PostgreSQL of their own
 	{path: "internal/need"},                                     // for tests alone: on no list but those of tests
 	{path: "", tests: []string{"internal/need"}},                // the root: the tests of the repository
 }

@@ -27,8 +27,10 @@ const (
 	// headUp and headDown are about what a request and its answer weigh beside their
 	// bodies: certificate, proof, nonce.
 	headUp, headDown = 1300, 400
-	// growth bounds how much larger than the last a request may be.
-	growth = 4
+	// growth bounds how much larger than the last a request may be; leap where the last
+	// has gone within quick, so that one as much larger takes less than half a window.
+	growth, leap = 4, 16
+	quick        = 100 * time.Millisecond
 	// trusted is how many pushes pass under a ceiling until a larger one is tried.
 	trusted = 32
 )
@@ -46,9 +48,11 @@ type pace struct {
 	// ceiling is the largest sum of changes that something on the way lets through, 0
 	// for none; passed counts the pushes that went through under it.
 	ceiling, passed int
+	// step is how much larger than the last the next request may be.
+	step int
 }
 
-func (p *pace) reset() { *p = pace{ratio: 1, push: firstPush, page: firstPage} }
+func (p *pace) reset() { *p = pace{ratio: 1, push: firstPush, page: firstPage, step: growth} }
 
 // sample is a request that went through.
 type sample struct {
@@ -90,6 +94,10 @@ func (p *pace) learn(s sample) {
 			}
 		}
 	}
+	p.step = growth
+	if up+down > small && took <= quick {
+		p.step = leap
+	}
 	p.size()
 }
 
@@ -103,8 +111,8 @@ func (p *pace) size() {
 	if down == 0 {
 		down = up
 	}
-	p.push = fit(p.push, up/max(p.ratio, 0.05), p.window(), minPush, maxPush)
-	p.page = fit(p.page, down, p.window(), minPage, maxPage)
+	p.push = p.fit(p.push, up/max(p.ratio, 0.05), minPush, maxPush)
+	p.page = p.fit(p.page, down, minPage, maxPage)
 	if p.ceiling > 0 {
 		p.push = min(p.push, p.ceiling)
 	}
@@ -123,17 +131,17 @@ func blend(rate float64, n int64, took time.Duration) float64 {
 func (p *pace) window() time.Duration { return min(max(4*p.rtt, leastWindow), mostWindow) }
 
 // fit is the size that a link of a rate carries in a window, from the size before.
-func fit(before int, rate float64, window time.Duration, least, most int) int {
+func (p *pace) fit(before int, rate float64, least, most int) int {
 	if rate >= wireSpeed {
 		most = maxFast
 	}
 	want := float64(most)
 	if rate > 0 {
-		want = min(rate*window.Seconds(), want)
+		want = min(rate*p.window().Seconds(), want)
 	} else {
 		want = float64(before)
 	}
-	return min(max(int(want), least), max(before, least)*growth, most)
+	return min(max(int(want), least), max(before, least)*p.step, most)
 }
 
 // broke learns from a request that did not go through.

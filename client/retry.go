@@ -16,18 +16,18 @@ type backoff struct{ failures int }
 
 // pause returns how long to wait after one more failure: anything up to a bound
 // that doubles (full jitter, so that devices which lost the server together do not
-// come back together), or what the server asked for.
+// come back together), or what the server asked for and an eighth more: who is
+// told the same does not come back at the same moment.
 func (b *backoff) pause(hint time.Duration, src rand.Source) time.Duration {
 	bound := maxPause
 	if b.failures < 9 {
 		bound = min(maxPause, firstPause<<b.failures)
 	}
 	b.failures++
-	d := jitter(bound, src)
 	if hint > 0 {
-		return hint + d/8
+		return hint + jitter(max(hint/8, firstPause), src)
 	}
-	return d
+	return jitter(bound, src)
 }
 
 func (b *backoff) reset() { b.failures = 0 }

@@ -32,6 +32,18 @@ func TestPauses(t *testing.T) {
 	if got := b.pause(20*time.Minute, src); got < 20*time.Minute {
 		t.Errorf("the server asks for 20 minutes: got %v", got)
 	}
+	// Who is told the same does not come back at the same moment, and not before.
+	clear(spread)
+	for range 40 {
+		got := b.pause(40*time.Second, src)
+		if got < 40*time.Second || got > 45*time.Second {
+			t.Errorf("the server asks for 40 s: got %v", got)
+		}
+		spread[got.Truncate(100*time.Millisecond)] = true
+	}
+	if len(spread) < 15 {
+		t.Errorf("told to come back after 40 s they do so at %d moments", len(spread))
+	}
 	b.reset()
 	if got := b.pause(0, src); got > firstPause {
 		t.Errorf("after a success: got %v", got)
@@ -88,6 +100,25 @@ func within(got, want int) bool {
 		return got == want
 	}
 	return got > want*2/3 && got < want*3/2
+}
+
+// A link that has carried a request at once is given much more, one that took its time
+// a little more.
+func TestPaceGrows(t *testing.T) {
+	t.Parallel()
+	for rate, want := range map[float64]int{500e6: firstPush * leap, 200e3: firstPush * leap, 50e3: firstPush * growth} {
+		var p pace
+		p.reset()
+		p.learn(timed(rate, 5*time.Millisecond, 0, 200, 200))
+		if p.push > firstPush*growth {
+			t.Errorf("%.0f bytes a second: pushes of %d before any", rate, p.push)
+		}
+		p.push = firstPush
+		p.learn(timed(rate, 5*time.Millisecond, firstPush, firstPush/2, 300))
+		if p.push != want {
+			t.Errorf("%.0f bytes a second: pushes of %d after the first, want %d", rate, p.push, want)
+		}
+	}
 }
 
 // What something on the way lets through is found, kept to, and tried again later.
@@ -306,6 +337,43 @@ func TestWake(t *testing.T) {
 	})
 	if got := len(e.pushed()); got != 1 {
 		t.Errorf("the server has %d changes, want 1", got)
+	}
+}
+
+// A server that says that it is busy tells nothing of the link: what is sent does not get
+// smaller, and is not asked for first.
+func TestBusyIsNoBadLink(t *testing.T) {
+	t.Parallel()
+	c, e := newEnrolled(t)
+	create(t, c, &tandemv1.Incident{CallType: new("welfare_check")})
+	if _, err := c.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	create(t, c, &tandemv1.Incident{CallType: new("welfare_check")})
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusTooManyRequests} {
+		e.set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			discard(r)
+			w.Header().Set(schemaHeader, "1")
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(status)
+		}))
+		c.mu.Lock()
+		before := c.pace
+		c.mu.Unlock()
+		_, err := c.Sync(t.Context())
+		contact, ok := errors.AsType[*ContactError](err)
+		if !ok || !errors.Is(err, ErrBusy) || contact.RetryAfter != 7*time.Second {
+			t.Fatalf("%d: %v", status, err)
+		}
+		c.mu.Lock()
+		if c.pace != before || c.broken || !c.asked {
+			t.Errorf("%d: broken %t, asked %t, pace %+v, was %+v", status, c.broken, c.asked, c.pace, before)
+		}
+		c.mu.Unlock()
+	}
+	e.set(nil)
+	if m, err := c.Sync(t.Context()); err != nil || m.Applied != 1 {
+		t.Errorf("when it has time again: %+v, %v", m, err)
 	}
 }
 

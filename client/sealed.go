@@ -312,6 +312,10 @@ func (s *sealedFile) learn(backed []syncengine.OpRange) (changed, due bool) {
 // compact rewrites the file where more than half of it is in two backups, or where it
 // has outgrown its limit.
 func (c *Client) compact(ctx context.Context, f *sealedFile) error {
+	if !f.wasteful() {
+		// As ever between a backup and the next: what waits need not be read for that.
+		return nil
+	}
 	queued, err := c.queuedOps(ctx)
 	if err != nil {
 		return err
@@ -336,6 +340,22 @@ func (c *Client) compact(ctx context.Context, f *sealedFile) error {
 	return err
 }
 
+// wasteful reports whether there may be entries to leave out.
+func (s *sealedFile) wasteful() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size > s.limit || slices.ContainsFunc(s.entries, func(e sealedEntry) bool {
+		// What an earlier replica has left may be backed up by now.
+		return s.unneeded(e) || e.kind == seal.KindChange && !e.own
+	})
+}
+
+// unneeded reports whether an entry says what is kept elsewhere.
+func (s *sealedFile) unneeded(e sealedEntry) bool {
+	return e.own && (e.kind == seal.KindWitness && syncengine.HoldsOp(s.unwanted, e.number) ||
+		e.kind == seal.KindChange && syncengine.HoldsOp(s.backed, e.number))
+}
+
 // disposable returns the entries to leave out, by their place in the file; nil where
 // a rewrite is not worth its while. safe are those of earlier replicas that two backups
 // hold.
@@ -350,9 +370,7 @@ func (s *sealedFile) disposable(queued []uint64, delivered, safe map[syncengine.
 		switch {
 		case e.kind == seal.KindReplica:
 			dead += e.size
-		case e.kind == seal.KindWitness && e.own && syncengine.HoldsOp(s.unwanted, e.number),
-			e.kind == seal.KindChange && e.own && syncengine.HoldsOp(s.backed, e.number),
-			e.kind == seal.KindChange && !e.own && syncengine.HoldsOp(safe[e.replica], e.number):
+		case s.unneeded(*e), e.kind == seal.KindChange && !e.own && syncengine.HoldsOp(safe[e.replica], e.number):
 			gone[e.offset] = true
 			dead += e.size
 		case e.kind != seal.KindChange:

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -15,28 +16,23 @@ import (
 type lanes struct {
 	mu    sync.Mutex
 	taken *sync.Cond
-	sizes map[uint64]int
-	bytes int
+	ops   map[uint64]bool
 }
 
 func newLanes() *lanes {
-	l := &lanes{sizes: map[uint64]int{}}
+	l := &lanes{ops: map[uint64]bool{}}
 	l.taken = sync.NewCond(&l.mu)
 	return l
 }
 
-// under returns the ops under way, and their size.
-func (l *lanes) under() (ops map[uint64]bool, size int) {
+// under returns the ops under way.
+func (l *lanes) under() map[uint64]bool {
 	if l == nil {
-		return nil, 0
+		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ops = make(map[uint64]bool, len(l.sizes))
-	for op := range l.sizes {
-		ops[op] = true
-	}
-	return ops, l.bytes
+	return maps.Clone(l.ops)
 }
 
 // add notes what a request carries, before anything else is planned.
@@ -46,11 +42,8 @@ func (l *lanes) add(plan *syncengine.Planned) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, run := range plan.Request.GetRuns() {
-		for i, raw := range run.GetChanges() {
-			l.sizes[run.GetFirstOp()+uint64(i)] = len(raw)
-			l.bytes += len(raw)
-		}
+	for _, op := range plan.Ops {
+		l.ops[op] = true
 	}
 }
 
@@ -59,8 +52,7 @@ func (l *lanes) done(plan *syncengine.Planned) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, op := range plan.Ops {
-		l.bytes -= l.sizes[op]
-		delete(l.sizes, op)
+		delete(l.ops, op)
 	}
 	l.taken.Broadcast()
 }
@@ -80,7 +72,7 @@ func (l *lanes) wait(own *syncengine.Planned, processed []*tandemv1.OpRange) {
 }
 
 func (l *lanes) carries(mine map[uint64]bool, processed []*tandemv1.OpRange) bool {
-	for op := range l.sizes {
+	for op := range l.ops {
 		if mine[op] {
 			continue
 		}

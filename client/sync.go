@@ -277,7 +277,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 			if !r.ask || !broken {
 				// What is urgent need not wait until the rest is asked for.
 				o.PushBytes, o.UrgentOnly = push, r.ask
-				o.InFlight, o.InFlightBytes = w.lanes.under()
+				o.InFlight = w.lanes.under()
 			}
 		}
 		var err error
@@ -316,11 +316,14 @@ func (c *Client) patience(req *tandemv1.SyncRequest, w want) time.Duration {
 // broke notes a request without an answer.
 func (c *Client) broke(ctx context.Context, plan *syncengine.Planned, w want, r *round, met *contact, began time.Time, err error) error {
 	contact, ok := errors.AsType[*ContactError](err)
+	// A server that says that it is busy has taken nothing, and the link is as it was.
+	busy := ok && errors.Is(err, ErrBusy)
 	c.mu.Lock()
-	if r.sent > 0 && !met.unsent {
+	if r.sent > 0 && !met.unsent && !busy {
 		c.asked, c.broken = false, true
 	}
 	switch {
+	case busy:
 	case ok && contact.large && r.sent > 0:
 		contact.smaller = c.pace.tooLarge(plan.Bytes) && r.sent > 1
 	case ok && errors.Is(err, ErrNetwork) && w.poll.cut(time.Now(), w.wait, time.Since(met.began)):

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -29,11 +28,12 @@ type tx struct {
 	// dropped: something has left the device, and must leave its files.
 	dropped bool
 	// known holds the own changes, the state and the scopes as the transaction sees
-	// them; dirtyOps and stateDirty say what of them is to be written. writes are the
-	// live ops on a record, where they are known.
+	// them; dirtyOps and stateDirty say what of them is to be written. settled are ops that
+	// were settled. writes are the live ops on a record, where they are known.
 	known
 
 	dirtyOps   []*opEntry
+	settled    []uint64
 	stateDirty bool
 	writes     map[syncengine.ID][]uint64
 	// noneStaged: no row waits for the flip.
@@ -77,7 +77,11 @@ func (t *tx) relieve() error {
 // remember is what the next transaction need not read: settled changes are not
 // looked at again.
 func (t *tx) remember() known {
-	maps.DeleteFunc(t.ops, func(_ uint64, e *opEntry) bool { return e.op.State == syncengine.OpSettled })
+	for _, number := range t.settled {
+		if e := t.ops[number]; e != nil && e.op.State == syncengine.OpSettled {
+			delete(t.ops, number)
+		}
+	}
 	return t.known
 }
 
@@ -120,8 +124,9 @@ func (t *tx) rows(query string, args []any, each func(scan func(...any) error) e
 // eachRow calls each for every row and closes rows.
 func eachRow(rows *sql.Rows, each func(scan func(...any) error) error) error {
 	defer rows.Close()
+	scan := rows.Scan
 	for rows.Next() {
-		if err := each(rows.Scan); err != nil {
+		if err := each(scan); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -15,41 +16,79 @@ type confirmed struct {
 	scopes uint64
 }
 
-var selectStandings = `SELECT n, id, scopes, pending, base_hash, hash FROM rec
-	WHERE hash IS NOT NULL AND id IN (?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
+// Standings are read of records that stand together, as those do that were made one
+// after another, or one by one. What was made within one millisecond is in no order.
+var (
+	standingColumns = `SELECT n, id, scopes, pending, base_hash, hash FROM rec WHERE hash IS NOT NULL AND `
+	selectNear      = standingColumns + `n >= (SELECT n - 16 FROM rec WHERE id = ?1)
+		AND n <= min((SELECT n + 16 FROM rec WHERE id = ?2), (SELECT n FROM rec WHERE id = ?1) + ` + strconv.Itoa(2*fetchMany) + `)`
+	selectStandings = standingColumns + `id IN (?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
+)
 
 // Standings implements syncengine.Confirmer: for records as the tables have them,
 // that show what this device has made.
 func (t *tx) Standings(ids []syncengine.ID) (map[syncengine.ID]syncengine.Standing, error) {
 	standings := make(map[syncengine.ID]syncengine.Standing, len(ids))
+	wanted := make([]syncengine.ID, 0, len(ids))
+	for _, id := range ids {
+		if t.recs[id] == nil {
+			wanted = append(wanted, id)
+		}
+	}
+	slices.SortFunc(wanted, syncengine.ID.Compare)
 	args := make([]any, fetchMany)
-	for some := range slices.Chunk(ids, fetchMany) {
+	row := newStandingScanner()
+	for some := range slices.Chunk(wanted, fetchMany) {
+		note := func(scan func(...any) error) error {
+			id, n, st, err := row.standing(scan)
+			if _, asked := slices.BinarySearchFunc(some, id, syncengine.ID.Compare); asked && err == nil {
+				standings[id], t.places[id] = st, n
+			}
+			return err
+		}
+		before := len(standings)
+		if err := t.rows(selectNear, []any{some[0][:], some[len(some)-1][:]}, note); err != nil {
+			return nil, err
+		}
+		if len(standings) == before+len(some) {
+			continue
+		}
 		clear(args)
 		for i := range some {
-			if t.recs[some[i]] == nil {
+			if _, told := standings[some[i]]; !told {
 				args[i] = some[i][:]
 			}
 		}
-		err := t.rows(selectStandings, args, func(scan func(...any) error) error {
-			var id syncengine.ID
-			var st syncengine.Standing
-			var n, scopes, shown int64
-			var base *int64
-			if err := scan(&n, (*idColumn)(&id), &scopes, &st.Pending, &base, &shown); err != nil {
-				return err
-			}
-			st.Scopes, st.Shown = uint64(scopes), syncengine.RowHash(shown)
-			if base != nil {
-				st.HasBase, st.BaseHash = true, syncengine.RowHash(*base)
-			}
-			standings[id], t.places[id] = st, n
-			return nil
-		})
-		if err != nil {
+		if err := t.rows(selectStandings, args, note); err != nil {
 			return nil, err
 		}
 	}
 	return standings, nil
+}
+
+// standingScanner reads rows of standingColumns, one after another.
+type standingScanner struct {
+	n, scopes, pending, shown int64
+	id                        idColumn
+	base                      any
+	into                      []any
+}
+
+func newStandingScanner() *standingScanner {
+	s := &standingScanner{}
+	s.into = []any{&s.n, &s.id, &s.scopes, &s.pending, &s.base, &s.shown}
+	return s
+}
+
+func (s *standingScanner) standing(scan func(...any) error) (id syncengine.ID, n int64, st syncengine.Standing, err error) {
+	if err := scan(s.into...); err != nil {
+		return id, 0, st, err
+	}
+	st = syncengine.Standing{Scopes: uint64(s.scopes), Pending: int(s.pending), Shown: syncengine.RowHash(s.shown)}
+	if base, ok := s.base.(int64); ok {
+		st.HasBase, st.BaseHash = true, syncengine.RowHash(base)
+	}
+	return syncengine.ID(s.id), s.n, st, nil
 }
 
 // Confirm implements syncengine.Confirmer.

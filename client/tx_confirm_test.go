@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -89,6 +90,53 @@ func TestConfirm(t *testing.T) {
 			if _, told := left[want.ID]; told != (i == 2 || i == 5) {
 				t.Errorf("record %d: told %v afterwards", i, told)
 			}
+		}
+		return nil
+	})
+}
+
+// The standings of many are those of each, in whatever order they were made and
+// whatever stands between them.
+func TestStandingsTogether(t *testing.T) {
+	t.Parallel()
+	s := openTestStore(t)
+	next := someRecords(t)
+	want := map[syncengine.ID]syncengine.RowHash{}
+	var ids []syncengine.ID
+	write(t, s, func(x *tx) error {
+		for i := range 700 {
+			r := next()
+			r.Scopes, r.HasBase, r.BaseHash, r.Pending = 0, false, 0, 1
+			if i%50 == 7 {
+				r.HasBase, r.BaseHash, r.Pending = true, r.Hash(), 0
+			}
+			if err := x.SaveRecord(r); err != nil {
+				return err
+			}
+			// Some are not asked for; of a long stretch only the two ends are.
+			if i%9 == 0 || i > 300 && i < 600 {
+				continue
+			}
+			ids = append(ids, r.ID)
+			if r.Pending > 0 {
+				want[r.ID] = r.Hash()
+			}
+		}
+		return nil
+	})
+	slices.Reverse(ids)
+	write(t, s, func(x *tx) error {
+		got, err := x.Standings(ids)
+		if err != nil {
+			return err
+		}
+		for id, hash := range want {
+			if got[id].Shown != hash || got[id].Pending != 1 || got[id].HasBase {
+				t.Errorf("record %s: got %+v, want %v", id, got[id], hash)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("told of %d records, want %d", len(got), len(want))
 		}
 		return nil
 	})

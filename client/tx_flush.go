@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,6 +55,9 @@ func (t *tx) flushOps() error {
 			return err
 		}
 		if v.state == syncengine.OpSettled {
+			for _, op := range judged[v] {
+				t.settled = append(t.settled, op.Number)
+			}
 			if err := t.deleteWrites(judged[v]); err != nil {
 				return err
 			}
@@ -92,6 +96,7 @@ var (
 	updateVerdicts = `UPDATE OR FAIL outbox SET state = ?, outcome = ? WHERE op BETWEEN ? AND ?`
 	deleteRaws     = `DELETE FROM outbox_raw WHERE op BETWEEN ? AND ?`
 	deleteWrites   = `DELETE FROM outbox_write WHERE record IN ` + many + ` AND +op IN ` + many
+	deleteNear     = `DELETE FROM outbox_write WHERE record BETWEEN ? AND ? AND op BETWEEN ? AND ?`
 )
 
 // forOps runs a statement that ends in a range of ops, once for each run of
@@ -119,6 +124,12 @@ func (t *tx) forOps(query string, first []any, ops []*syncengine.Op) error {
 // for each of the product.
 func (t *tx) deleteWrites(ops []*syncengine.Op) error {
 	for some := range slices.Chunk(ops, fetchMany) {
+		if first, last, ok := together(some); ok {
+			if err := t.exec(deleteNear, first[:], last[:], int64(some[0].Number), int64(some[len(some)-1].Number)); err != nil {
+				return err
+			}
+			continue
+		}
 		var ids []syncengine.ID
 		for _, op := range some {
 			ids = append(ids, op.Records...)
@@ -139,6 +150,32 @@ func (t *tx) deleteWrites(ops []*syncengine.Op) error {
 	}
 	return nil
 }
+
+// together reports whether consecutive ops have each written one record, and whether
+// those were made within a short time, as new records are; it returns the first and the
+// last of the records. Whatever stands between those two under one of the ops is
+// settled, and little else stands there.
+func together(ops []*syncengine.Op) (first, last syncengine.ID, ok bool) {
+	for i, op := range ops {
+		if len(op.Records) != 1 || i > 0 && op.Number != ops[i-1].Number+1 {
+			return first, last, false
+		}
+		id := op.Records[0]
+		if i == 0 || id.Compare(first) < 0 {
+			first = id
+		}
+		if id.Compare(last) > 0 {
+			last = id
+		}
+	}
+	return first, last, madeAt(last)-madeAt(first) <= shortTime
+}
+
+// madeAt is the time in an id, in milliseconds.
+func madeAt(id syncengine.ID) uint64 { return binary.BigEndian.Uint64(id[:8]) >> 16 }
+
+// shortTime, in milliseconds: what else a device makes within it is few.
+const shortTime = 600_000
 
 var (
 	opInsert      = []string{"op", "change", "class", "rank", "state", "at", "bytes", "envelope", "records", "needs", "outcome"}

@@ -3,8 +3,9 @@ package client
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -17,21 +18,38 @@ const opColumns = `o.op, o.change, o.class, o.state, o.at, o.envelope, o.records
 
 const opTables = ` FROM outbox o LEFT JOIN outbox_raw w ON w.op = o.op `
 
-// scanOp reads opColumns. Prev is left to the caller.
-func scanOp(scan func(...any) error) (*syncengine.Op, error) {
-	op := &syncengine.Op{}
-	var class int32
-	var records, needs, outcome []byte
-	if err := scan(&op.Number, (*idColumn)(&op.Change), &class, &op.State, &op.AtMS, (*hashColumn)(&op.Envelope),
-		&records, &needs, &outcome, &op.Raw); err != nil {
+// opScanner reads rows of opColumns, one after another. Of numbers database/sql hands
+// on an int64 as it is, and others by way of their text.
+type opScanner struct {
+	number, class, state, at int64
+	change                   idColumn
+	envelope                 hashColumn
+	records, needs, outcome  []byte
+	raw                      []byte
+	into                     []any
+}
+
+func newOpScanner() *opScanner {
+	s := &opScanner{}
+	s.into = []any{&s.number, &s.change, &s.class, &s.state, &s.at, &s.envelope, &s.records, &s.needs, &s.outcome, &s.raw}
+	return s
+}
+
+// scanOp reads one row of opColumns.
+func scanOp(scan func(...any) error) (*syncengine.Op, error) { return newOpScanner().op(scan) }
+
+// op reads a row. Prev is left to the caller.
+func (s *opScanner) op(scan func(...any) error) (*syncengine.Op, error) {
+	if err := scan(s.into...); err != nil {
 		return nil, err
 	}
-	op.Class = tandemv1.Class(class)
-	op.Records = decodeIDs(records)
-	op.Needs = decodeOps(needs)
-	if outcome != nil {
+	op := &syncengine.Op{
+		Number: uint64(s.number), Change: syncengine.ID(s.change), Class: tandemv1.Class(s.class), State: syncengine.OpState(s.state),
+		AtMS: s.at, Envelope: syncengine.Hash(s.envelope), Records: decodeIDs(s.records), Needs: decodeOps(s.needs), Raw: s.raw,
+	}
+	if s.outcome != nil {
 		op.Outcome = &tandemv1.Outcome{}
-		if err := proto.Unmarshal(outcome, op.Outcome); err != nil {
+		if err := proto.Unmarshal(s.outcome, op.Outcome); err != nil {
 			return nil, fmt.Errorf("the outcome of an own change: %w", ErrDamaged)
 		}
 		op.Outcome.Op = op.Number
@@ -61,9 +79,10 @@ const readAhead = 128
 // readOps reads a range of ops that the transaction does not have yet.
 func (t *tx) readOps(from, to uint64) error {
 	var before syncengine.Op
+	row := newOpScanner()
 	query := `SELECT ` + opColumns + opTables + `WHERE o.op >= $1 AND o.op < $2 ORDER BY o.op`
 	return t.rows(query, []any{int64(from), int64(to)}, func(scan func(...any) error) error {
-		op, err := scanOp(scan)
+		op, err := row.op(scan)
 		if err != nil {
 			return err
 		}
@@ -75,6 +94,9 @@ func (t *tx) readOps(from, to uint64) error {
 		before = syncengine.Op{Number: op.Number, Envelope: op.Envelope}
 		if t.ops[op.Number] == nil {
 			t.ops[op.Number] = &opEntry{op: op, hadRaw: op.Raw != nil}
+			if op.State == syncengine.OpSettled {
+				t.settled = append(t.settled, op.Number)
+			}
 		}
 		return nil
 	})
@@ -148,40 +170,75 @@ func (t *tx) Op(number uint64) (*syncengine.Op, error) {
 	return e.op, nil
 }
 
-// Queued implements syncengine.DeviceTx.
-func (t *tx) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
+// The queue is read in pieces, by its index alone: see Queued. Its condition is that of
+// the index, so that no row is visited.
+const (
+	queuePiece  = 256
+	selectQueue = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7) AND rank = ? AND op BETWEEN ? AND ? ORDER BY op LIMIT ?`
+)
+
+// Queued implements syncengine.DeviceTx. What is under way, mostly the front of the
+// queue, is stepped over, and no more is read than is returned.
+func (t *tx) Queued(but map[uint64]bool, limit, maxBytes int) ([]*syncengine.Op, error) {
 	if err := t.flushOps(); err != nil {
 		return nil, err
 	}
-	// Numbers and sizes are read first, so that no more changes are than will be sent,
-	// and none that is at hand.
-	enough := errors.New("enough")
-	var numbers []uint64
+	spans := between(but)
+	var ops []*syncengine.Op
 	size := 0
-	err := t.rows(`SELECT op, bytes FROM outbox WHERE state IN (1, 7) ORDER BY rank, op LIMIT $1`, []any{limit}, func(scan func(...any) error) error {
-		if len(numbers) > 0 && size > maxBytes {
-			return enough
-		}
-		var number uint64
-		var n int
-		err := scan(&number, &n)
-		numbers, size = append(numbers, number), size+n
-		return err
-	})
-	if err != nil && !errors.Is(err, enough) {
-		return nil, err
-	}
-	ops := make([]*syncengine.Op, 0, len(numbers))
-	for _, number := range numbers {
-		e, err := t.loadOp(number)
-		if err != nil {
-			return nil, err
-		}
-		if e != nil {
-			ops = append(ops, e.op)
+	for rank := int64(1); rank <= 3; rank++ {
+		for _, span := range spans {
+			for from := span.First; from <= span.Last; {
+				numbers, err := t.queue(rank, from, span.Last, min(queuePiece, limit-len(ops)))
+				if err != nil {
+					return nil, err
+				}
+				for _, number := range numbers {
+					e, err := t.loadOp(number)
+					if err != nil {
+						return nil, err
+					}
+					if e == nil {
+						continue
+					}
+					ops, size = append(ops, e.op), size+len(e.op.Raw)
+					if len(ops) == limit || size > maxBytes {
+						return ops, nil
+					}
+				}
+				if len(numbers) < queuePiece {
+					break
+				}
+				from = numbers[len(numbers)-1] + 1
+			}
 		}
 	}
 	return ops, nil
+}
+
+// queue returns the numbers of the first queued ops of a rank in a range.
+func (t *tx) queue(rank int64, from, to uint64, limit int) (numbers []uint64, err error) {
+	var number int64
+	into := []any{&number}
+	err = t.rows(selectQueue, []any{rank, int64(from), int64(to), limit}, func(scan func(...any) error) error {
+		err := scan(into...)
+		numbers = append(numbers, uint64(number))
+		return err
+	})
+	return numbers, err
+}
+
+// between returns the ranges of op numbers that hold none of some.
+func between(some map[uint64]bool) []syncengine.OpRange {
+	spans := make([]syncengine.OpRange, 0, 4)
+	from := uint64(1)
+	for _, op := range slices.Sorted(maps.Keys(some)) {
+		if op > from {
+			spans = append(spans, syncengine.OpRange{First: from, Last: op - 1})
+		}
+		from = op + 1
+	}
+	return append(spans, syncengine.OpRange{First: from, Last: math.MaxInt64})
 }
 
 // OpsIn implements syncengine.DeviceTx. Most of what is asked for is at hand, with

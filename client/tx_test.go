@@ -64,12 +64,29 @@ func TestOutboxTables(t *testing.T) {
 		}{
 			{100, 1 << 20, []uint64{4, 2, 3, 1, 5}}, {2, 1 << 20, []uint64{4, 2}}, {100, 0, []uint64{4}}, {100, 450, []uint64{4, 2}}, {100, 699, []uint64{4, 2, 3}},
 		} {
-			got, err := x.Queued(tc.limit, tc.bytes)
+			got, err := x.Queued(nil, tc.limit, tc.bytes)
 			if err != nil {
 				return err
 			}
 			if !slices.Equal(number(got), tc.want) {
 				t.Errorf("queued (%d, %d bytes): got %v, want %v", tc.limit, tc.bytes, number(got), tc.want)
+			}
+		}
+		for _, tc := range []struct {
+			but, want []uint64
+		}{
+			{[]uint64{4}, []uint64{2, 3, 1, 5}}, {[]uint64{2, 4, 77}, []uint64{3, 1, 5}}, {[]uint64{1, 3}, []uint64{4, 2, 5}}, {[]uint64{1, 2, 3, 4, 5}, []uint64{}},
+		} {
+			but := map[uint64]bool{}
+			for _, op := range tc.but {
+				but[op] = true
+			}
+			got, err := x.Queued(but, 100, 1<<20)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(number(got), tc.want) {
+				t.Errorf("queued but %v: got %v, want %v", tc.but, number(got), tc.want)
 			}
 		}
 		if none, err := x.Op(77); err != nil || none != nil {
@@ -296,4 +313,66 @@ func TestStateAndScopes(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What is settled leaves the records it wrote, and nothing else does, whether its
+// records stand together or not.
+func TestSettledWrites(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]func(n int) syncengine.ID{
+		"together":     func(n int) syncengine.ID { return syncengine.ID{5: byte(n / 10), 6: byte(97 * n), 15: byte(n)} },
+		"years apart":  func(n int) syncengine.ID { return syncengine.ID{0: byte(97 * n), 15: byte(n)} },
+		"all the same": func(int) syncengine.ID { return syncengine.ID{1} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openTestStore(t)
+			const made, settled = 150, 100
+			op := func(n, record int) *syncengine.Op {
+				return &syncengine.Op{
+					Number: uint64(n), Change: syncengine.ID{9, byte(n)}, Raw: []byte{1}, Records: []syncengine.ID{at(record)}, State: syncengine.OpQueued,
+				}
+			}
+			ops := make([]*syncengine.Op, 0, made)
+			write(t, s, func(x *tx) error {
+				for n := 1; n <= made; n++ {
+					// The later half is made, one for one, of the records of the first.
+					ops = append(ops, op(n, (n-1)%(made/2)))
+					if err := x.AddOp(ops[n-1]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			write(t, s, func(x *tx) error {
+				for _, o := range ops[:settled] {
+					next := *o
+					next.State = syncengine.OpSettled
+					if err := x.SaveOp(&next); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			var left []uint64
+			write(t, s, func(x *tx) error {
+				left = left[:0]
+				return x.rows(`SELECT op FROM outbox_write ORDER BY op`, nil, func(scan func(...any) error) error {
+					var n uint64
+					err := scan(&n)
+					left = append(left, n)
+					return err
+				})
+			})
+			if len(left) != made-settled || left[0] != settled+1 {
+				t.Errorf("%d writes left, want %d: %v", len(left), made-settled, left)
+			}
+			write(t, s, func(x *tx) error {
+				if _, ok := x.ops[1]; ok {
+					t.Error("a settled change is still in memory")
+				}
+				return nil
+			})
+		})
+	}
 }

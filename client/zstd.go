@@ -30,13 +30,37 @@ func zstdOptions() []connect.ClientOption {
 }
 
 func newDeflater() connect.Compressor {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10))
 	if err != nil {
 		// The options are constants; a test makes one.
 		panic(err)
 	}
-	return e
+	return &deflater{encoder: e}
 }
+
+// deflater makes a frame of what it is given at once, which is a whole message:
+// nothing of it is copied to be seen again by what follows. Frames may follow each
+// other.
+type deflater struct {
+	encoder *zstd.Encoder
+	frame   []byte
+	w       io.Writer
+}
+
+// Write implements io.Writer.
+func (d *deflater) Write(p []byte) (int, error) {
+	d.frame = d.encoder.EncodeAll(p, d.frame[:0])
+	if _, err := d.w.Write(d.frame); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Reset implements connect.Compressor.
+func (d *deflater) Reset(w io.Writer) { d.w = w }
+
+// Close implements connect.Compressor.
+func (d *deflater) Close() error { return nil }
 
 func newInflater() connect.Decompressor {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxInflated), zstd.WithDecoderMaxWindow(8<<20))

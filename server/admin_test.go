@@ -11,9 +11,11 @@ import (
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
-func TestAdminRefuses(t *testing.T) {
+func TestAdminRefuses(t *testing.T) { each(t, testAdminRefuses) }
+
+func testAdminRefuses(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 30)
+	w := newWorld(t, on, 30)
 	ctx, a := t.Context(), w.admin
 	head := w.head()
 	agency := server.AgencyOptions{Name: "Some Agency", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}
@@ -122,7 +124,9 @@ func TestAdminRefuses(t *testing.T) {
 	}
 }
 
-func TestSameSeedSameServer(t *testing.T) {
+func TestSameSeedSameServer(t *testing.T) { each(t, testSameSeedSameServer) }
+
+func testSameSeedSameServer(t *testing.T, on engine) {
 	t.Parallel()
 	type run struct {
 		head    syncengine.HistoryHead
@@ -131,7 +135,7 @@ func TestSameSeedSameServer(t *testing.T) {
 	}
 	var runs [2]run
 	for i := range runs {
-		w := newWorld(t, 31)
+		w := newWorld(t, on, 31)
 		d := w.enrolled(1, w.clinician)
 		d.must(d.push(d.creation(encounter(w, marker))))
 		report := must[*store.Report](t)(w.s.Verify(t.Context(), w.org.ID))
@@ -155,12 +159,14 @@ func TestSameSeedSameServer(t *testing.T) {
 	}
 }
 
-func TestAdminBesideAServer(t *testing.T) {
+func TestAdminBesideAServer(t *testing.T) { each(t, testAdminBesideAServer) }
+
+func testAdminBesideAServer(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 32)
+	w := newWorld(t, on, 32)
 	d := w.enrolled(1, w.clinician)
 	req, _ := d.read()
-	beside, err := store.Open(t.Context(), w.dir, store.Options{})
+	beside, err := store.Open(t.Context(), w.dir, store.Options{Database: w.database, Volatile: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,9 +62,11 @@ func count(rows []*tandemv1.Row, text string) (n int) {
 }
 
 // What is read ahead is given out only where it is the answer that would be read now.
-func TestReadAhead(t *testing.T) {
+func TestReadAhead(t *testing.T) { each(t, testReadAhead) }
+
+func testReadAhead(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 23)
+	w := newWorld(t, on, 23)
 	one, two, three := w.enrolled(1, w.clinician), w.enrolled(2, w.second), w.enrolled(3, w.second)
 	var changes []*tandemv1.Change
 	for i := range 60 {

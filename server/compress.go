@@ -4,6 +4,8 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"net/http"
+	"sync"
 
 	"connectrpc.com/connect"
 	"github.com/klauspost/compress/zstd"
@@ -14,8 +16,7 @@ import (
 // end.
 func compressions() []connect.HandlerOption {
 	return []connect.HandlerOption{
-		connect.WithCompression("gzip", func() connect.Decompressor { return &inflater{reset: resetGzip()} },
-			func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
+		connect.WithCompression("gzip", newGzipInflater, func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
 		connect.WithCompression("zstd", newZstdInflater, newZstdDeflater),
 		// Below this a frame's header costs more than it saves.
 		connect.WithCompressMinBytes(192),
@@ -56,6 +57,27 @@ func (i *inflater) Close() error { return nil }
 func resetGzip() func(io.Reader) (io.Reader, error) {
 	var z gzip.Reader
 	return func(r io.Reader) (io.Reader, error) { return &z, z.Reset(r) }
+}
+
+func newGzipInflater() connect.Decompressor { return &inflater{reset: resetGzip()} }
+
+// inflaterPool keeps inflaters that nobody uses. Safe for concurrent use.
+type inflaterPool struct {
+	make func() connect.Decompressor
+	idle sync.Pool
+}
+
+func (p *inflaterPool) get() connect.Decompressor {
+	if z, ok := p.idle.Get().(connect.Decompressor); ok {
+		return z
+	}
+	return p.make()
+}
+
+func (p *inflaterPool) put(z connect.Decompressor) {
+	// What it read last is not kept. That nothing is no gzip is no matter.
+	_ = z.Reset(http.NoBody)
+	p.idle.Put(z)
 }
 
 func newZstdInflater() connect.Decompressor {

@@ -50,9 +50,11 @@ func results(delivered []*tandemv1.Delivered) string {
 	return strings.Join(words, ",")
 }
 
-func TestDeliver(t *testing.T) {
+func TestDeliver(t *testing.T) { each(t, testDeliver) }
+
+func testDeliver(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 31)
+	w := newWorld(t, on, 31)
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	entries := one.sealedOf(one.creation(encounter(w, marker)), one.creation(encounter(w, "more")))
 	got := two.deliver(entries...)
@@ -79,9 +81,11 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-func TestDeliverRefuses(t *testing.T) {
+func TestDeliverRefuses(t *testing.T) { each(t, testDeliverRefuses) }
+
+func testDeliverRefuses(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 32)
+	w := newWorld(t, on, 32)
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	entries := one.sealedOf(one.creation(encounter(w, marker)), one.creation(encounter(w, "more")))
 	head := w.head()
@@ -135,9 +139,11 @@ func TestDeliverRefuses(t *testing.T) {
 
 // What the neighbours in the file cannot prove, the change log may: the op after it
 // has been pushed and names it.
-func TestDeliverIsProvedByTheLog(t *testing.T) {
+func TestDeliverIsProvedByTheLog(t *testing.T) { each(t, testDeliverIsProvedByTheLog) }
+
+func testDeliverIsProvedByTheLog(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 33)
+	w := newWorld(t, on, 33)
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	entries := one.sealedOf(one.creation(encounter(w, marker)), one.creation(encounter(w, "more")))
 	if got := results(two.deliver(entries[1])); got != "UNPROVED" {
@@ -157,9 +163,11 @@ func TestDeliverIsProvedByTheLog(t *testing.T) {
 }
 
 // A second history under one replica id is no reason to apply either twice.
-func TestDeliverAFork(t *testing.T) {
+func TestDeliverAFork(t *testing.T) { each(t, testDeliverAFork) }
+
+func testDeliverAFork(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 34)
+	w := newWorld(t, on, 34)
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	one.must(one.push(one.creation(encounter(w, marker))))
 	one.op, one.last = 0, syncengine.Hash{}
@@ -169,9 +177,11 @@ func TestDeliverAFork(t *testing.T) {
 }
 
 // A witness that its replica has not signed is none.
-func TestDeliverAWitness(t *testing.T) {
+func TestDeliverAWitness(t *testing.T) { each(t, testDeliverAWitness) }
+
+func testDeliverAWitness(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 35)
+	w := newWorld(t, on, 35)
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	s, err := seal.NewSession(one.answer.GetSealKey(), w.org.ID, one.replica)
 	if err != nil {

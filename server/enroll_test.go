@@ -18,9 +18,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func TestEnroll(t *testing.T) {
+func TestEnroll(t *testing.T) { each(t, testEnroll) }
+
+func testEnroll(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 20)
+	w := newWorld(t, on, 20)
 	d := w.newDevice(1)
 	code := w.code(w.clinician)
 	answer := must[*tandemv1.EnrollResponse](t)(d.enroll.Enroll(t.Context(), d.enrolment(strings.ToLower(code))))
@@ -79,9 +81,11 @@ func TestEnroll(t *testing.T) {
 	w.quiet()
 }
 
-func TestEnrollRefuses(t *testing.T) {
+func TestEnrollRefuses(t *testing.T) { each(t, testEnrollRefuses) }
+
+func testEnrollRefuses(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 21)
+	w := newWorld(t, on, 21)
 	used := w.code(w.clinician)
 	first := w.newDevice(1)
 	must[*tandemv1.EnrollResponse](t)(first.enroll.Enroll(t.Context(), first.enrolment(used)))
@@ -137,9 +141,11 @@ func TestEnrollRefuses(t *testing.T) {
 	w.quiet()
 }
 
-func TestEnrollOfSomeoneWhoLeft(t *testing.T) {
+func TestEnrollOfSomeoneWhoLeft(t *testing.T) { each(t, testEnrollOfSomeoneWhoLeft) }
+
+func testEnrollOfSomeoneWhoLeft(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 22)
+	w := newWorld(t, on, 22)
 	d := w.newDevice(1)
 	req := d.enrolment(w.code(w.clinician))
 	w.change(w.clinician, "staff", syncengine.FieldLifecycle, record.Retired)
@@ -194,9 +200,11 @@ func (w *world) change(id syncengine.ID, kind string, field uint32, value string
 	}
 }
 
-func TestEnrollRaced(t *testing.T) {
+func TestEnrollRaced(t *testing.T) { each(t, testEnrollRaced) }
+
+func testEnrollRaced(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 23)
+	w := newWorld(t, on, 23)
 	code := w.code(w.clinician)
 	const racers = 8
 	devices := make([]*device, racers)
@@ -226,9 +234,11 @@ func TestEnrollRaced(t *testing.T) {
 	}
 }
 
-func TestGuessing(t *testing.T) {
+func TestGuessing(t *testing.T) { each(t, testGuessing) }
+
+func testGuessing(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 24)
+	w := newWorld(t, on, 24)
 	d := w.newDevice(1)
 	limited := 0
 	for range 60 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
@@ -37,6 +36,9 @@ var (
 
 // errBusy is what a device is told where the storage failed.
 var errBusy = errors.New("the server cannot store anything at the moment: nothing was done, try again later")
+
+// errGivenUp is what a request is told that nobody waits for any more.
+var errGivenUp = errors.New("the request was given up")
 
 // errInternal is what a device is told of a fault of the server.
 var errInternal = errors.New("the server has failed; its operator finds the reason in its log")
@@ -72,11 +74,20 @@ var codes = []struct {
 	{store.ErrStorage, connect.CodeUnavailable, errBusy},
 	{store.ErrClosed, connect.CodeUnavailable, errBusy},
 	{context.DeadlineExceeded, connect.CodeUnavailable, errBusy},
-	{context.Canceled, connect.CodeCanceled, errors.New("the request was given up")},
+	{context.Canceled, connect.CodeCanceled, errGivenUp},
 }
 
 // refuse returns what a device is told of an error, and logs what it is not told.
 func (s *Server) refuse(err error) error {
+	if o, ok := errors.AsType[*overload](err); ok {
+		s.metrics.refused.WithLabelValues(o.reason).Inc()
+		refusal := connect.NewError(connect.CodeUnavailable, errOverloaded)
+		if o.reason == refusedDevice {
+			refusal = connect.NewError(connect.CodeResourceExhausted, errCrowded)
+		}
+		refusal.Meta().Set("Retry-After", retryIn(o.after))
+		return refusal
+	}
 	for _, c := range codes {
 		if !errors.Is(err, c.err) {
 			continue
@@ -100,7 +111,7 @@ const busyHint = 5 * time.Second
 // its own.
 func hinted(err *connect.Error) error {
 	if code := err.Code(); code == connect.CodeUnavailable || code == connect.CodeResourceExhausted {
-		err.Meta().Set("Retry-After", strconv.Itoa(int(busyHint/time.Second)))
+		err.Meta().Set("Retry-After", retryIn(busyHint))
 	}
 	return err
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"connectrpc.com/connect"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -29,4 +31,21 @@ func AheadOf(s *Server, replica syncengine.ID) bool {
 	}
 	<-p.done
 	return p.answer != nil
+}
+
+// SetBodyGrace sets how long a body has beside its bytes.
+func SetBodyGrace(s *Server, d time.Duration) { s.admission.grace = d }
+
+// Under is how many requests are open, wait for their turn and are worked on, and the
+// bytes set aside for them.
+func Under(s *Server) (open, waiting, working int, bytes int64) {
+	l := s.admission.load()
+	return l.open, l.waiting, l.working, l.bodies + l.work
+}
+
+// ProbeAnew lets the next who asks whether the server is ready find out anew.
+func ProbeAnew(s *Server) {
+	s.probe.mu.Lock()
+	defer s.probe.mu.Unlock()
+	s.probe.at = time.Time{}
 }

@@ -59,9 +59,9 @@ type siege struct {
 	sent int
 }
 
-func newSiege(t *testing.T) *siege {
+func newSiege(t *testing.T, on engine) *siege {
 	t.Helper()
-	s := &siege{world: newWorld(t, 31), rng: rand.New(rand.NewPCG(*hostileSeed, 7))}
+	s := &siege{world: newWorld(t, on, 31), rng: rand.New(rand.NewPCG(*hostileSeed, 7))}
 	s.d, s.other = s.enrolled(1, s.clinician), s.enrolled(2, s.second)
 	// Nobody is let wait for news.
 	s.srv.End()
@@ -207,7 +207,7 @@ func (s *siege) siegeInputs() []*input {
 		all = append(all, in)
 	}
 	foreign, _ := s.other.read()
-	other := newWorld(s.t, 32)
+	other := newWorld(s.t, sqlite, 32)
 	elsewhere, _ := other.enrolled(1, other.clinician).read()
 	// One that opens says where this server has been: what it says then is taken for
 	// proof that the server was set back, and is not bad input.
@@ -401,9 +401,11 @@ func (s *siege) drawn(n int) *input {
 // -hostile asks for, to the real handlers over HTTP. Nothing panics, no answer is a
 // fault of the server, nothing is written but by a verdict, nothing that came in is
 // repeated in an answer or the log, and the device's next good push is applied.
-func TestHostileInput(t *testing.T) {
+func TestHostileInput(t *testing.T) { each(t, testHostileInput) }
+
+func testHostileInput(t *testing.T, on engine) {
 	t.Parallel()
-	s := newSiege(t)
+	s := newSiege(t, on)
 	for _, in := range s.siegeInputs() {
 		s.strike(in)
 	}

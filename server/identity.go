@@ -129,13 +129,14 @@ func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest)
 
 // known lets replicas in whose entries this process has seen, and meets the others.
 func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest) error {
-	if _, met := s.met.Load(id.Replica); met {
+	era := s.store.Era()
+	if met, ok := s.met.Load(id.Replica); ok && met == era {
 		return nil
 	}
 	if err := s.meet(ctx, org, id, req.GetEpoch()); err != nil {
 		return err
 	}
-	s.met.Store(id.Replica, struct{}{})
+	s.met.Store(id.Replica, era)
 	return nil
 }
 

@@ -50,9 +50,11 @@ func (w *world) tend(days int) (sum server.Tidied) {
 // renew lets a device learn the nonce of now.
 func (d *device) renew() { _, _ = d.call(d.w.t.Context(), &tandemv1.SyncRequest{}) }
 
-func TestJanitor(t *testing.T) {
+func TestJanitor(t *testing.T) { each(t, testJanitor) }
+
+func testJanitor(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 61)
+	w := newWorld(t, on, 61)
 	d := w.enrolled(1, w.clinician)
 	incident := func(lifecycle string) *tandemv1.Change {
 		return d.creation(&tandemv1.Incident{
@@ -125,7 +127,9 @@ func TestJanitor(t *testing.T) {
 
 // Where the clock goes back, or ahead by more than two days, nothing happens until an
 // admin has looked.
-func TestJanitorStops(t *testing.T) {
+func TestJanitorStops(t *testing.T) { each(t, testJanitorStops) }
+
+func testJanitorStops(t *testing.T, on engine) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		jump  time.Duration
@@ -140,7 +144,7 @@ func TestJanitorStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, 62)
+			w := newWorld(t, on, 62)
 			d := w.enrolled(1, w.clinician)
 			chart := d.creation(encounter(w, marker))
 			d.must(d.push(chart))
@@ -212,9 +216,11 @@ func TestJanitorForgetsAWrongClock(t *testing.T) {
 
 // What a device says of its time is kept beside what the server makes of it; a clock
 // that is years off is flagged, and what it wrote is kept like everything.
-func TestSuspectClock(t *testing.T) {
+func TestSuspectClock(t *testing.T) { each(t, testSuspectClock) }
+
+func testSuspectClock(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 63)
+	w := newWorld(t, on, 63)
 	d := w.enrolled(1, w.clinician)
 	right, wrong := d.creation(encounter(w, marker)), d.creation(encounter(w, marker))
 	now := w.clock().UnixMilli()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/pgtest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -38,6 +39,10 @@ func (w *world) restart(change func(), devices ...*device) {
 // they are then.
 func (w *world) copied() (back func()) {
 	w.t.Helper()
+	if w.database != "" {
+		w.restart(func() { back = pgtest.Shared(w.t).Kept(w.t, w.database) })
+		return back
+	}
 	kept := map[string][]byte{}
 	names := func() []string { return must[[]string](w.t)(filepath.Glob(filepath.Join(w.dir, "tandem.db*"))) }
 	w.restart(func() {
@@ -79,15 +84,17 @@ func refusals(answer *tandemv1.SyncAnswer) string {
 	return strings.Join(words, " ")
 }
 
-func TestRevoked(t *testing.T) {
+func TestRevoked(t *testing.T) { each(t, testRevoked) }
+
+func testRevoked(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 41)
+	w := newWorld(t, on, 41)
 	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
 	if err := w.admin.RevokePerson(t.Context(), w.clinician); err != nil {
 		t.Fatal(err)
 	}
 	answer := one.must(one.push(one.creation(encounter(w, marker))))
-	if got := refusals(answer); got != "QUARANTINED:REVOKED" || answer.GetPage() != nil {
+	if got := refusals(answer); got != "QUARANTINED:REVOKED" || len(answer.GetPage().GetRows())+len(answer.GetPage().GetScopeSet().GetScopes()) > 0 {
 		t.Errorf("a revoked person's push: %s", got)
 	}
 	if _, err := w.admin.IssueCode(t.Context(), w.clinician, "another"); !errors.Is(err, server.ErrStaffInactive) {
@@ -106,9 +113,11 @@ func TestRevoked(t *testing.T) {
 
 // A database that is set back to before lets nobody in again, and knows the devices
 // that were enrolled since.
-func TestRevokedStaysRevoked(t *testing.T) {
+func TestRevokedStaysRevoked(t *testing.T) { each(t, testRevokedStaysRevoked) }
+
+func testRevokedStaysRevoked(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 42)
+	w := newWorld(t, on, 42)
 	one, other := w.enrolled(1, w.clinician), w.enrolled(3, w.second)
 	back := w.copied()
 	one.connect(w.http.URL)
@@ -145,9 +154,11 @@ func TestRevokedStaysRevoked(t *testing.T) {
 }
 
 // Whoever is enrolled anew after a revocation is not meant by it.
-func TestEnrolledAfterRevocation(t *testing.T) {
+func TestEnrolledAfterRevocation(t *testing.T) { each(t, testEnrolledAfterRevocation) }
+
+func testEnrolledAfterRevocation(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 43)
+	w := newWorld(t, on, 43)
 	one := w.enrolled(1, w.clinician)
 	err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
 		return tx.Journal(&store.JournalEvent{What: store.EventRevoked, Person: w.clinician.String()})
@@ -167,9 +178,11 @@ var errInterrupted = errors.New("interrupted")
 
 // A process that ends between journal and commit: the replay shuts out who was to be,
 // and an interrupted enrolment can be repeated.
-func TestInterruptedAfterJournal(t *testing.T) {
+func TestInterruptedAfterJournal(t *testing.T) { each(t, testInterruptedAfterJournal) }
+
+func testInterruptedAfterJournal(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 44)
+	w := newWorld(t, on, 44)
 	one := w.enrolled(1, w.clinician)
 	two := w.newDevice(2)
 	code := w.code(w.second)
@@ -210,9 +223,11 @@ func TestInterruptedAfterJournal(t *testing.T) {
 }
 
 // What a power cut leaves of a line is cut off; damage before the end is an error.
-func TestTornJournal(t *testing.T) {
+func TestTornJournal(t *testing.T) { each(t, testTornJournal) }
+
+func testTornJournal(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 45)
+	w := newWorld(t, on, 45)
 	one := w.enrolled(1, w.clinician)
 	if err := w.admin.RevokeDevice(t.Context(), one.dev); err != nil {
 		t.Fatal(err)
@@ -262,9 +277,11 @@ func TestTornJournal(t *testing.T) {
 }
 
 // The journal may stand elsewhere; a command beside the server finds it.
-func TestJournalElsewhere(t *testing.T) {
+func TestJournalElsewhere(t *testing.T) { each(t, testJournalElsewhere) }
+
+func testJournalElsewhere(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 46)
+	w := newWorld(t, on, 46)
 	path := filepath.Join(t.TempDir(), "security.journal")
 	if err := w.s.Close(); err != nil {
 		t.Fatal(err)

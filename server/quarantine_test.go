@@ -35,9 +35,11 @@ func (o *older) Check(c *tandemv1.Change) *syncengine.Refusal {
 
 // TestNewerServer: what an older server did not know is applied by itself when a newer
 // one starts, and its device hears of it.
-func TestNewerServer(t *testing.T) {
+func TestNewerServer(t *testing.T) { each(t, testNewerServer) }
+
+func testNewerServer(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 41)
+	w := newWorld(t, on, 41)
 	d := w.enrolled(1, w.clinician)
 	next, _ := d.read()
 	server.SetRules(w.srv, func(r syncengine.Rules) syncengine.Rules { return &older{Rules: r} })
@@ -83,9 +85,11 @@ func TestNewerServer(t *testing.T) {
 
 // TestQuarantineFull: a device that has as much in quarantine as it may is told to come
 // again, loses nothing, and is not held up in what it may write.
-func TestQuarantineFull(t *testing.T) {
+func TestQuarantineFull(t *testing.T) { each(t, testQuarantineFull) }
+
+func testQuarantineFull(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 42)
+	w := newWorld(t, on, 42)
 	d := w.enrolled(1, w.partner)
 	call := w.id()
 	clinician := w.enrolled(2, w.clinician)

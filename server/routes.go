@@ -30,25 +30,14 @@ func (s *Server) routes() http.Handler {
 	)
 	mux := http.NewServeMux()
 	path, enroll := tandemv1connect.NewEnrollServiceHandler(&enrolling{s}, options...)
-	mux.Handle(path, worded(http.MaxBytesHandler(enroll, maxEnrolment)))
-	mux.Handle(tandemv1connect.EnrollServiceReinstanceProcedure, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(enroll, maxEnrolment)))))
+	mux.Handle(path, worded(http.MaxBytesHandler(s.admitted(enroll), maxEnrolment)))
+	mux.Handle(tandemv1connect.EnrollServiceReinstanceProcedure, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(enroll), maxEnrolment)))))
 	path, sync := tandemv1connect.NewSyncServiceHandler(&syncing{s}, options...)
-	mux.Handle(path, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(sync, maxWire)))))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.Handle(path, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(sync), maxWire)))))
+	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /server-key", s.serverKey)
 	return s.logged(mux)
-}
-
-// ready answers whether the database can be read.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-	defer cancel()
-	if _, err := s.store.Orgs(ctx); err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // requestNote is what the log learns of a request on its way in.
@@ -77,12 +66,15 @@ func (s *Server) logged(mux *http.ServeMux) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("DPoP-Nonce", s.auth.Nonce())
-		began := s.now()
+		began, start := s.now(), time.Now()
 		note := &requestNote{}
-		ctx := context.WithValue(r.Context(), noteKey{}, note)
 		counted := &countingWriter{ResponseWriter: w, status: http.StatusOK}
 		_, route := mux.Handler(r)
-		mux.ServeHTTP(counted, r.WithContext(ctx))
+		s.traced(r, route, func(r *http.Request) (int, *requestNote) {
+			mux.ServeHTTP(counted, r.WithContext(context.WithValue(r.Context(), noteKey{}, note)))
+			return counted.status, note
+		})
+		s.metrics.answered(route, counted.status, time.Since(start))
 		level := zerolog.InfoLevel
 		if counted.status >= http.StatusInternalServerError {
 			level = zerolog.ErrorLevel

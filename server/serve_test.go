@@ -39,9 +39,11 @@ func listen(t *testing.T) net.Listener {
 	return must[net.Listener](t)((&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"))
 }
 
-func TestServePlainOnLoopbackAlone(t *testing.T) {
+func TestServePlainOnLoopbackAlone(t *testing.T) { each(t, testServePlainOnLoopbackAlone) }
+
+func testServePlainOnLoopbackAlone(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 40)
+	w := newWorld(t, on, 40)
 	if err := w.srv.Serve(t.Context(), other{listen(t)}, nil); !errors.Is(err, server.ErrPlain) {
 		t.Errorf("got %v, want ErrPlain", err)
 	}
@@ -52,7 +54,9 @@ type other struct{ net.Listener }
 
 func (other) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443} }
 
-func TestServe(t *testing.T) {
+func TestServe(t *testing.T) { each(t, testServe) }
+
+func testServe(t *testing.T, on engine) {
 	t.Parallel()
 	cert, pool := certificate(t)
 	for name, tc := range map[string]struct {
@@ -68,7 +72,7 @@ func TestServe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, 41)
+			w := newWorld(t, on, 41)
 			counted := &countedRules{}
 			server.SetRules(w.srv, func(r syncengine.Rules) syncengine.Rules {
 				counted.Rules = r
@@ -142,9 +146,11 @@ func (c *countedRules) Grants(org syncengine.ID, p *syncengine.Principal) []sync
 	return c.Rules.Grants(org, p)
 }
 
-func TestServeRefusesOldTLS(t *testing.T) {
+func TestServeRefusesOldTLS(t *testing.T) { each(t, testServeRefusesOldTLS) }
+
+func testServeRefusesOldTLS(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 42)
+	w := newWorld(t, on, 42)
 	cert, pool := certificate(t)
 	l := listen(t)
 	ctx, end := context.WithCancel(t.Context())

@@ -10,6 +10,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -17,11 +18,13 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // SchemaHeader names the service and its schema version on every answer, so that a
@@ -50,6 +53,12 @@ type Options struct {
 	// are kept in quarantine. MinReadSchema is the oldest that is sent record state. 0:
 	// every one.
 	MinWriteSchema, MinReadSchema uint32
+	// Admission bounds what is taken on at once.
+	Admission Admission
+	// Metrics are what the store under it tells its commits to; nil for new ones.
+	Metrics *Metrics
+	// Traces are where spans of requests go; nil for nowhere.
+	Traces trace.TracerProvider
 }
 
 // Server answers devices. It is an http.Handler, safe for concurrent use.
@@ -62,7 +71,8 @@ type Server struct {
 	now     func() time.Time
 	rand    io.Reader
 	handler http.Handler
-	// met are the replicas that are known to have an entry, by id.
+	// met are the replicas that are known to have an entry, by id, with the store's era
+	// in which that was seen.
 	met sync.Map
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
@@ -70,6 +80,13 @@ type Server struct {
 	// keys are those that devices may meet.
 	keysMu sync.Mutex
 	keys   [][]byte
+
+	admission *admission
+	refusals  *connect.ErrorWriter
+	metrics   *Metrics
+	tracer    trace.Tracer
+	devices   devices
+	probe     probe
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
@@ -88,6 +105,16 @@ func New(st *store.Store, o Options) (*Server, error) {
 		s.rand = rand.Reader
 	}
 	var err error
+	if s.admission, err = newAdmission(o.Admission); err != nil {
+		return nil, err
+	}
+	s.refusals, s.tracer = connect.NewErrorWriter(), tracer(o.Traces)
+	if s.metrics = o.Metrics; s.metrics == nil {
+		s.metrics = NewMetrics()
+	}
+	if err := s.metrics.registry.Register(&gauges{s: s}); err != nil {
+		return nil, fmt.Errorf("metrics are those of one server: %w", err)
+	}
 	s.auth, err = auth.NewVerifier(auth.Options{Keys: s.orgKey, Origin: o.Origin, NonceKey: o.NonceKey, Clock: s.now, Rand: s.rand})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -27,7 +28,7 @@ type syncing struct{ *Server }
 
 // Sync implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncResponse, error) {
-	began := s.now()
+	began := s.now().Add(-visitOf(ctx).waited())
 	id := auth.FromContext(ctx)
 	if id == nil {
 		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
@@ -39,23 +40,32 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err := s.known(ctx, org, id, req); err != nil {
 		return nil, s.refuse(err)
 	}
+	if err := visitOf(ctx).enlarge(ctx, pageWork(req)); err != nil {
+		return nil, s.refuse(err)
+	}
 	pushed, err := syncengine.Prepare(s.rules, id.Replica, id.Key, req)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
 	var outcomes []*tandemv1.Outcome
 	if len(pushed) > 0 {
-		if outcomes, err = s.push(ctx, org, id, pushed, req); err != nil {
+		committing, committed := s.span(ctx, "commit", attribute.Int("tandem.changes", len(pushed)))
+		outcomes, err = s.push(committing, org, id, pushed, req)
+		committed(err)
+		s.metrics.pushed(outcomes, err)
+		if err != nil {
 			return nil, s.refuse(err)
 		}
 		if outcomes != nil && len(outcomes) == 0 {
 			return nil, s.refuse(ErrQuarantineFull)
 		}
 	}
-	answer, err := s.answer(ctx, org, id, req, outcomes)
+	reading, read := s.span(ctx, "answer", attribute.Int64("tandem.wait_ms", int64(req.GetWaitMs())))
+	answer, err := s.answer(reading, org, id, req, outcomes)
 	if errors.Is(err, syncengine.ErrReverted) {
-		answer, err = s.reverted(ctx, org, id, req, outcomes)
+		answer, err = s.reverted(reading, org, id, req, outcomes)
 	}
+	read(err)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
@@ -72,12 +82,19 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		}
 	}
 	s.stamp(answer.Message.GetTrailer(), req, began)
+	s.metrics.pulled(req, len(answer.Message.GetPage().GetRows()))
+	s.devices.note(org, id, req, answer.Message.GetTrailer(), s.now())
 	s.readAhead(ctx, org, id, req, answer.Message)
 	raw, err := proto.Marshal(answer.Message)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
 	return syncengine.Frame(raw, answer.Count), nil
+}
+
+// pageWork is the room that the page takes which a request asks for.
+func pageWork(req *tandemv1.SyncRequest) int64 {
+	return workFactor * min(int64(req.GetBudget()), maxPageBytes)
 }
 
 // stamp dates an answer as late as can be, and says which request it is to, so that
@@ -171,8 +188,12 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 			return answer, err
 		}
 		news.Only(answer.Scopes)
+		visitOf(ctx).rest()
 		if !news.Wait(waiting) {
-			return answer, ctx.Err()
+			return answer, visitOf(ctx).over(ctx)
+		}
+		if err := visitOf(ctx).wake(ctx, baseWork+pageWork(req)); err != nil {
+			return nil, err
 		}
 	}
 }

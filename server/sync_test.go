@@ -23,9 +23,11 @@ import (
 
 const marker = "words that only clinicians may read"
 
-func TestFromOneDeviceToTheOthers(t *testing.T) {
+func TestFromOneDeviceToTheOthers(t *testing.T) { each(t, testFromOneDeviceToTheOthers) }
+
+func testFromOneDeviceToTheOthers(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 1)
+	w := newWorld(t, on, 1)
 	one, two, police := w.enrolled(1, w.clinician), w.enrolled(2, w.second), w.enrolled(3, w.partner)
 	c := one.creation(encounter(w, marker))
 	answer := one.must(one.push(c))
@@ -87,9 +89,11 @@ func (w *world) head() (h syncengine.HistoryHead) {
 	return h
 }
 
-func TestWaiting(t *testing.T) {
+func TestWaiting(t *testing.T) { each(t, testWaiting) }
+
+func testWaiting(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 2)
+	w := newWorld(t, on, 2)
 	one, two, police := w.enrolled(1, w.clinician), w.enrolled(2, w.second), w.enrolled(3, w.partner)
 	wait := func(d *device) (answered func() *tandemv1.SyncAnswer) {
 		req, _ := d.read()
@@ -120,9 +124,11 @@ func TestWaiting(t *testing.T) {
 	wait(two)()
 }
 
-func TestWaitGivenUp(t *testing.T) {
+func TestWaitGivenUp(t *testing.T) { each(t, testWaitGivenUp) }
+
+func testWaitGivenUp(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 3)
+	w := newWorld(t, on, 3)
 	d := w.enrolled(1, w.clinician)
 	req, _ := d.read()
 	req.WaitMs = 40_000
@@ -137,9 +143,11 @@ func TestWaitGivenUp(t *testing.T) {
 	wg.Wait()
 }
 
-func TestUnknownSenders(t *testing.T) {
+func TestUnknownSenders(t *testing.T) { each(t, testUnknownSenders) }
+
+func testUnknownSenders(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 4)
+	w := newWorld(t, on, 4)
 	d := w.enrolled(1, w.clinician)
 	head := w.head()
 	for name, spoil := range map[string]func(*http.Request){
@@ -177,9 +185,11 @@ func TestUnknownSenders(t *testing.T) {
 // A certificate of the org for a replica that its database does not know proves that
 // the database was set back: what the replica sends is taken in, a new epoch begins,
 // and nobody is sent anything before an admin has confirmed.
-func TestReplicaOfALostHistory(t *testing.T) {
+func TestReplicaOfALostHistory(t *testing.T) { each(t, testReplicaOfALostHistory) }
+
+func testReplicaOfALostHistory(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 4)
+	w := newWorld(t, on, 4)
 	d := w.enrolled(1, w.clinician)
 	before := w.head()
 	lost := w.newDevice(8)
@@ -267,9 +277,11 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestBadBodies(t *testing.T) {
+func TestBadBodies(t *testing.T) { each(t, testBadBodies) }
+
+func testBadBodies(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 5)
+	w := newWorld(t, on, 5)
 	d := w.enrolled(1, w.clinician)
 	good := must[[]byte](t)(proto.Marshal(d.push(d.creation(encounter(w, marker)))))
 	head := w.head()
@@ -305,9 +317,11 @@ func TestBadBodies(t *testing.T) {
 	d.way.spoil = nil
 }
 
-func TestBadRequests(t *testing.T) {
+func TestBadRequests(t *testing.T) { each(t, testBadRequests) }
+
+func testBadRequests(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 6)
+	w := newWorld(t, on, 6)
 	d := w.enrolled(1, w.clinician)
 	other := w.enrolled(2, w.second)
 	req, _ := other.read()
@@ -361,9 +375,11 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-func TestFork(t *testing.T) {
+func TestFork(t *testing.T) { each(t, testFork) }
+
+func testFork(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 7)
+	w := newWorld(t, on, 7)
 	d := w.enrolled(1, w.clinician)
 	d.must(d.push(d.creation(encounter(w, "first"))))
 	// A copy of the store from before goes on by itself.
@@ -388,9 +404,11 @@ func (p *poison) AllowedOn(who *syncengine.Principal, w *tandemv1.RecordWrite, r
 	return p.Rules.AllowedOn(who, w, rec)
 }
 
-func TestPoisonousChange(t *testing.T) {
+func TestPoisonousChange(t *testing.T) { each(t, testPoisonousChange) }
+
+func testPoisonousChange(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 8)
+	w := newWorld(t, on, 8)
 	d := w.enrolled(1, w.clinician)
 	changes := []*tandemv1.Change{d.creation(encounter(w, "a")), d.creation(encounter(w, marker)), d.creation(encounter(w, "c"))}
 	server.SetRules(w.srv, func(r syncengine.Rules) syncengine.Rules {
@@ -432,7 +450,7 @@ func (w *world) quiet() {
 
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 9)
+	w := newWorld(t, sqlite, 9)
 	d := w.enrolled(1, w.clinician)
 	w.srv.End()
 	w.http.Close()
@@ -464,11 +482,13 @@ func TestFullDisk(t *testing.T) {
 	w.quiet()
 }
 
-func TestOtherRoutes(t *testing.T) {
+func TestOtherRoutes(t *testing.T) { each(t, testOtherRoutes) }
+
+func testOtherRoutes(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 10)
+	w := newWorld(t, on, 10)
 	for path, want := range map[string]int{
-		"/healthz": 204, "/readyz": 204, "/": 404, "/tandem.v1.SyncService/Other": 401, "/tandem.v1.EnrollService/Other": 404, "/tandem.v1.EnrollService/Enroll": 405,
+		"/healthz": 204, "/readyz": 200, "/": 404, "/tandem.v1.SyncService/Other": 401, "/tandem.v1.EnrollService/Other": 404, "/tandem.v1.EnrollService/Enroll": 405,
 	} {
 		req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodGet, w.http.URL+path, nil))
 		resp, err := http.DefaultClient.Do(req)
@@ -484,9 +504,11 @@ func TestOtherRoutes(t *testing.T) {
 	}
 }
 
-func TestCompression(t *testing.T) {
+func TestCompression(t *testing.T) { each(t, testCompression) }
+
+func testCompression(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 11)
+	w := newWorld(t, on, 11)
 	d := w.enrolled(1, w.clinician)
 	for i := range 30 {
 		d.must(d.push(d.creation(encounter(w, strings.Repeat("the same words over and over ", 20+i)))))
@@ -526,9 +548,11 @@ func newDeflater() connect.Compressor {
 	return e
 }
 
-func TestFanIn(t *testing.T) {
+func TestFanIn(t *testing.T) { each(t, testFanIn) }
+
+func testFanIn(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 12)
+	w := newWorld(t, on, 12)
 	const devices, pushes, each = 8, 3, 5
 	var wg sync.WaitGroup
 	all := make([]*device, devices)

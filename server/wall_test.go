@@ -47,9 +47,11 @@ func observed(a *tandemv1.SyncAnswer) string {
 }
 
 // Rule 1: what a person may not read changes nothing that the person can observe.
-func TestWall1Nothing(t *testing.T) {
+func TestWall1Nothing(t *testing.T) { each(t, testWall1Nothing) }
+
+func testWall1Nothing(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 31)
+	w := newWorld(t, on, 31)
 	police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
 	call := police.w.id()
 	create := clinician.creation(incident(w.team, "plain"))
@@ -80,9 +82,11 @@ func TestWall1Nothing(t *testing.T) {
 
 // Rule 2: rights by kind and role are judged before any look-up; absent, erased and out
 // of scope are one code, and another's quarantine is not told of.
-func TestWall2OneCode(t *testing.T) {
+func TestWall2OneCode(t *testing.T) { each(t, testWall2OneCode) }
+
+func testWall2OneCode(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 32)
+	w := newWorld(t, on, 32)
 	far := must[syncengine.ID](t)(w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program}))
 	elsewhere := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{
 		Name: "Elsewhere", Discipline: "nurse", Roles: []string{"clinician"}, Agency: w.agency, Teams: []syncengine.ID{far},
@@ -145,9 +149,11 @@ func fieldNumber(t *testing.T, kind, name string) uint32 {
 }
 
 // Rule 3: error texts are fixed per code and field, never a record's value.
-func TestWall3NoValues(t *testing.T) {
+func TestWall3NoValues(t *testing.T) { each(t, testWall3NoValues) }
+
+func testWall3NoValues(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 33)
+	w := newWorld(t, on, 33)
 	d := w.enrolled(1, w.clinician)
 	bad := encounter(w, "x")
 	bad.Type = new("no such code, " + marker)
@@ -202,11 +208,13 @@ func TestWall4Blobs(t *testing.T) {
 
 // Rule 5: no sequence, count, scope name or foreign op number is sent in clear. Whatever
 // others have done, a newcomer's answers are the same.
-func TestWall5InClear(t *testing.T) {
+func TestWall5InClear(t *testing.T) { each(t, testWall5InClear) }
+
+func testWall5InClear(t *testing.T, on engine) {
 	t.Parallel()
 	read := func(foreign int) (answers []string) {
 		var raw []byte
-		w := newWorld(t, 35)
+		w := newWorld(t, on, 35)
 		police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
 		for range foreign {
 			clinician.must(clinician.push(clinician.creation(encounter(w, marker))))
@@ -237,9 +245,11 @@ func TestWall5InClear(t *testing.T) {
 }
 
 // Rule 6: digests pass the same check of grants as a page, in the same snapshot.
-func TestWall6Digests(t *testing.T) {
+func TestWall6Digests(t *testing.T) { each(t, testWall6Digests) }
+
+func testWall6Digests(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 36)
+	w := newWorld(t, on, 36)
 	police, clinician := w.enrolled(1, w.partner), w.enrolled(2, w.clinician)
 	clinician.must(clinician.push(clinician.creation(encounter(w, marker)), clinician.creation(incident(w.team, "a call"))))
 	scopes := func(d *device) (ids [][]byte) {
@@ -322,9 +332,11 @@ func TestWall7Links(t *testing.T) {
 }
 
 // Rule 8: a revoked replica's answers are codes only.
-func TestWall8Revoked(t *testing.T) {
+func TestWall8Revoked(t *testing.T) { each(t, testWall8Revoked) }
+
+func testWall8Revoked(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 38)
+	w := newWorld(t, on, 38)
 	lead := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{
 		Name: "Lead", Discipline: "supervisor", Roles: []string{"lead"}, Agency: w.agency, Teams: []syncengine.ID{w.team},
 	}))

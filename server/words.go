@@ -25,7 +25,8 @@ var (
 var ownWords = func() map[string]bool {
 	own := map[string]bool{}
 	for _, err := range []error{
-		errUnreadable, errTooLarge, errCompression, errOutOfTime, errOther, errInternal, errBusy, auth.ErrBusy,
+		errUnreadable, errTooLarge, errCompression, errOutOfTime, errOther, errInternal, errBusy,
+		errOverloaded, errCrowded, errSlow, errStarting, auth.ErrBusy,
 		auth.ErrCertificate, auth.ErrProof, auth.ErrNonce,
 	} {
 		own[err.Error()] = true

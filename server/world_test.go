@@ -31,15 +31,17 @@ import (
 // world is a server on loopback with one team of two clinicians and a police
 // partner.
 type world struct {
-	t     *testing.T
-	dir   string
-	s     *store.Store
-	org   *store.Org
-	srv   *server.Server
-	http  *httptest.Server
-	admin *server.Admin
-	log   *locked
-	rand  *rand.ChaCha8
+	t   *testing.T
+	dir string
+	// database is the address of a PostgreSQL database, empty for a file.
+	database string
+	s        *store.Store
+	org      *store.Org
+	srv      *server.Server
+	http     *httptest.Server
+	admin    *server.Admin
+	log      *locked
+	rand     *rand.ChaCha8
 
 	mu  sync.Mutex
 	now time.Time
@@ -72,9 +74,9 @@ const (
 	deviceLabel   = "tablet in car 54"
 )
 
-func newWorld(t *testing.T, seed byte) *world {
+func newWorld(t *testing.T, on engine, seed byte) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &locked{}, rand: rand.NewChaCha8([32]byte{seed}), now: time.UnixMilli(1_700_000_000_000)}
+	w := &world{t: t, dir: t.TempDir(), database: on.database(t), log: &locked{}, rand: rand.NewChaCha8([32]byte{seed}), now: time.UnixMilli(1_700_000_000_000)}
 	w.open(store.Options{Create: true})
 	var err error
 	if w.org, err = w.s.CreateOrg(t.Context(), "Example County"); err != nil {
@@ -88,6 +90,7 @@ func newWorld(t *testing.T, seed byte) *world {
 func (w *world) open(o store.Options) {
 	w.t.Helper()
 	o.Clock, o.Rand = w.clock, w.rand
+	o.Database, o.Volatile = w.database, true
 	var err error
 	if w.s, err = store.Open(w.t.Context(), w.dir, o); err != nil {
 		w.t.Fatal(err)
@@ -96,10 +99,13 @@ func (w *world) open(o store.Options) {
 	w.t.Cleanup(func() { _ = st.Close() })
 }
 
-func (w *world) start() {
+func (w *world) start() { w.startWith(server.Admission{}) }
+
+// startWith starts the server with bounds of its own.
+func (w *world) startWith(bounds server.Admission) {
 	w.t.Helper()
 	var err error
-	w.srv, err = server.New(w.s, server.Options{Log: zerolog.New(w.log), Clock: w.clock, Rand: rand.NewChaCha8([32]byte{1, 2, 3})})
+	w.srv, err = server.New(w.s, server.Options{Admission: bounds, Log: zerolog.New(w.log), Clock: w.clock, Rand: rand.NewChaCha8([32]byte{1, 2, 3})})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -40,13 +40,13 @@ type Envelope struct {
 // HashEnvelope returns SHA-256("tandem-envelope-v1" ‖ replica ‖ op, 8 bytes big
 // endian ‖ prev ‖ body hash).
 func HashEnvelope(replica ID, op uint64, prev, body Hash) Hash {
-	h := sha256.New()
-	h.Write([]byte("tandem-envelope-v1"))
-	h.Write(replica[:])
-	h.Write(binary.BigEndian.AppendUint64(nil, op))
-	h.Write(prev[:])
-	h.Write(body[:])
-	return Hash(h.Sum(nil))
+	const context = "tandem-envelope-v1"
+	b := make([]byte, 0, len(context)+len(replica)+8+len(prev)+len(body))
+	b = append(b, context...)
+	b = append(b, replica[:]...)
+	b = binary.BigEndian.AppendUint64(b, op)
+	b = append(b, prev[:]...)
+	return sha256.Sum256(append(b, body[:]...))
 }
 
 // HashBody returns the body hash of an encoded change: its SHA-256.

@@ -79,7 +79,7 @@ func (in *intake) gone(req *tandemv1.SyncRequest, held []OpRange) error {
 			if err != nil {
 				return err
 			}
-			if op != nil && op.State != OpQueued && op.State != OpReoffered && (op.State != OpSettled || op.Raw != nil) {
+			if op != nil && op.State != OpQueued && op.State != OpReoffered && op.State != OpDamaged && (op.State != OpSettled || op.Raw != nil) {
 				in.st.KnownOp = n
 				return nil
 			}

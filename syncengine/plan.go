@@ -18,10 +18,8 @@ type PlanOptions struct {
 	Ceiling int
 	// UrgentOnly sends urgent changes and what they need, and no others.
 	UrgentOnly bool
-	// InFlight are ops that another request is carrying, InFlightBytes the size of
-	// their changes.
-	InFlight      map[uint64]bool
-	InFlightBytes int
+	// InFlight are ops that another request is carrying.
+	InFlight map[uint64]bool
 	// Ask asks for the verdicts on every queued change: after a push whose answer
 	// did not come, and at first contact.
 	Ask bool
@@ -194,16 +192,17 @@ func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, e
 // choose picks the changes of a push: by class, then number, each after what it
 // needs. Urgent changes do not wait for others to be carried along.
 func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
-	look := o.PushBytes + o.InFlightBytes
+	look := o.PushBytes
 	if o.Ceiling > 0 {
 		// What is left out now must not hide what stands behind it.
 		look = MaxPush
 	}
-	queued, err := tx.Queued(MaxPushChanges+len(o.InFlight), look)
+	queued, err := tx.Queued(o.InFlight, MaxPushChanges, look)
 	if err != nil {
 		return err
 	}
-	chosen := map[uint64]*Op{}
+	chosen := make(map[uint64]*Op, len(queued))
+	alone := map[uint64]*Op{}
 	var large map[uint64]*Op
 	left := o.PushBytes
 	for _, op := range queued {
@@ -211,11 +210,14 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 		if (o.UrgentOnly || plan.Urgent) && !urgent {
 			break
 		}
-		if o.InFlight[op.Number] || chosen[op.Number] != nil {
+		if chosen[op.Number] != nil {
 			continue
 		}
-		bundle, err := d.ready(tx, op, o.InFlight, chosen)
-		if err != nil {
+		bundle := alone
+		if len(op.Needs) == 0 {
+			clear(alone)
+			alone[op.Number] = op
+		} else if bundle, err = d.ready(tx, op, o.InFlight, chosen); err != nil {
 			return err
 		}
 		if bundle == nil {
@@ -227,7 +229,7 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 		}
 		if o.Ceiling > 0 && size > o.Ceiling {
 			if large == nil {
-				large = bundle
+				large = maps.Clone(bundle)
 			}
 			continue
 		}

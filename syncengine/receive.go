@@ -84,10 +84,10 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 		// has what came before.
 		in.st.KnownOp = in.known
 	}
-	if err := in.lookedUp(req, ans); err != nil {
+	if err := in.gone(req, held); err != nil {
 		return nil, err
 	}
-	if err := in.gone(req, held); err != nil {
+	if err := in.lookedUp(req, ans); err != nil {
 		return nil, err
 	}
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {

@@ -384,9 +384,10 @@ type DeviceTx interface {
 	SaveOp(op *Op) error
 	// Op returns an own change, nil where there is none.
 	Op(number uint64) (*Op, error)
-	// Queued returns queued and reoffered changes in order of class, then number,
-	// until limit or until their bytes pass maxBytes; at least one where there is one.
-	Queued(limit, maxBytes int) ([]*Op, error)
+	// Queued returns queued and reoffered changes, but not those of but, in order of
+	// class, then number, until limit or until their bytes pass maxBytes; at least one
+	// where there is one.
+	Queued(but map[uint64]bool, limit, maxBytes int) ([]*Op, error)
 	// OpsIn returns own changes in a state, in order of number, beyond one, at most
 	// limit.
 	OpsIn(state OpState, after uint64, limit int) ([]*Op, error)

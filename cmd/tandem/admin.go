@@ -66,7 +66,8 @@ func (adminOrgCmd) Help() string {
 }
 
 type adminOrgCreateCmd struct {
-	Data string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
+	placeFlag
+
 	Name string `required:"" help:"Name of the legal owner."`
 	JSON bool   `help:"Print one line of JSON."`
 }
@@ -74,11 +75,14 @@ type adminOrgCreateCmd struct {
 func (adminOrgCreateCmd) Help() string {
 	return `For example:
 
-  tandem admin org create --name "Prairie County Crisis Response"`
+  tandem admin org create --name "Prairie County Crisis Response"
+
+The directory is made where it is not there; it holds the keys of the org, which are in no
+database.`
 }
 
 func (c *adminOrgCreateCmd) Run(a *app) (err error) {
-	st, err := dataFlag{Data: c.Data}.open(a, true)
+	st, err := c.open(a, true)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ database: copy them by themselves, to somewhere else.
 }
 
 type backupMakeCmd struct {
-	Data string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default})."`
+	placeFlag
+
 	To   string `required:"" placeholder:"FILE" help:"New file for the copy."`
 	JSON bool   `help:"Print one line of JSON."`
 }
@@ -38,7 +39,7 @@ hold what it should is removed, and does not count. tandem backup is short for i
 }
 
 func (c *backupMakeCmd) Run(a *app) (err error) {
-	st, err := dataFlag{Data: c.Data}.open(a, false)
+	st, err := c.open(a, false)
 	if err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func (c *backupMakeCmd) Run(a *app) (err error) {
 		return err
 	}
 	made, err := st.BackUp(a.ctx, to)
-	if errors.Is(err, store.ErrBackupThere) {
+	if errors.Is(err, store.ErrBackupThere) || errors.Is(err, store.ErrFileOnly) {
 		return exits(exitUsage, err)
 	}
 	if err != nil {

@@ -70,6 +70,7 @@ func TestJSON(t *testing.T) {
 	t.Parallel()
 	h, dir := newHome(t, homeOptions{})
 	car, file := filepath.Join(t.TempDir(), "car"), spreadsheet(t, 2, 1)
+	copied := filepath.Join(t.TempDir(), "copy.db")
 	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +90,8 @@ func TestJSON(t *testing.T) {
 		{"verify", "", "--store " + car},
 		{"verify", "", "--data " + dir},
 		{"report", "", "--data " + dir},
-		{"backup make", "", "--data " + dir + " --to " + filepath.Join(t.TempDir(), "copy.db")},
+		{"backup make", "", "--data " + dir + " --to " + copied},
+		{"restore", "", "--from " + copied + " --keys " + filepath.Join(dir, "keys.json") + " --without-journal --data " + filepath.Join(t.TempDir(), "restored")},
 		{"admin keys rotate-seal", "", "--data " + dir},
 		{"admin list", "", "--data " + dir},
 		{"admin janitor", "", "--data " + dir + " --allow"},

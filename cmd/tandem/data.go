@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"os"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -12,19 +14,54 @@ import (
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
-// dataFlag names a server's data.
+// databaseFlag names a server's database, where that is no file in its directory.
+type databaseFlag struct {
+	Database string `env:"TANDEM_DATABASE" placeholder:"postgres://…" help:"PostgreSQL database of the server ($$${env}); keys and security journal stay in the directory."`
+}
+
+// address returns the address of the database. A command line can be seen by others on
+// the machine, so a password is not taken from there.
+func (f databaseFlag) address() (string, error) {
+	if u, err := url.Parse(f.Database); err == nil && u.User != nil && f.Database != os.Getenv("TANDEM_DATABASE") {
+		if _, has := u.User.Password(); has {
+			return "", exits(exitUsage, errors.New("--database holds a password, which everybody on this machine can read: put the address into TANDEM_DATABASE, or the password into PGPASSWORD or ~/.pgpass"))
+		}
+	}
+	return f.Database, nil
+}
+
+// placeFlag names a server's data.
+type placeFlag struct {
+	Data string `default:"tandem-data" env:"TANDEM_DATA" placeholder:"DIR" help:"Directory of the server's data (default ${default})."`
+	databaseFlag
+}
+
+// dataFlag names a server's data, and an org in it.
 type dataFlag struct {
-	Data string `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default})."`
-	Org  string `placeholder:"ID" help:"Org, where the server holds several."`
+	placeFlag
+	Org string `placeholder:"ID" help:"Org, where the server holds several."`
+}
+
+// openData opens a server's data.
+func openData(ctx context.Context, p placeFlag, o store.Options) (_ *store.Store, err error) {
+	if o.Database, err = p.address(); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(ctx, p.Data, o)
+	switch {
+	case errors.Is(err, store.ErrNoDatabase):
+		return nil, exits(exitUsage, fmt.Errorf("%w: name the server's directory with --data, or begin with tandem admin org create --data %s", err, p.Data))
+	case errors.Is(err, store.ErrAddress):
+		return nil, exits(exitUsage, fmt.Errorf("--database: %w", err))
+	case errors.Is(err, store.ErrUnreachable):
+		return nil, exits(exitNoAnswer, err)
+	}
+	return st, err
 }
 
 // open opens the server's data; makeIt says that it may be new.
-func (f dataFlag) open(a *app, makeIt bool) (*store.Store, error) {
-	st, err := store.Open(a.ctx, f.Data, store.Options{Create: makeIt})
-	if errors.Is(err, store.ErrNoDatabase) {
-		return nil, exits(exitUsage, fmt.Errorf("%w: name the server's directory with --data, or begin with tandem admin org create --data %s", err, f.Data))
-	}
-	return st, err
+func (f placeFlag) open(a *app, makeIt bool) (*store.Store, error) {
+	return openData(a.ctx, f, store.Options{Create: makeIt})
 }
 
 // org returns the org that the command is about.

@@ -43,9 +43,11 @@ func TestKill(t *testing.T) {
 
 // rig is a server and its devices as processes, in one directory.
 type rig struct {
-	t         *testing.T
-	bin, dir  string
-	addr      string
+	t        *testing.T
+	bin, dir string
+	addr     string
+	// database is the address of a PostgreSQL database, empty for a file.
+	database  string
 	server    *exec.Cmd
 	rng       *rand.Rand
 	clinician syncengine.ID
@@ -61,8 +63,15 @@ type rig struct {
 }
 
 func newRig(t *testing.T, bin string) *rig {
+	r := newRigOn(t, bin, "")
+	r.serve()
+	return r
+}
+
+// newRigOn sets the server's data up; nothing serves it yet.
+func newRigOn(t *testing.T, bin, database string) *rig {
 	r := &rig{
-		t: t, bin: bin, dir: t.TempDir(), rng: rand.New(rand.NewPCG(*killSeed, uint64(len(t.Name())))),
+		t: t, bin: bin, database: database, dir: t.TempDir(), rng: rand.New(rand.NewPCG(*killSeed, uint64(len(t.Name())))),
 		rows: map[string]int{}, saved: map[syncengine.ID]int{}, moment: map[string]time.Duration{},
 	}
 	var err error
@@ -70,7 +79,7 @@ func newRig(t *testing.T, bin string) *rig {
 		t.Fatal(err)
 	}
 	h := &home{}
-	if h.store, err = store.Open(t.Context(), r.path("server"), store.Options{Create: true}); err != nil {
+	if h.store, err = store.Open(t.Context(), r.path("server"), store.Options{Create: true, Database: database}); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.people(t.Context(), homeOptions{}); err != nil {
@@ -81,7 +90,6 @@ func newRig(t *testing.T, bin string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.kill(r.server) })
-	r.serve()
 	t.Logf("seed %d, to be given as -killseed", *killSeed)
 	return r
 }
@@ -122,7 +130,13 @@ func (r *rig) must(args ...string) {
 // serve starts the server, at the address that the devices know.
 func (r *rig) serve() {
 	r.t.Helper()
-	cmd := exec.CommandContext(r.t.Context(), r.bin, "serve", "--data", r.path("server"), "--listen", r.addr)
+	r.server = r.serving("--data", r.path("server"), "--listen", r.addr)
+}
+
+// serving starts a server and waits until it serves.
+func (r *rig) serving(args ...string) *exec.Cmd {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), r.bin, append([]string{"serve"}, args...)...)
 	log := new(bytes.Buffer)
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
@@ -132,11 +146,11 @@ func (r *rig) serve() {
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.server = cmd
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		_ = cmd.Wait()
 		r.t.Fatalf("the server says %q: %v\n%s", line, err, log)
 	}
+	return cmd
 }
 
 // kill ends a process without warning.
@@ -187,7 +201,7 @@ func (r *rig) enrol(names ...string) {
 // home opens the server's data, beside the server if it runs.
 func (r *rig) home() *home {
 	r.t.Helper()
-	st, err := store.Open(r.t.Context(), r.path("server"), store.Options{})
+	st, err := store.Open(r.t.Context(), r.path("server"), store.Options{Database: r.database})
 	if err != nil {
 		r.t.Fatal(err)
 	}

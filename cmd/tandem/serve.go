@@ -8,105 +8,228 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
-	"github.com/tandem-response/tandem/syncengine"
 )
 
 type serveCmd struct {
-	Data    string   `default:"tandem-data" placeholder:"DIR" help:"Directory of the server's data (default ${default}); made where it is not there."`
-	Listen  string   `default:"127.0.0.1:8440" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
-	TLSCert string   `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
-	TLSKey  string   `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
-	JSON    bool     `help:"Print one line of JSON, with the address, when it serves."`
-	Journal string   `placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
-	Front   []string `name:"front-cert" type:"existingfile" placeholder:"FILE" help:"Certificate in PEM form that a proxy in front of the server shows to devices; may stand several times."`
-	Origin  string   `placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+	Config      configFile `placeholder:"FILE" help:"Settings from a YAML file: the names of these flags, without dashes in front. A flag or variable goes before the file."`
+	CheckConfig bool       `help:"Check the settings and what they name, print them, and serve nothing."`
 
-	MinWriteSchema uint32 `name:"min-write-schema" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
-	MinReadSchema  uint32 `name:"min-read-schema" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
+	placeFlag
+
+	Listen    string   `default:"127.0.0.1:8440" env:"TANDEM_LISTEN" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
+	TLSCert   string   `name:"tls-cert" env:"TANDEM_TLS_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
+	TLSKey    string   `name:"tls-key" env:"TANDEM_TLS_KEY" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
+	JSON      bool     `help:"Print one line of JSON, with the address, when it serves."`
+	Journal   string   `env:"TANDEM_JOURNAL" placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
+	FrontCert []string `name:"front-cert" env:"TANDEM_FRONT_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate in PEM form that a proxy in front of the server shows to devices; may stand several times."`
+	Origin    string   `env:"TANDEM_ORIGIN" placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+
+	MinWriteSchema uint32 `name:"min-write-schema" env:"TANDEM_MIN_WRITE_SCHEMA" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
+	MinReadSchema  uint32 `name:"min-read-schema" env:"TANDEM_MIN_READ_SCHEMA" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
+
+	OpsListen         string `env:"TANDEM_OPS_LISTEN" placeholder:"ADDR" help:"Address for /metrics, /healthz and /readyz; none without it. It asks for no sign-in, so it is for loopback."`
+	OpsBeyondLoopback bool   `env:"TANDEM_OPS_BEYOND_LOOPBACK" help:"Let --ops-listen be an address that other machines reach: a network that only the operators are on."`
+
+	Memory         byteSize      `default:"128MiB" env:"TANDEM_MEMORY" placeholder:"SIZE" help:"Memory for requests under way (default ${default}, at least 64MiB)."`
+	Queue          time.Duration `default:"5s" env:"TANDEM_QUEUE" placeholder:"TIME" help:"Longest wait of a request for its turn, before it is told when to come back (default ${default})."`
+	Working        int           `default:"256" env:"TANDEM_WORKING" placeholder:"N" help:"Requests that are worked on at once (default ${default})."`
+	DeviceRequests int           `default:"8" env:"TANDEM_DEVICE_REQUESTS" placeholder:"N" help:"Requests that one device may have open (default ${default})."`
+	OpenRequests   int           `default:"20000" env:"TANDEM_OPEN_REQUESTS" placeholder:"N" help:"Requests that may be open in all, those that wait for news included (default ${default})."`
+	Linger         time.Duration `default:"0s" env:"TANDEM_LINGER" placeholder:"TIME" help:"When stopped: how long to go on taking requests while /readyz fails, for a balancer to notice (default ${default})."`
+	Grace          time.Duration `default:"15s" env:"TANDEM_GRACE" placeholder:"TIME" help:"When stopped: how long requests under way may take (default ${default})."`
 }
 
 func (serveCmd) Help() string {
-	return `Runs the server over one SQLite database. Plain HTTP is for loopback alone. Ctrl-C lets
-requests under way finish; everything acknowledged is on the disk.
+	return `Runs the server over one SQLite database in its directory, which is made where it is not
+there, or over PostgreSQL: any number of servers may run on one database then, on as many
+machines, each with the same keys.json in its directory. Plain HTTP is for loopback alone.
+Ctrl-C lets requests under way finish; everything acknowledged is on the disk.
+
+Traces go where the standard variables say (OTEL_EXPORTER_OTLP_ENDPOINT and the like);
+nowhere without them.
 
 A device sends to no key but the one that it met at enrolment. It learns of another by
 itself, since the server proves it; where a proxy holds the certificate, name that with
 --front-cert, and with it a new one before or when it is exchanged.
 
   tandem serve
-  tandem serve --listen :8443 --tls-cert fullchain.pem --tls-key privkey.pem --data /var/lib/tandem`
+  tandem serve --database postgres://tandem@db.example/tandem
+  tandem serve --listen :8443 --tls-cert fullchain.pem --tls-key privkey.pem --data /var/lib/tandem
+  tandem serve --config /etc/tandem/tandem.yaml --check-config`
 }
 
 func (c *serveCmd) Run(a *app) (err error) {
-	if max(c.MinWriteSchema, c.MinReadSchema) > syncengine.Schema {
-		return exits(exitUsage, fmt.Errorf("no app has a schema version beyond this server's own, %d: --min-write-schema and --min-read-schema may be that at most", syncengine.Schema))
+	if c.CheckConfig {
+		return c.check(a)
 	}
-	config, err := c.tls()
+	problems, config := c.problems()
+	if len(problems) > 0 {
+		return exits(exitUsage, problems[0])
+	}
+	listener, err := c.listen(a.ctx, c.Listen)
 	if err != nil {
 		return err
 	}
-	front, err := c.front()
+	proxy, err := c.proxyKeys()
 	if err != nil {
 		return err
-	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(a.ctx, "tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s: is another server there, or the address not this machine's? %w", c.Listen, err)
 	}
 	// The server closes it too.
 	defer func() { _ = listener.Close() }()
-	if at, ok := listener.Addr().(*net.TCPAddr); config == nil && (!ok || !at.IP.IsLoopback()) {
+	if config == nil && !server.Loopback(listener.Addr()) {
 		return exits(exitUsage, server.ErrPlain)
 	}
-	st, err := store.Open(a.ctx, c.Data, store.Options{Create: true, Serve: true, Journal: c.Journal})
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
 	if a.log.GetLevel() > zerolog.InfoLevel {
 		a.log = a.log.Level(zerolog.InfoLevel)
 	}
-	srv, err := server.New(st, server.Options{Log: a.log, Origin: c.Origin, Keys: front, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema})
+	tracing, err := startTracing(a.ctx, a.log)
+	if err != nil {
+		return exits(exitUsage, err)
+	}
+	defer tracing.stop()
+	defer c.limitMemory()()
+	front := server.NewFront(server.FrontOptions{Log: a.log, Linger: c.Linger, Grace: c.Grace})
+	ops, err := c.operations(a, front)
 	if err != nil {
 		return err
 	}
-	tending, end := context.WithCancel(a.ctx)
+	defer ops()
+	// From here on whoever asks is answered, though the database may be brought up to
+	// date for minutes.
+	ctx, stop := context.WithCancel(a.ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		defer stop()
+		ended <- front.Serve(ctx, listener, config)
+	}()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+	metrics := server.NewMetrics()
+	st, err := openData(ctx, c.placeFlag, store.Options{Create: true, Serve: true, Journal: c.Journal, Committed: metrics.Committed})
+	if err != nil {
+		return err
+	}
+	// After the last request.
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+		ended <- nil
+		closing(st, &err)
+	}()
+	nonce, err := st.NonceKey(ctx)
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(st, server.Options{
+		NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
+		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider,
+	})
+	if err != nil {
+		return err
+	}
+	if err := front.Open(ctx, srv); err != nil {
+		return err
+	}
+	tending, end := context.WithCancel(ctx)
 	var tended sync.WaitGroup
 	// Its error is the end of its context.
 	tended.Go(func() { _ = srv.Tend(tending) })
 	defer tended.Wait()
 	defer end()
+	if err := c.announce(a, listener.Addr(), config != nil, st); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	err = <-ended
+	ended <- nil
+	if err == nil && !c.JSON {
+		a.say("ended")
+	}
+	return err
+}
+
+// limitMemory lets the collector work harder where the process comes near what its
+// settings make of it, unless GOMEMLIMIT says otherwise: the requests, and as much again
+// and a bit for connections, the database's caches and what waits to be collected.
+func (c *serveCmd) limitMemory() (restore func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(2*int64(c.Memory) + 96<<20)
+	return func() { debug.SetMemoryLimit(before) }
+}
+
+// listen opens a listener.
+func (c *serveCmd) listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: is another server there, or the address not this machine's? %w", address, err)
+	}
+	return l, nil
+}
+
+// operations serves metrics and health where they are asked for.
+func (c *serveCmd) operations(a *app, front *server.Front) (end func(), err error) {
+	if c.OpsListen == "" {
+		return func() {}, nil
+	}
+	l, err := c.listen(a.ctx, c.OpsListen)
+	if err != nil {
+		return nil, err
+	}
+	if !c.OpsBeyondLoopback && !server.Loopback(l.Addr()) {
+		return nil, exits(exitUsage, errors.Join(errOpsOpen, l.Close()))
+	}
+	h := &http.Server{Handler: front.Operations(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// Its error is that it was closed.
+		_ = h.Serve(l)
+	}()
+	a.log.Info().Stringer("address", l.Addr()).Msg("metrics and health")
+	return func() {
+		_ = h.Close()
+		<-done
+	}, nil
+}
+
+// announce says that it serves.
+func (c *serveCmd) announce(a *app, addr net.Addr, secure bool, st *store.Store) error {
 	scheme := "http"
-	if config != nil {
+	if secure {
 		scheme = "https"
 	}
 	if c.JSON {
-		if err := a.json(map[string]any{"url": fmt.Sprintf("%s://%s", scheme, listener.Addr())}); err != nil {
-			return err
-		}
-		return srv.Serve(a.ctx, listener, config)
+		return a.json(map[string]any{"url": fmt.Sprintf("%s://%s", scheme, addr)})
 	}
-	a.say("tandem serves %s://%s", scheme, listener.Addr())
+	a.say("tandem serves %s://%s", scheme, addr)
 	if orgs, err := st.Orgs(a.ctx); err == nil && len(orgs) == 0 {
 		a.say("It holds no org yet: tandem admin org create --data %s --name NAME (it may run beside the server)", c.Data)
 	}
-	if err := srv.Serve(a.ctx, listener, config); err != nil {
-		return err
-	}
-	a.say("ended")
 	return nil
 }
 
-// front are the keys of the certificates that a proxy shows.
-func (c *serveCmd) front() (keys [][]byte, err error) {
-	for _, name := range c.Front {
+func (c *serveCmd) admission() server.Admission {
+	return server.Admission{Bytes: int64(c.Memory), Queue: c.Queue, Working: c.Working, PerDevice: c.DeviceRequests, Open: c.OpenRequests}
+}
+
+// proxyKeys are the keys of the certificates that a proxy shows.
+func (c *serveCmd) proxyKeys() (keys [][]byte, err error) {
+	for _, name := range c.FrontCert {
 		raw, err := os.ReadFile(name)
 		if err != nil {
 			return nil, exits(exitUsage, err)
@@ -126,14 +249,14 @@ func (c *serveCmd) front() (keys [][]byte, err error) {
 
 func (c *serveCmd) tls() (*tls.Config, error) {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return nil, exits(exitUsage, errors.New("--tls-cert and --tls-key go together"))
+		return nil, errors.New("--tls-cert and --tls-key go together")
 	}
 	if c.TLSCert == "" {
 		return nil, nil
 	}
 	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 	if err != nil {
-		return nil, exits(exitUsage, fmt.Errorf("the certificate and its key cannot be used: %w", err))
+		return nil, fmt.Errorf("the certificate and its key cannot be used: %w", err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }

@@ -12,8 +12,10 @@ import (
 type statusCmd struct {
 	Store string `placeholder:"DIR" xor:"what" help:"Directory of a device's store."`
 	Data  string `placeholder:"DIR" xor:"what" help:"Directory of a server's data."`
-	Org   string `placeholder:"ID" help:"Org, where the server holds several."`
-	JSON  bool   `help:"Print one line of JSON."`
+	databaseFlag
+
+	Org  string `placeholder:"ID" help:"Org, where the server holds several."`
+	JSON bool   `help:"Print one line of JSON."`
 }
 
 func (statusCmd) Help() string {
@@ -28,7 +30,7 @@ it was restored, what came back from whom, and who has not reported yet.
 func (c *statusCmd) Run(a *app) (err error) {
 	switch {
 	case c.Data != "":
-		return (&adminRecoverStatusCmd{dataFlag: dataFlag{Data: c.Data, Org: c.Org}, JSON: c.JSON}).Run(a)
+		return (&adminRecoverStatusCmd{dataFlag: dataFlag{placeFlag{c.Data, c.databaseFlag}, c.Org}, JSON: c.JSON}).Run(a)
 	case c.Store == "":
 		return exits(exitUsage, errors.New("name a device's store with --store, or a server's data with --data"))
 	}

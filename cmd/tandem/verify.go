@@ -12,7 +12,9 @@ import (
 type verifyCmd struct {
 	Store string `placeholder:"DIR" xor:"what" help:"Directory of a device's store to check."`
 	Data  string `placeholder:"DIR" xor:"what" help:"Directory of a server's data to check (default tandem-data)."`
-	JSON  bool   `help:"Print one line of JSON."`
+	databaseFlag
+
+	JSON bool `help:"Print one line of JSON."`
 }
 
 func (verifyCmd) Help() string {
@@ -108,7 +110,7 @@ func (c *verifyCmd) server(a *app) (v *verified, err error) {
 	if c.Data == "" {
 		c.Data = "tandem-data"
 	}
-	st, err := dataFlag{Data: c.Data}.open(a, false)
+	st, err := placeFlag{c.Data, c.databaseFlag}.open(a, false)
 	if err != nil {
 		return nil, err
 	}

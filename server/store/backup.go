@@ -141,6 +141,9 @@ func (s *Store) Backups(ctx context.Context, org syncengine.ID) (all []*Backup, 
 // journal are not in it: they are to be copied by themselves, to somewhere else. Reads
 // and writes go on meanwhile.
 func (s *Store) BackUp(ctx context.Context, to string) (made []*Backup, err error) {
+	if s.remote != nil {
+		return nil, ErrFileOnly
+	}
 	if _, err := os.Lstat(to); err == nil {
 		return nil, ErrBackupThere
 	} else if !errors.Is(err, os.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/pgtest"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
@@ -15,8 +16,20 @@ import (
 
 // BenchmarkPush stores new records in pushes of 500, as a whole: engine, change
 // log, records, scopes, digests, one durable commit each.
-func BenchmarkPush(b *testing.B) {
-	w := newWorld(b, 1)
+func BenchmarkPush(b *testing.B) { benchEach(b, benchmarkPush) }
+
+// benchEach measures on both engines, PostgreSQL with its own defaults.
+func benchEach(b *testing.B, bench func(b *testing.B, on engine)) {
+	b.Helper()
+	b.Run("sqlite", func(b *testing.B) { bench(b, sqlite) })
+	b.Run("postgres", func(b *testing.B) {
+		c := pgtest.Start(b, "shared_buffers=128MB")
+		bench(b, engine{"postgres", func(tb testing.TB) string { return c.Database(tb) }})
+	})
+}
+
+func benchmarkPush(b *testing.B, on engine) {
+	w := newWorld(b, on, 1)
 	const batch = 500
 	type pushed struct {
 		req *tandemv1.SyncRequest
@@ -49,12 +62,16 @@ func BenchmarkPush(b *testing.B) {
 	}
 	b.ReportMetric(float64(size)/batch, "B/change")
 	b.ReportMetric(float64(n*batch)/b.Elapsed().Seconds(), "docs/s")
-	b.ReportMetric(w.diskPerRecord(n*batch), "disk-B/doc")
+	if w.database == "" {
+		b.ReportMetric(w.diskPerRecord(n*batch), "disk-B/doc")
+	}
 }
 
 // BenchmarkPull reads the state of 10,000 records in pages, as a new device does.
-func BenchmarkPull(b *testing.B) {
-	w := newWorld(b, 1)
+func BenchmarkPull(b *testing.B) { benchEach(b, benchmarkPull) }
+
+func benchmarkPull(b *testing.B, on engine) {
+	w := newWorld(b, on, 1)
 	const records = 10_000
 	for range records / 500 {
 		changes := make([]*tandemv1.Change, 500)
@@ -124,7 +141,7 @@ func (w *world) diskPerRecord(n int) float64 {
 // BenchmarkRaw is what push is measured against: the same bodies through the same
 // driver into one table, 500 a transaction, durable.
 func BenchmarkRaw(b *testing.B) {
-	w := newWorld(b, 1)
+	w := newWorld(b, sqlite, 1)
 	var bodies [][]byte
 	for range 500 {
 		bodies = append(bodies, w.creation(w.staff, w.id(), w.encounter()).GetRecords()[0].GetBody())

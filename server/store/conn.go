@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -11,7 +13,14 @@ import (
 // conn is one connection with the statements it has prepared. Not safe for
 // concurrent use.
 type conn struct {
+	db *sql.DB
+	d  *dialect
+	// c is nil where the connection is made at the next transaction.
 	c *sql.Conn
+	// link is what the connections of a store to a remote database share, nil where it
+	// is a file.
+	link *link
+	born uint64
 	// ctx is never cancelled: a statement is not broken off half-way.
 	ctx   context.Context //nolint:containedctx // It belongs to the connection, not to a call.
 	stmts map[string]*sql.Stmt
@@ -22,10 +31,35 @@ func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
-	return &conn{c: c, ctx: context.WithoutCancel(ctx), stmts: map[string]*sql.Stmt{}}, nil
+	return &conn{db: db, d: &sqliteDialect, c: c, ctx: context.WithoutCancel(ctx), stmts: map[string]*sql.Stmt{}}, nil
+}
+
+// begin begins a transaction with a statement of the dialect, fenced to an org.
+func (c *conn) begin(text string, org int64) error {
+	if c.d.remote {
+		return c.beginRemote(text + "; " + c.d.fence(org))
+	}
+	return c.exec(text)
+}
+
+func (c *conn) commit() error {
+	if c.d.remote {
+		return c.commitRemote()
+	}
+	return c.exec("COMMIT")
+}
+
+func (c *conn) rollback() error {
+	if c.d.remote {
+		return c.rollbackRemote()
+	}
+	return c.exec("ROLLBACK")
 }
 
 func (c *conn) close() error {
+	if c.c == nil {
+		return nil
+	}
 	for _, s := range c.stmts {
 		_ = s.Close()
 	}
@@ -91,6 +125,9 @@ var inSizes = []int{1, 8, 64, 128, 256}
 
 // eachIn calls f for each row of a query that ends in IN, in pieces.
 func (c *conn) eachIn(d *dialect, head string, lead []any, keys []any, tail string, f func(*sql.Rows) error) error {
+	if d.batches == nil {
+		return c.eachAny(head, lead, keys, tail, f)
+	}
 	for len(keys) > 0 {
 		size := inSizes[len(inSizes)-1]
 		for _, s := range inSizes {
@@ -111,6 +148,34 @@ func (c *conn) eachIn(d *dialect, head string, lead []any, keys []any, tail stri
 		keys = keys[n:]
 	}
 	return nil
+}
+
+// nearby is how many ids are asked for together: see near.
+const nearby = 64
+
+// near returns those of ids, sorted, between whose neighbours a table has any
+// row; probe asks for one between two ids. Ids made one after another stand together,
+// so that of a bulk of new ones no other row is among them, and to ask once for many
+// is a good deal cheaper than to look for each.
+func (v *view) near(probe string, ids []syncengine.ID) ([]syncengine.ID, error) {
+	const few = 4
+	if !v.s.dialect.near || len(ids) < few {
+		return ids, nil
+	}
+	sorted := slices.Clone(ids)
+	slices.SortFunc(sorted, syncengine.ID.Compare)
+	left := sorted[:0]
+	for some := range slices.Chunk(sorted, nearby) {
+		var one int64
+		found, err := v.c.one(probe, []any{v.org.num, some[0][:], some[len(some)-1][:]}, &one)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			left = append(left, some...)
+		}
+	}
+	return left, nil
 }
 
 // scanID scans a 16-byte id; NULL is the zero id.
@@ -168,6 +233,12 @@ func bytesArg(b []byte) any {
 		return nil
 	}
 	return b
+}
+
+// textArg is a text as an argument: what not every engine holds in a text, a zero
+// byte and broken UTF-8, becomes U+FFFD.
+func textArg(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func boolArg(b bool) any {

@@ -36,7 +36,7 @@ func newCutWorld(tb testing.TB, seed byte) *cutWorld {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := newWorldAt(m.Use(tb.Context()), tb, seed)
+	w := newWorldAt(m.Use(tb.Context()), tb, sqlite, seed)
 	w.applied(w.push(w.creation(w.staff, w.id(), w.encounter())))
 	if err := w.s.Close(); err != nil {
 		tb.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 9)
+	w := newWorld(t, sqlite, 9)
 	if err := w.s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, 10)
+			w := newWorld(t, sqlite, 10)
 			bad := w.encounter()
 			bad.Disposition = new("Not A Code")
 			w.push(w.creation(w.staff, w.id(), w.encounter()), w.creation(w.staff, w.id(), w.encounter()), w.creation(w.staff, w.id(), bad))
@@ -106,7 +106,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 
 func TestBodiesAreStoredOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 11)
+	w := newWorld(t, sqlite, 11)
 	const marker = "a sentence that stands in the database as often as it must"
 	e := w.encounter()
 	e.Narrative = new(marker + strings.Repeat(" and more", 20))

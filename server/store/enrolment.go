@@ -58,7 +58,7 @@ func (tx *Tx) SaveEnrolment(e *Enrolment) error {
 	return tx.c.exec(`INSERT INTO enrolment (org, `+enrolmentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (org, code_hash) DO UPDATE SET device = excluded.device, attempts = excluded.attempts, used_key = excluded.used_key,
 		used_replica = excluded.used_replica, used_ms = excluded.used_ms`,
-		tx.org.num, e.CodeHash[:], e.Staff[:], e.Device[:], e.Label, e.CreatedMS, e.ExpiresMS, int64(e.Attempts),
+		tx.org.num, e.CodeHash[:], e.Staff[:], e.Device[:], textArg(e.Label), e.CreatedMS, e.ExpiresMS, int64(e.Attempts),
 		bytesArg(e.UsedKey), idArg(e.UsedReplica), used)
 }
 
@@ -68,21 +68,17 @@ func (s *Store) FindEnrolment(ctx context.Context, code syncengine.Hash) (org sy
 	if err != nil {
 		return org, false, err
 	}
-	err = s.reading(ctx, func(c *conn) error {
-		var one int
-		for _, o := range orgs {
-			found, err := c.one("SELECT 1 FROM enrolment WHERE org = $1 AND code_hash = $2", []any{o.num, code[:]}, &one)
-			if err != nil {
-				return err
-			}
-			if found {
-				org, ok = o.ID, true
-				return nil
-			}
+	for _, o := range orgs {
+		err := s.snapshot(ctx, o.num, func(c *conn) (err error) {
+			var one int
+			ok, err = c.one("SELECT 1 FROM enrolment WHERE org = $1 AND code_hash = $2", []any{o.num, code[:]}, &one)
+			return err
+		})
+		if err != nil || ok {
+			return o.ID, ok, err
 		}
-		return nil
-	})
-	return org, ok, err
+	}
+	return org, false, nil
 }
 
 // Enrolments returns the enrolments of an org, oldest first.
@@ -92,7 +88,7 @@ func (s *Store) Enrolments(ctx context.Context, org syncengine.ID) ([]*Enrolment
 		return nil, err
 	}
 	var all []*Enrolment
-	err = s.reading(ctx, func(c *conn) error {
+	err = s.snapshot(ctx, o.num, func(c *conn) error {
 		return c.each("SELECT "+enrolmentColumns+" FROM enrolment WHERE org = $1 ORDER BY created_ms, code_hash", []any{o.num},
 			func(rows *sql.Rows) error {
 				e, err := scanEnrolment(rows)

@@ -30,6 +30,32 @@ var (
 	ErrKeysUnreadable = errors.New("the keys file is damaged: restore it from its backup")
 )
 
+// Errors of opening a PostgreSQL database.
+var (
+	// ErrAddress: the address is none.
+	ErrAddress = errors.New("not the address of a PostgreSQL database: want postgres://USER@HOST/DATABASE, with the password in PGPASSWORD or a password file rather than here")
+	// ErrUnreachable: there is no answer, or a connection broke. It may be tried again.
+	ErrUnreachable = fmt.Errorf("%w: PostgreSQL does not answer; see that it runs and that the address is right", ErrStorage)
+	// ErrSignIn: it will not let us in.
+	ErrSignIn = errors.New("PostgreSQL refuses user or password: check the address, PGPASSWORD and pg_hba.conf")
+	// ErrNoSuchDatabase: the server has none of that name.
+	ErrNoSuchDatabase = errors.New("PostgreSQL has no such database: make it with CREATE DATABASE … OWNER …")
+	// ErrNoRights: the role may not do what it must.
+	ErrNoRights = errors.New("the role may not make or use the tables: let it own the database (ALTER DATABASE … OWNER TO …)")
+	// ErrAboveFence: row-level security does not bind the role.
+	ErrAboveFence = errors.New("the role is a superuser or has BYPASSRLS, so that nothing in PostgreSQL would keep organizations apart: make one without (CREATE ROLE tandem LOGIN; ALTER DATABASE … OWNER TO tandem) and name it in the address")
+	// ErrVolatile: what is acknowledged could be lost in a power cut.
+	ErrVolatile = errors.New("PostgreSQL runs with fsync or synchronous_commit off, so that what is acknowledged could be lost: set both to on")
+	// ErrOldPostgres: its version is too old.
+	ErrOldPostgres = errors.New("PostgreSQL is too old: update it to version 14 or newer")
+	// ErrEncoding: the database cannot hold every text.
+	ErrEncoding = errors.New("the database is not in UTF-8: make it with ENCODING 'UTF8'")
+	// ErrCrowded: there are too many connections. It may be tried again.
+	ErrCrowded = fmt.Errorf("%w: PostgreSQL has no connection left; raise max_connections or run fewer servers", ErrStorage)
+	// ErrFileOnly: it can only be done to a database that is a file.
+	ErrFileOnly = errors.New("this copies a SQLite database: back up PostgreSQL with its own tools (pg_basebackup and an archive of its log), verify the copy, and report it with \"tandem backup mark\"")
+)
+
 // Errors of using a database.
 var (
 	// ErrUnknownOrg: there is no such organization.
@@ -51,9 +77,12 @@ var (
 // classify wraps an error of the engine in ErrStorage or ErrDisk where trying
 // again later may help.
 func classify(err error) error {
-	e, ok := errors.AsType[*sqlite.Error](err)
-	if !ok || errors.Is(err, ErrStorage) {
+	if err == nil || errors.Is(err, ErrStorage) {
 		return err
+	}
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return classifyRemote(err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:

@@ -3,14 +3,10 @@ package store
 import (
 	"bytes"
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
-
-// batchSizes are the numbers of rows that one statement inserts.
-var batchSizes = []int{64, 8, 1}
 
 // flush writes what has been gathered. The transaction goes on, unless that fails:
 // then nothing of it may be committed, and every further flush fails too.
@@ -29,22 +25,77 @@ func (tx *Tx) flush() error {
 	return nil
 }
 
-// insert writes rows of width columns with as few statements as there are sizes.
-func (tx *Tx) insert(into, tail string, width int, args []any) error {
+// insert writes rows of width columns with as few statements as there are sizes. The
+// first alike columns are most often the same in rows that follow each other: of those
+// a statement gets one value for all its rows, since to bind a value costs a good part
+// of what it costs to store it.
+func (tx *Tx) insert(into, tail string, alike, width int, args []any) error {
+	if tx.s.dialect.batches == nil {
+		return tx.insertColumns(into, tail, width, args)
+	}
+	least := tx.s.dialect.batches[1]
+	for len(args) > 0 {
+		rows, shared := rowsAlike(args, alike, width), alike
+		if rows < least {
+			for shared = 0; rows*width < len(args); {
+				next := rowsAlike(args[rows*width:], alike, width)
+				if next >= least {
+					break
+				}
+				rows += next
+			}
+		}
+		if err := tx.insertRows(into, tail, shared, width, args[:rows*width]); err != nil {
+			return err
+		}
+		args = args[rows*width:]
+	}
+	return nil
+}
+
+// rowsAlike returns how many rows begin with the same values as the first.
+func rowsAlike(args []any, alike, width int) int {
+	rows := 1
+	for rows*width < len(args) && slices.EqualFunc(args[:alike], args[rows*width:rows*width+alike], equalArg) {
+		rows++
+	}
+	return rows
+}
+
+// insertRows is insert of rows whose first shared columns are the same.
+func (tx *Tx) insertRows(into, tail string, shared, width int, args []any) error {
 	rows := len(args) / width
-	for _, size := range batchSizes {
+	var bound []any
+	for _, size := range tx.s.dialect.batches {
 		text := ""
 		for ; rows >= size; rows -= size {
 			if text == "" {
-				text = tx.s.dialect.values(into, size, width, tail)
+				text = tx.s.dialect.values(into, size, shared, width, tail)
 			}
-			if err := tx.c.exec(text, args[:size*width]...); err != nil {
+			some := args[:size*width]
+			if shared > 0 {
+				bound = append(bound[:0], args[:shared]...)
+				for at := 0; at < len(some); at += width {
+					bound = append(bound, some[at+shared:at+width]...)
+				}
+				some = bound
+			}
+			if err := tx.c.exec(text, some...); err != nil {
 				return err
 			}
 			args = args[size*width:]
 		}
 	}
 	return nil
+}
+
+func equalArg(a, b any) bool {
+	x, ok := a.([]byte)
+	y, also := b.([]byte)
+	if ok || also {
+		return ok && also && bytes.Equal(x, y)
+	}
+	return a == b
 }
 
 // flushChanges adds to the change log. It comes before the records, which tell
@@ -72,17 +123,18 @@ func (tx *Tx) flushChanges() error {
 		args = append(args, row[:]...)
 	}
 	tx.log.fresh = nil
-	return tx.insert(`change (org, replica, op, stamp, seq, verdict, refusal, at_ms, received_ms,
-		id, body_hash, envelope, prev, author, device, fields, holes, body, corrected_ms, uncertainty_ms)`, "", width, args)
+	return tx.insert(`change (org, replica, verdict, refusal, received_ms, prev, author, device, fields,
+		op, stamp, seq, at_ms, id, body_hash, envelope, holes, body, corrected_ms, uncertainty_ms)`, "", 9, width, args)
 }
 
 // changeArgs returns the columns of a new entry.
 func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [20]any, err error) {
+	const replica, prev, author, device, op, envelope, gaps, body = 1, 5, 6, 7, 9, 15, 16, 17
 	row = [20]any{
-		tx.org.num, nil, nil, int64(syncengine.StampOf(c.ID)), int64(c.Seq),
-		int64(c.Outcome.GetCode()), int64(c.Outcome.GetRefusal()), c.AtMS, c.ReceivedMS,
-		c.ID[:], c.BodyHash[:], nil, nil, c.Author[:], c.Device[:], fieldsArg(c), nil, bytesArg(c.Body), c.CorrectedMS, c.UncertaintyMS,
+		tx.org.num, nil, int64(c.Outcome.GetCode()), int64(c.Outcome.GetRefusal()), c.ReceivedMS, nil, nil, nil, fieldsArg(c),
+		nil, int64(syncengine.StampOf(c.ID)), int64(c.Seq), c.AtMS, c.ID[:], c.BodyHash[:], nil, nil, bytesArg(c.Body), c.CorrectedMS, c.UncertaintyMS,
 	}
+	row[author], row[device] = c.Author[:], c.Device[:]
 	if !c.Replica.IsZero() {
 		r, err := tx.replicaByID(c.Replica)
 		if err != nil {
@@ -91,21 +143,21 @@ func (tx *Tx) changeArgs(c *syncengine.StoredChange, made []*recordEntry) (row [
 		if r == nil {
 			return row, syncengine.ErrUnknownReplica
 		}
-		row[1], row[2], row[11] = r.num, int64(c.Op), c.Envelope[:]
+		row[replica], row[op], row[envelope] = r.num, int64(c.Op), c.Envelope[:]
 		before := tx.log.ops[opKey{c.Replica, c.Op - 1}]
 		if c.Op > 1 && (before == nil || before.again || before.c.Envelope != c.Prev) {
-			row[12] = c.Prev[:]
+			row[prev] = c.Prev[:]
 		}
 		if c.Author == r.person {
-			row[13] = nil
+			row[author] = nil
 		}
 		if c.Device == r.device {
-			row[14] = nil
+			row[device] = nil
 		}
 	}
 	rest, holes, fillers := cut(c.Body, made)
 	if len(fillers) > 0 {
-		row[16], row[17] = holes, bytesArg(rest)
+		row[gaps], row[body] = holes, bytesArg(rest)
 		for _, e := range fillers {
 			e.shared = true
 		}
@@ -140,14 +192,15 @@ func (tx *Tx) flushRecords() error {
 		tx.saved = append(tx.saved, e.rec)
 	}
 	tx.dirty = nil
-	const head = `record (org, kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body)`
-	if err := tx.insert(head, "", width, fresh); err != nil {
+	const head = `record (org, kind, plain, shared, run_replica, run_base, scopes, touches, seq, hash, touch_base, id, stamps, body)`
+	const alike = 8
+	if err := tx.insert(head, "", alike, width, fresh); err != nil {
 		return err
 	}
 	return tx.insert(head, ` ON CONFLICT (org, id) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, hash = excluded.hash,
 		plain = excluded.plain, shared = excluded.shared, run_replica = excluded.run_replica, run_base = excluded.run_base,
 		touch_base = excluded.touch_base, scopes = excluded.scopes, touches = excluded.touches, stamps = excluded.stamps,
-		body = excluded.body`, width, known)
+		body = excluded.body`, alike, width, known)
 }
 
 func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
@@ -161,8 +214,8 @@ func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
 		nums = append(nums, num)
 	}
 	row = [14]any{
-		tx.org.num, int64(rec.Kind), int64(rec.Seq), int64(rec.Hash), boolArg(rec.Plain), boolArg(e.shared), nil,
-		int64(rec.RunBase), int64(rec.TouchBase), rec.ID[:], bytesArg(packNumbers(nums)), bytesArg(packTouches(rec.Touches)),
+		tx.org.num, int64(rec.Kind), boolArg(rec.Plain), boolArg(e.shared), nil, int64(rec.RunBase), bytesArg(packNumbers(nums)),
+		bytesArg(packTouches(rec.Touches)), int64(rec.Seq), int64(rec.Hash), int64(rec.TouchBase), rec.ID[:],
 		bytesArg(rec.Stamps), bytesArg(rec.Body),
 	}
 	if !rec.RunReplica.IsZero() {
@@ -173,7 +226,7 @@ func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
 		if r == nil {
 			return row, syncengine.ErrUnknownReplica
 		}
-		row[6] = r.num
+		row[4] = r.num
 	}
 	return row, nil
 }
@@ -184,13 +237,24 @@ func (tx *Tx) flushMembers() error {
 	if len(tx.members) == 0 {
 		return nil
 	}
-	keys := slices.SortedFunc(maps.Keys(tx.members), func(a, b memberKey) int {
-		return cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(tx.members[a].Seq, tx.members[b].Seq), a.record.Compare(b.record))
+	type member struct {
+		memberKey
+		syncengine.Member
+	}
+	members := make([]member, 0, len(tx.members))
+	for k, m := range tx.members {
+		members = append(members, member{k, m})
+	}
+	slices.SortFunc(members, func(a, b member) int {
+		if c := cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(a.Seq, b.Seq)); c != 0 {
+			return c
+		}
+		return a.record.Compare(b.record)
 	})
 	const width = 5
-	rows := make([]any, 0, width*len(keys))
-	for _, k := range keys {
-		m := tx.members[k]
+	rows := make([]any, 0, width*len(members))
+	for i := range members {
+		k, m := members[i].memberKey, &members[i].Member
 		e, err := tx.record(k.record)
 		if err != nil {
 			return err
@@ -200,10 +264,10 @@ func (tx *Tx) flushMembers() error {
 				return err
 			}
 		}
-		rows = append(rows, tx.org.num, k.scope, int64(m.Seq), m.Record[:], boolArg(m.Live))
+		rows = append(rows, tx.org.num, k.scope, boolArg(m.Live), int64(m.Seq), m.Record[:])
 	}
 	clear(tx.members)
-	return tx.insert("scope_index (org, scope, seq, record, live)", "", width, rows)
+	return tx.insert("scope_index (org, scope, live, seq, record)", "", 3, width, rows)
 }
 
 // removeMember removes the row of a scope that a record has in the database, if any:

@@ -16,12 +16,22 @@ func (tx *Tx) prefetchTeams(followers []syncengine.ID) error {
 	if err != nil || !some {
 		return err
 	}
-	keys := make([]any, 0, len(followers))
+	wanted := make([]syncengine.ID, 0, len(followers))
 	for _, id := range followers {
 		if _, known := tx.teams[id]; !known {
-			tx.teams[id] = nil
-			keys = append(keys, id[:])
+			wanted = append(wanted, id)
 		}
+	}
+	near, err := tx.near("SELECT 1 FROM follower WHERE org = $1 AND record BETWEEN $2 AND $3 LIMIT 1", wanted)
+	if err != nil {
+		return err
+	}
+	for _, id := range wanted {
+		tx.teams[id] = nil
+	}
+	keys := make([]any, len(near))
+	for i := range near {
+		keys[i] = near[i][:]
 	}
 	err = tx.c.eachIn(tx.s.dialect, "SELECT record, team FROM follower WHERE org = $1 AND record IN", []any{tx.org.num}, keys, "",
 		func(rows *sql.Rows) error {
@@ -35,8 +45,7 @@ func (tx *Tx) prefetchTeams(followers []syncengine.ID) error {
 			}
 			return nil
 		})
-	for _, k := range keys {
-		id := syncengine.ID(k.([]byte)) //nolint:forcetypeassert,errcheck // Made above.
+	for _, id := range wanted {
 		if err != nil {
 			delete(tx.teams, id)
 			continue
@@ -77,9 +86,9 @@ func (tx *Tx) flushFollows() error {
 	const width = 3
 	args := make([]any, 0, width*len(tx.newFollows))
 	for _, row := range tx.newFollows {
-		args = append(args, tx.org.num, row.follower[:], row.team[:])
+		args = append(args, tx.org.num, row.team[:], row.follower[:])
 	}
 	tx.newFollows = nil
 	tx.fill(tableFollower)
-	return tx.insert("follower (org, record, team)", "", width, args)
+	return tx.insert("follower (org, team, record)", "", 2, width, args)
 }

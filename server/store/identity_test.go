@@ -40,16 +40,12 @@ func headOf(t *testing.T, s *store.Store, org *store.Org) (head syncengine.Histo
 
 // A database that was replaced by an older copy is seen when it is opened, by the mark
 // beside it; one that was not, and one whose mark was damaged, open as they were.
-func TestDatabaseSetBack(t *testing.T) {
+func TestDatabaseSetBack(t *testing.T) { each(t, testDatabaseSetBack) }
+
+func testDatabaseSetBack(t *testing.T, on engine) {
 	t.Parallel()
-	dir := t.TempDir()
-	open := func() *store.Store {
-		s, err := store.Open(t.Context(), dir, store.Options{Create: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
+	at := place{t.TempDir(), on.database(t)}
+	open := func() *store.Store { return at.open(t, store.Options{Create: true}) }
 	shut := func(s *store.Store) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -62,11 +58,7 @@ func TestDatabaseSetBack(t *testing.T) {
 	}
 	old := commits(t, s, org, 3)
 	shut(s)
-	path := filepath.Join(dir, "tandem.db")
-	backup, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	restore := at.kept(t)
 	s = open()
 	newer := commits(t, s, org, 2)
 	shut(s)
@@ -75,12 +67,7 @@ func TestDatabaseSetBack(t *testing.T) {
 		t.Errorf("after a restart: %v, want %v", head, newer)
 	}
 	shut(s)
-	restore := func() {
-		if err := os.WriteFile(path, backup, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mark := filepath.Join(dir, "highwater.json")
+	mark := filepath.Join(at.dir, "highwater.json")
 	text, err := os.ReadFile(mark)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ type keysFile struct {
 	Orgs    []orgKeys `json:"orgs"`
 	// Journal is where the security journal is, empty for beside this file.
 	Journal string `json:"journal,omitempty"`
+	// Nonce makes the nonces of proofs, which every server behind one address knows.
+	Nonce []byte `json:"nonce,omitempty"`
 }
 
 // orgKeys are the keys of one org.
@@ -162,4 +165,27 @@ func (f *keysFile) find(id syncengine.ID) (*orgKeys, error) {
 		return k, nil
 	}
 	return nil, ErrKeysMissing
+}
+
+// NonceKey returns the key of nonces that all servers with these keys share; it is made
+// where there is none yet.
+func (s *Store) NonceKey(ctx context.Context) (key []byte, err error) {
+	file, err := readKeys(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(file.Nonce) > 0 {
+		return file.Nonce, nil
+	}
+	err = s.changeKeys(ctx, func(file *keysFile) error {
+		if len(file.Nonce) == 0 {
+			file.Nonce = make([]byte, 32)
+			if _, err := io.ReadFull(s.rand, file.Nonce); err != nil {
+				return err
+			}
+		}
+		key = file.Nonce
+		return nil
+	})
+	return key, err
 }

@@ -188,5 +188,5 @@ func fieldsArg(c *syncengine.StoredChange) any {
 	if len(c.Outcome.GetFields()) == 0 {
 		return nil
 	}
-	return strings.Join(c.Outcome.GetFields(), "\n")
+	return textArg(strings.Join(c.Outcome.GetFields(), "\n"))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/syncengine"
@@ -26,6 +27,7 @@ const markEvery = 64
 
 // mark is the high-water mark as this process knows it.
 type mark struct {
+	mu    sync.Mutex
 	heads map[syncengine.ID]syncengine.HistoryHead
 	// since counts the commits since the file was written.
 	since int
@@ -55,25 +57,47 @@ func (f *markFile) sum() string {
 
 // commit notes a commit that is durable.
 func (m *mark) commit(fs vfs.FS, dir string, org syncengine.ID, head syncengine.HistoryHead) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.heads == nil {
 		m.heads = map[syncengine.ID]syncengine.HistoryHead{}
 	}
 	m.heads[org] = head
 	if m.since++; m.since >= markEvery {
-		m.write(fs, dir)
+		m.save(fs, dir)
 	}
+}
+
+// known returns how far this process has taken the histories.
+func (m *mark) known() (orgs []markOrg) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, head := range m.heads {
+		orgs = append(orgs, markOf(id, head))
+	}
+	return orgs
+}
+
+func markOf(id syncengine.ID, head syncengine.HistoryHead) markOrg {
+	return markOrg{ID: id.String(), Epoch: head.Epoch.String(), Seq: head.Seq, Hash: hex.EncodeToString(head.Hash[:])}
 }
 
 // write writes the file, where there is anything new. A failure costs an early
 // warning and nothing else.
 func (m *mark) write(fs vfs.FS, dir string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.save(fs, dir)
+}
+
+func (m *mark) save(fs vfs.FS, dir string) {
 	if m.since == 0 {
 		return
 	}
 	m.since = 0
 	f := readMark(fs, dir)
 	for id, head := range m.heads {
-		o := markOrg{ID: id.String(), Epoch: head.Epoch.String(), Seq: head.Seq, Hash: hex.EncodeToString(head.Hash[:])}
+		o := markOf(id, head)
 		i := slices.IndexFunc(f.Orgs, func(o markOrg) bool { return o.ID == id.String() })
 		switch {
 		case i < 0:
@@ -119,8 +143,11 @@ func readMark(fs vfs.FS, dir string) *markFile {
 
 // checkMark begins a new epoch for every org whose history is behind the mark.
 func (s *Store) checkMark(ctx context.Context) error {
-	f := readMark(s.disk.FS, s.dir)
-	if len(f.Orgs) == 0 {
+	return s.checkMarks(ctx, readMark(s.disk.FS, s.dir).Orgs)
+}
+
+func (s *Store) checkMarks(ctx context.Context, marks []markOrg) error {
+	if len(marks) == 0 {
 		return nil
 	}
 	orgs, err := s.Orgs(ctx)
@@ -128,14 +155,14 @@ func (s *Store) checkMark(ctx context.Context) error {
 		return err
 	}
 	for _, org := range orgs {
-		i := slices.IndexFunc(f.Orgs, func(o markOrg) bool { return o.ID == org.ID.String() })
+		i := slices.IndexFunc(marks, func(o markOrg) bool { return o.ID == org.ID.String() })
 		if i < 0 {
 			continue
 		}
 		behind := false
 		var lost syncengine.ID
 		err := s.viewing(ctx, org, func(v *view) (err error) {
-			behind, lost, err = v.behind(&f.Orgs[i])
+			behind, lost, err = v.behind(&marks[i])
 			return err
 		})
 		if err != nil {

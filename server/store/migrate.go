@@ -47,8 +47,8 @@ type tokenFile struct {
 func (f *tokenFile) Read(p []byte) (int, error) { return f.text.Read(p) }
 
 // migrate brings a database to the version of this program, and refuses one that
-// is beyond it.
-func migrate(ctx context.Context, d *dialect, db *sql.DB) error {
+// is beyond it. Where there is anything to do, before is called first.
+func migrate(ctx context.Context, d *dialect, db *sql.DB, before func() error) error {
 	files, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
 		return err
@@ -63,6 +63,12 @@ func migrate(ctx context.Context, d *dialect, db *sql.DB) error {
 	}
 	if has > latest {
 		return ErrNewer
+	}
+	if has == latest {
+		return nil
+	}
+	if err := before(); err != nil {
+		return fmt.Errorf("bringing the database up to date: %w", classify(err))
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bringing the database up to date: %w", classify(err))

@@ -14,13 +14,13 @@ import (
 	"github.com/tandem-response/tandem/internal/vfs"
 )
 
-// version is one migration: its number and its statements, in SQLite's words.
+// version is one migration: its number and its statements, in the words of an engine.
 type version struct {
 	number     int
 	statements []string
 }
 
-func versions(t *testing.T) (all []version) {
+func versionsFor(t *testing.T, d *dialect) (all []version) {
 	t.Helper()
 	files, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
@@ -31,7 +31,7 @@ func versions(t *testing.T) (all []version) {
 		t.Fatalf("no migrations: %v", err)
 	}
 	for _, name := range names {
-		f, err := tokenFS{files, &sqliteDialect}.Open(name)
+		f, err := tokenFS{files, d}.Open(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func copyFiles(t *testing.T, from string) string {
 // use.
 func TestKilledMigration(t *testing.T) {
 	t.Parallel()
-	all := versions(t)
+	all := versionsFor(t, &sqliteDialect)
 	total := 0
 	for _, v := range all {
 		total += len(v.statements)

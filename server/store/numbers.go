@@ -37,20 +37,23 @@ func (n *numbers) addReplica(r *replicaNumber) {
 	n.replicas[r.id], n.replicaIDs[r.num] = r, r
 }
 
-// published returns what is known of an org's numbers.
-func (s *Store) published(org *Org) *numbers {
+// published returns what is known of an org's numbers, and the era of that.
+func (s *Store) published(org *Org) (*numbers, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.numbers[org.num]; n != nil {
-		return n
+		return n, s.era
 	}
-	return noNumbers()
+	return noNumbers(), s.era
 }
 
-func (s *Store) publishNumbers(org *Org, n *numbers) {
+// publishNumbers makes numbers known that were read or made durable in an era.
+func (s *Store) publishNumbers(org *Org, n *numbers, era uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.numbers[org.num] = n
+	if era == s.era {
+		s.numbers[org.num] = n
+	}
 }
 
 // load reads the numbers afresh: something is asked for that is not known.

@@ -34,24 +34,6 @@ func run(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// existing makes a data directory with an org and closes it.
-func existing(t *testing.T) (dir string, org syncengine.ID) {
-	t.Helper()
-	dir = t.TempDir()
-	s, err := store.Open(t.Context(), dir, store.Options{Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := s.CreateOrg(t.Context(), "Example County")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return dir, o.ID
-}
-
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -98,7 +80,8 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir, _ := existing(t)
+			at, _ := existing(t, sqlite)
+			dir := at.dir
 			tc.spoil(t, dir)
 			before, _ := os.ReadFile(filepath.Join(dir, "tandem.db"))
 			s, err := store.Open(t.Context(), dir, store.Options{})
@@ -142,7 +125,9 @@ func TestOpenResumesAnUnfinishedCreation(t *testing.T) {
 	}
 }
 
-func TestKeysFile(t *testing.T) {
+func TestKeysFile(t *testing.T) { each(t, testKeysFile) }
+
+func testKeysFile(t *testing.T, on engine) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		spoil func(t *testing.T, path string)
@@ -159,8 +144,8 @@ func TestKeysFile(t *testing.T) {
 			}
 		}, store.ErrKeysUnreadable},
 		"of another database": {func(t *testing.T, path string) {
-			dir, _ := existing(t)
-			text, err := os.ReadFile(filepath.Join(dir, "keys.json"))
+			at, _ := existing(t, on)
+			text, err := os.ReadFile(filepath.Join(at.dir, "keys.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -185,14 +170,12 @@ func TestKeysFile(t *testing.T) {
 			if runtime.GOOS == "windows" && tc.want == store.ErrKeysExposed { //nolint:errorlint // It compares the case, not an error.
 				tc.want = store.ErrKeysMissing
 			}
-			dir, org := existing(t)
-			tc.spoil(t, filepath.Join(dir, "keys.json"))
-			s, err := store.Open(t.Context(), dir, store.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			at, org := existing(t, on)
+			tc.spoil(t, filepath.Join(at.dir, "keys.json"))
+			s := at.open(t, store.Options{})
 			defer s.Close()
-			if _, err = s.Org(t.Context(), org); !errors.Is(err, tc.want) {
+			_, err := s.Org(t.Context(), org)
+			if !errors.Is(err, tc.want) {
 				t.Fatalf("got %v, want %v", err, tc.want)
 			}
 			if strings.Contains(err.Error(), "secret") {
@@ -202,13 +185,12 @@ func TestKeysFile(t *testing.T) {
 	}
 }
 
-func TestKeysStayOutOfTheDatabase(t *testing.T) {
+func TestKeysStayOutOfTheDatabase(t *testing.T) { each(t, testKeysStayOutOfTheDatabase) }
+
+func testKeysStayOutOfTheDatabase(t *testing.T, on engine) {
 	t.Parallel()
-	dir, org := existing(t)
-	s, err := store.Open(t.Context(), dir, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	at, org := existing(t, on)
+	s := at.open(t, store.Options{})
 	o, err := s.Org(t.Context(), org)
 	if err != nil {
 		t.Fatal(err)
@@ -216,14 +198,10 @@ func TestKeysStayOutOfTheDatabase(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile(filepath.Join(dir, "tandem.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(file), string(o.Signing.Seed())) {
+	if strings.Contains(at.bytes(t), string(o.Signing.Seed())) {
 		t.Error("the private key of the org is in the database")
 	}
-	info, err := os.Stat(filepath.Join(dir, "keys.json"))
+	info, err := os.Stat(filepath.Join(at.dir, "keys.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +212,8 @@ func TestKeysStayOutOfTheDatabase(t *testing.T) {
 
 func TestTwoServers(t *testing.T) {
 	t.Parallel()
-	dir, org := existing(t)
+	at, org := existing(t, sqlite)
+	dir := at.dir
 	first, err := store.Open(t.Context(), dir, store.Options{Serve: true})
 	if err != nil {
 		t.Fatal(err)
@@ -279,13 +258,12 @@ func TestTwoServers(t *testing.T) {
 	}
 }
 
-func TestOrgs(t *testing.T) {
+func TestOrgs(t *testing.T) { each(t, testOrgs) }
+
+func testOrgs(t *testing.T, on engine) {
 	t.Parallel()
-	dir, org := existing(t)
-	s, err := store.Open(t.Context(), dir, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	at, org := existing(t, on)
+	s := at.open(t, store.Options{})
 	defer s.Close()
 	if _, err := s.Org(t.Context(), syncengine.ID{1}); !errors.Is(err, store.ErrUnknownOrg) {
 		t.Errorf("an org that is not there: got %v", err)
@@ -318,13 +296,12 @@ func TestOrgs(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
+func TestClosed(t *testing.T) { each(t, testClosed) }
+
+func testClosed(t *testing.T, on engine) {
 	t.Parallel()
-	dir, org := existing(t)
-	s, err := store.Open(t.Context(), dir, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	at, org := existing(t, on)
+	s := at.open(t, store.Options{})
 	if _, err := s.Org(t.Context(), org); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 	if name == "" || len(name) > maxName {
 		return nil, ErrName
 	}
-	unlock, err := s.lockFiles(ctx)
+	unlock, err := s.lockAll(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,18 +78,19 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 	}
 	public := ed25519.NewKeyFromSeed(keys.SigningSeed).Public().(ed25519.PublicKey) //nolint:forcetypeassert,errcheck // An Ed25519 key has no other.
 	err = s.raw(ctx, func(c *conn) error {
-		return c.exec(`INSERT INTO org (num, id, name, public_key, epoch, seq, hash, created_ms)
-			SELECT COALESCE(MAX(num), 0) + 1, CAST($1 AS `+blobType+`), $2, CAST($3 AS `+blobType+`), CAST($4 AS `+blobType+`), 0, CAST($5 AS `+blobType+`), $6 FROM org`,
-			ids[0][:], name, []byte(public), ids[1][:], make([]byte, len(syncengine.Hash{})), now)
+		// Nobody else adds one: the locks are held.
+		var last int64
+		if _, err := c.one("SELECT COALESCE(MAX(num), 0) FROM org", nil, &last); err != nil {
+			return err
+		}
+		return c.exec("INSERT INTO org (num, id, name, public_key, epoch, seq, hash, created_ms) VALUES ($1, $2, $3, $4, $5, 0, $6, $7)",
+			last+1, ids[0][:], textArg(name), []byte(public), ids[1][:], make([]byte, len(syncengine.Hash{})), now)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("adding an organization: %w", err)
 	}
 	return s.Org(ctx, ids[0])
 }
-
-// blobType is the type of bytes in a CAST; $n in a SELECT list has none of its own.
-const blobType = "BLOB"
 
 // Org returns an org. The error is ErrUnknownOrg where there is none, and
 // ErrKeysMissing where its keys are not in the keys file.
@@ -120,7 +121,7 @@ func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
 		public []byte
 	}
 	var found []row
-	err := s.reading(ctx, func(c *conn) error {
+	err := s.snapshot(ctx, noOrg, func(c *conn) error {
 		return c.each("SELECT num, id, name, public_key FROM org ORDER BY num", nil, func(r *sql.Rows) error {
 			var o row
 			if err := r.Scan(&o.num, (*scanID)(&o.ID), &o.Name, &o.public); err != nil {

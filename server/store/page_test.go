@@ -67,9 +67,11 @@ func pages(t *testing.T, w *world, v syncengine.ServerView) (all []syncengine.Me
 	return all
 }
 
-func TestPageIsMembersWithTheirRecords(t *testing.T) {
+func TestPageIsMembersWithTheirRecords(t *testing.T) { each(t, testPageIsMembersWithTheirRecords) }
+
+func testPageIsMembersWithTheirRecords(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 30)
+	w := newWorld(t, on, 30)
 	first := w.id()
 	made := w.creation(w.staff, first, w.encounter())
 	w.applied(w.push(made, w.creation(w.staff, w.id(), w.encounter()), w.creation(w.staff, w.id(), w.encounter())))
@@ -95,9 +97,11 @@ func TestPageIsMembersWithTheirRecords(t *testing.T) {
 }
 
 // A view reads what its snapshot holds, whatever has been committed since.
-func TestPageKeepsToItsSnapshot(t *testing.T) {
+func TestPageKeepsToItsSnapshot(t *testing.T) { each(t, testPageKeepsToItsSnapshot) }
+
+func testPageKeepsToItsSnapshot(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 31)
+	w := newWorld(t, on, 31)
 	first := w.id()
 	made := w.creation(w.staff, first, w.encounter())
 	w.applied(w.push(made))
@@ -118,9 +122,11 @@ func TestPageKeepsToItsSnapshot(t *testing.T) {
 }
 
 // What a failed flush has lost is never committed, even where its error was.
-func TestFailedFlushCommitsNothing(t *testing.T) {
+func TestFailedFlushCommitsNothing(t *testing.T) { each(t, testFailedFlushCommitsNothing) }
+
+func testFailedFlushCommitsNothing(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 32)
+	w := newWorld(t, on, 32)
 	before := w.head()
 	err := w.s.Write(t.Context(), w.org.ID, 2, func(tx *store.Tx) error {
 		for range 2 {

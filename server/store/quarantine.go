@@ -311,7 +311,7 @@ func (tx *Tx) QuarantineUse(replica syncengine.ID) (count int, bytes int64, err 
 	if err != nil || r == nil {
 		return 0, 0, err
 	}
-	_, err = tx.c.one("SELECT count(*), COALESCE(sum(bytes), 0) FROM quarantine WHERE org = $1 AND replica = $2 AND closed = 0",
+	_, err = tx.c.one("SELECT count(*), CAST(COALESCE(sum(bytes), 0) AS BIGINT) FROM quarantine WHERE org = $1 AND replica = $2 AND closed = 0",
 		[]any{tx.org.num, r.num}, &count, &bytes)
 	if err == nil {
 		tx.used[replica] = &quarantineUse{count, bytes}
@@ -330,7 +330,7 @@ func (tx *Tx) Hold(g *syncengine.HeldGrant) error {
 	tx.writes++
 	return tx.c.exec(`INSERT INTO held (org, person, hash, roles, teams, programs, agency) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT DO NOTHING`,
-		tx.org.num, g.Person[:], g.Hash[:], strings.Join(g.Roles, "\n"), joinIDs(g.Teams), joinIDs(g.Programs), g.Agency[:])
+		tx.org.num, g.Person[:], g.Hash[:], textArg(strings.Join(g.Roles, "\n")), joinIDs(g.Teams), joinIDs(g.Programs), g.Agency[:])
 }
 
 // AddHolder implements syncengine.QuarantineTx.
@@ -401,7 +401,7 @@ func (tx *Tx) Revise(change syncengine.ID, h syncengine.Holder, seq uint64) erro
 func (tx *Tx) SaveAct(a *syncengine.QuarantineAct) error {
 	tx.writes++
 	return tx.c.exec("INSERT INTO quarantine_act (org, seq, id, kind, person, by_change, reason, at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		tx.org.num, int64(a.Seq), a.Change[:], int64(a.Kind), idArg(a.By), idArg(a.With), a.Reason, a.AtMS)
+		tx.org.num, int64(a.Seq), a.Change[:], int64(a.Kind), idArg(a.By), idArg(a.With), textArg(a.Reason), a.AtMS)
 }
 
 // Acts returns what was done about changes in quarantine, oldest first; about one

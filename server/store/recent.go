@@ -23,6 +23,8 @@ type recent struct {
 	kept  map[recentKey]*syncengine.StoredRecord
 	order []recentEntry
 	bytes int
+	// era is the store's: see forget.
+	era uint64
 }
 
 type recentKey struct {
@@ -37,13 +39,23 @@ type recentEntry struct {
 
 func sizeOf(rec *syncengine.StoredRecord) int { return len(rec.Body) + len(rec.Stamps) }
 
+// forget drops everything, and what is kept later of a transaction from before.
+func (c *recent) forget(era uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept, c.order, c.bytes, c.era = nil, nil, 0, era
+}
+
 // keep adds what a commit has made durable.
-func (c *recent) keep(org *Org, recs []*syncengine.StoredRecord) {
+func (c *recent) keep(org *Org, recs []*syncengine.StoredRecord, era uint64) {
 	if len(recs) == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if era != c.era {
+		return
+	}
 	if c.kept == nil {
 		c.kept = map[recentKey]*syncengine.StoredRecord{}
 	}

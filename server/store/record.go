@@ -94,6 +94,15 @@ func (v *view) Records(ids []syncengine.ID) ([]*syncengine.StoredRecord, error) 
 	return found, nil
 }
 
+// nearRecords is records of many that most likely are not there.
+func (v *view) nearRecords(ids []syncengine.ID) ([]*recordRow, error) {
+	ids, err := v.near("SELECT 1 FROM record WHERE org = $1 AND id BETWEEN $2 AND $3 LIMIT 1", ids)
+	if err != nil {
+		return nil, err
+	}
+	return v.records(ids)
+}
+
 // records returns those of the records that are there.
 func (v *view) records(ids []syncengine.ID) ([]*recordRow, error) {
 	keys := make([]any, len(ids))

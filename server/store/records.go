@@ -26,7 +26,7 @@ func (tx *Tx) prefetchRecords(ids []syncengine.ID) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	rows, err := tx.view.records(wanted)
+	rows, err := tx.nearRecords(wanted)
 	if err != nil {
 		for _, id := range wanted {
 			delete(tx.records, id)

@@ -13,9 +13,11 @@ import (
 
 // However records come, go and come back, a scope has one row of each that was ever
 // in it, at its latest sequence.
-func TestMembersMove(t *testing.T) {
+func TestMembersMove(t *testing.T) { each(t, testMembersMove) }
+
+func testMembersMove(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 31)
+	w := newWorld(t, on, 31)
 	draw := rand.New(rand.NewPCG(1, 2))
 	var scopes []syncengine.ScopeKey
 	for i := range 3 {

@@ -11,6 +11,13 @@
 // one directory at once: a server, which holds it exclusively among servers, and
 // administrative commands.
 //
+// Where Options.Database says so the tables are in PostgreSQL instead of the file, the
+// same ones; what differs between the engines is in dialect.go. Any number of servers
+// may use one database then, on as many machines: nothing is kept in a process that
+// another one would need. Every write begins by locking the row of its org, so that
+// writers of all processes come one after another and a sequence never shows up behind
+// a later one. A second fence by org stands in the database itself: see fence.go.
+//
 // A write that returns without error is on disk.
 package store
 
@@ -34,10 +41,18 @@ import (
 // Options are how a store is opened. The zero value is right for a command beside
 // a server.
 type Options struct {
+	// Database is the address of a PostgreSQL database, postgres://…; empty for SQLite
+	// in the data directory. Keys, security journal and high-water mark are in the
+	// directory either way; each of several servers on one database needs the same keys.
+	Database string
+	// Volatile puts up with a PostgreSQL that does not keep its promises in a power cut:
+	// for tests.
+	Volatile bool
 	// Create makes directory and database where they are not there; otherwise their
 	// absence is ErrNoDatabase.
 	Create bool
-	// Serve claims the directory for one server: a second one gets ErrInUse.
+	// Serve claims the directory for one server: a second one gets ErrInUse. PostgreSQL
+	// takes any number of servers.
 	Serve bool
 	// Clock is the wall clock; nil is the system's.
 	Clock func() time.Time
@@ -48,6 +63,9 @@ type Options struct {
 	Rand io.Reader
 	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
 	MaxPages int64
+	// Committed is told of every commit that writes to an org, after it is durable. It
+	// must not block. Nil: nobody.
+	Committed func(Commit)
 }
 
 // readers is the number of connections for reading.
@@ -61,16 +79,20 @@ type Store struct {
 	rand    io.Reader
 	dialect *dialect
 
+	// remote is nil where the database is a file.
+	remote *remote
+
 	writerDB, readerDB *sql.DB
 	writer             *conn
 	idle               chan *conn
 	lock               *flock.Flock
 
-	queue   queue
-	watch   watch
-	recent  recent
-	closing chan struct{}
-	done    sync.WaitGroup
+	queue     queue
+	committed func(Commit)
+	watch     watch
+	recent    recent
+	closing   chan struct{}
+	done      sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -80,6 +102,8 @@ type Store struct {
 	journal *journal
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
+	// era counts how often what is known of the database was dropped: see forget.
+	era uint64
 
 	// The writer's own: up to where each org was pruned, and the high-water mark.
 	pruned map[int64]uint64
@@ -94,6 +118,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		idle: make(chan *conn, readers), closing: make(chan struct{}),
 		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
+	if s.committed = o.Committed; s.committed == nil {
+		s.committed = func(Commit) {}
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -104,6 +131,10 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
+	} else if o.Database != "" {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			return nil, ErrNoDatabase
+		}
 	} else if _, err := s.disk.FS.Size(filepath.Join(dir, databaseName)); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoDatabase
 	}
@@ -113,7 +144,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 			_ = s.release()
 		}
 	}()
-	if o.Serve {
+	if o.Serve && o.Database == "" {
 		s.lock = flock.New(filepath.Join(dir, serveLock))
 		got, err := s.lock.TryLock()
 		if err != nil {
@@ -124,7 +155,11 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 			return nil, ErrInUse
 		}
 	}
-	if err := s.open(ctx, o); err != nil {
+	open := s.open
+	if o.Database != "" {
+		open = s.openRemote
+	}
+	if err := open(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := s.openJournal(ctx, o.Journal); err != nil {
@@ -132,7 +167,8 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	}
 	s.queue.wake = make(chan struct{}, 1)
 	s.watch.watchers = map[*Watcher]struct{}{}
-	s.watch.seen = map[syncengine.ID]uint64{}
+	s.watch.every = pollEvery
+	s.watch.seen = map[syncengine.ID]*told{}
 	s.done.Go(s.write)
 	running = true
 	if err := s.checkMark(ctx); err != nil {
@@ -153,17 +189,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if fresh {
-		keys, err := readKeys(s.dir)
-		if err != nil {
-			return err
-		}
-		switch {
-		case len(keys.Orgs) > 0:
-			return ErrEmptied
-		case !o.Create:
-			return ErrNoDatabase
-		}
+	if err := s.mayBegin(fresh, o); err != nil {
+		return err
 	}
 	if s.writerDB, err = sql.Open("sqlite", s.writerDSN(path)); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
@@ -174,7 +201,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return fmt.Errorf("making the database: %w", classify(err))
 		}
 	}
-	if err := migrate(ctx, s.dialect, s.writerDB); err != nil {
+	if err := migrate(ctx, s.dialect, s.writerDB, func() error { return nil }); err != nil {
 		return err
 	}
 	if s.writer, err = newConn(ctx, s.writerDB); err != nil {
@@ -206,6 +233,37 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	return nil
 }
 
+// mayBegin refuses a fresh database where there should be one with something in it.
+func (s *Store) mayBegin(fresh bool, o Options) error {
+	if !fresh {
+		return nil
+	}
+	keys, err := readKeys(s.dir)
+	switch {
+	case err != nil:
+		return err
+	case len(keys.Orgs) > 0:
+		return ErrEmptied
+	case !o.Create:
+		return ErrNoDatabase
+	}
+	return nil
+}
+
+// lockAll is lockFiles for the database too, where that is somewhere else.
+func (s *Store) lockAll(ctx context.Context) (unlock func(), err error) {
+	files, err := s.lockFiles(ctx)
+	if err != nil || s.remote == nil {
+		return files, err
+	}
+	database, err := s.remote.lockDatabase(ctx)
+	if err != nil {
+		files()
+		return nil, err
+	}
+	return func() { database(); files() }, nil
+}
+
 // lockFiles keeps other processes from making or migrating the database, or
 // changing the keys file, at the same time.
 func (s *Store) lockFiles(ctx context.Context) (unlock func(), err error) {
@@ -234,6 +292,9 @@ func (s *Store) Close() error {
 		_ = c.close()
 	}
 	s.mark.write(s.disk.FS, s.dir)
+	if s.remote != nil {
+		s.remote.close()
+	}
 	return s.release()
 }
 
@@ -272,14 +333,15 @@ func (s *Store) reading(ctx context.Context, f func(*conn) error) error {
 	}
 }
 
-// snapshot runs f on a connection for reading, in one snapshot of the database.
-func (s *Store) snapshot(ctx context.Context, f func(*conn) error) error {
+// snapshot runs f on a connection for reading, in one snapshot of an org's rows; of
+// noOrg, of the table of orgs.
+func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) error {
 	return s.reading(ctx, func(c *conn) (err error) {
-		if err := c.exec("BEGIN"); err != nil {
+		if err := c.begin(s.dialect.view, org); err != nil {
 			return err
 		}
 		defer func() {
-			if rerr := c.exec("ROLLBACK"); err == nil {
+			if rerr := c.rollback(); err == nil {
 				err = rerr
 			}
 		}()

@@ -52,8 +52,9 @@ type Tx struct {
 var _ syncengine.ServerTx = (*Tx)(nil)
 
 func newTx(s *Store, c *conn, org *Org) *Tx {
+	numbers, era := s.published(org)
 	return &Tx{
-		view:     view{s: s, c: c, org: org, numbers: s.published(org)},
+		view:     view{s: s, c: c, org: org, numbers: numbers, era: era},
 		touched:  map[syncengine.ScopeKey]bool{},
 		log:      newChangeLog(),
 		records:  map[syncengine.ID]*recordEntry{},
@@ -115,7 +116,7 @@ func (tx *Tx) Prefetch(changes, records []syncengine.ID) error {
 // Head implements syncengine.ServerView.
 func (tx *Tx) Head() (syncengine.HistoryHead, error) {
 	if tx.head == nil {
-		h, err := tx.view.Head()
+		h, err := tx.view.head(tx.s.dialect.locked)
 		if err != nil {
 			return h, err
 		}
@@ -146,9 +147,9 @@ func (tx *Tx) headSeq() uint64 {
 // publish makes known what the commit has made immutable.
 func (tx *Tx) publish() {
 	if tx.renumbered || tx.loaded {
-		tx.s.publishNumbers(tx.org, tx.numbers)
+		tx.s.publishNumbers(tx.org, tx.numbers, tx.era)
 	}
-	tx.s.recent.keep(tx.org, tx.saved)
+	tx.s.recent.keep(tx.org, tx.saved, tx.era)
 }
 
 // ownNumbers returns numbers that this transaction may add to, as they are in the

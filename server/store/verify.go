@@ -35,8 +35,8 @@ func (r *Report) fault(format string, args ...any) {
 	r.More++
 }
 
-// Verify recomputes in one snapshot what can be recomputed: the file's own
-// integrity; row hashes; the scopes of each record against the scope index;
+// Verify recomputes in one snapshot what can be recomputed: the integrity of the
+// file, where the database is one; row hashes; the scopes of each record against the scope index;
 // digests; the body hash and envelope hash of each change; references; and that the
 // commits are in order and end where the history stands. What a commit hash was
 // made of is not kept whole, so hashes of commits are compared, not recomputed.
@@ -84,7 +84,10 @@ type checkedRecord struct {
 
 // file lets the engine check its own structures.
 func (c *check) file() error {
-	return c.c.each("PRAGMA integrity_check(20)", nil, func(rows *sql.Rows) error {
+	if c.s.dialect.check == "" {
+		return nil
+	}
+	return c.c.each(c.s.dialect.check, nil, func(rows *sql.Rows) error {
 		var line string
 		if err := rows.Scan(&line); err != nil {
 			return err
@@ -241,17 +244,30 @@ func (c *check) history() error {
 
 // quarantine compares the quarantine with the verdicts.
 func (c *check) quarantine() error {
-	for _, q := range []struct{ sql, says string }{
+	verdicts := func(codes ...tandemv1.OutcomeCode) []any {
+		args := []any{c.org.num}
+		for _, code := range codes {
+			args = append(args, int64(code))
+		}
+		return args
+	}
+	in := verdicts(tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED)
+	closed := verdicts(tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED, tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED)
+	for _, q := range []struct {
+		sql  string
+		args []any
+		says string
+	}{
 		{`SELECT id FROM change WHERE org = $1 AND verdict = $2 AND NOT EXISTS
-			(SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id AND q.closed = 0)`, "its verdict is quarantine, yet it is not in it"},
+			(SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id AND q.closed = 0)`, in, "its verdict is quarantine, yet it is not in it"},
 		{`SELECT id FROM quarantine WHERE org = $1 AND closed = 0 AND NOT EXISTS
-			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict = $2)`,
+			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict = $2)`, in,
 			"it is in quarantine, yet that is not its verdict"},
 		{`SELECT id FROM quarantine WHERE org = $1 AND closed = 1 AND NOT EXISTS
-			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict IN (5, 6))`,
+			(SELECT 1 FROM change c WHERE c.org = quarantine.org AND c.stamp = quarantine.stamp AND c.id = quarantine.id AND c.verdict IN ($2, $3))`, closed,
 			"it is closed, yet that is not its verdict"},
 	} {
-		err := c.c.each(q.sql, []any{c.org.num, int64(tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED)}, func(rows *sql.Rows) error {
+		err := c.c.each(q.sql, q.args, func(rows *sql.Rows) error {
 			var id syncengine.ID
 			if err := rows.Scan((*scanID)(&id)); err != nil {
 				return err

@@ -19,6 +19,8 @@ type view struct {
 	// numbers known; loaded: as this transaction sees them.
 	numbers *numbers
 	loaded  bool
+	// era is the store's when the view began: see forget.
+	era uint64
 }
 
 var _ syncengine.ServerView = (*view)(nil)
@@ -34,11 +36,12 @@ func (s *Store) Read(ctx context.Context, org syncengine.ID, f func(view synceng
 }
 
 func (s *Store) viewing(ctx context.Context, org *Org, f func(*view) error) error {
-	return s.snapshot(ctx, func(c *conn) error {
-		v := &view{s: s, c: c, org: org, numbers: s.published(org)}
+	return s.snapshot(ctx, org.num, func(c *conn) error {
+		v := &view{s: s, c: c, org: org}
+		v.numbers, v.era = s.published(org)
 		err := f(v)
 		if v.loaded {
-			s.publishNumbers(org, v.numbers)
+			s.publishNumbers(org, v.numbers, v.era)
 		}
 		return err
 	})
@@ -48,9 +51,11 @@ func (s *Store) viewing(ctx context.Context, org *Org, f func(*view) error) erro
 func (v *view) Org() syncengine.ID { return v.org.ID }
 
 // Head implements syncengine.ServerView.
-func (v *view) Head() (h syncengine.HistoryHead, err error) {
+func (v *view) Head() (h syncengine.HistoryHead, err error) { return v.head("") }
+
+func (v *view) head(tail string) (h syncengine.HistoryHead, err error) {
 	var seq, recovering int64
-	ok, err := v.c.one("SELECT epoch, seq, hash, recovering FROM org WHERE num = $1", []any{v.org.num},
+	ok, err := v.c.one("SELECT epoch, seq, hash, recovering FROM org WHERE num = $1"+tail, []any{v.org.num},
 		(*scanID)(&h.Epoch), &seq, (*scanHash)(&h.Hash), &recovering)
 	if err == nil && !ok {
 		err = ErrUnknownOrg

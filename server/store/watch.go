@@ -10,16 +10,54 @@ import (
 )
 
 // pollEvery is how often commits of other processes are looked for while somebody
-// waits.
+// waits, beside what those tell by themselves.
 const pollEvery = time.Second
 
 // watch wakes those who wait for commits.
 type watch struct {
 	mu       sync.Mutex
 	watchers map[*Watcher]struct{}
-	// seen is the newest sequence of each org that watchers were told of.
-	seen    map[syncengine.ID]uint64
+	// seen is what watchers of an org were told of.
+	seen    map[syncengine.ID]*told
 	polling bool
+	// listening: other processes are heard.
+	listening bool
+	// every is pollEvery.
+	every time.Duration
+}
+
+// told is what watchers of an org were told of: everything up to seq, and beyond it
+// the commits of ahead, from the sequence before each to its own. Of what is in
+// between, the word of another process is on its way, or lost.
+type told struct {
+	seq   uint64
+	ahead map[uint64]uint64
+}
+
+// maxAhead bounds what is kept of commits whose predecessors are not known.
+const maxAhead = 1024
+
+// add notes that all were told of the commits after from up to seq.
+func (t *told) add(from, seq uint64) {
+	if from > t.seq {
+		if seq > t.ahead[from] && len(t.ahead) < maxAhead {
+			t.ahead[from] = seq
+		}
+		return
+	}
+	for t.seq = max(t.seq, seq); ; {
+		next := t.seq
+		for from, seq := range t.ahead {
+			if from <= t.seq {
+				next = max(next, seq)
+				delete(t.ahead, from)
+			}
+		}
+		if next == t.seq {
+			return
+		}
+		t.seq = next
+	}
 }
 
 // Watcher waits for commits that touch certain scopes of an org.
@@ -48,6 +86,10 @@ func (s *Store) Watch(org syncengine.ID) *Watcher {
 		if !s.closed {
 			s.watch.polling = true
 			s.done.Go(s.poll)
+			if s.remote != nil && !s.watch.listening {
+				s.watch.listening = true
+				s.done.Go(s.remote.listen)
+			}
 		}
 	}
 	return w
@@ -72,17 +114,36 @@ func (w *Watcher) Close() {
 	delete(w.store.watch.watchers, w)
 }
 
-// tell wakes those who wait for one of the touched scopes; nil: not known which.
-func (w *watch) tell(org syncengine.ID, seq uint64, touched map[syncengine.ScopeKey]bool) {
+// tell wakes those who wait for one of the scopes, touched by the commits after from
+// up to seq; nil: not known which.
+func (w *watch) tell(org syncengine.ID, from, seq uint64, touched map[syncengine.ScopeKey]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seen[org] = max(seq, w.seen[org])
+	t := w.seen[org]
+	if t == nil {
+		t = &told{ahead: map[uint64]uint64{}}
+		w.seen[org] = t
+	}
+	t.add(from, seq)
 	for one := range w.watchers {
 		if one.org == org && (touched == nil || one.waitsFor(touched)) {
 			select {
 			case one.c <- struct{}{}:
 			default:
 			}
+		}
+	}
+}
+
+// forget wakes everybody: what was told may not hold any more.
+func (w *watch) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.seen)
+	for one := range w.watchers {
+		select {
+		case one.c <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -101,7 +162,7 @@ func (w *Watcher) waitsFor(touched map[syncengine.ScopeKey]bool) bool {
 
 // poll looks for commits of other processes until nobody waits.
 func (s *Store) poll() {
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(s.watch.every)
 	defer tick.Stop()
 	for {
 		select {
@@ -123,7 +184,7 @@ func (s *Store) poll() {
 
 // pollOnce wakes the watchers of orgs that have come further than they were told.
 func (s *Store) pollOnce() error {
-	return s.reading(s.writer.ctx, func(c *conn) error {
+	return s.snapshot(s.writer.ctx, noOrg, func(c *conn) error {
 		return c.each("SELECT id, seq FROM org", nil, func(rows *sql.Rows) error {
 			var id syncengine.ID
 			var seq int64
@@ -131,10 +192,11 @@ func (s *Store) pollOnce() error {
 				return err
 			}
 			s.watch.mu.Lock()
-			seen, known := s.watch.seen[id]
+			t := s.watch.seen[id]
+			news := t == nil || uint64(seq) > t.seq
 			s.watch.mu.Unlock()
-			if !known || uint64(seq) > seen {
-				s.watch.tell(id, uint64(seq), nil)
+			if news {
+				s.watch.tell(id, 0, uint64(seq), nil)
 			}
 			return nil
 		})

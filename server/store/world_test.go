@@ -25,33 +25,35 @@ var encounterKind = record.New().KindByName("encounter").Number
 
 // world is a store with an org, a team and one clinician's replica.
 type world struct {
-	tb      testing.TB
-	ctx     context.Context // says where the store is
-	dir     string
-	s       *store.Store
-	org     *store.Org
-	srv     *syncengine.Server
-	rand    *rand.ChaCha8
-	now     int64
-	team    syncengine.ID
-	agency  syncengine.ID
-	staff   syncengine.ID
-	device  syncengine.ID
-	replica syncengine.ID
-	key     ed25519.PrivateKey
-	op      uint64
-	last    syncengine.Hash
+	tb  testing.TB
+	ctx context.Context // says where the store is
+	dir string
+	// database is the address of a PostgreSQL database, empty for a file.
+	database string
+	s        *store.Store
+	org      *store.Org
+	srv      *syncengine.Server
+	rand     *rand.ChaCha8
+	now      int64
+	team     syncengine.ID
+	agency   syncengine.ID
+	staff    syncengine.ID
+	device   syncengine.ID
+	replica  syncengine.ID
+	key      ed25519.PrivateKey
+	op       uint64
+	last     syncengine.Hash
 }
 
-func newWorld(tb testing.TB, seed byte) *world {
+func newWorld(tb testing.TB, on engine, seed byte) *world {
 	tb.Helper()
-	return newWorldAt(tb.Context(), tb, seed)
+	return newWorldAt(tb.Context(), tb, on, seed)
 }
 
 // newWorldAt makes the store on the file system of a context.
-func newWorldAt(ctx context.Context, tb testing.TB, seed byte) *world {
+func newWorldAt(ctx context.Context, tb testing.TB, on engine, seed byte) *world {
 	tb.Helper()
-	w := &world{tb: tb, ctx: ctx, dir: tb.TempDir(), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
+	w := &world{tb: tb, ctx: ctx, dir: tb.TempDir(), database: on.database(tb), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
 	w.open()
 	tb.Cleanup(func() {
 		if w.s != nil {
@@ -78,7 +80,7 @@ func newWorldAt(ctx context.Context, tb testing.TB, seed byte) *world {
 
 func (w *world) open() {
 	w.tb.Helper()
-	s, err := store.Open(w.ctx, w.dir, store.Options{Create: true, Rand: w.rand, Clock: func() time.Time { return time.UnixMilli(w.now) }})
+	s, err := store.Open(w.ctx, w.dir, store.Options{Create: true, Database: w.database, Volatile: true, Rand: w.rand, Clock: func() time.Time { return time.UnixMilli(w.now) }})
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -123,11 +123,10 @@ func (s *Store) group(first *job) {
 		return
 	}
 	var members []*job
-	open := false
+	open, weight, started := false, 0, s.monotonic()
 	err := s.transact(first.org, func(tx *Tx) error {
 		open = true
 		began := s.monotonic()
-		weight := 0
 		for j := first; j != nil; {
 			if err := j.ctx.Err(); err != nil {
 				j.done <- err
@@ -153,12 +152,18 @@ func (s *Store) group(first *job) {
 	})
 	switch {
 	case err == nil:
+		s.committed(Commit{Writes: len(members), Changes: weight, Took: s.monotonic() - started})
 		for _, j := range members {
 			j.done <- nil
 		}
 	case !open:
 		// The storage would not even begin.
 		first.done <- err
+	case s.writer.broken():
+		// Whether it was committed is not known, so nothing is done twice here.
+		for _, j := range members {
+			j.done <- err
+		}
 	case len(members) == 1:
 		members[0].done <- s.again(members[0], err)
 	default:
@@ -166,6 +171,7 @@ func (s *Store) group(first *job) {
 			if err := s.transact(j.org, j.alone); err != nil {
 				j.done <- s.again(j, err)
 			} else {
+				s.committed(Commit{Writes: 1, Changes: j.weight})
 				j.done <- nil
 			}
 		}
@@ -192,7 +198,7 @@ func (s *Store) alone(j *job) error {
 	if err := j.ctx.Err(); err != nil {
 		return err
 	}
-	return s.locked(func() error { return j.bare(s.writer) })
+	return s.locked(noOrg, func() error { return j.bare(s.writer) })
 }
 
 func (j *job) alone(tx *Tx) error {
@@ -221,14 +227,20 @@ func (j *job) run(tx *Tx) (wrote bool, err error) {
 	return false, j.do(tx)
 }
 
-// transact runs f in a transaction of an org. Its row comes first, since where rows
-// are locked that lock orders all writers; what f writes comes at the end.
+// transact runs f in a transaction of an org. Its row comes first: where rows are
+// locked, that lock orders all writers, in this process and in others, so that what
+// is read behind it is what the transaction before has left. What f writes comes at
+// the end.
 func (s *Store) transact(org *Org, f func(*Tx) error) error {
-	tx := newTx(s, s.writer, org)
-	err := s.locked(func() error {
-		if _, err := tx.Head(); err != nil {
+	var tx *Tx
+	var from uint64
+	err := s.locked(org.num, func() error {
+		tx = newTx(s, s.writer, org)
+		head, err := tx.Head()
+		if err != nil {
 			return err
 		}
+		from = head.Seq
 		if err := f(tx); err != nil {
 			return err
 		}
@@ -245,24 +257,27 @@ func (s *Store) transact(org *Org, f func(*Tx) error) error {
 	if tx.everybody {
 		touched = nil
 	}
-	s.watch.tell(org.ID, tx.headSeq(), touched)
+	s.watch.tell(org.ID, from, tx.headSeq(), touched)
+	if s.remote != nil && tx.writes > 0 {
+		s.remote.tell(org.ID, from, tx.headSeq(), touched)
+	}
 	return nil
 }
 
-// locked runs f between BEGIN IMMEDIATE and COMMIT. After an error nothing of f is
-// left.
-func (s *Store) locked(f func() error) error {
-	if err := s.writer.exec("BEGIN IMMEDIATE"); err != nil {
+// locked runs f in a transaction that writes to an org. After an error nothing of f
+// is left, unless that came of a connection that broke during the commit.
+func (s *Store) locked(org int64, f func() error) error {
+	if err := s.writer.begin(s.dialect.begin, org); err != nil {
 		return err
 	}
 	err := f()
 	if err == nil {
-		if err = s.writer.exec("COMMIT"); err == nil {
+		if err = s.writer.commit(); err == nil {
 			return nil
 		}
 	}
 	// Some failures have ended the transaction already; then there is nothing to
 	// roll back, and that error says nothing new.
-	_ = s.writer.exec("ROLLBACK")
+	_ = s.writer.rollback()
 	return err
 }

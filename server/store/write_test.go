@@ -63,9 +63,11 @@ func (w *world) together(jobs ...func(*store.Tx) error) []error {
 	return errs
 }
 
-func TestWritesShareACommit(t *testing.T) {
+func TestWritesShareACommit(t *testing.T) { each(t, testWritesShareACommit) }
+
+func testWritesShareACommit(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 2)
+	w := newWorld(t, on, 2)
 	before := w.head().Seq
 	transactions := map[*store.Tx]bool{}
 	jobs := make([]func(*store.Tx) error, 40)
@@ -88,9 +90,11 @@ func TestWritesShareACommit(t *testing.T) {
 
 var errCause = errors.New("the cause")
 
-func TestAWriteThatFailsLeavesTheOthers(t *testing.T) {
+func TestAWriteThatFailsLeavesTheOthers(t *testing.T) { each(t, testAWriteThatFailsLeavesTheOthers) }
+
+func testAWriteThatFailsLeavesTheOthers(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 3)
+	w := newWorld(t, on, 3)
 	before := w.head().Seq
 	for name, tc := range map[string]struct {
 		bad func(*store.Tx) error
@@ -131,9 +135,11 @@ func TestAWriteThatFailsLeavesTheOthers(t *testing.T) {
 	}
 }
 
-func TestACancelledWriteIsNotDone(t *testing.T) {
+func TestACancelledWriteIsNotDone(t *testing.T) { each(t, testACancelledWriteIsNotDone) }
+
+func testACancelledWriteIsNotDone(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 4)
+	w := newWorld(t, on, 4)
 	before := w.head().Seq
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -145,9 +151,11 @@ func TestACancelledWriteIsNotDone(t *testing.T) {
 	}
 }
 
-func TestWatchTellsOfTouchedScopes(t *testing.T) {
+func TestWatchTellsOfTouchedScopes(t *testing.T) { each(t, testWatchTellsOfTouchedScopes) }
+
+func testWatchTellsOfTouchedScopes(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 5)
+	w := newWorld(t, on, 5)
 	ours := syncengine.ScopeKey{Owner: syncengine.OwnerTeam, OwnerID: w.team, Compartment: tandemv1.Compartment_COMPARTMENT_CLINICAL, Open: true}
 	other := ours
 	other.OwnerID = w.id()
@@ -261,10 +269,12 @@ func (w *world) history() (changes []*tandemv1.Change) {
 	return changes
 }
 
-func TestGroupsDoNotMatter(t *testing.T) {
+func TestGroupsDoNotMatter(t *testing.T) { each(t, testGroupsDoNotMatter) }
+
+func testGroupsDoNotMatter(t *testing.T, on engine) {
 	t.Parallel()
 	// The same seed gives two worlds with the same ids.
-	one, many := newWorld(t, 6), newWorld(t, 6)
+	one, many := newWorld(t, on, 6), newWorld(t, on, 6)
 	changes := one.history()
 	if got := many.history(); !proto.Equal(got[len(got)-1], changes[len(changes)-1]) {
 		t.Fatal("the two worlds differ before they begin")
@@ -322,9 +332,11 @@ func compare(t *testing.T, a, b state) {
 	}
 }
 
-func TestAnswersAreRepeated(t *testing.T) {
+func TestAnswersAreRepeated(t *testing.T) { each(t, testAnswersAreRepeated) }
+
+func testAnswersAreRepeated(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 7)
+	w := newWorld(t, on, 7)
 	req := w.request(w.history()...)
 	pushed := w.prepare(req)
 	first, err := w.apply(pushed, req)
@@ -355,9 +367,11 @@ func TestAnswersAreRepeated(t *testing.T) {
 	}
 }
 
-func TestQuarantineKeepsTheBytes(t *testing.T) {
+func TestQuarantineKeepsTheBytes(t *testing.T) { each(t, testQuarantineKeepsTheBytes) }
+
+func testQuarantineKeepsTheBytes(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 8)
+	w := newWorld(t, on, 8)
 	bad := w.encounter()
 	bad.Disposition = new("Not A Code")
 	c := w.creation(w.staff, w.id(), bad)

@@ -216,10 +216,10 @@ func rank(c tandemv1.Class) int {
 }
 
 // Queued returns queued changes by class, then number.
-func (d *deviceStore) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
+func (d *deviceStore) Queued(but map[uint64]bool, limit, maxBytes int) ([]*syncengine.Op, error) {
 	var ops []*syncengine.Op
 	d.each(1, func(op *syncengine.Op) {
-		if op.State == syncengine.OpQueued || op.State == syncengine.OpReoffered {
+		if (op.State == syncengine.OpQueued || op.State == syncengine.OpReoffered) && !but[op.Number] {
 			ops = append(ops, op)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -70,9 +71,7 @@ func TestInvariantsAreGuarded(t *testing.T) {
 	}
 	with := func(name, checked string) map[string]string {
 		next := map[string]string{}
-		for k, v := range table {
-			next[k] = v
-		}
+		maps.Copy(next, table)
 		if next[name] = checked; checked == "" {
 			delete(next, name)
 		}

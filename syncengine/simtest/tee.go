@@ -119,9 +119,9 @@ func (t *deviceTee) Op(number uint64) (*syncengine.Op, error) {
 }
 
 // Queued implements syncengine.DeviceTx.
-func (t *deviceTee) Queued(limit, maxBytes int) ([]*syncengine.Op, error) {
-	a, aerr := t.tx.Queued(limit, maxBytes)
-	b, berr := t.DeviceTx.Queued(limit, maxBytes)
+func (t *deviceTee) Queued(but map[uint64]bool, limit, maxBytes int) ([]*syncengine.Op, error) {
+	a, aerr := t.tx.Queued(but, limit, maxBytes)
+	b, berr := t.DeviceTx.Queued(but, limit, maxBytes)
 	return both(t.m, "the queue", a, aerr, b, berr)
 }
 

@@ -9,7 +9,7 @@
 CREATE TABLE org (
   num        {{int}} NOT NULL PRIMARY KEY,
   id         {{bytes}} NOT NULL UNIQUE,
-  name       TEXT NOT NULL,
+  name       {{text}} NOT NULL,
   public_key {{bytes}} NOT NULL,
   epoch      {{bytes}} NOT NULL,
   seq        {{int}} NOT NULL,
@@ -73,7 +73,7 @@ CREATE TABLE change (
   prev        {{bytes}},
   author      {{bytes}},
   device      {{bytes}},
-  fields      TEXT,
+  fields      {{text}},
   holes       {{bytes}},
   body        {{bytes}}
 ) {{strict}};
@@ -141,7 +141,7 @@ CREATE TABLE follower (
 CREATE TABLE item (
   org        {{int}} NOT NULL,
   record     {{bytes}} NOT NULL,
-  kind       TEXT NOT NULL,
+  kind       {{text}} NOT NULL,
   path       {{bytes}} NOT NULL,
   opened_seq {{int}} NOT NULL,
   closed_seq {{int}}
@@ -172,7 +172,7 @@ CREATE TABLE enrolment (
   code_hash    {{bytes}} NOT NULL,
   staff        {{bytes}} NOT NULL,
   device       {{bytes}} NOT NULL,
-  label        TEXT NOT NULL,
+  label        {{text}} NOT NULL,
   created_ms   {{int}} NOT NULL,
   expires_ms   {{int}} NOT NULL,
   attempts     {{int}} NOT NULL,

@@ -21,7 +21,7 @@ CREATE TABLE held (
   org      {{int}} NOT NULL,
   person   {{bytes}} NOT NULL,
   hash     {{bytes}} NOT NULL,
-  roles    TEXT NOT NULL,
+  roles    {{text}} NOT NULL,
   teams    {{bytes}} NOT NULL,
   programs {{bytes}} NOT NULL,
   agency   {{bytes}} NOT NULL,
@@ -58,7 +58,7 @@ CREATE TABLE quarantine_act (
   kind    {{int}} NOT NULL,
   person  {{bytes}},
   by_change {{bytes}},
-  reason  TEXT NOT NULL,
+  reason  {{text}} NOT NULL,
   at_ms   {{int}} NOT NULL,
   PRIMARY KEY (org, seq)
 ) {{packed}};

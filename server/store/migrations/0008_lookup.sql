@@ -23,7 +23,7 @@ CREATE TABLE lookup (
   record  {{bytes}} NOT NULL,
   about   {{int}} NOT NULL,
   found   {{int}} NOT NULL,
-  reason  TEXT NOT NULL,
+  reason  {{text}} NOT NULL,
   PRIMARY KEY (org, num)
 ) {{strict}};
 CREATE INDEX lookup_person ON lookup (org, person, at_ms);

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tandem-response/tandem/server/store"
+)
+
+type restoreCmd struct {
+	From           string `required:"" type:"existingfile" placeholder:"FILE" help:"Copy of the database, as tandem backup makes it."`
+	Keys           string `required:"" type:"existingfile" placeholder:"FILE" help:"Copy of keys.json."`
+	Journal        string `type:"existingfile" placeholder:"FILE" help:"Newest copy of the security journal; not needed where keys.json names one on another disk."`
+	WithoutJournal bool   `help:"There is no security journal: whoever was shut out since the backup is to be shut out again by hand."`
+	Data           string `required:"" placeholder:"DIR" help:"New data directory; it must not be there, or be empty."`
+	JSON           bool   `help:"Print one line of JSON."`
+}
+
+func (restoreCmd) Help() string {
+	return `Makes a data directory of copies, verifies it and begins a new epoch: devices send again
+what the copies lack. The server then takes what devices send and sends nothing to
+anybody before tandem admin recover confirm. The copies stay as they are.
+
+  tandem restore --from monday.db --keys keys.json --journal security.journal --data tandem-data`
+}
+
+func (c *restoreCmd) Run(a *app) error {
+	made, err := store.Restore(a.ctx, c.Data, store.RestoreOptions{From: c.From, Keys: c.Keys, Journal: c.Journal, WithoutJournal: c.WithoutJournal})
+	switch {
+	case errors.Is(err, store.ErrRestoreJournal):
+		return exits(exitUsage, fmt.Errorf("%w (--journal, or --without-journal where there is none)", err))
+	case errors.Is(err, store.ErrRestoreThere):
+		return exits(exitUsage, err)
+	case errors.Is(err, store.ErrBackupBad), errors.Is(err, store.ErrNotDatabase), errors.Is(err, store.ErrOtherApplication),
+		errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrKeysMissing), errors.Is(err, store.ErrKeysUnreadable), errors.Is(err, store.ErrJournal):
+		return exits(exitBadInput, err)
+	case err != nil:
+		return err
+	}
+	if c.JSON {
+		orgs := make([]map[string]any, 0, len(made))
+		for _, r := range made {
+			orgs = append(orgs, map[string]any{"org": r.Org.String(), "seq": r.Seq, "epoch": r.Epoch.String()})
+		}
+		return a.json(map[string]any{"data": c.Data, "orgs": orgs})
+	}
+	for _, r := range made {
+		a.say("org %s: restored up to %d, verified; a new epoch has begun", r.Org, r.Seq)
+	}
+	a.say("Start the server: devices send again what is missing. Then check people, devices and grants, and run tandem admin recover confirm.")
+	return nil
+}

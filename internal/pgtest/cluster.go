@@ -1,0 +1,313 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/jackc/pgx/v5"
+	"github.com/tandem-response/tandem/internal/need"
+)
+
+// Roles of a cluster.
+const (
+	// Role owns the databases of tests; it is nothing more.
+	Role = "tandem"
+	// Superuser is for what a test does behind the back of what it tests.
+	Superuser = "postgres"
+)
+
+// Cluster is a running PostgreSQL.
+type Cluster struct {
+	bin, base string
+	run       *process
+	lock      *flock.Flock
+
+	mu        sync.Mutex
+	databases int
+	templates map[string]*template
+}
+
+type template struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+var (
+	sharedOnce sync.Once
+	sharedHere *Cluster
+	errShared  error
+)
+
+// Main runs the tests of a package and ends the PostgreSQL that they share.
+func Main(m *testing.M) int {
+	defer func() {
+		if sharedHere != nil {
+			sharedHere.Stop()
+		}
+	}()
+	return m.Run()
+}
+
+// Shared returns the cluster that all tests of the binary share, without fsync.
+func Shared(tb testing.TB) *Cluster {
+	tb.Helper()
+	bin := programs(tb)
+	sharedOnce.Do(func() { sharedHere, errShared = start(bin, "fsync=off", "full_page_writes=off") })
+	if errShared != nil {
+		tb.Fatal(errShared)
+	}
+	return sharedHere
+}
+
+// Start starts a cluster for one test, which keeps what it promises: with fsync.
+// Settings are further ones, name=value.
+func Start(tb testing.TB, settings ...string) *Cluster {
+	tb.Helper()
+	c, err := start(programs(tb), settings...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Stop)
+	return c
+}
+
+// programs returns the directory of PostgreSQL's programs.
+func programs(tb testing.TB) string {
+	tb.Helper()
+	if !supported {
+		need.Missing(tb, "a system on which tests start PostgreSQL: run them on Linux")
+	}
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path)
+		}
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) == 0 {
+		need.Missing(tb, "PostgreSQL: apt-get install postgresql")
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(strings.Split(path, "/")[4])
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) }))
+}
+
+// name begins that of the directory of a cluster.
+const name = "tandem-pg-"
+
+// leftFor is how old the directory of a process that has died must be to be removed.
+const leftFor = 10 * time.Minute
+
+// start makes a cluster and starts it.
+func start(bin string, settings ...string) (_ *Cluster, err error) {
+	tidy()
+	c := &Cluster{bin: bin, templates: map[string]*template{}}
+	if c.base, err = os.MkdirTemp("", name); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.Stop()
+		}
+	}()
+	c.lock = flock.New(filepath.Join(c.base, "lock"))
+	if err := c.lock.Lock(); err != nil {
+		return nil, err
+	}
+	if err := own(c.base); err != nil {
+		return nil, err
+	}
+	made := command(filepath.Join(bin, "initdb"), "-D", c.data(), "-U", Superuser, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+	if text, err := made.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("making a PostgreSQL: %w\n%s", err, text)
+	}
+	if err := c.Up(settings...); err != nil {
+		return nil, err
+	}
+	return c, c.do("CREATE ROLE " + Role + " LOGIN")
+}
+
+// tidy removes what test processes have left that were killed.
+func tidy() {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), name+"*"))
+	for _, dir := range old {
+		info, err := os.Stat(dir)
+		if err != nil || time.Since(info.ModTime()) < leftFor {
+			continue
+		}
+		l := flock.New(filepath.Join(dir, "lock"))
+		if got, err := l.TryLock(); err == nil && got {
+			_ = os.RemoveAll(dir)
+			_ = l.Unlock()
+		}
+	}
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.base, "data") }
+
+// Up starts the server of a cluster and waits until it answers.
+func (c *Cluster) Up(settings ...string) error {
+	args := []string{"-D", c.data(), "-k", c.base}
+	for _, s := range append([]string{
+		"listen_addresses=", "max_connections=200", "shared_buffers=64MB", "unix_socket_permissions=0777", "log_min_messages=warning",
+	}, settings...) {
+		args = append(args, "-c", s)
+	}
+	run, err := run(command(filepath.Join(c.bin, "postgres"), args...), filepath.Join(c.base, "log"))
+	if err != nil {
+		return fmt.Errorf("starting PostgreSQL: %w", err)
+	}
+	c.run = run
+	for {
+		err := c.do("SELECT 1")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-run.ended:
+			text, _ := os.ReadFile(filepath.Join(c.base, "log"))
+			return fmt.Errorf("starting PostgreSQL: %w\n%s", err, text)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Down ends the server: at once, as a crash does, or in order.
+func (c *Cluster) Down(crash bool) {
+	if c.run != nil {
+		c.run.end(crash)
+		c.run = nil
+	}
+}
+
+// Stop ends the server and removes the cluster.
+func (c *Cluster) Stop() {
+	c.Down(true)
+	if c.lock != nil {
+		_ = c.lock.Unlock()
+	}
+	_ = os.RemoveAll(c.base)
+}
+
+// address returns that of a database for a role.
+func (c *Cluster) address(role, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.User(role), Path: "/" + database, RawQuery: url.Values{"host": {c.base}}.Encode()}
+	return u.String()
+}
+
+// do runs a statement as the superuser.
+func (c *Cluster) do(statement string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.address(Superuser, "postgres"))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, statement)
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// create makes a database, owned by Role.
+func (c *Cluster) create(from string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.databases++
+	database := fmt.Sprintf("t%d", c.databases)
+	statement := fmt.Sprintf("CREATE DATABASE %s OWNER %s", database, Role)
+	if from != "" {
+		statement += " TEMPLATE " + from
+	}
+	return database, c.do(statement)
+}
+
+// Database makes an empty database for a test and returns its address, for Role.
+func (c *Cluster) Database(tb testing.TB) string {
+	tb.Helper()
+	return c.copied(tb, "")
+}
+
+// Copy makes a database for a test, a copy of what fill has put into an empty one, and
+// returns its address. fill runs once for a template's name; it must leave nobody
+// connected.
+func (c *Cluster) Copy(tb testing.TB, name string, fill func(address string) error) string {
+	tb.Helper()
+	c.mu.Lock()
+	t := c.templates[name]
+	if t == nil {
+		t = &template{}
+		c.templates[name] = t
+	}
+	c.mu.Unlock()
+	t.once.Do(func() {
+		if t.name, t.err = c.create(""); t.err == nil {
+			t.err = fill(c.address(Role, t.name))
+		}
+	})
+	if t.err != nil {
+		tb.Fatal(t.err)
+	}
+	return c.copied(tb, t.name)
+}
+
+func (c *Cluster) copied(tb testing.TB, from string) string {
+	tb.Helper()
+	database, err := c.create(from)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if c.run != nil {
+			_ = c.do("DROP DATABASE " + database + " WITH (FORCE)")
+		}
+	})
+	return c.address(Role, database)
+}
+
+// Above returns the address of the same database for the superuser, whom no fence
+// binds.
+func Above(tb testing.TB, address string) string {
+	tb.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.User = url.User(Superuser)
+	return u.String()
+}
+
+// Kept keeps a copy of a database as it is now and returns what puts it back. Nobody
+// may be connected, then and now.
+func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
+	tb.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	here := strings.TrimPrefix(u.Path, "/")
+	kept, err := c.create(here)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return func() {
+		tb.Helper()
+		for _, statement := range []string{"DROP DATABASE " + here, "CREATE DATABASE " + here + " OWNER " + Role + " TEMPLATE " + kept} {
+			if err := c.do(statement); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package pgtest
+
+import (
+	"errors"
+	"os/exec"
+)
+
+const supported = false
+
+type process struct{ ended chan struct{} }
+
+func own(string) error { return nil }
+
+func command(path string, args ...string) *exec.Cmd { return exec.Command(path, args...) }
+
+func run(*exec.Cmd, string) (*process, error) { return nil, errors.ErrUnsupported }
+
+func (p *process) end(bool) {}
