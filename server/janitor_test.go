@@ -186,9 +186,11 @@ func testJanitorStops(t *testing.T, on engine) {
 
 // A mark that a wrong clock has made is no reason to take anything for quiet: the server
 // began with a clock of years ago, and an admin has set it right since.
-func TestJanitorForgetsAWrongClock(t *testing.T) {
+func TestJanitorForgetsAWrongClock(t *testing.T) { each(t, testJanitorForgetsAWrongClock) }
+
+func testJanitorForgetsAWrongClock(t *testing.T, on engine) {
 	t.Parallel()
-	w := newWorld(t, 65)
+	w := newWorld(t, on, 65)
 	const years = 10 * 365 * 24 * time.Hour
 	w.pass(-years)
 	d := w.enrolled(1, w.clinician)

@@ -23,7 +23,7 @@ type Stats struct {
 	Quarantined int
 	// Backups that are remembered, the newest first.
 	Backups []*Backup
-	Janitor Janitor
+	Janitor syncengine.Janitor
 }
 
 // Stats reads how an org stands.
