@@ -53,6 +53,9 @@ func (c *serveCmd) problems() (found []error, config *tls.Config) {
 	} else if c.TLSCert == "" && !server.Loopback(at) {
 		found = append(found, server.ErrPlain)
 	}
+	if _, err := c.proxyKeys(); err != nil {
+		found = append(found, err)
+	}
 	if address, err := c.address(); err != nil {
 		found = append(found, err)
 	} else if err := store.CheckAddress(address); err != nil {
@@ -173,6 +176,9 @@ func (c *serveCmd) settings() (names, values []string) {
 			continue
 		}
 		text := fmt.Sprint(value.Interface())
+		if several, ok := value.Interface().([]string); ok {
+			text = strings.Join(several, ",")
+		}
 		if address, err := url.Parse(text); name == "database" && err == nil {
 			text = address.Redacted()
 		}

@@ -82,7 +82,7 @@ func TestExampleConfig(t *testing.T) {
 	}
 	// What is commented out is right too.
 	all := regexp.MustCompile(`(?m)^# ([a-z-]+: \S+)$`).ReplaceAllString(string(text), "$1")
-	all = regexp.MustCompile(`(?m)^tls-.*$`).ReplaceAllString(all, "")
+	all = regexp.MustCompile(`(?m)^(tls-|front-cert).*$`).ReplaceAllString(all, "")
 	if got := effective(t, "--config", settingsFile(t, all)); got["ops-beyond-loopback"] != "true" || got["min-read-schema"] != "1" {
 		t.Errorf("with what is commented out: %v", got)
 	}
