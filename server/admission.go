@@ -103,6 +103,8 @@ func (o *overload) Error() string { return "overloaded: " + o.reason }
 type admission struct {
 	Admission
 
+	inflaters map[string]*inflaterPool // by content encoding
+
 	mu sync.Mutex
 	// open requests, and those of them that are worked on.
 	open, working int
@@ -167,7 +169,7 @@ func newAdmission(o Admission) (*admission, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &admission{Admission: o, lanes: map[syncengine.ID]*lane{}, grace: bodyGrace}, nil
+	return &admission{Admission: o, inflaters: newInflaters(), lanes: map[syncengine.ID]*lane{}, grace: bodyGrace}, nil
 }
 
 // enter lets a request of a device in, or refuses it before anything of its body is

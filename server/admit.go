@@ -125,7 +125,7 @@ func (v *visit) admit(control *http.ResponseController, r *http.Request) error {
 	}
 	packed := r.Header.Get("Content-Encoding")
 	work := int64(len(body))
-	if _, known := inflaters[packed]; known {
+	if _, known := v.a.inflaters[packed]; known {
 		work *= inflation
 	}
 	if err := v.begin(r.Context(), baseWork+workFactor*min(work, maxInflated)); err != nil {
@@ -224,17 +224,16 @@ func (v *visit) read(control *http.ResponseController, r *http.Request) (body []
 	}
 }
 
-// inflaters are the ways in which a body may be packed.
-var inflaters = map[string]*inflaterPool{
-	"gzip": {make: newGzipInflater},
-	"zstd": {make: newZstdInflater},
+// newInflaters are for the ways in which a body may be packed.
+func newInflaters() map[string]*inflaterPool {
+	return map[string]*inflaterPool{"gzip": {make: newGzipInflater}, "zstd": {make: newZstdInflater}}
 }
 
 // inflate returns the body as it was before it was packed; nil where it is not packed,
 // or not in a way that can be read: whoever stands further in says so. Room for what it
 // becomes is made as it grows.
 func (v *visit) inflate(body []byte, packed string) (plain []byte, err error) {
-	pool := inflaters[packed]
+	pool := v.a.inflaters[packed]
 	if pool == nil || len(body) == 0 {
 		return nil, nil
 	}

@@ -260,7 +260,7 @@ func (w *World) setRevoked(d *device, revoked bool) error {
 	w.seen("revoked")
 	for _, m := range w.wire {
 		// A waiting request ends: what it waits for is no longer its to have.
-		m.woken = m.woken || m.device == d
+		m.woken = m.woken || m.device == d || m.call != nil && m.call.replica == d.replica
 	}
 	return w.write(0, true, func(tx syncengine.ServerTx) error { return tx.SaveReplica(&r) })
 }
