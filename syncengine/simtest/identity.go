@@ -74,6 +74,7 @@ func (w *World) backUp() error {
 		return nil
 	}
 	w.backup = w.server.image()
+	w.janitor.keep()
 	w.event("the server is backed up at %d", w.backup.head.Seq)
 	return nil
 }
@@ -88,6 +89,7 @@ func (w *World) restore() error {
 	w.unshown = true
 	w.earlier = append(w.earlier, w.server)
 	w.server = w.backup.image()
+	w.janitor.setBack()
 	clear(w.rights)
 	for key := range w.verdicts {
 		c, err := w.server.ChangeByOp(key.replica, key.op)

@@ -28,6 +28,8 @@ type janitor struct {
 	skewMS int64
 	// marks are where the history stood when, by the server's clock.
 	marks []timeMark
+	// backup is what of this is in the copy of the database.
+	backup *janitor
 	// since is, of each state of a record, when it was first seen, by true time. A server
 	// that is set back has earlier ones again.
 	since map[stateKey]int64
@@ -44,6 +46,11 @@ type stateKey struct {
 	record syncengine.ID
 	seq    uint64
 }
+
+// keep notes what is in a copy of the database, and setBack puts that back.
+func (j *janitor) keep() { j.backup = &janitor{Janitor: j.Janitor, marks: slices.Clone(j.marks)} }
+
+func (j *janitor) setBack() { j.Janitor, j.marks = j.backup.Janitor, slices.Clone(j.backup.marks) }
 
 // weeksPass lets weeks go by in which nobody does anything but the janitor.
 func (w *World) weeksPass() error {
