@@ -27,6 +27,9 @@ const markEvery = 64
 
 // mark is the high-water mark as this process knows it.
 type mark struct {
+	fs  vfs.FS
+	dir string
+
 	mu    sync.Mutex
 	heads map[syncengine.ID]syncengine.HistoryHead
 	// since counts the commits since the file was written.
@@ -56,7 +59,7 @@ func (f *markFile) sum() string {
 }
 
 // commit notes a commit that is durable.
-func (m *mark) commit(fs vfs.FS, dir string, org syncengine.ID, head syncengine.HistoryHead) {
+func (m *mark) commit(org syncengine.ID, head syncengine.HistoryHead) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.heads == nil {
@@ -64,7 +67,7 @@ func (m *mark) commit(fs vfs.FS, dir string, org syncengine.ID, head syncengine.
 	}
 	m.heads[org] = head
 	if m.since++; m.since >= markEvery {
-		m.save(fs, dir)
+		m.save()
 	}
 }
 
@@ -84,18 +87,18 @@ func markOf(id syncengine.ID, head syncengine.HistoryHead) markOrg {
 
 // write writes the file, where there is anything new. A failure costs an early
 // warning and nothing else.
-func (m *mark) write(fs vfs.FS, dir string) {
+func (m *mark) write() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.save(fs, dir)
+	m.save()
 }
 
-func (m *mark) save(fs vfs.FS, dir string) {
+func (m *mark) save() {
 	if m.since == 0 {
 		return
 	}
 	m.since = 0
-	f := readMark(fs, dir)
+	f := m.read()
 	for id, head := range m.heads {
 		o := markOf(id, head)
 		i := slices.IndexFunc(f.Orgs, func(o markOrg) bool { return o.ID == id.String() })
@@ -111,7 +114,7 @@ func (m *mark) save(fs vfs.FS, dir string) {
 	if err != nil {
 		return
 	}
-	file, err := fs.OpenFile(filepath.Join(dir, markName), os.O_CREATE|os.O_RDWR)
+	file, err := m.fs.OpenFile(filepath.Join(m.dir, markName), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return
 	}
@@ -122,13 +125,13 @@ func (m *mark) save(fs vfs.FS, dir string) {
 	_ = file.Close()
 }
 
-// readMark reads the file; what cannot be read says nothing.
-func readMark(fs vfs.FS, dir string) *markFile {
-	path := filepath.Join(dir, markName)
-	if there, err := vfs.Exists(fs, path); err != nil || !there {
+// read reads the file; what cannot be read says nothing.
+func (m *mark) read() *markFile {
+	path := filepath.Join(m.dir, markName)
+	if there, err := vfs.Exists(m.fs, path); err != nil || !there {
 		return &markFile{}
 	}
-	file, err := fs.OpenFile(path, os.O_RDONLY)
+	file, err := m.fs.OpenFile(path, os.O_RDONLY)
 	if err != nil {
 		return &markFile{}
 	}
@@ -143,7 +146,7 @@ func readMark(fs vfs.FS, dir string) *markFile {
 
 // checkMark begins a new epoch for every org whose history is behind the mark.
 func (s *Store) checkMark(ctx context.Context) error {
-	return s.checkMarks(ctx, readMark(s.disk.FS, s.dir).Orgs)
+	return s.checkMarks(ctx, s.mark.read().Orgs)
 }
 
 func (s *Store) checkMarks(ctx context.Context, marks []markOrg) error {

@@ -127,6 +127,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.rand == nil {
 		s.rand = rand.Reader
 	}
+	s.mark.fs, s.mark.dir = s.disk.FS, dir
 	if o.Create {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
@@ -291,7 +292,7 @@ func (s *Store) Close() error {
 		c := <-s.idle
 		_ = c.close()
 	}
-	s.mark.write(s.disk.FS, s.dir)
+	s.mark.write()
 	if s.remote != nil {
 		s.remote.close()
 	}

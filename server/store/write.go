@@ -251,7 +251,7 @@ func (s *Store) transact(org *Org, f func(*Tx) error) error {
 	}
 	tx.publish()
 	if tx.headWritten {
-		s.mark.commit(s.disk.FS, s.dir, org.ID, *tx.head)
+		s.mark.commit(org.ID, *tx.head)
 	}
 	touched := tx.touched
 	if tx.everybody {
