@@ -87,6 +87,13 @@ func (d *deviceStore) setScopes(scopes []syncengine.DeviceScope) {
 
 // SaveScope stores a scope.
 func (d *deviceStore) SaveScope(s syncengine.DeviceScope) error {
+	i := slices.IndexFunc(d.scopes, func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
+	if i >= 0 && d.scopes[i].Bit == s.Bit {
+		next := slices.Clone(d.scopes)
+		next[i] = s
+		d.setScopes(next)
+		return d.call()
+	}
 	next := slices.DeleteFunc(slices.Clone(d.scopes), func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
 	next = append(next, s)
 	slices.SortFunc(next, func(a, b syncengine.DeviceScope) int { return cmp.Compare(a.Bit, b.Bit) })

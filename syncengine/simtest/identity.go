@@ -90,7 +90,6 @@ func (w *World) restore() error {
 	w.earlier = append(w.earlier, w.server)
 	w.server = w.backup.image()
 	w.janitor.setBack()
-	clear(w.rights)
 	for key := range w.verdicts {
 		c, err := w.server.ChangeByOp(key.replica, key.op)
 		if err != nil {
@@ -221,8 +220,7 @@ func (w *World) epoch(begin func(tx syncengine.ServerTx) (bool, error)) error {
 		w.event("a new epoch begins at %d", w.server.head.Seq)
 		w.seen("epoch minted")
 		w.unshown = false
-		clear(w.rights)
-	}
+		}
 	return err
 }
 

@@ -99,10 +99,11 @@ type World struct {
 	// scopes by wire id, for the oracle; ids the other way round.
 	scopes map[syncengine.ScopeID]syncengine.ScopeKey
 	ids    map[syncengine.ScopeKey]syncengine.ScopeID
-	// rights are those that people had when last asked.
-	rights  map[syncengine.ID]rights
+	// rights are those that people had when last asked; see rightsOf.
+	rights  map[syncengine.ID]*rights
 	decoded decoded
 	open    map[*syncengine.StoredRecord]int
+	states  map[*syncengine.StoredRecord]*syncengine.State
 	// verdicts given so far, and acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
@@ -196,9 +197,10 @@ func run(o Options, s *script) (report *Report) {
 		Options: o, rules: domain, nowMS: 1_790_000_000_000,
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
 		ids:      map[syncengine.ScopeKey]syncengine.ScopeID{},
-		rights:   map[syncengine.ID]rights{},
+		rights:   map[syncengine.ID]*rights{},
 		decoded:  decoded{},
 		open:     map[*syncengine.StoredRecord]int{},
+		states:   map[*syncengine.StoredRecord]*syncengine.State{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
 		held:     map[syncengine.ID][]*syncengine.Principal{},
