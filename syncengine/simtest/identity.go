@@ -220,7 +220,7 @@ func (w *World) epoch(begin func(tx syncengine.ServerTx) (bool, error)) error {
 		w.event("a new epoch begins at %d", w.server.head.Seq)
 		w.seen("epoch minted")
 		w.unshown = false
-		}
+	}
 	return err
 }
 

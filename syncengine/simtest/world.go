@@ -26,6 +26,11 @@ type Options struct {
 	// Dir, where it is not empty, holds the locks and keys of stores of the product's
 	// own that run beside the world's, on disks whose power goes: see mirror.
 	Dir string
+	// Database is the address of an empty PostgreSQL database in which the server's
+	// tables are then; without one they are on a disk too.
+	Database string
+	// Cut breaks every connection with that database.
+	Cut func() error
 }
 
 // Report is what a run came to.
