@@ -44,7 +44,7 @@ func (w *World) check(d *device) error {
 			return &ViolationError{"I5", d.name + " holds a scope that it was never given"}
 		}
 	}
-	if d.corrupt {
+	if d.corrupt || w.isRotten(d) {
 		d.seen.known = false
 		return nil
 	}

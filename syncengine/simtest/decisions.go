@@ -358,6 +358,12 @@ func (w *World) purged(d *device) error {
 		if err != nil {
 			return err
 		}
+		if op.State == syncengine.OpDamaged {
+			if err := w.endedDamaged(d, op, c); err != nil {
+				return err
+			}
+			continue
+		}
 		if op.State == syncengine.OpQueued || c == nil || c.Op != n {
 			return &ViolationError{"I17", fmt.Sprintf("op %d of %s, which is revoked, is not at the server", n, d.name)}
 		}

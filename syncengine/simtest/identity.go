@@ -152,12 +152,12 @@ func (w *World) lost(store, in *deviceStore) {
 func (d *deviceStore) copies() map[syncengine.ID]bool {
 	out := map[syncengine.ID]bool{}
 	for _, op := range d.ops {
-		if op.Raw != nil {
+		if op.Raw != nil && op.State != syncengine.OpDamaged {
 			out[op.Change] = true
 		}
 	}
 	for _, r := range d.retired {
-		if r.Raw != nil {
+		if r.Raw != nil && r.State != syncengine.OpDamaged {
 			out[r.Change] = true
 		}
 	}
@@ -323,6 +323,9 @@ func (w *World) settleIdentity(d *device) error {
 func (w *World) mend(d *device) (bool, error) {
 	if d.store.state.Forked {
 		return true, w.reinstance(d)
+	}
+	if err := w.rescue(d); err != nil {
+		return false, err
 	}
 	if d.refused {
 		// The answer to a sync says why.

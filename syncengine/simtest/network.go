@@ -77,7 +77,7 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 	}
 	var plan *syncengine.Planned
 	err := d.transact(0, true, func(tx syncengine.DeviceTx) (err error) {
-		plan, err = w.client.Plan(tx, o)
+		plan, err = w.plan(d, tx, o)
 		return err
 	})
 	if err != nil {
@@ -582,6 +582,7 @@ func (w *World) received(d *device, from *serverStore, got *syncengine.Received)
 			w.seen(what)
 		}
 	}
+	d.spoiled = d.spoiled || got.Epoch || got.Reoffered > 0
 	if got.Forked {
 		if !d.restored {
 			return &ViolationError{"I16", d.name + " sees a fork that it never made"}

@@ -199,6 +199,16 @@ func (w *World) settled() error {
 		}
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
+			if op.State == syncengine.OpDamaged {
+				c, err := w.server.ChangeByOp(d.replica, n)
+				if err == nil {
+					err = w.endedDamaged(d, op, c)
+				}
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			if op.State != syncengine.OpSettled && !setAside(op) {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s has come no further than %d", n, d.name, op.State)}
 			}

@@ -119,6 +119,7 @@ type World struct {
 	sealedOnce map[syncengine.ID]bool
 	identities
 	janitor janitor
+	decay   decay
 
 	// script says what happens, where chance does not; class is that of the next save.
 	script *script
@@ -169,6 +170,8 @@ type device struct {
 	restored bool
 	// corrupt: a row of its store was damaged, and it has not been repaired since.
 	corrupt bool
+	// rotted: some of its saves have; spoiled: sealed copies of them are to be delivered.
+	rotted, spoiled bool
 	// refused: the server did not compare when it was last asked to.
 	refused bool
 }
@@ -217,6 +220,7 @@ func run(o Options, s *script) (report *Report) {
 		trace: make([]byte, 0, 32<<10),
 	}
 	w.rng = rand.New(&w.pcg)
+	w.decay = newDecay(w)
 	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
 	defer func() {
 		if p := recover(); p != nil {
@@ -253,6 +257,7 @@ func (w *World) run() error {
 		if w.script != nil {
 			do = func() error { return w.play(w.step) }
 		}
+		w.rot()
 		if err := do(); err != nil {
 			w.report.At = w.step
 			return err
