@@ -207,7 +207,8 @@ func (d *deviceStore) each(from uint64, visit func(op *syncengine.Op)) {
 	for d.ops[d.settled] != nil && d.ops[d.settled].State == syncengine.OpSettled {
 		d.settled++
 	}
-	for n := max(from, d.settled); n < d.state.NextOp; n++ {
+	// A store that becomes another replica's has new ops before its state says so.
+	for n := max(from, d.settled); n < d.state.NextOp || d.ops[n] != nil; n++ {
 		if op := d.ops[n]; op != nil {
 			visit(op)
 		}
@@ -247,7 +248,7 @@ func (d *deviceStore) Queued(but map[uint64]bool, limit, maxBytes int) ([]*synce
 func (d *deviceStore) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
 	var ops []*syncengine.Op
 	if state == syncengine.OpSettled {
-		for n := after + 1; n < d.state.NextOp && len(ops) < limit; n++ {
+		for n := after + 1; d.ops[n] != nil && len(ops) < limit; n++ {
 			if d.ops[n].State == state {
 				ops = append(ops, d.ops[n])
 			}

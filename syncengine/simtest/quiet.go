@@ -81,7 +81,7 @@ func (w *World) rest() error {
 			if err := w.settleIdentity(d); err != nil {
 				return err
 			}
-			if last[i].rests && last[i].wrote == w.server.wrote && !(d.corrupt && w.standing(d) != last[i].stands) {
+			if last[i].rests && last[i].wrote == w.server.wrote && (!d.corrupt || w.standing(d) == last[i].stands) {
 				continue // It would be told the same again.
 			}
 			still = false
