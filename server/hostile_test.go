@@ -3,11 +3,13 @@ package server_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/gen/tandem/v1/tandemv1connect"
+	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/internal/tamper"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -95,15 +98,25 @@ func (s *siege) send(in *input) (int, []byte) {
 	resp, err := s.client.Do(req)
 	if err != nil {
 		// The client would not send it, or the server closed the connection on it.
+		s.hung(in, err)
 		return 0, nil
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	if err != nil {
+		s.hung(in, err)
 		return 0, nil
 	}
 	s.sent++
 	return resp.StatusCode, answer
+}
+
+// hung fails the test where an input was not answered at all.
+func (s *siege) hung(in *input, err error) {
+	s.t.Helper()
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		s.t.Errorf("%s: not answered: %v", in.name, err)
+	}
 }
 
 // siegeInputs are the table: one entry for each line of the catalogue.
@@ -400,7 +413,8 @@ func (s *siege) drawn(n int) *input {
 // TestHostileInput sends what the catalogue of bad input names, and as much more as
 // -hostile asks for, to the real handlers over HTTP. Nothing panics, no answer is a
 // fault of the server, nothing is written but by a verdict, nothing that came in is
-// repeated in an answer or the log, and the device's next good push is applied.
+// repeated in an answer or the log, none takes the processor long or is not answered
+// within a minute, and the device's next good push is applied.
 func TestHostileInput(t *testing.T) { each(t, testHostileInput) }
 
 func testHostileInput(t *testing.T, on engine) {
@@ -444,7 +458,9 @@ func (s *siege) quietly(text string) {
 func (s *siege) strike(in *input) {
 	s.t.Helper()
 	head := s.head()
-	status, answer := s.send(in)
+	var status int
+	var answer []byte
+	need.Briefly(s.t, in.name, func() { status, answer = s.send(in) })
 	switch {
 	case in.statuses != nil && !slices.Contains(in.statuses, status):
 		s.t.Errorf("%s: got status %d: %s", in.name, status, answer[:min(len(answer), 200)])

@@ -290,7 +290,7 @@ func (g *pager) outcomes() error {
 // page builds the page: the ready scopes first, then, where those are read to the
 // end, the scopes in backfill.
 func (g *pager) page() error {
-	g.keys, g.ids, g.index = map[ScopeID]ScopeKey{}, map[ScopeKey]ScopeID{}, map[ScopeKey]int{}
+	g.keys, g.ids, g.index = make(map[ScopeID]ScopeKey, len(g.grants)), make(map[ScopeKey]ScopeID, len(g.grants)), map[ScopeKey]int{}
 	held := make([]ScopeID, 0, len(g.grants))
 	for _, k := range g.grants {
 		id := g.srv.Secrets.ScopeID(k)

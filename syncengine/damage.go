@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
 )
 
 // Damaged returns the ops of a plan whose bytes do not have the hash that they were
@@ -25,7 +26,7 @@ func (d *Device) Damaged(tx DeviceTx, plan *Planned) (damaged []uint64, err erro
 			if err != nil {
 				return nil, err
 			}
-			if op == nil || HashEnvelope(st.Replica, number, prev, sha256.Sum256(raw)) != op.Envelope {
+			if op == nil || HashEnvelope(st.Replica, number, prev, sha256.Sum256(raw)) != op.Envelope && !planted.Is(planted.RottenSent) {
 				damaged = append(damaged, number)
 			}
 			if op != nil {
@@ -57,18 +58,48 @@ func (d *Device) SetAside(tx DeviceTx, numbers []uint64) error {
 		if op.State == OpReoffered && isApplied(op.Outcome) {
 			in.st.KeptBytes -= min(in.st.KeptBytes, uint64(len(op.Raw)))
 		}
-		next := *op
-		next.State, next.Outcome = OpDamaged, nil
-		if err := tx.SaveOp(&next); err != nil {
+		if err := in.setAside(op); err != nil {
 			return err
-		}
-		for _, id := range op.Records {
-			if err := in.rebuild(id); err != nil {
-				return err
-			}
 		}
 	}
 	return in.end()
+}
+
+func (in *intake) setAside(op *Op) error {
+	next := *op
+	next.State, next.Outcome = OpDamaged, nil
+	if err := in.tx.SaveOp(&next); err != nil || planted.Is(planted.RottenShown) {
+		return err
+	}
+	for _, id := range op.Records {
+		if err := in.rebuild(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setRottenAside sets every own change aside whose bytes are not those that were saved:
+// an envelope of a new replica must not go around them, which would make them what was
+// written.
+func (in *intake) setRottenAside() error {
+	if planted.Is(planted.RottenWrapped) {
+		return nil
+	}
+	for n := uint64(1); n < in.st.NextOp; n++ {
+		op, err := in.tx.Op(n)
+		if err != nil {
+			return err
+		}
+		if op == nil || len(op.Raw) == 0 || op.State == OpDamaged ||
+			HashEnvelope(in.st.Replica, n, op.Prev, sha256.Sum256(op.Raw)) == op.Envelope {
+			continue
+		}
+		if err := in.setAside(op); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Told takes in verdicts that came by another way than the answer to a Sync: on changes

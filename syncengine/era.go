@@ -291,10 +291,13 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 		return err
 	}
 	was := st.Replica
+	in := &intake{d: d, tx: tx, st: *st, before: scopes, scopes: slices.Clone(scopes), got: &Received{}}
+	if err := in.setRottenAside(); err != nil {
+		return err
+	}
 	if err := tx.Retire(was); err != nil {
 		return err
 	}
-	in := &intake{d: d, tx: tx, st: *st, before: scopes, scopes: slices.Clone(scopes), got: &Received{}}
 	in.st.Replica, in.st.NextOp, in.st.LastHash, in.st.KnownOp = replica, 1, Hash{}, 0
 	in.st.Forked, in.st.Unconfirmed, in.st.KeptFrom, in.st.OldestKept = false, true, 1, 1
 	if err := tx.SaveState(&in.st); err != nil {

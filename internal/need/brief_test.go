@@ -38,3 +38,25 @@ func TestBrief(t *testing.T) {
 		t.Errorf("work took %v of the processor", spent)
 	}
 }
+
+// One slow turn of three is another test's; three are the input's.
+func TestBriefly(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		took  []time.Duration
+		turns int
+		ok    bool
+	}{
+		{[]time.Duration{time.Second}, 1, true},
+		{[]time.Duration{time.Hour, time.Second}, 2, true},
+		{[]time.Duration{time.Hour, time.Minute, 0}, 3, true},
+		{[]time.Duration{time.Hour, time.Minute, time.Second + 1}, 3, false},
+	} {
+		now, turns := time.Duration(0), 0
+		tb := &noted{TB: t}
+		briefly3(tb, func() time.Duration { return now }, time.Second, "input", func() { now += tc.took[turns]; turns++ })
+		if (tb.said == "") != tc.ok || turns != tc.turns {
+			t.Errorf("%v: %d turns, %q", tc.took, turns, tb.said)
+		}
+	}
+}

@@ -311,3 +311,13 @@ func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
 		}
 	}
 }
+
+// Cut breaks every connection with a database, as a network or a restart does. Who was
+// connected may connect again.
+func (c *Cluster) Cut(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	return c.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + strings.TrimPrefix(u.Path, "/") + "'")
+}

@@ -78,6 +78,12 @@ const (
 	DigestSkips
 	TruncatedTaken
 
+	// Damaged saves.
+
+	RottenSent
+	RottenShown
+	RottenWrapped
+
 	// count is how many there are, with None.
 	count
 )

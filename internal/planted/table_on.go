@@ -63,4 +63,7 @@ var Table = []Row{
 	{GroupLosesMember, "GroupLosesMember", "group commit loses a member", "a change that is committed with others is told applied and dropped"},
 	{DigestSkips, "DigestSkips", "digest skips a bucket", "records of one bucket are not in the sums"},
 	{TruncatedTaken, "TruncatedTaken", "truncated answer taken as whole", "an answer is taken without its digest"},
+	{RottenSent, "RottenSent", "damaged bytes sent", "a save is sent without a look at whether its bytes are those that were saved"},
+	{RottenShown, "RottenShown", "damaged save stays on the screen", "a save that is set aside as damaged still counts on the records it wrote"},
+	{RottenWrapped, "RottenWrapped", "damaged bytes in a new envelope", "a store that becomes another replica's wraps damaged saves anew, as if they had been written so"},
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,17 +220,29 @@ func TestAPlainSequencePassesOver(t *testing.T) {
 	}
 }
 
-// race runs two writes on two stores at the same time, each of them slow for a moment
-// once it has begun.
+// race runs two writes on two stores at the same time: each that has come to its end
+// waits a moment for the other to have come there too, and commits then. Behind the
+// lock of the org they never meet, and each runs once. Without it both have read what
+// was there before either; that the second then finds its sequence taken, and is run
+// again, would hide that.
 func race(t *testing.T, org syncengine.ID, stores [2]*store.Store, do [2]func(*store.Tx) error) {
 	t.Helper()
 	var wg sync.WaitGroup
 	var errs [2]error
+	var ran [2]atomic.Int32
+	ended := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	for i := range do {
 		wg.Go(func() {
 			errs[i] = stores[i].Write(context.WithoutCancel(t.Context()), org, 1, func(tx *store.Tx) error {
+				if ran[i].Add(1) > 1 {
+					return do[i](tx)
+				}
 				err := do[i](tx)
-				time.Sleep(time.Millisecond)
+				close(ended[i])
+				select {
+				case <-ended[1-i]:
+				case <-time.After(10 * time.Millisecond):
+				}
 				return err
 			})
 		})
@@ -237,6 +250,11 @@ func race(t *testing.T, org syncengine.ID, stores [2]*store.Store, do [2]func(*s
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
+	}
+	for i := range ran {
+		if n := ran[i].Load(); n != 1 {
+			t.Errorf("write %d of two ran %d times: they did not come one after the other", i, n)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func (w *World) check(d *device) error {
 			return &ViolationError{"I5", d.name + " holds a scope that it was never given"}
 		}
 	}
-	if d.corrupt {
+	if d.corrupt || w.isRotten(d) {
 		d.seen.known = false
 		return nil
 	}
@@ -407,7 +407,7 @@ func (w *World) whole() error {
 		if r.Record.Hash() != r.Hash {
 			return &ViolationError{"I3", fmt.Sprintf("the server's hash of %s is not that of its bytes", id)}
 		}
-		if _, err := syncengine.Decode(&r.Record); err != nil {
+		if _, err := w.decode(r); err != nil {
 			return &ViolationError{"I3", fmt.Sprintf("the server's state of %s is not canonical: %v", id, err)}
 		}
 		for _, k := range r.Scopes {
@@ -536,7 +536,7 @@ func (w *World) nothingLost() error {
 		if rec == nil {
 			continue
 		}
-		s, err := syncengine.Decode(&rec.Record)
+		s, err := w.decode(rec)
 		if err != nil {
 			return err
 		}

@@ -274,14 +274,14 @@ func (w *World) revoked(replica syncengine.ID) bool {
 // noteGrants remembers what everybody is granted now.
 func (w *World) noteGrants() error {
 	for _, person := range w.office.people {
-		p, err := w.engine.Principal(w.server, &syncengine.Replica{Person: person.id})
+		r, err := w.rightsOf(person.id)
 		if err != nil {
 			return err
 		}
 		if !slices.ContainsFunc(w.held[person.id], func(h *syncengine.Principal) bool {
-			return slices.Equal(h.Roles, p.Roles) && slices.Equal(h.Teams, p.Teams)
+			return slices.Equal(h.Roles, r.is.Roles) && slices.Equal(h.Teams, r.is.Teams)
 		}) {
-			w.held[person.id] = append(w.held[person.id], p)
+			w.held[person.id] = append(w.held[person.id], r.is)
 		}
 	}
 	return nil
@@ -357,6 +357,12 @@ func (w *World) purged(d *device) error {
 		c, err := w.server.ChangeByOp(d.replica, n)
 		if err != nil {
 			return err
+		}
+		if op.State == syncengine.OpDamaged {
+			if err := w.endedDamaged(d, op, c); err != nil {
+				return err
+			}
+			continue
 		}
 		if op.State == syncengine.OpQueued || c == nil || c.Op != n {
 			return &ViolationError{"I17", fmt.Sprintf("op %d of %s, which is revoked, is not at the server", n, d.name)}

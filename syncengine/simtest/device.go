@@ -87,6 +87,13 @@ func (d *deviceStore) setScopes(scopes []syncengine.DeviceScope) {
 
 // SaveScope stores a scope.
 func (d *deviceStore) SaveScope(s syncengine.DeviceScope) error {
+	i := slices.IndexFunc(d.scopes, func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
+	if i >= 0 && d.scopes[i].Bit == s.Bit {
+		next := slices.Clone(d.scopes)
+		next[i] = s
+		d.setScopes(next)
+		return d.call()
+	}
 	next := slices.DeleteFunc(slices.Clone(d.scopes), func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
 	next = append(next, s)
 	slices.SortFunc(next, func(a, b syncengine.DeviceScope) int { return cmp.Compare(a.Bit, b.Bit) })
@@ -200,7 +207,8 @@ func (d *deviceStore) each(from uint64, visit func(op *syncengine.Op)) {
 	for d.ops[d.settled] != nil && d.ops[d.settled].State == syncengine.OpSettled {
 		d.settled++
 	}
-	for n := max(from, d.settled); n < d.state.NextOp; n++ {
+	// A store that becomes another replica's has new ops before its state says so.
+	for n := max(from, d.settled); n < d.state.NextOp || d.ops[n] != nil; n++ {
 		if op := d.ops[n]; op != nil {
 			visit(op)
 		}
@@ -240,7 +248,7 @@ func (d *deviceStore) Queued(but map[uint64]bool, limit, maxBytes int) ([]*synce
 func (d *deviceStore) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncengine.Op, error) {
 	var ops []*syncengine.Op
 	if state == syncengine.OpSettled {
-		for n := after + 1; n < d.state.NextOp && len(ops) < limit; n++ {
+		for n := after + 1; d.ops[n] != nil && len(ops) < limit; n++ {
 			if d.ops[n].State == state {
 				ops = append(ops, d.ops[n])
 			}

@@ -15,6 +15,8 @@ type fuse struct {
 	left  int
 	blown bool
 	undo  []func()
+	// wrote counts the transactions that wrote and stayed.
+	wrote int
 }
 
 // call is one call of the store.
@@ -39,6 +41,9 @@ func (f *fuse) begin(n int) {
 // end ends the transaction: it stays, or is taken back.
 func (f *fuse) end(commit bool) {
 	f.left, f.blown = 0, false
+	if commit && len(f.undo) > 0 {
+		f.wrote++
+	}
 	if !commit {
 		first := 0
 		if planted.Is(planted.PartialApply) {

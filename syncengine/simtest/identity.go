@@ -90,7 +90,6 @@ func (w *World) restore() error {
 	w.earlier = append(w.earlier, w.server)
 	w.server = w.backup.image()
 	w.janitor.setBack()
-	clear(w.rights)
 	for key := range w.verdicts {
 		c, err := w.server.ChangeByOp(key.replica, key.op)
 		if err != nil {
@@ -153,12 +152,12 @@ func (w *World) lost(store, in *deviceStore) {
 func (d *deviceStore) copies() map[syncengine.ID]bool {
 	out := map[syncengine.ID]bool{}
 	for _, op := range d.ops {
-		if op.Raw != nil {
+		if op.Raw != nil && op.State != syncengine.OpDamaged {
 			out[op.Change] = true
 		}
 	}
 	for _, r := range d.retired {
-		if r.Raw != nil {
+		if r.Raw != nil && r.State != syncengine.OpDamaged {
 			out[r.Change] = true
 		}
 	}
@@ -221,7 +220,6 @@ func (w *World) epoch(begin func(tx syncengine.ServerTx) (bool, error)) error {
 		w.event("a new epoch begins at %d", w.server.head.Seq)
 		w.seen("epoch minted")
 		w.unshown = false
-		clear(w.rights)
 	}
 	return err
 }
@@ -325,6 +323,9 @@ func (w *World) settleIdentity(d *device) error {
 func (w *World) mend(d *device) (bool, error) {
 	if d.store.state.Forked {
 		return true, w.reinstance(d)
+	}
+	if err := w.rescue(d); err != nil {
+		return false, err
 	}
 	if d.refused {
 		// The answer to a sync says why.

@@ -280,6 +280,31 @@ type serverMirror struct {
 
 	st  *store.Store
 	org syncengine.ID
+	// cut: the connections with the database break before the commit of what runs.
+	cut bool
+}
+
+// options are those of the store.
+func (m *serverMirror) options(o store.Options) store.Options {
+	o.Database, o.Volatile = m.w.Database, true
+	return o
+}
+
+// arm lets the power go in some transactions, and breaks the connections in others.
+func (m *serverMirror) arm() {
+	m.mirror.arm()
+	m.cut = m.w.Database != "" && m.rng.IntN(12) == 0
+}
+
+// sever breaks the connections, once, where it is time. The store has to find its way
+// back by itself: it is not opened again.
+func (m *serverMirror) sever() error {
+	if !m.cut {
+		return nil
+	}
+	m.cut = false
+	m.w.seen("connections cut")
+	return m.w.Cut()
 }
 
 // chance is a source of chance that gives the bytes it was told to.
@@ -312,7 +337,7 @@ func (w *World) mirrorServer(secret []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	m.st, err = store.Open(ctx, m.dir, store.Options{Create: true, Rand: &given, Clock: func() time.Time { return at }})
+	m.st, err = store.Open(ctx, m.dir, m.options(store.Options{Create: true, Rand: &given, Clock: func() time.Time { return at }}))
 	if err != nil {
 		return err
 	}
@@ -330,7 +355,7 @@ func (w *World) mirrorServer(secret []byte) (err error) {
 func (m *serverMirror) open() error {
 	ctx, err := m.context()
 	if err == nil {
-		m.st, err = store.Open(ctx, m.dir, store.Options{})
+		m.st, err = store.Open(ctx, m.dir, m.options(store.Options{}))
 	}
 	if err != nil {
 		return fmt.Errorf("opening the store of the server: %w", err)
@@ -345,7 +370,7 @@ func (m *serverMirror) write(s *serverStore, n int, stay bool, do func(tx syncen
 	for m.arm(); ; {
 		s.begin(n)
 		var inner error
-		ran := false
+		ran, severed := false, m.cut
 		err := m.st.Write(context.Background(), m.org, 1, func(tx *store.Tx) error {
 			if ran {
 				// A job that failed by itself is tried again.
@@ -357,7 +382,7 @@ func (m *serverMirror) write(s *serverStore, n int, stay bool, do func(tx syncen
 			if inner == nil && !stay {
 				return errTakenBack
 			}
-			return inner
+			return first(inner, m.sever())
 		})
 		if s.blown && inner == nil && ran {
 			err = &ViolationError{"storage", "the server went on after its store had failed"}
@@ -389,6 +414,18 @@ func (m *serverMirror) write(s *serverStore, n int, stay bool, do func(tx syncen
 		case !stay:
 			s.end(false)
 			return nil
+		case err != nil && severed && !m.cut:
+			// It was not committed, or the answer to that is what got lost.
+			if m.compare(s); m.differs == nil {
+				s.end(true)
+				return nil
+			}
+			m.differs = nil
+			s.end(false)
+			if m.compare(s); m.differs != nil {
+				return m.differs
+			}
+			m.w.seen("cut connections took a transaction back")
 		case err != nil:
 			s.end(false)
 			return &ViolationError{"storage", err.Error()}

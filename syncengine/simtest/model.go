@@ -80,11 +80,11 @@ func (w *World) signed() error {
 			if before == nil || after == nil || after.Seq != c.Seq {
 				continue
 			}
-			was, err := syncengine.Decode(&before.Record)
+			was, err := w.decode(before)
 			if err != nil {
 				return err
 			}
-			is, err := syncengine.Decode(&after.Record)
+			is, err := w.decode(after)
 			if err != nil {
 				return err
 			}

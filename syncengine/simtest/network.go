@@ -77,7 +77,7 @@ func (w *World) send(d *device, o syncengine.PlanOptions) error {
 	}
 	var plan *syncengine.Planned
 	err := d.transact(0, true, func(tx syncengine.DeviceTx) (err error) {
-		plan, err = w.client.Plan(tx, o)
+		plan, err = w.plan(d, tx, o)
 		return err
 	})
 	if err != nil {
@@ -290,10 +290,50 @@ func (w *World) verdict(m *message, o *tandemv1.Outcome) error {
 	return nil
 }
 
-// rights are what a person may hold at a sequence.
+// rights are what a person may hold, and the records that say so: while they are the
+// same, so are the rights.
 type rights struct {
-	seq    uint64
+	by     map[syncengine.ID]*syncengine.StoredRecord
+	is     *syncengine.Principal
 	grants []syncengine.ScopeKey
+	// given: somebody who has a device was given them.
+	given bool
+}
+
+// reader is a view that notes which records are read.
+type reader struct {
+	*serverStore
+
+	read map[syncengine.ID]*syncengine.StoredRecord
+}
+
+// Record returns a record.
+func (r *reader) Record(id syncengine.ID) (*syncengine.StoredRecord, error) {
+	rec, err := r.serverStore.Record(id)
+	r.read[id] = rec
+	return rec, err
+}
+
+// rightsOf returns what a person may hold now.
+func (w *World) rightsOf(person syncengine.ID) (*rights, error) {
+	r := w.rights[person]
+	if r != nil {
+		same := true
+		for id, rec := range r.by {
+			same = same && w.server.records[id] == rec
+		}
+		if same {
+			return r, nil
+		}
+	}
+	view := &reader{w.server, map[syncengine.ID]*syncengine.StoredRecord{}}
+	p, err := w.engine.Principal(view, &syncengine.Replica{Person: person})
+	if err != nil {
+		return nil, err
+	}
+	r = &rights{by: view.read, is: p, grants: w.rules.Grants(w.office.org, p)}
+	w.rights[person] = r
+	return r, nil
 }
 
 // grants returns the scopes that a device may hold now, as a replica.
@@ -302,22 +342,21 @@ func (w *World) grants(d *device, as syncengine.ID) ([]syncengine.ScopeKey, erro
 	if replica == nil || replica.Revoked {
 		return nil, nil
 	}
-	if r, ok := w.rights[d.person.id]; ok && r.seq == w.server.head.Seq {
-		return r.grants, nil
-	}
-	p, err := w.engine.Principal(w.server, replica)
+	r, err := w.rightsOf(d.person.id)
 	if err != nil {
 		return nil, err
 	}
-	grants := w.rules.Grants(w.office.org, p)
-	for _, k := range grants {
+	if r.given {
+		return r.grants, nil
+	}
+	r.given = true
+	for _, k := range r.grants {
 		if _, known := w.ids[k]; !known {
 			id := w.engine.Secrets.ScopeID(k)
 			w.ids[k], w.scopes[id] = id, k
 		}
 	}
-	w.rights[d.person.id] = rights{w.server.head.Seq, grants}
-	return grants, nil
+	return r.grants, nil
 }
 
 // entitled is I23: what was applied left every record where its author reaches it.
@@ -543,6 +582,7 @@ func (w *World) received(d *device, from *serverStore, got *syncengine.Received)
 			w.seen(what)
 		}
 	}
+	d.spoiled = d.spoiled || got.Epoch || got.Reoffered > 0
 	if got.Forked {
 		if !d.restored {
 			return &ViolationError{"I16", d.name + " sees a fork that it never made"}

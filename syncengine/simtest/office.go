@@ -204,13 +204,17 @@ func (w *World) localBy(p *syncengine.Principal, writes ...*tandemv1.RecordWrite
 	return out, err
 }
 
+// restBytes are sizes of pages once the faults have stopped. Small ones take many
+// requests, and so are rare.
+var restBytes = slices.Concat([]uint32{1, 1500}, slices.Repeat([]uint32{1 << 20}, 14))
+
 // settleIn chooses the habits of this world.
 func (w *World) settleIn() {
 	h := &w.habits
 	h.pageBytes = one(w, [][]uint32{{1}, {1, 700}, {700, 4000}, {1 << 20}, {1, 700, 4000, 1 << 20}})
 	h.pushBytes = one(w, [][]int{{1}, {1, 1500}, {1 << 20}, {1, 1500, 1 << 20}})
 	h.realKeys = w.odds(8)
-	h.restBytes = one(w, []uint32{1, 1500, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20})
+	h.restBytes = one(w, restBytes)
 	h.inFlight = 1 + w.rng.IntN(4)
 	h.disorder = one(w, []int{1, 1, 3, 12})
 	slow := w.odds(3)

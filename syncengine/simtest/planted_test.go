@@ -5,11 +5,13 @@ package simtest_test
 import (
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/tandem-response/tandem/internal/pgtest"
 	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine/simtest"
 )
@@ -61,5 +63,5 @@ func TestMain(m *testing.M) {
 			planted.Plant(row.Bug)
 		}
 	}
-	m.Run()
+	os.Exit(pgtest.Main(m))
 }

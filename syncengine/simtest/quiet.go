@@ -60,24 +60,39 @@ func (w *World) quiet() error {
 
 // rest lets everyone sync until nothing moves, and then looks whether that is so.
 func (w *World) rest() error {
-	type traffic struct{ bytes, verdicts int }
-	last := make([]traffic, len(w.devices))
+	// What a device's last sync took, where it stood after it, and when the server had
+	// last written; at rest, that moved nothing.
+	type contact struct {
+		bytes, verdicts int
+		stands          [sha256.Size]byte
+		wrote           int
+		rests           bool
+	}
+	last := make([]contact, len(w.devices))
+	for i, d := range w.devices {
+		last[i].stands = w.standing(d)
+	}
 	for round, still := 0, false; !still; round++ {
 		if round == maxRounds {
 			return &ViolationError{"I17", "the world does not come to rest"}
 		}
-		before := w.standing()
+		still = true
 		for i, d := range w.devices {
 			if err := w.settleIdentity(d); err != nil {
 				return err
 			}
+			if last[i].rests && last[i].wrote == w.server.wrote && (!d.corrupt || w.standing(d) == last[i].stands) {
+				continue // It would be told the same again.
+			}
+			still = false
+			wrote := w.server.wrote
 			size, verdicts, err := w.sync(d, one(w, w.habits.pushBytes), w.habits.restBytes)
 			if err != nil {
 				return err
 			}
-			last[i] = traffic{size, verdicts}
+			stands := w.standing(d)
+			last[i] = contact{size, verdicts, stands, w.server.wrote, stands == last[i].stands && w.server.wrote == wrote}
 		}
-		still = w.standing() == before
 	}
 	for i, d := range w.devices {
 		if err := w.idle(d, last[i].bytes, last[i].verdicts); err != nil {
@@ -148,28 +163,25 @@ func (w *World) sync(d *device, pushBytes int, pageBytes uint32) (size, verdicts
 	return size, verdicts, nil
 }
 
-// standing is a hash over everything that could move: the server's head, and each
-// device's position, scopes and outbox.
-func (w *World) standing() [sha256.Size]byte {
-	b := append(w.still[:0], w.server.head.Hash[:]...)
+// standing is a hash over everything of a device that could move: its position, scopes
+// and outbox.
+func (w *World) standing(d *device) [sha256.Size]byte {
+	b := append(append(w.still[:0], d.replica[:]...), d.store.state.Epoch[:]...)
 	number := func(n uint64) { b = binary.BigEndian.AppendUint64(b, n) }
-	for _, d := range w.devices {
-		b = append(append(b, d.replica[:]...), d.store.state.Epoch[:]...)
-		b = fmt.Append(b, d.store.state.Forked, d.store.state.Unconfirmed, d.store.state.Recovering, d.store.state.Repair, d.refused)
-		b = append(b, d.store.state.Staged...)
-		number(uint64(len(d.store.state.Want)))
-		number(uint64(len(d.store.staged)))
-		for _, s := range d.store.scopes {
-			b = append(append(b, s.ID[:]...), s.Position...)
-			number(uint64(s.Bit)<<1 | readyMask([]syncengine.DeviceScope{s})>>s.Bit)
-			number(s.Sum.Hi)
-			number(s.Sum.Lo)
-		}
-		d.store.each(1, func(op *syncengine.Op) {
-			number(op.Number)
-			number(uint64(op.State))
-		})
+	b = fmt.Append(b, d.store.state.Forked, d.store.state.Unconfirmed, d.store.state.Recovering, d.store.state.Repair, d.refused)
+	b = append(b, d.store.state.Staged...)
+	number(uint64(len(d.store.state.Want)))
+	number(uint64(len(d.store.staged)))
+	for _, s := range d.store.scopes {
+		b = append(append(b, s.ID[:]...), s.Position...)
+		number(uint64(s.Bit)<<1 | readyMask([]syncengine.DeviceScope{s})>>s.Bit)
+		number(s.Sum.Hi)
+		number(s.Sum.Lo)
 	}
+	d.store.each(1, func(op *syncengine.Op) {
+		number(op.Number)
+		number(uint64(op.State))
+	})
 	w.still = b
 	return sha(b)
 }
@@ -187,6 +199,16 @@ func (w *World) settled() error {
 		}
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
+			if op.State == syncengine.OpDamaged {
+				c, err := w.server.ChangeByOp(d.replica, n)
+				if err == nil {
+					err = w.endedDamaged(d, op, c)
+				}
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			if op.State != syncengine.OpSettled && !setAside(op) {
 				return &ViolationError{"I17", fmt.Sprintf("op %d of %s has come no further than %d", n, d.name, op.State)}
 			}
@@ -233,13 +255,26 @@ func (w *World) idle(d *device, size, verdicts int) error {
 	return nil
 }
 
+// decode decodes a state of the server's, once: nobody changes a state that was saved.
+func (w *World) decode(r *syncengine.StoredRecord) (*syncengine.State, error) {
+	s := w.states[r]
+	if s != nil {
+		return s, nil
+	}
+	s, err := syncengine.Decode(&r.Record)
+	if err == nil {
+		w.states[r] = s
+	}
+	return s, err
+}
+
 // conflicts counts the paths of a record that a human is to settle.
 func (w *World) conflicts(r *syncengine.StoredRecord) (int, error) {
 	open, known := w.open[r]
 	if known {
 		return open, nil
 	}
-	s, err := syncengine.Decode(&r.Record)
+	s, err := w.decode(r)
 	if err != nil {
 		return 0, err
 	}

@@ -146,10 +146,13 @@ func (s *serverStore) Records(ids []syncengine.ID) ([]*syncengine.StoredRecord, 
 func (s *serverStore) Digest(scope syncengine.ScopeKey) (*syncengine.Digest, error) {
 	d := s.digests[scope]
 	if d == nil {
-		d = &syncengine.Digest{}
+		d = &noDigest
 	}
 	return d, s.call()
 }
+
+// noDigest is that of a scope without rows. Nobody writes to it.
+var noDigest syncengine.Digest
 
 // Replica returns a replica.
 func (s *serverStore) Replica(id syncengine.ID) (*syncengine.Replica, error) {

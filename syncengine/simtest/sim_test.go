@@ -158,6 +158,7 @@ var once = []struct {
 	{1970, 70, "I23: of a push of several runs only the newest was bound by the signature"},
 	{17, 70, "I5: a revoked device that compared what it held with the server kept it"},
 	{3500, 200, "I1: a verdict from before the server was set back hid that the change was gone"},
+	{18, 70, "I16: a store that became another replica's wrapped a damaged save anew"},
 	{8739, 200, "I11: a change that was to be read again was taken for shown"},
 }
 

@@ -26,6 +26,11 @@ type Options struct {
 	// Dir, where it is not empty, holds the locks and keys of stores of the product's
 	// own that run beside the world's, on disks whose power goes: see mirror.
 	Dir string
+	// Database is the address of an empty PostgreSQL database in which the server's
+	// tables are then; without one they are on a disk too.
+	Database string
+	// Cut breaks every connection with that database.
+	Cut func() error
 }
 
 // Report is what a run came to.
@@ -99,10 +104,11 @@ type World struct {
 	// scopes by wire id, for the oracle; ids the other way round.
 	scopes map[syncengine.ScopeID]syncengine.ScopeKey
 	ids    map[syncengine.ScopeKey]syncengine.ScopeID
-	// rights are those that people had when last asked.
-	rights  map[syncengine.ID]rights
+	// rights are those that people had when last asked; see rightsOf.
+	rights  map[syncengine.ID]*rights
 	decoded decoded
 	open    map[*syncengine.StoredRecord]int
+	states  map[*syncengine.StoredRecord]*syncengine.State
 	// verdicts given so far, and acknowledged changes.
 	verdicts map[opKey]*tandemv1.Outcome
 	acked    map[syncengine.ID]syncengine.Hash
@@ -113,6 +119,7 @@ type World struct {
 	sealedOnce map[syncengine.ID]bool
 	identities
 	janitor janitor
+	decay   decay
 
 	// script says what happens, where chance does not; class is that of the next save.
 	script *script
@@ -163,6 +170,8 @@ type device struct {
 	restored bool
 	// corrupt: a row of its store was damaged, and it has not been repaired since.
 	corrupt bool
+	// rotted: some of its saves have; spoiled: sealed copies of them are to be delivered.
+	rotted, spoiled bool
 	// refused: the server did not compare when it was last asked to.
 	refused bool
 }
@@ -196,9 +205,10 @@ func run(o Options, s *script) (report *Report) {
 		Options: o, rules: domain, nowMS: 1_790_000_000_000,
 		scopes:   map[syncengine.ScopeID]syncengine.ScopeKey{},
 		ids:      map[syncengine.ScopeKey]syncengine.ScopeID{},
-		rights:   map[syncengine.ID]rights{},
+		rights:   map[syncengine.ID]*rights{},
 		decoded:  decoded{},
 		open:     map[*syncengine.StoredRecord]int{},
+		states:   map[*syncengine.StoredRecord]*syncengine.State{},
 		verdicts: map[opKey]*tandemv1.Outcome{},
 		acked:    map[syncengine.ID]syncengine.Hash{},
 		held:     map[syncengine.ID][]*syncengine.Principal{},
@@ -210,6 +220,7 @@ func run(o Options, s *script) (report *Report) {
 		trace: make([]byte, 0, 32<<10),
 	}
 	w.rng = rand.New(&w.pcg)
+	w.decay = newDecay(w)
 	w.report = Report{Options: o, Seen: map[string]int{}, At: o.Steps}
 	defer func() {
 		if p := recover(); p != nil {
@@ -246,6 +257,7 @@ func (w *World) run() error {
 		if w.script != nil {
 			do = func() error { return w.play(w.step) }
 		}
+		w.rot()
 		if err := do(); err != nil {
 			w.report.At = w.step
 			return err
