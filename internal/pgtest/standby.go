@@ -18,15 +18,37 @@ func (c *Cluster) Standby(tb testing.TB, settings ...string) *Cluster {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.Stop)
-	err = s.program("pg_basebackup", "-D", s.data(), "-h", c.base, "-U", Superuser, "-X", "stream", "-c", "fast", "-R", "--no-sync")
+	if err := s.follow(c); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// Follow makes a cluster anew, which is down or is brought down, as a standby of another
+// one. Its address stays.
+func (c *Cluster) Follow(tb testing.TB, primary *Cluster) {
+	tb.Helper()
+	c.Kill()
+	release(c.data())
+	err := os.RemoveAll(c.data())
+	if err == nil {
+		err = c.follow(primary)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+func (c *Cluster) follow(primary *Cluster) error {
+	err := c.program("pg_basebackup", "-D", c.data(), "-h", primary.base, "-U", Superuser, "-X", "stream", "-c", "fast", "-R", "--no-sync")
+	if err != nil {
+		return err
+	}
 	// What the primary waits for is no matter of the copy's: nobody streams from it.
-	auto := filepath.Join(s.data(), "postgresql.auto.conf")
+	auto := filepath.Join(c.data(), "postgresql.auto.conf")
 	text, err := os.ReadFile(auto)
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
 	lines := strings.SplitAfter(string(text), "\n")
 	for i, line := range lines {
@@ -35,15 +57,12 @@ func (c *Cluster) Standby(tb testing.TB, settings ...string) *Cluster {
 		}
 	}
 	if err := os.WriteFile(auto, []byte(strings.Join(lines, "")), 0o600); err != nil {
-		tb.Fatal(err)
+		return err
 	}
-	if err := s.Up(); err != nil {
-		tb.Fatal(err)
+	if err := c.Up(); err != nil {
+		return err
 	}
-	if err := s.until("the standby streams", "EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming')"); err != nil {
-		tb.Fatal(err)
-	}
-	return s
+	return c.until("the standby streams", "EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming')")
 }
 
 // Synchronous says whether commits wait until a standby has them on its disk, and waits
