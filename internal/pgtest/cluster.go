@@ -303,6 +303,28 @@ func (c *Cluster) Database(tb testing.TB) string {
 	return c.copied(tb, "")
 }
 
+// DatabaseOn makes an empty database for a test whose tables are in a directory, a small
+// file system for instance.
+func (c *Cluster) DatabaseOn(tb testing.TB, dir string) string {
+	tb.Helper()
+	err := own(dir)
+	if err == nil {
+		err = c.do("CREATE TABLESPACE apart LOCATION '" + dir + "'")
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	address := c.Database(tb)
+	u, err := url.Parse(address)
+	if err == nil {
+		err = c.do("ALTER DATABASE " + strings.TrimPrefix(u.Path, "/") + " SET TABLESPACE apart")
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return address
+}
+
 // Copy makes a database for a test, a copy of what fill has put into an empty one, and
 // returns its address. fill runs once for a template's name; it must leave nobody
 // connected.
