@@ -375,8 +375,8 @@ func Above(tb testing.TB, address string) string {
 	return u.String()
 }
 
-// Kept keeps a copy of a database as it is now and returns what puts it back. Nobody
-// may be connected, then and now.
+// Kept keeps a copy of a database as it is now, when nobody may be connected, and returns
+// what puts it back, which breaks every connection.
 func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
 	tb.Helper()
 	u, err := url.Parse(address)
@@ -390,7 +390,7 @@ func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
 	}
 	return func() {
 		tb.Helper()
-		for _, statement := range []string{"DROP DATABASE " + here, "CREATE DATABASE " + here + " OWNER " + Role + " TEMPLATE " + kept} {
+		for _, statement := range []string{"DROP DATABASE " + here + " WITH (FORCE)", "CREATE DATABASE " + here + " OWNER " + Role + " TEMPLATE " + kept} {
 			if err := c.do(statement); err != nil {
 				tb.Fatal(err)
 			}
