@@ -122,6 +122,10 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if err := s.ReplayJournal(context.Background()); err != nil {
 		return nil, err
 	}
+	st.Renewed(func(ctx context.Context) error {
+		s.log.Warn().Msg("connections to the database broke and were made anew")
+		return s.ReplayJournal(ctx)
+	})
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s, nil

@@ -31,6 +31,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -51,6 +52,9 @@ type Options struct {
 	// Create makes directory and database where they are not there; otherwise their
 	// absence is ErrNoDatabase.
 	Create bool
+	// Replaced takes a PostgreSQL in whose place this directory has known a newer primary:
+	// for whoever makes it the primary again, and begins a new epoch.
+	Replaced bool
 	// Serve claims the directory for one server: a second one gets ErrInUse. PostgreSQL
 	// takes any number of servers.
 	Serve bool
@@ -104,6 +108,14 @@ type Store struct {
 	numbers map[int64]*numbers
 	// era counts how often what is known of the database was dropped: see forget.
 	era uint64
+	// running: the database was opened. settling is nil where there is no doubt about it;
+	// renewed is what its user does then.
+	running  bool
+	settling *settling
+	renewed  func(context.Context) error
+
+	// fullUntil is up to when the disk is taken to be full, in the process's own time.
+	fullUntil atomic.Int64
 
 	// The writer's own: up to where each org was pruned, and the high-water mark.
 	pruned map[int64]uint64
@@ -172,8 +184,14 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s.watch.seen = map[syncengine.ID]*told{}
 	s.done.Go(s.write)
 	running = true
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
 	if err := s.checkMark(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if s.remote != nil && o.Serve {
+		s.done.Go(s.lookAround)
 	}
 	return s, nil
 }
@@ -337,6 +355,17 @@ func (s *Store) reading(ctx context.Context, f func(*conn) error) error {
 // snapshot runs f on a connection for reading, in one snapshot of an org's rows; of
 // noOrg, of the table of orgs.
 func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) error {
+	for {
+		if err := s.settled(ctx); err != nil {
+			return err
+		}
+		if err := s.look(ctx, org, f); !errors.Is(err, errDoubtful) {
+			return err
+		}
+	}
+}
+
+func (s *Store) look(ctx context.Context, org int64, f func(*conn) error) error {
 	return s.reading(ctx, func(c *conn) (err error) {
 		if err := c.begin(s.dialect.view, org); err != nil {
 			return err
@@ -346,6 +375,9 @@ func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) er
 				err = rerr
 			}
 		}()
+		if s.doubtful(ctx) {
+			return errDoubtful
+		}
 		return f(c)
 	})
 }
