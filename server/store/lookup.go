@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -21,6 +23,8 @@ func (tx *Tx) flushLinks() error {
 	if len(tx.links) == 0 {
 		return nil
 	}
+	// In the order of the table.
+	slices.SortFunc(tx.links, func(a, b aboutRow) int { return cmp.Or(a.to.Compare(b.to), a.record.Compare(b.record)) })
 	const width = 3
 	args := make([]any, 0, width*len(tx.links))
 	for i := range tx.links {
