@@ -385,7 +385,7 @@ func (t *tx) InScope(bit uint8, after syncengine.ID, limit int) (ids []syncengin
 	if err := t.flush(); err != nil {
 		return nil, err
 	}
-	err = t.rows(`SELECT id FROM rec WHERE scopes & $1 <> 0 AND id > $2 ORDER BY id LIMIT $3`,
+	err = t.rows(`SELECT id FROM rec WHERE scopes & $1 <> 0 AND id > $2 ORDER BY id LIMIT +$3`,
 		[]any{int64(uint64(1) << bit), after[:], limit}, func(scan func(...any) error) error {
 			var id syncengine.ID
 			err := scan((*idColumn)(&id))
