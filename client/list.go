@@ -95,7 +95,7 @@ func (c *Client) views(ctx context.Context, own bool, condition string, limit in
 	//nolint:gosec // The condition is this package's text; values are arguments.
 	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + which + ` AND ` + condition
 	if limit > 0 {
-		query += ` LIMIT ?`
+		query += ` LIMIT +?`
 		args = append(args, limit)
 	}
 	err = c.store.read(ctx, "listing records", func(rtx *sql.Tx) error {

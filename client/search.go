@@ -34,7 +34,7 @@ func (c *Client) Search(ctx context.Context, text string, limit int) ([]*View, e
 	}
 	folded := foldText(text)
 	numbers, err := c.views(ctx, false, `(rec.number >= ?1 AND rec.number < ?2 OR rec.cad_number >= ?1 AND rec.cad_number < ?2)
-		ORDER BY rec.at DESC, rec.id DESC LIMIT ?3`, 0, folded, folded+string(unicode.MaxRune), limit-len(found))
+		ORDER BY rec.at DESC, rec.id DESC LIMIT +?3`, 0, folded, folded+string(unicode.MaxRune), limit-len(found))
 	return append(found, numbers...), err
 }
 

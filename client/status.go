@@ -191,7 +191,7 @@ type Event struct {
 // Events returns the last contacts, the newest first.
 func (c *Client) Events(ctx context.Context, limit int) (events []Event, err error) {
 	err = c.store.read(ctx, "reading the contacts", func(rtx *sql.Tx) error {
-		rows, err := rtx.QueryContext(ctx, `SELECT at, ms, pushed, received, bytes_up, bytes_down, fault, note FROM sync_event ORDER BY n DESC LIMIT $1`, limit)
+		rows, err := rtx.QueryContext(ctx, `SELECT at, ms, pushed, received, bytes_up, bytes_down, fault, note FROM sync_event ORDER BY n DESC LIMIT +$1`, limit)
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func (t *tx) Retire(replica syncengine.ID) error {
 // Retired implements syncengine.DeviceTx.
 func (t *tx) Retired(after uint64, limit int) (old []*syncengine.Retired, err error) {
 	err = t.rows(`SELECT n, replica, op, change, class, state, at, envelope, records, needs, outcome, raw FROM retired
-		WHERE raw IS NOT NULL AND n > $1 ORDER BY n LIMIT $2`, []any{int64(after), limit}, func(scan func(...any) error) error {
+		WHERE raw IS NOT NULL AND n > $1 ORDER BY n LIMIT +$2`, []any{int64(after), limit}, func(scan func(...any) error) error {
 		r := &syncengine.Retired{}
 		op, err := scanOp(func(into ...any) error {
 			return scan(append([]any{&r.N, (*idColumn)(&r.Replica)}, into...)...)

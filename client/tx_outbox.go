@@ -174,7 +174,7 @@ func (t *tx) Op(number uint64) (*syncengine.Op, error) {
 // the index, so that no row is visited.
 const (
 	queuePiece  = 256
-	selectQueue = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7) AND rank = ? AND op BETWEEN ? AND ? ORDER BY op LIMIT ?`
+	selectQueue = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7) AND rank = ? AND op BETWEEN ? AND ? ORDER BY op LIMIT +?`
 )
 
 // Queued implements syncengine.DeviceTx. What is under way, mostly the front of the
@@ -265,12 +265,12 @@ func (t *tx) OpsIn(state syncengine.OpState, after uint64, limit int) ([]*syncen
 // Statements of OpNumbers. The second condition of the first two lets the partial
 // index serve; the plus of the last keeps the order that of the numbers.
 const (
-	selectJudged = `SELECT op FROM outbox WHERE state = $1 AND state IN (2, 4) AND op > $2 ORDER BY op LIMIT $3`
-	selectQueued = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state = $1 AND state IN (1, 7) AND op > $2 ORDER BY op LIMIT $3`
-	selectClosed = `SELECT op FROM outbox WHERE state = $1 AND state IN (5, 6) AND op > $2 ORDER BY op LIMIT $3`
+	selectJudged = `SELECT op FROM outbox WHERE state = $1 AND state IN (2, 4) AND op > $2 ORDER BY op LIMIT +$3`
+	selectQueued = `SELECT op FROM outbox INDEXED BY outbox_queue WHERE state = $1 AND state IN (1, 7) AND op > $2 ORDER BY op LIMIT +$3`
+	selectClosed = `SELECT op FROM outbox WHERE state = $1 AND state IN (5, 6) AND op > $2 ORDER BY op LIMIT +$3`
 	// The first condition is met by every row of the second.
-	selectDamaged = `SELECT op FROM outbox WHERE +state = $1 AND state = 8 AND op > $2 ORDER BY op LIMIT $3`
-	selectIn      = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT $3`
+	selectDamaged = `SELECT op FROM outbox WHERE +state = $1 AND state = 8 AND op > $2 ORDER BY op LIMIT +$3`
+	selectIn      = `SELECT op FROM outbox WHERE +state = $1 AND op > $2 ORDER BY op LIMIT +$3`
 )
 
 // OpNumbers implements syncengine.OpLister.
@@ -394,7 +394,7 @@ func scanIncoming(scan func(...any) error) (*syncengine.Incoming, error) {
 
 // Staged implements syncengine.DeviceTx.
 func (t *tx) Staged(after syncengine.ID, limit int) ([]*syncengine.Incoming, error) {
-	staged, err := t.incoming(`WHERE id > $1 ORDER BY id LIMIT $2`, after[:], limit)
+	staged, err := t.incoming(`WHERE id > $1 ORDER BY id LIMIT +$2`, after[:], limit)
 	t.noneStaged = err == nil && len(staged) == 0 && after.IsZero()
 	return staged, err
 }

@@ -120,6 +120,17 @@ func (b *Batch) lead(res *result, seq uint64) error {
 		return nil //nolint:nilerr // A team that is no id is no team.
 	}
 	for _, follower := range res.followers {
+		old, err := b.tx.Record(follower)
+		if err != nil {
+			return err
+		}
+		if old == nil {
+			// Whom it follows is asked when it comes.
+			if err := b.tx.Follow(follower, team); err != nil {
+				return err
+			}
+			continue
+		}
 		teams, err := b.tx.Teams(follower)
 		if err != nil {
 			return err
@@ -130,11 +141,7 @@ func (b *Batch) lead(res *result, seq uint64) error {
 		if err := b.tx.Follow(follower, team); err != nil {
 			return err
 		}
-		old, err := b.tx.Record(follower)
-		if err != nil {
-			return err
-		}
-		if old == nil || planted.Is(planted.ChildBehind) {
+		if planted.Is(planted.ChildBehind) {
 			continue
 		}
 		scopes, _, err := b.scopesOf(&old.Record)

@@ -175,7 +175,7 @@ func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) (
 
 func (b *Batch) prefetch(pushed []Prepared) error {
 	changes := make([]ID, 0, len(pushed))
-	records := make([]ID, 0, len(pushed))
+	records, named := make([]ID, 0, len(pushed)), make([]ID, 0, len(pushed))
 	for i := range pushed {
 		if pushed[i].Refusal != nil {
 			continue
@@ -185,10 +185,10 @@ func (b *Batch) prefetch(pushed []Prepared) error {
 			if id, ok := IDFromBytes(w.GetRecord()); ok {
 				records = append(records, id)
 			}
-			records = append(records, references(w)...)
+			named = append(named, references(w)...)
 		}
 	}
-	return b.tx.Prefetch(changes, records)
+	return b.tx.Prefetch(changes, records, named)
 }
 
 // forked reports whether the push shows a second history under its replica id: two

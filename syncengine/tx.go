@@ -165,9 +165,10 @@ type PageReader interface {
 // it returns is the engine's to read, not to change.
 type ServerTx interface {
 	ServerView
-	// Prefetch announces changes and records that will be read, so that a store
-	// can read them at once. Optional in effect.
-	Prefetch(changes, records []ID) error
+	// Prefetch announces what will be read, so that a store can read it at once:
+	// changes, records that will be written, and records that those name. Optional in
+	// effect.
+	Prefetch(changes, records, named []ID) error
 	// Change returns an entry of the change log by id, nil where there is none. Its
 	// Body may be left out.
 	Change(id ID) (*StoredChange, error)
@@ -193,7 +194,7 @@ type ServerTx interface {
 	// Awaited and Await: see History.
 	Awaited(record ID, p Path, s Stamp) (bool, error)
 	Await(record ID, p Path, s Stamp) error
-	// Teams returns the teams that a follower follows; Follow adds one.
+	// Teams returns the teams that a follower follows; Follow adds one, if it is new.
 	Teams(follower ID) ([]ID, error)
 	Follow(follower, team ID) error
 	// Link notes that a record is about another, for ever.

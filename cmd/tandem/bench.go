@@ -42,8 +42,9 @@ func (benchSyncCmd) Help() string {
 	return `Runs steps 1, 2, 3, 4 and 6 of the workload field-sync-1 with durable writes on both ends
 (SQLite, WAL, synchronous=FULL), sign-in, validation and merging on, over loopback HTTP/2,
 and counts every byte on the wire. In the same run it measures what the machine can do at
-most: the same bodies inserted into SQLite by the same driver, 500 a transaction. Compare
-ratios of one run; times depend on the machine and the hour.
+most: the same bodies inserted into SQLite by the same driver, 500 a transaction, before,
+between and after push and pull; the median counts. Compare ratios of one run; times
+depend on the machine and the hour.
 
   tandem bench sync --records 10000 --devices 2 --json`
 }
@@ -121,7 +122,8 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	for _, step := range []func() error{b.save, b.push, b.pull, b.raw, b.edit, b.live, b.noOp} {
+	// The raw limit is taken before, between and after the steps that are set against it.
+	for _, step := range []func() error{b.save, b.raw, b.push, b.raw, b.pull, b.raw, b.edit, b.live, b.noOp} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -146,6 +148,8 @@ type bench struct {
 	// devs are the devices, devs[0] the one that pushes.
 	devs []*benchDevice
 	ids  []syncengine.ID
+	// rates are what was measured of the raw limit so far.
+	rates []float64
 }
 
 type benchDevice struct {

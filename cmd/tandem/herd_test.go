@@ -48,16 +48,18 @@ func TestHerd(t *testing.T) {
 	h.work()
 	h.kill(h.server)
 	h.serve()
+	before := cpuTime()
 	times := h.reconnect()
+	devices := cpuTime() - before
 	slices.Sort(times)
 	metrics := h.metrics()
 	requests, refused := sumOf(t, metrics, `tandem_requests_total{`), sumOf(t, metrics, `tandem_refused_total{`)
 	peak := h.peak()
 	h.end()
 	cpu := h.server.ProcessState.UserTime() + h.server.ProcessState.SystemTime()
-	t.Logf("%d devices × %d changes: all drained after %v; a device took p50 %v, p99 %v; %.0f requests, %.0f of them told to come back; %.0f changes in %.0f commits; the server took %v of CPU and %d MiB of memory at most",
+	t.Logf("%d devices × %d changes: all drained after %v; a device took p50 %v, p99 %v; %.0f requests, %.0f of them told to come back; %.0f changes in %.0f commits; the server took %v of CPU and %d MiB of memory at most, the devices beside it %v of CPU",
 		len(times), *herdChanges, times[len(times)-1].Round(time.Millisecond), times[len(times)/2].Round(time.Millisecond), times[len(times)*99/100].Round(time.Millisecond),
-		requests, refused, sumOf(t, metrics, "tandem_commit_changes_sum"), sumOf(t, metrics, "tandem_commit_changes_count"), cpu.Round(10*time.Millisecond), peak>>20)
+		requests, refused, sumOf(t, metrics, "tandem_commit_changes_sum"), sumOf(t, metrics, "tandem_commit_changes_count"), cpu.Round(10*time.Millisecond), peak>>20, devices.Round(10*time.Millisecond))
 	if peak > herdMemory {
 		t.Errorf("the server took %d MiB", peak>>20)
 	}

@@ -2,25 +2,33 @@ package store
 
 import (
 	"database/sql"
+	"maps"
 	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// followRow is a row to be added to the table of followers.
+// followRow is a row of the table of followers.
 type followRow struct{ follower, team syncengine.ID }
 
 // prefetchTeams reads the teams of records at once.
 func (tx *Tx) prefetchTeams(followers []syncengine.ID) error {
-	some, err := tx.hasRows(tableFollower)
-	if err != nil || !some {
-		return err
-	}
-	wanted := make([]syncengine.ID, 0, len(followers))
+	wanted, added := make([]syncengine.ID, 0, len(followers)), false
 	for _, id := range followers {
 		if _, known := tx.teams[id]; !known {
 			wanted = append(wanted, id)
+			added = added || tx.newFollows[id] != nil
 		}
+	}
+	if added {
+		// A team was added to those in the table without a look at them.
+		if err := tx.flushFollows(); err != nil {
+			return err
+		}
+	}
+	some, err := tx.hasRows(tableFollower)
+	if err != nil || !some {
+		return err
 	}
 	near, err := tx.near("SELECT 1 FROM follower WHERE org = $1 AND record BETWEEN $2 AND $3 LIMIT 1", wanted)
 	if err != nil {
@@ -67,28 +75,35 @@ func (tx *Tx) Teams(follower syncengine.ID) ([]syncengine.ID, error) {
 
 // Follow implements syncengine.ServerTx.
 func (tx *Tx) Follow(follower, team syncengine.ID) error {
-	teams, err := tx.Teams(follower)
-	if err != nil || slices.Contains(teams, team) {
-		return err
+	teams, known := tx.teams[follower]
+	if slices.Contains(teams, team) || slices.Contains(tx.newFollows[follower], team) {
+		return nil
 	}
-	teams = append(slices.Clone(teams), team)
-	slices.SortFunc(teams, syncengine.ID.Compare)
+	if known {
+		teams = append(slices.Clone(teams), team)
+		slices.SortFunc(teams, syncengine.ID.Compare)
+		tx.teams[follower] = teams
+	}
 	tx.writes++
-	tx.teams[follower] = teams
-	tx.newFollows = append(tx.newFollows, followRow{follower, team})
+	tx.newFollows[follower] = append(tx.newFollows[follower], team)
 	return nil
 }
 
+// flushFollows writes new followers, in the order of the table.
 func (tx *Tx) flushFollows() error {
 	if len(tx.newFollows) == 0 {
 		return nil
 	}
+	followers := slices.SortedFunc(maps.Keys(tx.newFollows), syncengine.ID.Compare)
 	const width = 3
-	args := make([]any, 0, width*len(tx.newFollows))
-	for _, row := range tx.newFollows {
-		args = append(args, tx.org.num, row.team[:], row.follower[:])
+	args := make([]any, 0, width*len(followers))
+	for i := range followers {
+		teams := tx.newFollows[followers[i]]
+		for k := range teams {
+			args = append(args, tx.org.num, teams[k][:], followers[i][:])
+		}
 	}
-	tx.newFollows = nil
+	clear(tx.newFollows)
 	tx.fill(tableFollower)
-	return tx.insert("follower (org, team, record)", "", 2, width, args)
+	return tx.insert("follower (org, team, record)", " ON CONFLICT DO NOTHING", 2, width, args)
 }

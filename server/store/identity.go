@@ -51,7 +51,7 @@ func (tx *Tx) reissued(r *replicaNumber, op uint64) (*logEntry, error) {
 func (v *view) reissuedIn(replica int64, ops syncengine.OpRange, limit int, out *[]*tandemv1.Outcome, dismissed map[int]syncengine.ID) error {
 	return v.c.each(`SELECT r.op, c.verdict, c.refusal, c.fields, r.envelope, r.id FROM reissue r
 		JOIN change c ON c.org = r.org AND c.stamp = r.stamp AND c.id = r.id
-		WHERE r.org = $1 AND r.replica = $2 AND r.op BETWEEN $3 AND $4 ORDER BY r.op LIMIT $5`,
+		WHERE r.org = $1 AND r.replica = $2 AND r.op BETWEEN $3 AND $4 ORDER BY r.op LIMIT CAST($5 AS BIGINT)`,
 		[]any{v.org.num, replica, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(out, dismissed))
 }
 

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -21,6 +23,8 @@ func (tx *Tx) flushLinks() error {
 	if len(tx.links) == 0 {
 		return nil
 	}
+	// In the order of the table.
+	slices.SortFunc(tx.links, func(a, b aboutRow) int { return cmp.Or(a.to.Compare(b.to), a.record.Compare(b.record)) })
 	const width = 3
 	args := make([]any, 0, width*len(tx.links))
 	for i := range tx.links {
@@ -32,7 +36,7 @@ func (tx *Tx) flushLinks() error {
 
 // About implements syncengine.ServerView.
 func (v *view) About(record syncengine.ID, limit int) (ids []syncengine.ID, err error) {
-	err = v.c.each("SELECT record FROM about WHERE org = $1 AND target = $2 ORDER BY record LIMIT $3", []any{v.org.num, record[:], int64(limit)},
+	err = v.c.each("SELECT record FROM about WHERE org = $1 AND target = $2 ORDER BY record LIMIT CAST($3 AS BIGINT)", []any{v.org.num, record[:], int64(limit)},
 		func(rows *sql.Rows) error {
 			var id syncengine.ID
 			err := rows.Scan((*scanID)(&id))
@@ -57,7 +61,7 @@ func (tx *Tx) Unlinked(after syncengine.ID, limit int) (ids []syncengine.ID, err
 	if _, err := tx.c.one("SELECT linked FROM org WHERE num = $1", []any{tx.org.num}, &linked); err != nil || linked != 0 {
 		return nil, err
 	}
-	err = tx.c.each("SELECT id FROM record WHERE org = $1 AND id > $2 ORDER BY id LIMIT $3", []any{tx.org.num, after[:], int64(limit)},
+	err = tx.c.each("SELECT id FROM record WHERE org = $1 AND id > $2 ORDER BY id LIMIT CAST($3 AS BIGINT)", []any{tx.org.num, after[:], int64(limit)},
 		func(rows *sql.Rows) error {
 			var id syncengine.ID
 			err := rows.Scan((*scanID)(&id))
@@ -108,7 +112,7 @@ func (s *Store) Lookups(ctx context.Context, org syncengine.ID, limit int, f fun
 		return err
 	}
 	return s.viewing(ctx, o, func(v *view) error {
-		return v.c.each("SELECT at_ms, person, replica, record, about, found, reason FROM lookup WHERE org = $1 ORDER BY num DESC LIMIT $2",
+		return v.c.each("SELECT at_ms, person, replica, record, about, found, reason FROM lookup WHERE org = $1 ORDER BY num DESC LIMIT CAST($2 AS BIGINT)",
 			[]any{v.org.num, int64(limit)}, func(rows *sql.Rows) error {
 				l := &LoggedLookup{}
 				var about, found int64

@@ -91,6 +91,15 @@ func (v *view) load() error {
 func (v *view) scopeNumber(k syncengine.ScopeKey) (int64, bool, error) {
 	num, ok := v.numbers.scopes[k]
 	if !ok && !v.loaded {
+		// Most scopes that have no number known have none yet: nothing is in them. Every
+		// device asks for such ones, and to read all numbers takes longer the more there
+		// are.
+		var known int64
+		there, err := v.c.one("SELECT num FROM scope WHERE org = $1 AND owner = $2 AND owner_id = $3 AND compartment = $4 AND open = $5",
+			[]any{v.org.num, int64(k.Owner), k.OwnerID[:], int64(k.Compartment), boolArg(k.Open)}, &known)
+		if err != nil || !there {
+			return 0, false, err
+		}
 		if err := v.load(); err != nil {
 			return 0, false, err
 		}

@@ -22,7 +22,7 @@ func (v *view) Page(scope syncengine.ScopeKey, seq uint64, record syncengine.ID,
 	err = v.c.each(`SELECT s.seq, s.record, s.live, r.kind, r.seq, r.hash, r.plain, r.run_replica, r.run_base, r.touch_base,
 			r.scopes, r.touches, r.stamps, r.body
 		FROM scope_index s LEFT JOIN record r ON r.org = s.org AND r.id = s.record
-		WHERE s.org = $1 AND s.scope = $2 AND (s.seq, s.record) > ($3, $4) ORDER BY s.seq, s.record LIMIT $5`,
+		WHERE s.org = $1 AND s.scope = $2 AND (s.seq, s.record) > ($3, $4) ORDER BY s.seq, s.record LIMIT CAST($5 AS BIGINT)`,
 		[]any{v.org.num, num, int64(seq), record[:], int64(limit)}, func(r *sql.Rows) error {
 			m, row, err := scanMember(r)
 			members, rows = append(members, m), append(rows, row)

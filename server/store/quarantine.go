@@ -88,7 +88,7 @@ func (v *view) Quarantined(after uint64, limit int) ([]*syncengine.StoredChange,
 	// By stamp first, which is indexed: the log is long and quarantine is not.
 	rows, err := v.changes(`stamp IN (SELECT q.stamp FROM quarantine q WHERE q.org = $1 AND q.closed = 0)
 		AND EXISTS (SELECT 1 FROM quarantine q WHERE q.org = change.org AND q.stamp = change.stamp AND q.id = change.id AND q.closed = 0)
-		AND seq > $2 ORDER BY seq LIMIT $3`, int64(min(after, maxOp)), int64(limit))
+		AND seq > $2 ORDER BY seq LIMIT CAST($3 AS BIGINT)`, int64(min(after, maxOp)), int64(limit))
 	if err != nil {
 		return nil, err
 	}

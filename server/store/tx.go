@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -37,9 +39,10 @@ type Tx struct {
 	digests  map[syncengine.ScopeKey]*digestEntry
 	replicas map[syncengine.ID]*replicaEntry
 	awaited  awaitedSet
-	// teams of followers, as far as they are known; newFollows are to be added.
+	// teams of followers, as far as they are known; newFollows are to be added, and may
+	// be in the table already where the follower's teams are not known.
 	teams      map[syncengine.ID][]syncengine.ID
-	newFollows []followRow
+	newFollows map[syncengine.ID][]syncengine.ID
 	// links are rows to be added of what records are about.
 	links []aboutRow
 	// used is what replicas have in quarantine, as far as it is known.
@@ -54,16 +57,17 @@ var _ syncengine.ServerTx = (*Tx)(nil)
 func newTx(s *Store, c *conn, org *Org) *Tx {
 	numbers, era := s.published(org)
 	return &Tx{
-		view:     view{s: s, c: c, org: org, numbers: numbers, era: era},
-		touched:  map[syncengine.ScopeKey]bool{},
-		log:      newChangeLog(),
-		records:  map[syncengine.ID]*recordEntry{},
-		members:  map[memberKey]syncengine.Member{},
-		digests:  map[syncengine.ScopeKey]*digestEntry{},
-		replicas: map[syncengine.ID]*replicaEntry{},
-		awaited:  newAwaitedSet(),
-		teams:    map[syncengine.ID][]syncengine.ID{},
-		used:     map[syncengine.ID]*quarantineUse{},
+		view:       view{s: s, c: c, org: org, numbers: numbers, era: era},
+		touched:    map[syncengine.ScopeKey]bool{},
+		log:        newChangeLog(),
+		records:    map[syncengine.ID]*recordEntry{},
+		members:    map[memberKey]syncengine.Member{},
+		digests:    map[syncengine.ScopeKey]*digestEntry{},
+		replicas:   map[syncengine.ID]*replicaEntry{},
+		awaited:    newAwaitedSet(),
+		teams:      map[syncengine.ID][]syncengine.ID{},
+		newFollows: map[syncengine.ID][]syncengine.ID{},
+		used:       map[syncengine.ID]*quarantineUse{},
 	}
 }
 
@@ -103,14 +107,21 @@ func (tx *Tx) fill(table int) {
 }
 
 // Prefetch implements syncengine.ServerTx.
-func (tx *Tx) Prefetch(changes, records []syncengine.ID) error {
+func (tx *Tx) Prefetch(changes, records, named []syncengine.ID) error {
 	if err := tx.prefetchChanges(changes); err != nil {
 		return err
 	}
-	if err := tx.prefetchTeams(records); err != nil {
+	if err := tx.prefetchRecords(slices.Concat(records, named)); err != nil {
 		return err
 	}
-	return tx.prefetchRecords(records)
+	// Of a record that is not there nobody asks for its teams before it is written.
+	followers := slices.Clone(records)
+	for _, id := range named {
+		if e := tx.records[id]; e != nil && e.rec != nil {
+			followers = append(followers, id)
+		}
+	}
+	return tx.prefetchTeams(followers)
 }
 
 // Head implements syncengine.ServerView.

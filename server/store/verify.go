@@ -180,7 +180,7 @@ func (c *check) log() error {
 	}
 	const portion = 1000
 	for from := int64(math.MinInt64); ; {
-		rows, err := c.changes("stamp >= $2 ORDER BY stamp LIMIT $3", from, int64(portion))
+		rows, err := c.changes("stamp >= $2 ORDER BY stamp LIMIT CAST($3 AS BIGINT)", from, int64(portion))
 		if err != nil || len(rows) == 0 {
 			return err
 		}

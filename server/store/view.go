@@ -79,7 +79,7 @@ func (v *view) Members(scope syncengine.ScopeKey, seq uint64, record syncengine.
 		return nil, err
 	}
 	var members []syncengine.Member
-	err = v.c.each("SELECT seq, record, live FROM scope_index WHERE org = $1 AND scope = $2 AND (seq, record) > ($3, $4) ORDER BY seq, record LIMIT $5",
+	err = v.c.each("SELECT seq, record, live FROM scope_index WHERE org = $1 AND scope = $2 AND (seq, record) > ($3, $4) ORDER BY seq, record LIMIT CAST($5 AS BIGINT)",
 		[]any{v.org.num, num, int64(seq), record[:], int64(limit)}, func(rows *sql.Rows) error {
 			var m syncengine.Member
 			var at, live int64
@@ -159,7 +159,7 @@ func (v *view) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, limit i
 	}
 	var out []*tandemv1.Outcome
 	dismissed := map[int]syncengine.ID{}
-	err = v.c.each("SELECT op, verdict, refusal, fields, envelope, id FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT $5",
+	err = v.c.each("SELECT op, verdict, refusal, fields, envelope, id FROM change WHERE org = $1 AND replica = $2 AND op BETWEEN $3 AND $4 ORDER BY op LIMIT CAST($5 AS BIGINT)",
 		[]any{v.org.num, r.num, int64(min(ops.First, maxOp)), int64(min(ops.Last, maxOp)), int64(limit)}, scanOutcomes(&out, dismissed))
 	if err != nil {
 		return nil, err

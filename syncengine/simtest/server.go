@@ -176,7 +176,7 @@ func (s *serverStore) OutcomesIn(replica syncengine.ID, ops syncengine.OpRange, 
 }
 
 // Prefetch has nothing to fetch.
-func (s *serverStore) Prefetch([]syncengine.ID, []syncengine.ID) error { return s.call() }
+func (s *serverStore) Prefetch(_, _, _ []syncengine.ID) error { return s.call() }
 
 // Change returns an entry of the change log.
 func (s *serverStore) Change(id syncengine.ID) (*syncengine.StoredChange, error) {

@@ -20,8 +20,8 @@ var (
 )
 
 // Prefetch implements syncengine.ServerTx.
-func (t *serverTee) Prefetch(changes, records []syncengine.ID) error {
-	return first(t.tx.Prefetch(changes, records), t.world.Prefetch(changes, records))
+func (t *serverTee) Prefetch(changes, records, named []syncengine.ID) error {
+	return first(t.tx.Prefetch(changes, records, named), t.world.Prefetch(changes, records, named))
 }
 
 // Change implements syncengine.ServerTx.
