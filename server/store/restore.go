@@ -113,7 +113,7 @@ func restored(ctx context.Context, dir string, o RestoreOptions) (made []Restore
 	if _, _, _, err := (&journal{path: at}).read(); err != nil {
 		return nil, err
 	}
-	s, err := Open(ctx, dir, Options{Serve: true})
+	s, err := Open(ctx, dir, Options{Serve: true, Moved: true})
 	if err != nil {
 		return nil, err
 	}
