@@ -23,6 +23,9 @@ const (
 	unreadyEnding   = "ending: requests under way are finished, new ones belong elsewhere"
 	unreadyFull     = "the disk is full: free some space"
 	unreadySlow     = "the database has not been written for 5 seconds: see the server's log"
+	unreadyReplaced = "the database is an old primary, in whose place a standby was promoted: name the new one in the address, or make this one its standby"
+	unreadyCrowded  = "PostgreSQL has no connection left: raise max_connections or run fewer servers"
+	unreadyAway     = "PostgreSQL does not answer: see that it runs and that the address is right"
 	unreadyStorage  = "the database cannot be written: see the server's log"
 )
 
@@ -73,6 +76,12 @@ func (s *Server) canWrite(ctx context.Context) string {
 		return unreadyFull
 	case errors.Is(err, store.ErrClosed):
 		return unreadyEnding
+	case errors.Is(err, store.ErrSuperseded):
+		return unreadyReplaced
+	case errors.Is(err, store.ErrCrowded):
+		return unreadyCrowded
+	case errors.Is(err, store.ErrUnreachable):
+		return unreadyAway
 	}
 	s.log.Error().Err(err).Msg("the database cannot be written")
 	return unreadyStorage

@@ -174,6 +174,9 @@ func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, cl
 
 // beginEpoch runs what may begin a new epoch.
 func (s *Server) beginEpoch(ctx context.Context, org *store.Org, begin func(tx *store.Tx, epoch syncengine.ID) (bool, error)) error {
+	if err := s.store.Confirm(ctx); err != nil {
+		return err
+	}
 	epoch, err := org.Secrets.NewEpoch(s.rand)
 	if err != nil {
 		return err

@@ -87,6 +87,7 @@ type Server struct {
 	tracer    trace.Tracer
 	devices   devices
 	probe     probe
+	settling  settling
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
@@ -119,6 +120,7 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.settling.era.Store(st.Era())
 	if err := s.ReplayJournal(context.Background()); err != nil {
 		return nil, err
 	}

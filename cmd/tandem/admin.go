@@ -95,8 +95,13 @@ func (c *adminOrgCreateCmd) Run(a *app) (err error) {
 }
 
 // admin runs do with the administration of the org.
-func (f dataFlag) admin(a *app, do func(*server.Admin, *store.Store, *store.Org) error) (err error) {
-	st, err := f.open(a, false)
+func (f dataFlag) admin(a *app, do func(*server.Admin, *store.Store, *store.Org) error) error {
+	return f.adminOn(a, store.Options{}, do)
+}
+
+// adminOn is admin on data that is opened in some way.
+func (f dataFlag) adminOn(a *app, o store.Options, do func(*server.Admin, *store.Store, *store.Org) error) (err error) {
+	st, err := openData(a.ctx, f.placeFlag, o)
 	if err != nil {
 		return err
 	}

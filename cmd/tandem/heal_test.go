@@ -70,7 +70,7 @@ func (r *rig) confirm() (confirmed int) {
 	}
 	for _, one := range all {
 		if one.Unconfirmed {
-			r.must("admin", "replica", "confirm", "--data", r.path("server"), one.ID.String())
+			r.must(r.admin("replica", "confirm", one.ID.String())...)
 			confirmed++
 		}
 	}

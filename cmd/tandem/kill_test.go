@@ -311,6 +311,16 @@ func (r *rig) importing(name, file string) []string {
 	return []string{"import", "--store", r.path(name), "--mapping", toronto, file}
 }
 
+// admin is a command for the server's data.
+func (r *rig) admin(words ...string) []string {
+	words = append([]string{"admin"}, words...)
+	words = append(words, "--data", r.path("server"))
+	if r.database != "" {
+		words = append(words, "--database", r.database)
+	}
+	return words
+}
+
 func (r *rig) syncing(name string) []string { return []string{"sync", "--store", r.path(name)} }
 
 // save runs a device that saves, kills it and takes note of what it acknowledged.

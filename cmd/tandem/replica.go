@@ -141,7 +141,8 @@ revoked since the backup is to be revoked again.
 
 type adminRecoverBeginCmd struct {
 	dataFlag
-	JSON bool `help:"Print one line of JSON."`
+	TakeBack bool `name:"take-back" help:"The address names an old PostgreSQL primary, in whose place a standby was promoted, and that one is gone: this one is the primary again."`
+	JSON     bool `help:"Print one line of JSON."`
 }
 
 func (adminRecoverBeginCmd) Help() string {
@@ -152,7 +153,7 @@ restoring the database and before the server starts.
 }
 
 func (c *adminRecoverBeginCmd) Run(a *app) error {
-	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+	return c.adminOn(a, store.Options{Replaced: c.TakeBack}, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
 		if err := ad.BeginRecovery(a.ctx); err != nil {
 			return err
 		}

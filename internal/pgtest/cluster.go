@@ -33,6 +33,10 @@ type Cluster struct {
 	bin, base string
 	run       *process
 	lock      *flock.Flock
+	// settings are those it always starts with.
+	settings []string
+	// shared by the tests of a binary.
+	shared bool
 
 	mu        sync.Mutex
 	databases int
@@ -65,7 +69,11 @@ func Main(m *testing.M) int {
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	bin := programs(tb)
-	sharedOnce.Do(func() { sharedHere, errShared = start(bin, "fsync=off", "full_page_writes=off") })
+	sharedOnce.Do(func() {
+		if sharedHere, errShared = start(bin, "fsync=off", "full_page_writes=off"); errShared == nil {
+			sharedHere.shared = true
+		}
+	})
 	if errShared != nil {
 		tb.Fatal(errShared)
 	}
@@ -113,32 +121,51 @@ const name = "tandem-pg-"
 const leftFor = 10 * time.Minute
 
 // start makes a cluster and starts it.
-func start(bin string, settings ...string) (_ *Cluster, err error) {
+func start(bin string, settings ...string) (*Cluster, error) {
+	c, err := prepare(bin, settings...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.initialize(); err != nil {
+		c.Stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// prepare makes the directory of a cluster.
+func prepare(bin string, settings ...string) (*Cluster, error) {
 	tidy()
-	c := &Cluster{bin: bin, templates: map[string]*template{}}
-	if c.base, err = os.MkdirTemp("", name); err != nil {
+	base, err := os.MkdirTemp("", name)
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			c.Stop()
-		}
-	}()
-	c.lock = flock.New(filepath.Join(c.base, "lock"))
-	if err := c.lock.Lock(); err != nil {
+	c := &Cluster{bin: bin, base: base, settings: settings, templates: map[string]*template{}}
+	c.lock = flock.New(filepath.Join(base, "lock"))
+	if err := errors.Join(c.lock.Lock(), own(base)); err != nil {
+		c.Stop()
 		return nil, err
 	}
-	if err := own(c.base); err != nil {
-		return nil, err
+	return c, nil
+}
+
+func (c *Cluster) initialize() error {
+	err := c.program("initdb", "-D", c.data(), "-U", Superuser, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+	if err != nil {
+		return err
 	}
-	made := command(filepath.Join(bin, "initdb"), "-D", c.data(), "-U", Superuser, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-	if text, err := made.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("making a PostgreSQL: %w\n%s", err, text)
+	if err := c.Up(); err != nil {
+		return err
 	}
-	if err := c.Up(settings...); err != nil {
-		return nil, err
+	return c.do("CREATE ROLE " + Role + " LOGIN")
+}
+
+// program runs a program of PostgreSQL to its end.
+func (c *Cluster) program(name string, args ...string) error {
+	if text, err := command(filepath.Join(c.bin, name), args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, text)
 	}
-	return c, c.do("CREATE ROLE " + Role + " LOGIN")
+	return nil
 }
 
 // tidy removes what test processes have left that were killed.
@@ -159,12 +186,13 @@ func tidy() {
 
 func (c *Cluster) data() string { return filepath.Join(c.base, "data") }
 
-// Up starts the server of a cluster and waits until it answers.
+// Up starts the server of a cluster, with the settings that it was made with and further
+// ones, and waits until it answers.
 func (c *Cluster) Up(settings ...string) error {
 	args := []string{"-D", c.data(), "-k", c.base}
-	for _, s := range append([]string{
+	for _, s := range slices.Concat([]string{
 		"listen_addresses=", "max_connections=200", "shared_buffers=64MB", "unix_socket_permissions=0777", "log_min_messages=warning",
-	}, settings...) {
+	}, c.settings, settings) {
 		args = append(args, "-c", s)
 	}
 	run, err := run(command(filepath.Join(c.bin, "postgres"), args...), filepath.Join(c.base, "log"))
@@ -194,9 +222,19 @@ func (c *Cluster) Down(crash bool) {
 	}
 }
 
+// Kill ends every process of the server at once, without a word to anybody, as the loss
+// of its machine does.
+func (c *Cluster) Kill() {
+	if c.run != nil {
+		c.run.kill()
+		c.run = nil
+	}
+}
+
 // Stop ends the server and removes the cluster.
 func (c *Cluster) Stop() {
 	c.Down(true)
+	release(c.data())
 	if c.lock != nil {
 		_ = c.lock.Unlock()
 	}
@@ -219,6 +257,31 @@ func (c *Cluster) do(statement string) error {
 	}
 	_, err = conn.Exec(ctx, statement)
 	return errors.Join(err, conn.Close(ctx))
+}
+
+// Ask returns what a query answers to the superuser, as text.
+func (c *Cluster) Ask(query string) (answer string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.address(Superuser, "postgres"))
+	if err != nil {
+		return "", err
+	}
+	err = conn.QueryRow(ctx, query).Scan(&answer)
+	return answer, errors.Join(err, conn.Close(ctx))
+}
+
+// until waits until a query answers yes.
+func (c *Cluster) until(what, query string) error {
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := c.Ask("SELECT (" + query + ")::text")
+		if err == nil && answer == "true" {
+			return nil
+		}
+		if time.Since(begun) > time.Minute {
+			return errors.Join(fmt.Errorf("waited for a minute until %s", what), err)
+		}
+	}
 }
 
 // create makes a database, owned by Role.
@@ -270,7 +333,8 @@ func (c *Cluster) copied(tb testing.TB, from string) string {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if c.run != nil {
+		// A cluster of one test goes as a whole.
+		if c.shared && c.run != nil {
 			_ = c.do("DROP DATABASE " + database + " WITH (FORCE)")
 		}
 	})

@@ -4,8 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -85,3 +87,57 @@ func (p *process) end(crash bool) {
 	_ = p.cmd.Process.Signal(how)
 	<-p.ended
 }
+
+// kill ends the server and all processes that it has started. Each is a session of its
+// own, so that no signal reaches them together: the first one stands still until the
+// others are dead, so that it starts nothing more.
+func (p *process) kill() {
+	first := p.cmd.Process.Pid
+	_ = syscall.Kill(first, syscall.SIGSTOP)
+	for _, pid := range children(first) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	_ = syscall.Kill(first, syscall.SIGKILL)
+	<-p.ended
+}
+
+// children returns the processes that a process has started.
+func children(of int) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// The name, in parentheses, may hold anything.
+		_, rest, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(of) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// release removes the shared memory that a killed server has left, which outlives its
+// processes.
+func release(data string) {
+	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	if err != nil {
+		return
+	}
+	const line, remove = 6, 0
+	lines := strings.Split(string(text), "\n")
+	if len(lines) <= line {
+		return
+	}
+	if fields := strings.Fields(lines[line]); len(fields) == 2 {
+		if id, err := strconv.Atoi(fields[1]); err == nil {
+			_, _, _ = syscall.Syscall(syscall.SYS_SHMCTL, uintptr(id), remove, 0)
+		}
+	}
+}
+
+// copyOf copies a directory of PostgreSQL's as whom it runs as.
+func copyOf(from, to string) error { return command("/bin/cp", "-a", from, to).Run() }

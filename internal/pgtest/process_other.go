@@ -18,3 +18,9 @@ func command(path string, args ...string) *exec.Cmd { return exec.Command(path, 
 func run(*exec.Cmd, string) (*process, error) { return nil, errors.ErrUnsupported }
 
 func (p *process) end(bool) {}
+
+func (p *process) kill() {}
+
+func release(string) {}
+
+func copyOf(string, string) error { return errors.ErrUnsupported }

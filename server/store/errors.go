@@ -50,6 +50,8 @@ var (
 	ErrOldPostgres = errors.New("PostgreSQL is too old: update it to version 14 or newer")
 	// ErrEncoding: the database cannot hold every text.
 	ErrEncoding = errors.New("the database is not in UTF-8: make it with ENCODING 'UTF8'")
+	// ErrSuperseded: a standby was promoted in its place. It may be tried again, elsewhere.
+	ErrSuperseded = fmt.Errorf("%w: this PostgreSQL is an old primary, in whose place a standby was promoted; make it a standby of the new one, or name that one in the address", ErrStorage)
 	// ErrCrowded: there are too many connections. It may be tried again.
 	ErrCrowded = fmt.Errorf("%w: PostgreSQL has no connection left; raise max_connections or run fewer servers", ErrStorage)
 	// ErrFileOnly: it can only be done to a database that is a file.

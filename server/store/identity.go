@@ -121,7 +121,7 @@ func (s *Store) MintEpoch(ctx context.Context, org syncengine.ID) (head syncengi
 	if err != nil {
 		return head, err
 	}
-	if err := s.mint(ctx, o); err != nil {
+	if err := s.mint(ctx, o, func(*Tx) (bool, error) { return true, nil }); err != nil {
 		return head, err
 	}
 	err = s.viewing(ctx, o, func(v *view) (err error) {
@@ -131,13 +131,16 @@ func (s *Store) MintEpoch(ctx context.Context, org syncengine.ID) (head syncengi
 	return head, err
 }
 
-// mint begins a new epoch; lost are epochs known to have been.
-func (s *Store) mint(ctx context.Context, org *Org, lost ...syncengine.ID) error {
+// mint begins a new epoch if it must; lost are epochs known to have been.
+func (s *Store) mint(ctx context.Context, org *Org, must func(*Tx) (bool, error), lost ...syncengine.ID) error {
 	epoch, err := org.Secrets.NewEpoch(s.rand)
 	if err != nil {
 		return err
 	}
 	return s.Write(ctx, org.ID, 1, func(tx *Tx) error {
+		if yes, err := must(tx); err != nil || !yes {
+			return err
+		}
 		was, err := tx.Head()
 		if err != nil {
 			return err

@@ -32,15 +32,24 @@ type mark struct {
 
 	mu    sync.Mutex
 	heads map[syncengine.ID]syncengine.HistoryHead
+	// at is where the database is, if it is PostgreSQL.
+	at place
+	// lower: what the file says of it may be newer, and is not meant to stay.
+	lower bool
 	// since counts the commits since the file was written.
 	since int
 }
 
-// markFile is the content of the file. Sum is over Orgs, in hex: a torn file is none.
+// markFile is the content of the file. Sum is over all else, in hex: a torn file is
+// none. System and Timeline are those of the newest primary that was met.
 type markFile struct {
-	Orgs []markOrg `json:"orgs"`
-	Sum  string    `json:"sum"`
+	Orgs     []markOrg `json:"orgs"`
+	System   string    `json:"system,omitempty"`
+	Timeline uint32    `json:"timeline,omitempty"`
+	Sum      string    `json:"sum"`
 }
+
+func (f *markFile) place() place { return place{f.System, f.Timeline} }
 
 type markOrg struct {
 	ID    string `json:"id"`
@@ -53,6 +62,9 @@ func (f *markFile) sum() string {
 	text, err := json.Marshal(f.Orgs)
 	if err != nil {
 		return ""
+	}
+	if f.System != "" {
+		text = fmt.Appendf(text, " %s %d", f.System, f.Timeline)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
@@ -69,6 +81,15 @@ func (m *mark) commit(org syncengine.ID, head syncengine.HistoryHead) {
 	if m.since++; m.since >= markEvery {
 		m.save()
 	}
+}
+
+// move notes where the database is now.
+func (m *mark) move(to place) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at = to
+	m.since++
+	m.save()
 }
 
 // known returns how far this process has taken the histories.
@@ -108,6 +129,9 @@ func (m *mark) save() {
 		case f.Orgs[i].Seq < head.Seq:
 			f.Orgs[i] = o
 		}
+	}
+	if m.at.system != "" && (m.lower || f.System != m.at.system || f.Timeline < m.at.timeline) {
+		f.System, f.Timeline = m.at.system, m.at.timeline
 	}
 	f.Sum = f.sum()
 	text, err := json.Marshal(f)
@@ -157,15 +181,15 @@ func (s *Store) checkMarks(ctx context.Context, marks []markOrg) error {
 	if err != nil {
 		return err
 	}
-	for _, org := range orgs {
-		i := slices.IndexFunc(marks, func(o markOrg) bool { return o.ID == org.ID.String() })
+	for _, m := range marks {
+		i := slices.IndexFunc(orgs, func(o *Org) bool { return o.ID.String() == m.ID })
 		if i < 0 {
 			continue
 		}
 		behind := false
 		var lost syncengine.ID
-		err := s.viewing(ctx, org, func(v *view) (err error) {
-			behind, lost, err = v.behind(&marks[i])
+		err := s.viewing(ctx, orgs[i], func(v *view) (err error) {
+			behind, lost, err = v.behind(&m)
 			return err
 		})
 		if err != nil {
@@ -174,7 +198,12 @@ func (s *Store) checkMarks(ctx context.Context, marks []markOrg) error {
 		if !behind {
 			continue
 		}
-		if err := s.mint(ctx, org, lost); err != nil {
+		// Another process may have begun one meanwhile.
+		still := func(tx *Tx) (bool, error) {
+			behind, _, err := tx.behind(&m)
+			return behind, err
+		}
+		if err := s.mint(ctx, orgs[i], still, lost); err != nil {
 			return fmt.Errorf("beginning a new epoch of a database that was set back: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,8 @@ type remote struct {
 	config *pgx.ConnConfig
 	// columns are the types of the columns of all tables.
 	columns map[string]string
+	// primaries knows which of several servers it is.
+	primaries *primaries
 	*messenger
 }
 
@@ -108,7 +111,7 @@ func session(write bool) string {
 // pool returns a pool that keeps no connection by itself: those of the store are
 // pinned.
 func (r *remote) pool(write bool) *sql.DB {
-	db := stdlib.OpenDB(*r.config, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+	db := stdlib.OpenDB(*r.config, stdlib.OptionBeforeConnect(r.primaries.aim), stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		_, err := c.PgConn().Exec(ctx, session(write)).ReadAll()
 		return err
 	}))
@@ -123,9 +126,16 @@ func (s *Store) openRemote(ctx context.Context, o Options) error {
 		return err
 	}
 	s.dialect = &postgresDialect
-	s.remote = &remote{config: config, messenger: newMessenger(s, config)}
+	known := s.mark.read().place()
+	if o.Replaced {
+		known, s.mark.lower = place{}, true
+	}
+	s.remote = &remote{config: config, primaries: newPrimaries(config, known, s.moved), messenger: newMessenger(s, config)}
 	if err := s.remote.introduce(cryptorand.Reader); err != nil {
 		return err
+	}
+	if len(s.remote.primaries.hosts()) > 1 {
+		s.remote.primaries.survey(ctx, surveyFresh)
 	}
 	unlock, err := s.lockAll(ctx)
 	if err != nil {
@@ -245,8 +255,15 @@ func (s *Store) forget(born uint64) uint64 {
 	if !s.closed {
 		// A new epoch begins where a history is not as far as this process has taken it.
 		// Where that cannot be seen, the first device that has seen more shows it.
-		marks := s.mark.known()
-		s.done.Go(func() { _ = s.checkMarks(s.writer.ctx, marks) })
+		for _, m := range s.mark.known() {
+			if !slices.Contains(s.doubts, m) {
+				s.doubts = append(s.doubts, m)
+			}
+		}
+		if s.settling == nil {
+			s.settling = make(chan struct{})
+			s.done.Go(s.settle)
+		}
 	}
 	s.mu.Unlock()
 	s.watch.forget()
@@ -386,6 +403,9 @@ var errRolledBack = errors.New("the transaction was rolled back: a statement in 
 
 // classifyRemote is classify for errors of PostgreSQL and of the way to it.
 func classifyRemote(err error) error {
+	if errors.Is(err, ErrSuperseded) {
+		return fmt.Errorf("%w (%w)", ErrSuperseded, err)
+	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		_, connecting := errors.AsType[*pgconn.ConnectError](err)

@@ -51,6 +51,9 @@ type Options struct {
 	// Create makes directory and database where they are not there; otherwise their
 	// absence is ErrNoDatabase.
 	Create bool
+	// Replaced takes a PostgreSQL in whose place this directory has known a newer primary:
+	// for whoever makes it the primary again, and begins a new epoch.
+	Replaced bool
 	// Serve claims the directory for one server: a second one gets ErrInUse. PostgreSQL
 	// takes any number of servers.
 	Serve bool
@@ -113,6 +116,11 @@ type Store struct {
 	numbers map[int64]*numbers
 	// era counts how often what is known of the database was dropped: see forget.
 	era uint64
+	// running: the database was opened. doubts are marks that it is still to be compared
+	// with, settling is closed when that is done; nil where there is nothing to do.
+	running  bool
+	doubts   []markOrg
+	settling chan struct{}
 
 	// The writer's own: up to where each org was pruned, and the high-water mark.
 	pruned map[int64]uint64
@@ -181,8 +189,14 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s.watch.seen = map[syncengine.ID]*told{}
 	s.done.Go(s.write)
 	running = true
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
 	if err := s.begun(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if s.remote != nil && o.Serve {
+		s.done.Go(s.lookAround)
 	}
 	return s, nil
 }
