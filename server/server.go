@@ -87,7 +87,6 @@ type Server struct {
 	tracer    trace.Tracer
 	devices   devices
 	probe     probe
-	settling  settling
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
@@ -120,10 +119,13 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.settling.era.Store(st.Era())
 	if err := s.ReplayJournal(context.Background()); err != nil {
 		return nil, err
 	}
+	st.Renewed(func(ctx context.Context) error {
+		s.log.Warn().Msg("connections to the database broke and were made anew")
+		return s.ReplayJournal(ctx)
+	})
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s, nil

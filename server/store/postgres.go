@@ -7,7 +7,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -255,15 +254,7 @@ func (s *Store) forget(born uint64) uint64 {
 	if !s.closed {
 		// A new epoch begins where a history is not as far as this process has taken it.
 		// Where that cannot be seen, the first device that has seen more shows it.
-		for _, m := range s.mark.known() {
-			if !slices.Contains(s.doubts, m) {
-				s.doubts = append(s.doubts, m)
-			}
-		}
-		if s.settling == nil {
-			s.settling = make(chan struct{})
-			s.done.Go(s.settle)
-		}
+		s.doubt(s.mark.known())
 	}
 	s.mu.Unlock()
 	s.watch.forget()

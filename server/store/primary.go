@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -252,30 +253,68 @@ func (s *Store) moved(to place) {
 }
 
 // settleAgain is how long a store waits before it looks again at a database that does
-// not answer, settleWait how long a request waits for it.
-const settleAgain, settleWait = 100 * time.Millisecond, 2 * time.Second
+// not answer.
+const settleAgain = 100 * time.Millisecond
 
-// settle compares the database with what this process knows of its histories, until
-// that was possible, and begins a new epoch where something is missing.
+// settling is the comparison of a database with what this process knows of it, after a
+// connection has broken. Until it is done nothing else is read or written: the database
+// may be a standby that was promoted and lacks what was committed last.
+type settling struct {
+	// doubts are the marks that it is compared with.
+	doubts []markOrg
+	done   chan struct{}
+	// tried is closed after each attempt that failed, with err.
+	tried chan struct{}
+	err   error
+}
+
+// settlesKey marks the context of who settles.
+type settlesKey struct{}
+
+// doubt begins to compare. The caller holds the lock.
+func (s *Store) doubt(marks []markOrg) {
+	if s.settling == nil {
+		s.settling = &settling{done: make(chan struct{}), tried: make(chan struct{})}
+		s.done.Go(s.settle)
+	}
+	for _, m := range marks {
+		if !slices.Contains(s.settling.doubts, m) {
+			s.settling.doubts = append(s.settling.doubts, m)
+		}
+	}
+}
+
+// settle compares until that was possible. A new epoch begins where something is missing,
+// and whoever the store is for does its part, before anything else happens.
 func (s *Store) settle() {
 	ctx, cancel := s.untilClosed()
 	defer cancel()
+	ctx = context.WithValue(ctx, settlesKey{}, true)
 	for {
 		s.mu.Lock()
-		doubts := s.doubts
-		if len(doubts) == 0 {
-			close(s.settling)
+		one, era, renewed := s.settling, s.era, s.renewed
+		doubts := slices.Clone(one.doubts)
+		s.mu.Unlock()
+		err := s.checkMarks(ctx, doubts)
+		if err == nil && renewed != nil {
+			err = renewed(ctx)
+		}
+		s.mu.Lock()
+		switch {
+		case err == nil && s.era == era:
 			s.settling = nil
+			close(one.done)
 			s.mu.Unlock()
 			return
-		}
-		s.mu.Unlock()
-		if err := s.checkMarks(ctx, doubts); err == nil {
-			s.mu.Lock()
-			s.doubts = s.doubts[len(doubts):]
+		case err == nil:
+			// It has moved again meanwhile.
 			s.mu.Unlock()
 			continue
 		}
+		one.err = err
+		close(one.tried)
+		one.tried = make(chan struct{})
+		s.mu.Unlock()
 		select {
 		case <-time.After(settleAgain):
 		case <-ctx.Done():
@@ -284,26 +323,53 @@ func (s *Store) settle() {
 	}
 }
 
-// Settled returns when the database was compared with what this process knows, after a
-// connection to it has broken. Nothing of it should be given out before: it may be
-// another one. The error is ErrStorage where that could not be done yet.
-func (s *Store) Settled(ctx context.Context) error {
-	s.mu.Lock()
-	settling := s.settling
-	s.mu.Unlock()
-	if settling == nil {
+// settled returns when there is no doubt about the database. The error is that of the
+// last attempt to make sure.
+func (s *Store) settled(ctx context.Context) error {
+	if ctx.Value(settlesKey{}) != nil {
 		return nil
 	}
-	patience := time.NewTimer(settleWait)
-	defer patience.Stop()
-	select {
-	case <-settling:
+	s.mu.Lock()
+	one := s.settling
+	if one == nil {
+		s.mu.Unlock()
 		return nil
-	case <-patience.C:
-		return ErrUnreachable
+	}
+	tried := one.tried
+	s.mu.Unlock()
+	select {
+	case <-one.done:
+		return nil
+	case <-tried:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return classify(one.err)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
 		return ErrClosed
 	}
+}
+
+// doubtful reports whether who has this context is to wait: a connection has broken
+// since it looked.
+func (s *Store) doubtful(ctx context.Context) bool {
+	if s.remote == nil || ctx.Value(settlesKey{}) != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settling != nil
+}
+
+// errDoubtful: a transaction was begun on a database that is to be compared first.
+var errDoubtful = fmt.Errorf("%w: it is another one than before", ErrStorage)
+
+// Renewed calls f whenever the database may have become another one under the store's
+// feet, when that was looked at and before anything else is read or written. f uses the
+// store with the context that it is given; an error lets it be called again.
+func (s *Store) Renewed(f func(ctx context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewed = f
 }

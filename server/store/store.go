@@ -116,11 +116,11 @@ type Store struct {
 	numbers map[int64]*numbers
 	// era counts how often what is known of the database was dropped: see forget.
 	era uint64
-	// running: the database was opened. doubts are marks that it is still to be compared
-	// with, settling is closed when that is done; nil where there is nothing to do.
+	// running: the database was opened. settling is nil where there is no doubt about it;
+	// renewed is what its user does then.
 	running  bool
-	doubts   []markOrg
-	settling chan struct{}
+	settling *settling
+	renewed  func(context.Context) error
 
 	// The writer's own: up to where each org was pruned, and the high-water mark.
 	pruned map[int64]uint64
@@ -379,6 +379,17 @@ func (s *Store) reading(ctx context.Context, f func(*conn) error) error {
 // snapshot runs f on a connection for reading, in one snapshot of an org's rows; of
 // noOrg, of the table of orgs.
 func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) error {
+	for {
+		if err := s.settled(ctx); err != nil {
+			return err
+		}
+		if err := s.look(ctx, org, f); !errors.Is(err, errDoubtful) {
+			return err
+		}
+	}
+}
+
+func (s *Store) look(ctx context.Context, org int64, f func(*conn) error) error {
 	return s.reading(ctx, func(c *conn) (err error) {
 		if err := c.begin(s.dialect.view, org); err != nil {
 			return err
@@ -388,6 +399,9 @@ func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) er
 				err = rerr
 			}
 		}()
+		if s.doubtful(ctx) {
+			return errDoubtful
+		}
 		return f(c)
 	})
 }

@@ -88,6 +88,18 @@ func (s *Store) raw(ctx context.Context, do func(*conn) error) error {
 }
 
 func (s *Store) submit(j *job) error {
+	for {
+		if err := s.settled(j.ctx); err != nil {
+			return err
+		}
+		if err := s.wait(j); !errors.Is(err, errDoubtful) {
+			return err
+		}
+	}
+}
+
+// wait puts a job into the queue and waits for its end.
+func (s *Store) wait(j *job) error {
 	j.done = make(chan error, 1)
 	s.mu.Lock()
 	if s.closed {
@@ -124,7 +136,7 @@ func (s *Store) group(first *job) {
 	}
 	var members []*job
 	open, weight, started := false, 0, s.monotonic()
-	err := s.transact(first.org, func(tx *Tx) error {
+	err := s.transact(first.ctx, first.org, func(tx *Tx) error {
 		open = true
 		began := s.monotonic()
 		for j := first; j != nil; {
@@ -168,7 +180,7 @@ func (s *Store) group(first *job) {
 		members[0].done <- s.again(members[0], err)
 	default:
 		for _, j := range members {
-			if err := s.transact(j.org, j.alone); err != nil {
+			if err := s.transact(j.ctx, j.org, j.alone); err != nil {
 				j.done <- s.again(j, err)
 			} else {
 				s.committed(Commit{Writes: 1, Changes: j.weight})
@@ -187,7 +199,7 @@ func (s *Store) again(j *job, err error) error {
 	if errors.Is(err, ErrStorage) || errors.Is(err, ErrDamaged) {
 		return err
 	}
-	if err = s.transact(j.org, j.alone); err == nil || errors.Is(err, ErrStorage) {
+	if err = s.transact(j.ctx, j.org, j.alone); err == nil || errors.Is(err, ErrStorage) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrFailedTwice, err)
@@ -198,7 +210,7 @@ func (s *Store) alone(j *job) error {
 	if err := j.ctx.Err(); err != nil {
 		return err
 	}
-	return s.locked(noOrg, func() error { return j.bare(s.writer) })
+	return s.locked(j.ctx, noOrg, func() error { return j.bare(s.writer) })
 }
 
 func (j *job) alone(tx *Tx) error {
@@ -231,10 +243,10 @@ func (j *job) run(tx *Tx) (wrote bool, err error) {
 // locked, that lock orders all writers, in this process and in others, so that what
 // is read behind it is what the transaction before has left. What f writes comes at
 // the end.
-func (s *Store) transact(org *Org, f func(*Tx) error) error {
+func (s *Store) transact(ctx context.Context, org *Org, f func(*Tx) error) error {
 	var tx *Tx
 	var from uint64
-	err := s.locked(org.num, func() error {
+	err := s.locked(ctx, org.num, func() error {
 		tx = newTx(s, s.writer, org)
 		head, err := tx.Head()
 		if err != nil {
@@ -266,11 +278,15 @@ func (s *Store) transact(org *Org, f func(*Tx) error) error {
 
 // locked runs f in a transaction that writes to an org. After an error nothing of f
 // is left, unless that came of a connection that broke during the commit.
-func (s *Store) locked(org int64, f func() error) error {
+func (s *Store) locked(ctx context.Context, org int64, f func() error) (err error) {
 	if err := s.writer.begin(s.dialect.begin, org); err != nil {
 		return err
 	}
-	err := f()
+	if s.doubtful(ctx) {
+		err = errDoubtful
+	} else {
+		err = f()
+	}
 	if err == nil {
 		if err = s.writer.commit(); err == nil {
 			return nil

@@ -1,0 +1,130 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tandem-response/tandem/internal/pgtest"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// A store goes to the promoted standby by itself though the old primary lives on, even
+// in the middle of a commit that waits for ever; and it never goes back.
+func TestOldPrimary(t *testing.T) {
+	t.Parallel()
+	for name, synchronous := range map[string]bool{"synchronous": true, "asynchronous": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old := pgtest.Start(t)
+			var standby *pgtest.Cluster
+			alone := ""
+			w := newWorld(t, engine{"postgres", func(tb testing.TB) string {
+				alone = old.Database(tb)
+				standby = old.Standby(tb)
+				return pgtest.Across(tb, alone, old, standby)
+			}}, 71)
+			if err := w.s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.s = place{w.dir, w.database}.open(t, store.Options{Serve: true})
+			old.Synchronous(t, synchronous)
+			w.applied(w.push(w.creation(w.staff, w.id(), w.encounter())))
+			before := w.head()
+			if !synchronous {
+				standby.Stall(t)
+				w.write(bump)
+			}
+			newest := w.head()
+			standby.Promote(t)
+			// Where commits wait for a standby this one waits in vain.
+			failed := 0
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			there := place{w.dir, pgtest.Across(t, alone, standby)}.behind(t)
+			for ctx.Err() == nil {
+				if err := w.s.Write(ctx, w.org.ID, 1, bump); err != nil {
+					if !errors.Is(err, store.ErrStorage) {
+						t.Fatalf("got %v, want ErrStorage", err)
+					}
+					failed++
+					continue
+				}
+				var seq uint64
+				if err := there.QueryRowContext(ctx, "SELECT seq FROM org").Scan(&seq); err != nil {
+					t.Fatal(err)
+				}
+				if seq == w.head().Seq {
+					break
+				}
+			}
+			if ctx.Err() != nil {
+				t.Fatal("it never came to the new primary")
+			}
+			if synchronous && failed == 0 {
+				t.Error("the old primary acknowledged a commit without its standby")
+			}
+			head := w.head()
+			if lost := !synchronous; (head.Epoch != before.Epoch) != lost || head.Recovering != lost {
+				t.Errorf("the history stands at %v, before the standby was promoted at %v", head, newest)
+			}
+			w.verified()
+			if err := w.s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			// Nor does the next process with this directory, though nobody tells it of another.
+			err := opening(t, place{w.dir, alone}, store.Options{Database: alone})
+			if !errors.Is(err, store.ErrSuperseded) || !errors.Is(err, store.ErrStorage) {
+				t.Errorf("the old primary is opened: %v", err)
+			}
+			// Unless somebody says so.
+			old.Synchronous(t, false)
+			if err := opening(t, place{w.dir, alone}, store.Options{Database: alone, Replaced: true}); err != nil {
+				t.Error(err)
+			}
+			if err := opening(t, place{w.dir, alone}, store.Options{Database: alone}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A database that was lost while nobody could connect is compared when it is back.
+func TestSetBackWhileItWasAway(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.Start(t)
+	var standby *pgtest.Cluster
+	w := newWorld(t, engine{"postgres", func(tb testing.TB) string {
+		database := primary.Database(tb)
+		standby = primary.Standby(tb)
+		return pgtest.Across(tb, database, primary, standby)
+	}}, 72)
+	before := w.head()
+	standby.Stall(t)
+	w.write(bump)
+	primary.Kill()
+	if err := w.s.Read(t.Context(), w.org.ID, func(syncengine.ServerView) error { return nil }); !errors.Is(err, store.ErrUnreachable) {
+		t.Fatalf("a read while it is away: got %v, want ErrUnreachable", err)
+	}
+	if err := w.s.Write(t.Context(), w.org.ID, 1, bump); !errors.Is(err, store.ErrStorage) {
+		t.Fatalf("a write while it is away: got %v, want ErrStorage", err)
+	}
+	standby.Promote(t)
+	for err := store.ErrStorage; err != nil; {
+		err = w.s.Read(t.Context(), w.org.ID, func(view syncengine.ServerView) error {
+			// What is read at all is read of the new epoch.
+			if head, err := view.Head(); err != nil || head.Epoch == before.Epoch {
+				t.Errorf("what is missing was not seen before it was read: %v, %v", head, err)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, store.ErrStorage) {
+			t.Fatal(err)
+		}
+	}
+	if head := w.head(); head.Epoch == before.Epoch || !head.Recovering {
+		t.Errorf("nobody has seen that a commit is missing: %v", head)
+	}
+}
