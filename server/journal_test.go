@@ -153,6 +153,37 @@ func testRevokedStaysRevoked(t *testing.T, on engine) {
 	}
 }
 
+// A server that goes on while its database is replaced by an older state shuts the same
+// people out before it answers anybody.
+func TestRevokedStaysRevokedWithoutARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres, 45)
+	one := w.enrolled(1, w.clinician)
+	back := w.copied()
+	one.connect(w.http.URL)
+	_, _ = one.call(t.Context(), &tandemv1.SyncRequest{})
+	if err := w.admin.RevokePerson(t.Context(), w.clinician); err != nil {
+		t.Fatal(err)
+	}
+	before := w.head()
+	push := one.push(one.creation(encounter(w, marker)))
+	back()
+	for {
+		answer, err := one.call(t.Context(), push)
+		if err != nil {
+			// It is looking, or the database is not there yet.
+			continue
+		}
+		if got := refusals(answer); got != "QUARANTINED:REVOKED" {
+			t.Errorf("after the database was set back: %s", got)
+		}
+		break
+	}
+	if head := w.head(); head.Epoch == before.Epoch || !head.Recovering {
+		t.Errorf("the history stands at %v, before at %v", head, before)
+	}
+}
+
 // Whoever is enrolled anew after a revocation is not meant by it.
 func TestEnrolledAfterRevocation(t *testing.T) { each(t, testEnrolledAfterRevocation) }
 

@@ -303,6 +303,28 @@ func (c *Cluster) Database(tb testing.TB) string {
 	return c.copied(tb, "")
 }
 
+// DatabaseOn makes an empty database for a test whose tables are in a directory, a small
+// file system for instance.
+func (c *Cluster) DatabaseOn(tb testing.TB, dir string) string {
+	tb.Helper()
+	err := own(dir)
+	if err == nil {
+		err = c.do("CREATE TABLESPACE apart LOCATION '" + dir + "'")
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	address := c.Database(tb)
+	u, err := url.Parse(address)
+	if err == nil {
+		err = c.do("ALTER DATABASE " + strings.TrimPrefix(u.Path, "/") + " SET TABLESPACE apart")
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return address
+}
+
 // Copy makes a database for a test, a copy of what fill has put into an empty one, and
 // returns its address. fill runs once for a template's name; it must leave nobody
 // connected.
@@ -353,8 +375,8 @@ func Above(tb testing.TB, address string) string {
 	return u.String()
 }
 
-// Kept keeps a copy of a database as it is now and returns what puts it back. Nobody
-// may be connected, then and now.
+// Kept keeps a copy of a database as it is now, when nobody may be connected, and returns
+// what puts it back, which breaks every connection.
 func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
 	tb.Helper()
 	u, err := url.Parse(address)
@@ -368,7 +390,7 @@ func (c *Cluster) Kept(tb testing.TB, address string) (back func()) {
 	}
 	return func() {
 		tb.Helper()
-		for _, statement := range []string{"DROP DATABASE " + here, "CREATE DATABASE " + here + " OWNER " + Role + " TEMPLATE " + kept} {
+		for _, statement := range []string{"DROP DATABASE " + here + " WITH (FORCE)", "CREATE DATABASE " + here + " OWNER " + Role + " TEMPLATE " + kept} {
 			if err := c.do(statement); err != nil {
 				tb.Fatal(err)
 			}

@@ -44,23 +44,14 @@ func (c *Cluster) follow(primary *Cluster) error {
 	if err != nil {
 		return err
 	}
-	// What the primary waits for is no matter of the copy's: nobody streams from it.
-	auto := filepath.Join(c.data(), "postgresql.auto.conf")
-	text, err := os.ReadFile(auto)
-	if err != nil {
-		return err
-	}
-	lines := strings.SplitAfter(string(text), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "synchronous_standby_names") {
-			lines[i] = ""
-		}
-	}
-	if err := os.WriteFile(auto, []byte(strings.Join(lines, "")), 0o600); err != nil {
-		return err
-	}
 	if err := c.Up(); err != nil {
 		return err
+	}
+	// What the primary waits for is no matter of its copy's: nobody streams from that.
+	for _, statement := range []string{"ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"} {
+		if err := c.do(statement); err != nil {
+			return err
+		}
 	}
 	return c.until("the standby streams", "EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming')")
 }
@@ -131,26 +122,29 @@ func Archived(archive string) []string {
 // Archive makes a directory for the log of a cluster.
 func Archive(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", name)
+	dir, err := apart(tb)
 	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := own(dir); err != nil {
 		tb.Fatal(err)
 	}
 	return dir
 }
 
+// apart makes a directory for whom PostgreSQL runs as, who may not go into that of a test.
+func apart(tb testing.TB) (string, error) {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "tandem-log-") //nolint:usetesting // See above.
+	if err != nil {
+		return "", err
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir, own(dir)
+}
+
 // BaseBackup copies a running cluster; the copy's directory goes with the cluster.
 func (c *Cluster) BaseBackup(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", name)
+	dir, err := apart(tb)
 	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := own(dir); err != nil {
 		tb.Fatal(err)
 	}
 	err = c.program("pg_basebackup", "-D", filepath.Join(dir, "data"), "-h", c.base, "-U", Superuser, "-X", "none", "-c", "fast", "--no-sync", "--no-manifest")

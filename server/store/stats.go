@@ -49,6 +49,9 @@ func (s *Store) Stats(ctx context.Context, org syncengine.ID) (st *Stats, err er
 // CanWrite makes a durable commit that nobody reads, and so finds a disk that is full or
 // may not be written. Where there is no org yet it only takes the lock of writers.
 func (s *Store) CanWrite(ctx context.Context) error {
+	if s.remote != nil && s.monotonic() < time.Duration(s.fullUntil.Load()) {
+		return ErrDisk
+	}
 	orgs, err := s.Orgs(ctx)
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -121,6 +122,9 @@ type Store struct {
 	running  bool
 	settling *settling
 	renewed  func(context.Context) error
+
+	// fullUntil is up to when the disk is taken to be full, in the process's own time.
+	fullUntil atomic.Int64
 
 	// The writer's own: up to where each org was pruned, and the high-water mark.
 	pruned map[int64]uint64

@@ -19,6 +19,11 @@ const (
 	groupTime    = 20 * time.Millisecond
 )
 
+// fullFor is how long a full disk is believed in after a write has met it. The disk is
+// another machine's where the database is, and the small row that CanWrite writes may find
+// room on it when nothing else does.
+const fullFor = 10 * time.Second
+
 // job is one write that waits for its commit.
 type job struct {
 	ctx    context.Context //nolint:containedctx // A job is a call that waits in a queue.
@@ -92,7 +97,11 @@ func (s *Store) submit(j *job) error {
 		if err := s.settled(j.ctx); err != nil {
 			return err
 		}
-		if err := s.wait(j); !errors.Is(err, errDoubtful) {
+		err := s.wait(j)
+		if errors.Is(err, ErrDisk) {
+			s.fullUntil.Store(int64(s.monotonic() + fullFor))
+		}
+		if !errors.Is(err, errDoubtful) {
 			return err
 		}
 	}
