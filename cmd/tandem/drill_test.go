@@ -30,7 +30,7 @@ func TestDrill(t *testing.T) {
 		t.Fatalf("the page has %d steps of a drill", len(blocks))
 	}
 	// Others must get there, and the path of a socket is short.
-	dir, err := os.MkdirTemp("", "drill-")
+	dir, err := os.MkdirTemp("", "drill-") //nolint:usetesting // Its directories are root's alone.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestDrill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "toronto.yaml"), mapping, 0o644); err != nil { //nolint:gosec // It is public.
+	if err := os.WriteFile(filepath.Join(dir, "toronto.yaml"), mapping, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cmd := pgtest.Command(t, dir, "bash", "-c", script.String())
