@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"time"
 
 	"connectrpc.com/connect"
@@ -9,6 +10,9 @@ import (
 
 // SetRules puts other rules in the place of the domain's.
 func SetRules(s *Server, rules func(syncengine.Rules) syncengine.Rules) { s.rules = rules(s.rules) }
+
+// JoinJournal does once what KeepJournal does now and then.
+func (s *Server) JoinJournal(ctx context.Context) error { return s.joinJournal(ctx) }
 
 // MaxInflated is the bound of a request, inflated.
 const MaxInflated = maxInflated

@@ -35,7 +35,9 @@ type benchSyncCmd struct {
 	Seed    int64  `default:"1" help:"Seed of the documents."`
 	Dir     string `placeholder:"DIR" help:"Where the databases go, on the disk to be measured; a temporary directory otherwise."`
 	Profile string `placeholder:"FILE" help:"Write a CPU profile of the run, for go tool pprof."`
-	JSON    bool   `help:"Print one line of JSON."`
+	databaseFlag
+
+	JSON bool `help:"Print one line of JSON."`
 }
 
 func (benchSyncCmd) Help() string {
@@ -44,9 +46,11 @@ func (benchSyncCmd) Help() string {
 and counts every byte on the wire. In the same run it measures what the machine can do at
 most: the same bodies inserted into SQLite by the same driver, 500 a transaction, before,
 between and after push and pull; the median counts. Compare ratios of one run; times
-depend on the machine and the hour.
+depend on the machine and the hour. With --database the server's tables go into an empty
+PostgreSQL database instead, and stay there; the raw limit is that of SQLite all the same.
 
-  tandem bench sync --records 10000 --devices 2 --json`
+  tandem bench sync --records 10000 --devices 2 --json
+  tandem bench sync --records 10000 --database postgres://tandem@db.example/tandem_bench`
 }
 
 // benchResult is what a run measured.
@@ -103,6 +107,10 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 	if c.Records < 1 || c.Devices < 2 || c.Live < 1 {
 		return exits(exitUsage, errors.New("--records and --live must be at least 1, --devices at least 2"))
 	}
+	database, err := c.address()
+	if err != nil {
+		return err
+	}
 	dir := c.Dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "tandem-bench-"); err != nil {
@@ -117,7 +125,7 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 	}
-	b := &bench{a: a, cmd: c, dir: dir, res: &benchResult{Records: c.Records, Devices: c.Devices}}
+	b := &bench{a: a, cmd: c, dir: dir, database: database, res: &benchResult{Records: c.Records, Devices: c.Devices}}
 	if err := b.open(); err != nil {
 		return err
 	}
@@ -140,9 +148,12 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 
 // bench is one run.
 type bench struct {
-	a    *app
-	cmd  *benchSyncCmd
-	dir  string
+	a   *app
+	cmd *benchSyncCmd
+	dir string
+	// database is that of the server, empty for a file.
+	database string
+
 	res  *benchResult
 	home *home
 	// devs are the devices, devs[0] the one that pushes.
@@ -177,7 +188,7 @@ func (d *benchDevice) listen(f func([]syncengine.ID)) {
 }
 
 func (b *bench) open() (err error) {
-	if b.home, err = openHome(b.a, filepath.Join(b.dir, "server"), homeOptions{}); err != nil {
+	if b.home, err = openHome(b.a, filepath.Join(b.dir, "server"), homeOptions{database: b.database}); err != nil {
 		return err
 	}
 	for i := range b.cmd.Devices {

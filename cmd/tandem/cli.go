@@ -42,6 +42,7 @@ type cli struct {
 	Verify     verifyCmd     `cmd:"" help:"Check a store's hashes, digests and database."`
 	Backup     backupCmd     `cmd:"" help:"Copy the database and verify the copy; report backups, so that devices may let go of what they hold."`
 	Restore    restoreCmd    `cmd:"" help:"Make a server's data of a backup, and begin a new epoch."`
+	Migrate    migrateCmd    `cmd:"" help:"Move a stopped server's data from SQLite to PostgreSQL, or back."`
 	Bench      benchCmd      `cmd:"" help:"Measure sync against the raw limits of this machine."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`

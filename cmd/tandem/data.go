@@ -22,12 +22,22 @@ type databaseFlag struct {
 // address returns the address of the database. A command line can be seen by others on
 // the machine, so a password is not taken from there.
 func (f databaseFlag) address() (string, error) {
-	if u, err := url.Parse(f.Database); err == nil && u.User != nil && f.Database != os.Getenv("TANDEM_DATABASE") {
-		if _, has := u.User.Password(); has {
-			return "", exits(exitUsage, errors.New("--database holds a password, which everybody on this machine can read: put the address into TANDEM_DATABASE, or the password into PGPASSWORD or ~/.pgpass"))
+	if f.Database != os.Getenv("TANDEM_DATABASE") {
+		if err := noPassword(f.Database); err != nil {
+			return "", exits(exitUsage, fmt.Errorf("--database %w: put the address into TANDEM_DATABASE, or the password into PGPASSWORD or ~/.pgpass", err))
 		}
 	}
 	return f.Database, nil
+}
+
+// noPassword refuses an address with a password in it.
+func noPassword(address string) error {
+	if u, err := url.Parse(address); err == nil && u.User != nil {
+		if _, has := u.User.Password(); has {
+			return errors.New("holds a password, which everybody on this machine can read")
+		}
+	}
+	return nil
 }
 
 // placeFlag names a server's data.

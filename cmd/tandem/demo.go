@@ -23,15 +23,17 @@ type demoCmd struct {
 	JSON bool   `help:"End with one line of JSON, the last on standard output."`
 	Seed uint64 `default:"1" help:"Seed of keys, ids and clocks: the same seed gives the same digests."`
 	Dir  string `placeholder:"DIR" help:"Where the server's data and the three stores go, kept afterwards; a temporary directory otherwise."`
+	databaseFlag
 }
 
 func (demoCmd) Help() string {
 	return `Starts a server and three devices in this process, two clinicians of one team and their
 police partner, and plays a synthetic night shift: signal comes and goes, two people
-disagree, a note is signed. Then it stays up; Ctrl-C ends it. Nobody in it exists.
+disagree, a note is signed. Then it stays up; Ctrl-C ends it. Nobody in it exists. With --database the server's tables go into an empty PostgreSQL database, and stay there.
 
   tandem demo
-  tandem demo --once --json --seed 7`
+  tandem demo --once --json --seed 7
+  tandem demo --database postgres://tandem@db.example/tandem_demo`
 }
 
 // demoResult is the line that --json prints.
@@ -52,6 +54,10 @@ type demoDevice struct {
 }
 
 func (c *demoCmd) Run(a *app) (err error) {
+	database, err := c.address()
+	if err != nil {
+		return err
+	}
 	dir := c.Dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "tandem-demo-"); err != nil {
@@ -61,7 +67,7 @@ func (c *demoCmd) Run(a *app) (err error) {
 	} else if _, err := os.Stat(filepath.Join(dir, "server")); err == nil {
 		return exits(exitUsage, fmt.Errorf("%s holds a demo already: name another directory", dir))
 	}
-	s := &shift{a: a, seed: c.Seed, dir: dir, pace: 1200 * time.Millisecond, clock: newStoryClock(!c.Once)}
+	s := &shift{a: a, seed: c.Seed, dir: dir, database: database, pace: 1200 * time.Millisecond, clock: newStoryClock(!c.Once)}
 	if c.Once {
 		s.pace = 0
 	}
@@ -94,9 +100,12 @@ func (c *demoCmd) Run(a *app) (err error) {
 
 // shift is the demo: a server, three devices, and a clock of their own.
 type shift struct {
-	a     *app
-	seed  uint64
-	dir   string
+	a    *app
+	seed uint64
+	dir  string
+	// database is that of the server, empty for a file.
+	database string
+
 	pace  time.Duration
 	quiet bool
 	clock *storyClock

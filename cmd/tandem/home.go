@@ -29,17 +29,28 @@ type home struct {
 	clinician, second, officer, spare syncengine.ID
 }
 
+// errNotEmpty: a demo and a bench begin with nothing.
+var errNotEmpty = &exitError{exitUsage, errors.New("--database: the database holds organizations already: name an empty one")}
+
 // homeOptions are the seams of a home; the zero value is the system's.
 type homeOptions struct {
-	clock func() time.Time
-	rand  io.Reader
+	// database is the address of an empty PostgreSQL database, empty for a file.
+	database string
+	clock    func() time.Time
+	rand     io.Reader
 }
 
 // openHome starts a server on loopback over a new store, and sets up its team.
 func openHome(a *app, dir string, o homeOptions) (_ *home, err error) {
 	h := &home{ended: make(chan error, 1)}
-	if h.store, err = store.Open(a.ctx, dir, store.Options{Create: true, Serve: true, Clock: o.clock, Rand: o.rand}); err != nil {
+	if h.store, err = store.Open(a.ctx, dir, store.Options{Create: true, Serve: true, Database: o.database, Clock: o.clock, Rand: o.rand}); err != nil {
 		return nil, err
+	}
+	if there, err := h.store.Orgs(a.ctx); err != nil || len(there) > 0 {
+		if errors.Is(err, store.ErrKeysMissing) || err == nil {
+			err = errNotEmpty
+		}
+		return nil, errors.Join(err, h.store.Close())
 	}
 	if err := h.people(a.ctx, o); err != nil {
 		return nil, errors.Join(err, h.store.Close())
@@ -169,7 +180,7 @@ func (h *home) close() error {
 // open starts the server of the story and enrols its three devices.
 func (s *shift) open() (err error) {
 	s.scene = "beginning"
-	if s.home, err = openHome(s.a, filepath.Join(s.dir, "server"), homeOptions{clock: s.clock.now, rand: randFor(s.seed, "server")}); err != nil {
+	if s.home, err = openHome(s.a, filepath.Join(s.dir, "server"), homeOptions{database: s.database, clock: s.clock.now, rand: randFor(s.seed, "server")}); err != nil {
 		return err
 	}
 	for _, m := range []struct {

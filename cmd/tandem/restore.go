@@ -3,17 +3,20 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/tandem-response/tandem/server/store"
 )
 
 type restoreCmd struct {
-	From           string `required:"" type:"existingfile" placeholder:"FILE" help:"Copy of the database, as tandem backup makes it."`
-	Keys           string `required:"" type:"existingfile" placeholder:"FILE" help:"Copy of keys.json."`
+	From           string `type:"existingfile" placeholder:"FILE" help:"Copy of the SQLite database, as tandem backup makes it."`
+	Keys           string `type:"existingfile" placeholder:"FILE" help:"Copy of keys.json; with --database only where the directory has none."`
 	Journal        string `type:"existingfile" placeholder:"FILE" help:"Newest copy of the security journal; not needed where keys.json names one on another disk."`
 	WithoutJournal bool   `help:"There is no security journal: whoever was shut out since the backup is to be shut out again by hand."`
-	Data           string `required:"" placeholder:"DIR" help:"New data directory; it must not be there, or be empty."`
-	JSON           bool   `help:"Print one line of JSON."`
+	Data           string `required:"" placeholder:"DIR" help:"New data directory, which must not be there, or be empty; with --database that of a server."`
+	databaseFlag
+
+	JSON bool `help:"Print one line of JSON."`
 }
 
 func (restoreCmd) Help() string {
@@ -21,16 +24,44 @@ func (restoreCmd) Help() string {
 what the copies lack. The server then takes what devices send and sends nothing to
 anybody before tandem admin recover confirm. The copies stay as they are.
 
-  tandem restore --from monday.db --keys keys.json --journal security.journal --data tandem-data`
+PostgreSQL is set back by its own tools; --database then says that this was done, and does
+the rest. Run it before servers are started.
+
+  tandem restore --from monday.db --keys keys.json --journal security.journal --data tandem-data
+  tandem restore --database postgres://tandem@db.example/tandem --data tandem-data`
+}
+
+// restored does what is asked for.
+func (c *restoreCmd) restored(a *app) ([]store.Restored, error) {
+	o := store.RestoreOptions{From: c.From, Keys: c.Keys, Journal: c.Journal, WithoutJournal: c.WithoutJournal}
+	if c.From != "" {
+		if c.Database != "" && c.Database != os.Getenv("TANDEM_DATABASE") {
+			return nil, exits(exitUsage, errors.New("--from is a SQLite database, --database one of PostgreSQL: give one of them"))
+		}
+		if c.Keys == "" {
+			return nil, exits(exitUsage, errors.New("--keys is missing: give the copy of keys.json"))
+		}
+		return store.Restore(a.ctx, c.Data, o)
+	}
+	address, err := c.address()
+	if err != nil {
+		return nil, err
+	}
+	if address == "" {
+		return nil, exits(exitUsage, errors.New("give --from FILE, a copy of a SQLite database, or --database, one of PostgreSQL that was set back"))
+	}
+	return store.RestoreDatabase(a.ctx, c.Data, address, o)
 }
 
 func (c *restoreCmd) Run(a *app) error {
-	made, err := store.Restore(a.ctx, c.Data, store.RestoreOptions{From: c.From, Keys: c.Keys, Journal: c.Journal, WithoutJournal: c.WithoutJournal})
+	made, err := c.restored(a)
 	switch {
 	case errors.Is(err, store.ErrRestoreJournal):
 		return exits(exitUsage, fmt.Errorf("%w (--journal, or --without-journal where there is none)", err))
-	case errors.Is(err, store.ErrRestoreThere):
+	case errors.Is(err, store.ErrRestoreThere), errors.Is(err, store.ErrAddress), errors.Is(err, store.ErrRestoreKeys):
 		return exits(exitUsage, err)
+	case errors.Is(err, store.ErrUnreachable):
+		return exits(exitNoAnswer, err)
 	case errors.Is(err, store.ErrBackupBad), errors.Is(err, store.ErrNotDatabase), errors.Is(err, store.ErrOtherApplication),
 		errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrKeysMissing), errors.Is(err, store.ErrKeysUnreadable), errors.Is(err, store.ErrJournal):
 		return exits(exitBadInput, err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -171,6 +172,50 @@ func TestKillServers(t *testing.T) {
 	}
 	t.Logf("%d of %d kills broke a sync", broken, *kills)
 	f.settle(devices...)
+}
+
+// Demo and bench run on PostgreSQL, and on an empty database alone; of the same seed the
+// demo's digests are those that it has on a file.
+func TestDemoAndBenchOnPostgres(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Start(t)
+	database := cluster.Database(t)
+	there := decode[demoResult](t, must(t, "", "demo", "--once", "--json", "--seed", "5", "--database", database))
+	here := decode[demoResult](t, must(t, "", "demo", "--once", "--json", "--seed", "5"))
+	if !there.Converged || !reflect.DeepEqual(there, here) {
+		t.Errorf("on PostgreSQL %+v\nin a file %+v", there, here)
+	}
+	for _, args := range [][]string{{"demo", "--once"}, {"bench", "sync", "--records", "1"}} {
+		if r := tandem(t.Context(), "", append(args, "--database", database)...); r.code != exitUsage || !strings.Contains(r.err, "name an empty one") {
+			t.Errorf("%v on what is there: exit code %d\n%s", args, r.code, r.err)
+		}
+	}
+	b := decode[benchResult](t, must(t, "", "bench", "sync", "--records", "20", "--live", "2", "--json", "--database", cluster.Database(t)))
+	if b.Records != 20 || b.Push.PerSecond == 0 {
+		t.Errorf("bench: %+v", b)
+	}
+}
+
+// What tandem migrate is told wrongly, it says what to do about.
+func TestMigrateRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		from, to string
+		code     int
+		says     string
+	}{
+		{"sqlite:" + dir, "sqlite:" + dir, exitUsage, "of one kind"},
+		{"postgres://u@127.0.0.1:1/x", "postgres://u@127.0.0.1:1/y", exitUsage, "of one kind"},
+		{dir, "postgres://u@127.0.0.1:1/x", exitUsage, "--from: want sqlite:DIR or postgres://"},
+		{"sqlite:" + dir, "postgres://u:hunter2@127.0.0.1/x", exitUsage, "PGPASSWORD"},
+		{"sqlite:" + dir, "postgres://u@127.0.0.1:1/x", exitUsage, "no Tandem server database here"},
+	} {
+		r := tandem(t.Context(), "", "migrate", "--from", tc.from, "--to", tc.to)
+		if r.code != tc.code || !strings.Contains(r.err, tc.says) || strings.Contains(r.err, "hunter2") {
+			t.Errorf("%s to %s: exit code %d, want %d with %q\n%s", tc.from, tc.to, r.code, tc.code, tc.says, r.err)
+		}
+	}
 }
 
 // The commands that set up and look at a server do so on PostgreSQL as well, and say

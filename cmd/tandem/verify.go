@@ -110,7 +110,7 @@ func (c *verifyCmd) server(a *app) (v *verified, err error) {
 	if c.Data == "" {
 		c.Data = "tandem-data"
 	}
-	st, err := placeFlag{c.Data, c.databaseFlag}.open(a, false)
+	st, err := openData(a.ctx, placeFlag{c.Data, c.databaseFlag}, store.Options{Moved: true})
 	if err != nil {
 		return nil, err
 	}

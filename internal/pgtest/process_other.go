@@ -5,6 +5,7 @@ package pgtest
 import (
 	"errors"
 	"os/exec"
+	"testing"
 )
 
 const supported = false
@@ -24,3 +25,10 @@ func (p *process) kill() {}
 func release(string) {}
 
 func copyOf(string, string) error { return errors.ErrUnsupported }
+
+// Command is there on Linux.
+func Command(tb testing.TB, _, path string, args ...string) *exec.Cmd {
+	tb.Helper()
+	programs(tb)
+	return exec.CommandContext(tb.Context(), path, args...)
+}

@@ -32,7 +32,7 @@ func columnTypes(ctx context.Context, db *sql.DB) (map[string]string, error) {
 }
 
 // insertColumns is insert with a column an array; into is "table (column, …)".
-func (tx *Tx) insertColumns(into, tail string, width int, args []any) error {
+func (c *conn) insertColumns(types map[string]string, into, tail string, width int, args []any) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (tx *Tx) insertColumns(into, tail string, width int, args []any) error {
 	text.WriteString("INSERT INTO " + into + " SELECT * FROM unnest(")
 	arrays := make([]any, width)
 	for i, column := range columns {
-		typ := tx.s.remote.columns[table+"."+strings.TrimSpace(column)]
+		typ := types[table+"."+strings.TrimSpace(column)]
 		if i > 0 {
 			text.WriteByte(',')
 		}
@@ -57,7 +57,7 @@ func (tx *Tx) insertColumns(into, tail string, width int, args []any) error {
 		arrays[i] = array
 	}
 	text.WriteString(")" + tail)
-	return tx.c.exec(text.String(), arrays...)
+	return c.exec(text.String(), arrays...)
 }
 
 // arrayOf gathers every width-th of some values.

@@ -38,6 +38,10 @@ type dialect struct {
 	// check is a query that lets the engine check its own structures, empty for none:
 	// it answers "ok", or a line for each fault.
 	check string
+	// layout is a query of all columns: table, column, in their order.
+	layout string
+	// hold keeps all others from writing until the end of the transaction.
+	hold string
 	// remote: the database is another process, with connections that may break and
 	// transactions that a failed statement ends.
 	remote bool
@@ -66,6 +70,8 @@ var sqliteDialect = dialect{
 	begin: "BEGIN IMMEDIATE",
 	view:  "BEGIN",
 	check: "PRAGMA integrity_check(20)",
+	layout: `SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c
+		WHERE m.type = 'table' AND m.name <> 'goose_db_version' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY m.name, c.cid`,
 }
 
 var postgresDialect = dialect{
@@ -87,6 +93,10 @@ var postgresDialect = dialect{
 	view:   "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ",
 	fence:  func(org int64) string { return "SET LOCAL " + fenceSetting + " = " + strconv.FormatInt(org, 10) },
 	locked: " FOR UPDATE",
+	layout: "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = '" + schemaName +
+		"' AND table_name <> 'goose_db_version' ORDER BY table_name, ordinal_position",
+	// Every writer begins at the table of orgs. A move takes as long as it takes.
+	hold:   "LOCK TABLE org IN EXCLUSIVE MODE; SET LOCAL idle_in_transaction_session_timeout = 0",
 	remote: true,
 }
 

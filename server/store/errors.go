@@ -58,6 +58,22 @@ var (
 	ErrFileOnly = errors.New("this copies a SQLite database: back up PostgreSQL with its own tools (pg_basebackup and an archive of its log), verify the copy, and report it with \"tandem backup mark\"")
 )
 
+// Errors of moving a database.
+var (
+	// ErrMoved: the database was moved to another one.
+	ErrMoved = errors.New("this database was moved to another one, which is to be served instead: served too, the two would part ways. The way back is \"tandem migrate\" from there to here; where the other one is lost, \"tandem restore\" makes new data of this one and begins a new epoch")
+	// ErrHalfMoved: a move to the database was begun and has not ended.
+	ErrHalfMoved = errors.New("a move to this database has not ended: run the same \"tandem migrate\" again, or drop the database and serve the one that it was to come from")
+	// ErrMoveNothing: there is nothing to move.
+	ErrMoveNothing = errors.New("there is no organization in the database, so nothing to move: start with the new one")
+	// ErrMoveTarget: what is to be moved to is not empty.
+	ErrMoveTarget = errors.New("the database to move to holds organizations already: name an empty one, nothing is written over")
+	// ErrMoveDiffers: what has arrived is not what was sent.
+	ErrMoveDiffers = errors.New("what has arrived differs from what was there: nothing was changed where it came from, serve that; please report this")
+	// ErrMoveLayout: the two databases do not have the same columns.
+	ErrMoveLayout = errors.New("the two databases do not have the same tables: was one of them changed by hand?")
+)
+
 // Errors of using a database.
 var (
 	// ErrUnknownOrg: there is no such organization.

@@ -31,7 +31,7 @@ func (tx *Tx) flush() error {
 // of what it costs to store it.
 func (tx *Tx) insert(into, tail string, alike, width int, args []any) error {
 	if tx.s.dialect.batches == nil {
-		return tx.insertColumns(into, tail, width, args)
+		return tx.c.insertColumns(tx.s.remote.columns, into, tail, width, args)
 	}
 	least := tx.s.dialect.batches[1]
 	for len(args) > 0 {

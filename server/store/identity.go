@@ -145,6 +145,10 @@ func (s *Store) mint(ctx context.Context, org *Org, must func(*Tx) (bool, error)
 		if err != nil {
 			return err
 		}
+		// What begins anew may go another way than what was moved.
+		if err := tx.c.exec("UPDATE org SET moved = $1 WHERE num = $2 AND moved = $3", int64(stays), org.num, int64(away)); err != nil {
+			return err
+		}
 		return tx.NewEpoch(syncengine.NextEpoch(was, epoch), append(lost, was.Epoch)...)
 	})
 }

@@ -137,6 +137,18 @@ func hashEvent(before syncengine.Hash, text []byte) syncengine.Hash {
 	return syncengine.Hash(sha256.Sum256(append(before[:], text...)))
 }
 
+// length is the size of the file.
+func (j *journal) length() (int64, error) {
+	info, err := os.Stat(j.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the security journal: %w", err)
+	}
+	return info.Size(), nil
+}
+
 // append adds an event; it is on disk when append returns.
 func (j *journal) append(ctx context.Context, e *JournalEvent) error {
 	err := j.locked(ctx, func() (err error) {
@@ -223,24 +235,25 @@ func (s *Store) openJournal(ctx context.Context, path string) error {
 // Journal returns the events of the security journal about an org, oldest first. The
 // error is ErrJournal where it is damaged.
 func (s *Store) Journal(ctx context.Context, org syncengine.ID) (events []*JournalEvent, err error) {
-	err = s.journal.locked(ctx, func() error {
-		all, _, _, err := s.journal.read()
-		for _, e := range all {
-			if e.Org == org.String() {
-				events = append(events, e)
-			}
-		}
-		return err
-	})
+	events, _, err = s.JoinJournal(ctx, org)
 	return events, err
 }
 
 // Journal appends an event about the transaction's org to the security journal, before
 // the transaction commits: where it is interrupted in between, the replay of the
 // journal does what it would have done.
-func (tx *Tx) Journal(e *JournalEvent) error {
+func (tx *Tx) Journal(e *JournalEvent) (err error) {
 	e.Org, e.AtMS = tx.org.ID.String(), tx.s.now().UnixMilli()
-	return tx.s.journal.append(tx.c.ctx, e)
+	if tx.s.remote == nil {
+		return tx.s.journal.append(tx.c.ctx, e)
+	}
+	if e.AtMS, err = tx.nextEvent(); err != nil {
+		return err
+	}
+	if err := tx.s.journal.append(tx.c.ctx, e); err != nil {
+		return err
+	}
+	return tx.shareEvent(e, e.AtMS)
 }
 
 // Replicas returns the replicas of the org, by number.

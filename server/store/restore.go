@@ -15,6 +15,8 @@ import (
 var (
 	// ErrRestoreThere: the data directory holds something.
 	ErrRestoreThere = errors.New("there is something in the data directory already: move it away first, nothing is written over")
+	// ErrRestoreKeys: the keys are not there, or twice.
+	ErrRestoreKeys = errors.New("the directory needs a keys.json: give its copy (--keys) where there is none, and none where there is one")
 	// ErrRestoreJournal: nobody says where the security journal is.
 	ErrRestoreJournal = errors.New("the security journal is missing: give its newest copy; without it people who were shut out since the backup come back in")
 )
@@ -113,7 +115,7 @@ func restored(ctx context.Context, dir string, o RestoreOptions) (made []Restore
 	if _, _, _, err := (&journal{path: at}).read(); err != nil {
 		return nil, err
 	}
-	s, err := Open(ctx, dir, Options{Serve: true})
+	s, err := Open(ctx, dir, Options{Serve: true, Moved: true})
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +124,11 @@ func restored(ctx context.Context, dir string, o RestoreOptions) (made []Restore
 	if err != nil {
 		return nil, err
 	}
+	return s.beginAnew(ctx, orgs)
+}
+
+// beginAnew verifies orgs and begins a new epoch in each.
+func (s *Store) beginAnew(ctx context.Context, orgs []*Org) (made []Restored, err error) {
 	for _, org := range orgs {
 		r, err := s.Verify(ctx, org.ID)
 		if err != nil {
@@ -141,6 +148,62 @@ func restored(ctx context.Context, dir string, o RestoreOptions) (made []Restore
 		made = append(made, Restored{Org: org.ID, Seq: st.Head.Seq, Epoch: head.Epoch})
 	}
 	return made, nil
+}
+
+// RestoreDatabase does for a PostgreSQL database what Restore does for a file, after its
+// own tools have set it back: it verifies it, takes in what the security journal of this
+// directory or the given copy of one knows, and begins a new epoch in every org. What a
+// move has left there as gone is taken for the one that counts. Servers are to be started
+// after it.
+func RestoreDatabase(ctx context.Context, dir, database string, o RestoreOptions) (made []Restored, err error) {
+	return restoreDatabase(ctx, dir, Options{Database: database, Serve: true, Moved: true, Replaced: true}, o)
+}
+
+func restoreDatabase(ctx context.Context, dir string, open Options, o RestoreOptions) (made []Restored, err error) {
+	_, err = os.Stat(filepath.Join(dir, keysName))
+	switch {
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("looking at the data directory: %w", err)
+	case (err == nil) == (o.Keys != ""):
+		return nil, ErrRestoreKeys
+	case err != nil:
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the data directory: %w", err)
+		}
+		if err := copyFile(o.Keys, filepath.Join(dir, keysName)); err != nil {
+			return nil, err
+		}
+	}
+	s, err := Open(ctx, dir, open)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	state, err := s.moving(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state == arriving {
+		return nil, ErrHalfMoved
+	}
+	orgs, err := s.Orgs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(orgs) == 0 {
+		return nil, fmt.Errorf("%w: it holds no organization", ErrBackupBad)
+	}
+	if o.Journal != "" {
+		if err := s.AddJournal(ctx, o.Journal); err != nil {
+			return nil, err
+		}
+	}
+	for _, org := range orgs {
+		if _, _, err := s.JoinJournal(ctx, org.ID); err != nil {
+			return nil, err
+		}
+	}
+	return s.beginAnew(ctx, orgs)
 }
 
 // copyFile copies a file to a new one that its owner alone can read, and syncs it.

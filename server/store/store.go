@@ -65,11 +65,16 @@ type Options struct {
 	Journal string
 	// Rand makes ids and keys; nil is crypto/rand's.
 	Rand io.Reader
+	// Moved opens a database that was moved away, which otherwise is ErrMoved: to look at
+	// it.
+	Moved bool
 	// MaxPages limits the size of the database, in pages of 8 KiB; 0 sets no limit.
 	MaxPages int64
 	// Committed is told of every commit that writes to an org, after it is durable. It
 	// must not block. Nil: nobody.
 	Committed func(Commit)
+	// receive lets a database be empty whose keys are there: it is to be moved to.
+	receive bool
 }
 
 // readers is the number of connections for reading.
@@ -104,6 +109,10 @@ type Store struct {
 	keys   keysSeen
 
 	journal *journal
+	// joined is how far the journal was joined with that of other servers, by org.
+	joined map[syncengine.ID]journalSeen
+	// past: what was moved away is open, and may be written.
+	past bool
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
 	// era counts how often what is known of the database was dropped: see forget.
@@ -127,8 +136,8 @@ type Store struct {
 func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
-		idle: make(chan *conn, readers), closing: make(chan struct{}),
-		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
+		past: o.Moved, idle: make(chan *conn, readers), closing: make(chan struct{}),
+		orgs: map[syncengine.ID]*Org{}, joined: map[syncengine.ID]journalSeen{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
 	if s.committed = o.Committed; s.committed == nil {
 		s.committed = func(Commit) {}
@@ -187,7 +196,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s.mu.Lock()
 	s.running = true
 	s.mu.Unlock()
-	if err := s.checkMark(ctx); err != nil {
+	if err := s.begun(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.remote != nil && o.Serve {
@@ -261,12 +270,31 @@ func (s *Store) mayBegin(fresh bool, o Options) error {
 	switch {
 	case err != nil:
 		return err
+	case o.receive:
+		return nil
 	case len(keys.Orgs) > 0:
 		return ErrEmptied
 	case !o.Create:
 		return ErrNoDatabase
 	}
 	return nil
+}
+
+// begun looks at what was opened, before anything is done with it.
+func (s *Store) begun(ctx context.Context, o Options) error {
+	state, err := s.moving(ctx)
+	switch {
+	case err != nil:
+		return err
+	case o.receive:
+		// It may hold another's.
+		return nil
+	case state == stays:
+		return s.checkMark(ctx)
+	case s.past:
+		return nil
+	}
+	return state.refusal()
 }
 
 // lockAll is lockFiles for the database too, where that is somewhere else.

@@ -127,7 +127,11 @@ func (tx *Tx) Prefetch(changes, records, named []syncengine.ID) error {
 // Head implements syncengine.ServerView.
 func (tx *Tx) Head() (syncengine.HistoryHead, error) {
 	if tx.head == nil {
-		h, err := tx.view.head(tx.s.dialect.locked)
+		h, moved, err := tx.view.head(tx.s.dialect.locked)
+		if err == nil && !tx.s.past {
+			// It may have gone since it was opened.
+			err = moved.refusal()
+		}
 		if err != nil {
 			return h, err
 		}

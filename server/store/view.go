@@ -51,17 +51,20 @@ func (s *Store) viewing(ctx context.Context, org *Org, f func(*view) error) erro
 func (v *view) Org() syncengine.ID { return v.org.ID }
 
 // Head implements syncengine.ServerView.
-func (v *view) Head() (h syncengine.HistoryHead, err error) { return v.head("") }
+func (v *view) Head() (h syncengine.HistoryHead, err error) {
+	h, _, err = v.head("")
+	return h, err
+}
 
-func (v *view) head(tail string) (h syncengine.HistoryHead, err error) {
+func (v *view) head(tail string) (h syncengine.HistoryHead, m moving, err error) {
 	var seq, recovering int64
-	ok, err := v.c.one("SELECT epoch, seq, hash, recovering FROM org WHERE num = $1"+tail, []any{v.org.num},
-		(*scanID)(&h.Epoch), &seq, (*scanHash)(&h.Hash), &recovering)
+	ok, err := v.c.one("SELECT epoch, seq, hash, recovering, moved FROM org WHERE num = $1"+tail, []any{v.org.num},
+		(*scanID)(&h.Epoch), &seq, (*scanHash)(&h.Hash), &recovering, &m)
 	if err == nil && !ok {
 		err = ErrUnknownOrg
 	}
 	h.Seq, h.Recovering = uint64(seq), recovering != 0
-	return h, err
+	return h, m, err
 }
 
 // CommitAt implements syncengine.ServerView.
