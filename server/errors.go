@@ -73,6 +73,7 @@ var codes = []struct {
 	{ErrQuarantineFull, connect.CodeResourceExhausted, nil},
 	{store.ErrStorage, connect.CodeUnavailable, errBusy},
 	{store.ErrClosed, connect.CodeUnavailable, errBusy},
+	{store.ErrMoved, connect.CodeUnavailable, errBusy},
 	{context.DeadlineExceeded, connect.CodeUnavailable, errBusy},
 	{context.Canceled, connect.CodeCanceled, errGivenUp},
 }
