@@ -71,8 +71,7 @@ func (n *name) now() *inode {
 type inode struct {
 	data, durable []byte
 	pending       []change
-	files         map[*file]bool
-	regions       [][]byte
+	sharing       vfs.Sharing
 }
 
 // change is a write, or a truncation to at where data is nil.
@@ -141,9 +140,8 @@ func (d *Disk) used() (n int64) {
 	for _, entry := range d.names {
 		if ino := entry.now(); ino != nil {
 			n += blocks(len(ino.data))
-			for _, r := range ino.regions {
-				n += blocks(len(r))
-			}
+			_, shared := ino.sharing.Regions()
+			n += blocks(int(shared))
 		}
 	}
 	return n
@@ -216,7 +214,7 @@ func (d *Disk) OpenFile(path string, flag int) (vfs.File, error) {
 	case ino == nil && !create:
 		return nil, fs.ErrNotExist
 	case create:
-		ino = &inode{files: map[*file]bool{}}
+		ino = &inode{}
 		if entry == nil {
 			entry = &name{}
 			d.names[path] = entry
@@ -226,9 +224,7 @@ func (d *Disk) OpenFile(path string, flag int) (vfs.File, error) {
 			return nil, err
 		}
 	}
-	f := &file{disk: d, ino: ino}
-	ino.files[f] = true
-	return f, nil
+	return &file{disk: d, ino: ino, seat: ino.sharing.Join()}, nil
 }
 
 // Remove implements vfs.FS.
@@ -294,7 +290,7 @@ func (d *Disk) Restart() *Disk {
 		}
 		if ino != nil {
 			b := ino.survives(d.rng)
-			next.names[path] = &name{durable: &inode{data: b, durable: slices.Clone(b), files: map[*file]bool{}}}
+			next.names[path] = &name{durable: &inode{data: b, durable: slices.Clone(b)}}
 		}
 	}
 	return next
@@ -308,7 +304,7 @@ func (d *Disk) Copy(seed uint64) *Disk {
 	next := New(seed)
 	for path, entry := range d.names {
 		if ino := entry.now(); ino != nil {
-			next.names[path] = &name{durable: &inode{data: slices.Clone(ino.data), durable: slices.Clone(ino.data), files: map[*file]bool{}}}
+			next.names[path] = &name{durable: &inode{data: slices.Clone(ino.data), durable: slices.Clone(ino.data)}}
 		}
 	}
 	return next
