@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -31,6 +32,12 @@ type FS struct {
 	memory map[string]*memory
 }
 
+// is reports whether a name is that of the database with a suffix: SQLite writes names
+// with slashes everywhere.
+func (v *FS) is(name, suffix string) bool {
+	return filepath.ToSlash(name) == filepath.ToSlash(v.name)+suffix
+}
+
 // New returns the file system of the database at an absolute path. The key may be
 // dropped once it is made.
 func New(base vfs.FS, name string, key *DataKey) (*FS, error) {
@@ -55,7 +62,7 @@ const (
 // OpenFile implements vfs.FS.
 func (v *FS) OpenFile(name string, flag int) (vfs.File, error) {
 	switch {
-	case name == v.name:
+	case v.is(name, ""):
 		f, err := v.base.OpenFile(name, flag)
 		if err != nil {
 			return nil, err
@@ -66,13 +73,13 @@ func (v *FS) OpenFile(name string, flag int) (vfs.File, error) {
 			return nil, err
 		}
 		return p, nil
-	case name == v.name+logSuffix && !v.making:
+	case v.is(name, logSuffix) && !v.making:
 		f, err := v.base.OpenFile(name, flag)
 		if err != nil {
 			return nil, err
 		}
 		return &logFile{v: v, File: f, buf: make([]byte, sealedFrame)}, nil
-	case strings.HasSuffix(name, temporary), v.making && name == v.name+journalSuffix:
+	case strings.HasSuffix(name, temporary), v.making && v.is(name, journalSuffix):
 		return v.openMemory(name, flag)
 	}
 	return nil, fs.ErrPermission
@@ -87,11 +94,14 @@ func (v *FS) Remove(name string) error {
 	switch {
 	case held:
 		return nil
-	case name == v.name+logSuffix:
+	case v.is(name, logSuffix):
 		return v.base.Remove(name)
 	}
 	return fs.ErrNotExist
 }
+
+// Rename implements vfs.FS. SQLite renames nothing.
+func (v *FS) Rename(string, string) error { return fs.ErrPermission }
 
 // Size implements vfs.FS. A journal that somebody put beside the database is none.
 func (v *FS) Size(name string) (int64, error) {
@@ -101,11 +111,11 @@ func (v *FS) Size(name string) (int64, error) {
 	if m != nil {
 		return m.Size()
 	}
-	switch name {
-	case v.name:
+	switch {
+	case v.is(name, ""):
 		size, err := v.base.Size(name)
 		return v.pageBytes(size), err
-	case v.name + logSuffix:
+	case v.is(name, logSuffix):
 		size, err := v.base.Size(name)
 		return logBytes(size), err
 	}

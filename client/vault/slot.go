@@ -152,8 +152,9 @@ type DamageError struct{ What string }
 // Error names the place.
 func (e *DamageError) Error() string { return "the vault is damaged: " + e.What }
 
-// damageCode is SQLITE_IOERR_DATA: what was read is not what was written.
-const damageCode = vfs.CodeError(8202)
+// damageCode is SQLITE_CORRUPT: it comes through where an extended code would not, as
+// when a database is opened.
+const damageCode = vfs.CodeError(11)
 
 // Unwrap is the code for SQLite.
 func (*DamageError) Unwrap() error { return damageCode }
