@@ -58,6 +58,9 @@ type Options struct {
 	// Guess is what one guess of the passphrase costs; zero is vault.DefaultCost. A
 	// store that was made with less is brought up to it when it is unlocked.
 	Guess vault.Cost
+	// Idle is how long nobody has to Touch the client until a store in a vault locks its
+	// screens; 0 is five minutes.
+	Idle time.Duration
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
@@ -72,8 +75,9 @@ type Client struct {
 	store  *store
 	log    zerolog.Logger
 
-	randMu sync.Mutex
-	clock  clock
+	randMu  sync.Mutex
+	clock   clock
+	curtain curtain
 
 	mu sync.Mutex
 	// sealFault is why the sealed outbox could not be opened, nil where it could.
@@ -140,6 +144,9 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if o.Version == "" {
 		o.Version = buildVersion()
 	}
+	if o.Idle <= 0 {
+		o.Idle = defaultIdle
+	}
 	if o.Guess == (vault.Cost{}) {
 		o.Guess = vault.DefaultCost
 	}
@@ -165,6 +172,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if c.store, err = openStore(ctx, dir, cols, keeping{vault: o.Vault, renew: o.NewKey, passphrase: o.Passphrase, cost: o.Guess}); err != nil {
 		return nil, err
 	}
+	c.curtain.idle, c.curtain.touched = o.Idle, c.since()
 	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}

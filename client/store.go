@@ -42,8 +42,10 @@ type store struct {
 	disk    *vfs.Mount
 	reserve reserve
 	lock    *flock.Flock
-	// vault is what seals the database, nil for a store in the clear.
+	// vault is what seals the database, nil for a store in the clear. base is what it
+	// stands on.
 	vault *vaulted
+	base  *vfs.Mount
 	// writeDB has one connection, which is conn; mu is held over a transaction.
 	writeDB *sql.DB
 	mu      sync.Mutex
@@ -94,7 +96,7 @@ func openStore(ctx context.Context, dir string, cols *columns, keeping keeping) 
 		return nil, fmt.Errorf("opening the store in %s: %w", dir, ErrInUse)
 	}
 	s.disk, s.reserve.path = vfs.At(ctx), filepath.Join(dir, reserveFile)
-	s.reserve.fs = s.disk.FS
+	s.base, s.reserve.fs = s.disk, s.disk.FS
 	if s.dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
