@@ -394,6 +394,23 @@ func TestSyncCancelled(t *testing.T) {
 	if s := mustStatus(t, c); s.Queued != 1 || s.LastFault != "" {
 		t.Errorf("got %d queued, last fault %q", s.Queued, s.LastFault)
 	}
+	// Also when the answer has begun to arrive.
+	ctx, cancel = context.WithCancel(t.Context())
+	e.set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		discard(r)
+		w.Header().Set(schemaHeader, "1")
+		w.Header().Set("Content-Type", "application/proto")
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		time.AfterFunc(50*time.Millisecond, cancel)
+		<-r.Context().Done()
+	}))
+	if _, err := c.Sync(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("in the middle of the answer: %v", err)
+	}
+	if s := mustStatus(t, c); s.Queued != 1 || s.LastFault != "" {
+		t.Errorf("in the middle of the answer: %d queued, last fault %q", s.Queued, s.LastFault)
+	}
 	e.set(nil)
 	if m, err := c.Sync(t.Context()); err != nil || m.Applied != 1 {
 		t.Errorf("got %+v, %v", m, err)

@@ -372,10 +372,11 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 			Words: "the server shows another key than this device knows, and does not prove that the key is its own: nothing was sent. Another network may help; if it stays so, tell your administrator",
 		}
 	}
+	// Stopped before the answer was whole: that is the caller's doing, not the network's.
+	if (!met.reached || met.status == http.StatusOK) && ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		return ctx.Err()
+	}
 	if !met.reached {
-		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-			return ctx.Err()
-		}
 		if met.foreign != 0 {
 			return &ContactError{
 				Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign),

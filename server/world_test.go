@@ -109,17 +109,24 @@ func (w *world) startWith(bounds server.Admission) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.http = httptest.NewUnstartedServer(w.srv)
-	w.http.Config.Protocols = &http.Protocols{}
-	w.http.Config.Protocols.SetHTTP1(true)
-	w.http.Config.Protocols.SetUnencryptedHTTP2(true)
-	w.http.Start()
-	h, srv := w.http, w.srv
+	w.serve()
+	w.admin = server.NewAdmin(w.s, w.org, server.AdminOptions{Clock: w.clock, Rand: w.rand})
+}
+
+// serve puts the server of the world on a port of its own.
+func (w *world) serve() {
+	w.t.Helper()
+	h := httptest.NewUnstartedServer(w.srv)
+	h.Config.Protocols = &http.Protocols{}
+	h.Config.Protocols.SetHTTP1(true)
+	h.Config.Protocols.SetUnencryptedHTTP2(true)
+	h.Start()
+	w.http = h
+	srv := w.srv
 	w.t.Cleanup(func() {
 		srv.End()
 		h.Close()
 	})
-	w.admin = server.NewAdmin(w.s, w.org, server.AdminOptions{Clock: w.clock, Rand: w.rand})
 }
 
 func (w *world) clock() time.Time {

@@ -1,0 +1,621 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+)
+
+// TestMatrix plays every cell of testdata/matrix.txt against a running server: each act
+// of each role on what is their own, their team's, another team's, another program's and
+// void. What the table does not name must be refused, and what a person may not read
+// must come in no page and no lookup.
+func TestMatrix(t *testing.T) { each(t, testMatrix) }
+
+func testMatrix(t *testing.T, on engine) {
+	t.Parallel()
+	table := readMatrix(t)
+	m := newMatrixWorld(t, on)
+	cells := m.plan(table)
+	m.make(cells)
+	m.takeRoles()
+	m.readAll()
+	for _, c := range cells {
+		if c.play%100 == 99 {
+			m.later()
+		}
+		if testing.Short() && c.play%7 != 0 {
+			continue // Under the race detector a share will do.
+		}
+		t.Run(c.name(), func(t *testing.T) {
+			if got := m.play(t, c); got != c.want {
+				t.Errorf("allowed: %t, the table says %t", got, c.want)
+			}
+		})
+	}
+}
+
+// TestMatrixCovers fails where a kind, a role or a right of the code has no line in the
+// table, so that neither grows without the other.
+func TestMatrixCovers(t *testing.T) {
+	t.Parallel()
+	table := readMatrix(t)
+	for _, k := range record.New().Kinds() {
+		for _, act := range []string{"edit", "read"} {
+			if _, ok := table[k.Name+" "+act]; !ok {
+				t.Errorf("%s %s has no line", k.Name, act)
+			}
+		}
+	}
+	for _, code := range record.New().Codes("staff_role") {
+		if !slices.Contains(matrixRoles, code.Code) {
+			t.Errorf("the role %s has no column", code.Code)
+		}
+	}
+	for line := range table {
+		kind, act, _ := strings.Cut(line, " ")
+		if record.New().KindByName(kind) == nil {
+			t.Errorf("%s: there is no such kind", line)
+		}
+		if _, ok := matrixActs[line]; !ok && act != "read" && act != "lookup" {
+			t.Errorf("%s: there is no such act", line)
+		}
+	}
+	for line := range matrixActs {
+		if _, ok := table[line]; !ok {
+			t.Errorf("%s has no line", line)
+		}
+	}
+}
+
+var matrixRoles = []string{"clinician", "peer", "le_partner", "lead", "admin", "auditor", "analyst", "none"}
+
+// matrixTable is, by "kind act" and role, the objects.
+type matrixTable map[string]map[string]string
+
+func readMatrix(t *testing.T) matrixTable {
+	t.Helper()
+	table := matrixTable{}
+	for line := range strings.Lines(string(must[[]byte](t)(os.ReadFile("testdata/matrix.txt")))) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] == "#" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(words) != 2+len(matrixRoles) {
+			t.Fatalf("a line of %d words: %s", len(words), line)
+		}
+		row := map[string]string{}
+		for i, role := range matrixRoles {
+			row[role] = strings.Trim(words[2+i], "-")
+		}
+		table[words[0]+" "+words[1]] = row
+	}
+	if len(table) < 50 {
+		t.Fatalf("only %d lines", len(table))
+	}
+	return table
+}
+
+// matrixAct is what a line of the table does: the act, what it writes in prototext,
+// and in which compartment and state the object is.
+type matrixAct struct {
+	act    tandemv1.Act
+	text   string
+	reason string
+	// sign: the object is signed first. in: the compartment, if not the kind's own.
+	sign bool
+	in   tandemv1.Compartment
+}
+
+const (
+	mCreate  = tandemv1.Act_ACT_CREATE
+	mSet     = tandemv1.Act_ACT_SET
+	mSign    = tandemv1.Act_ACT_SIGN
+	mAmend   = tandemv1.Act_ACT_AMEND
+	mVoid    = tandemv1.Act_ACT_VOID
+	mRestore = tandemv1.Act_ACT_RESTORE
+	mClose   = tandemv1.Act_ACT_CLOSE
+	mMerge   = tandemv1.Act_ACT_MERGE
+
+	mSUD     = tandemv1.Compartment_COMPARTMENT_SUD
+	mPrivate = tandemv1.Compartment_COMPARTMENT_PRIVATE
+)
+
+const voided = `lifecycle: "void" void_reason: "entered twice"`
+
+var matrixActs = map[string]matrixAct{
+	"incident create":  {act: mCreate},
+	"incident edit":    {act: mSet, text: `notes_ops: "two dogs"`},
+	"incident police":  {act: mSet, text: `force_used: "no"`},
+	"incident clear":   {act: mClose, text: `lifecycle: "cleared"`},
+	"incident lock":    {act: mClose, text: `lifecycle: "locked"`},
+	"incident void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"incident restore": {act: mRestore, text: `lifecycle: "open"`, reason: "it was none"},
+
+	"person create":  {act: mCreate},
+	"person edit":    {act: mSet, text: `gender: "female"`},
+	"person contact": {act: mSet, text: `city: "Exampleton"`},
+	"person merge":   {act: mMerge, text: `lifecycle: "merged" merged_into: "$other"`, reason: "the same person"},
+	"person void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"person restore": {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
+
+	"encounter create":    {act: mCreate},
+	"encounter outreach":  {act: mCreate, text: `type: "outreach"`},
+	"encounter sud":       {act: mCreate, text: `type: "outreach"`, in: mSUD},
+	"encounter edit":      {act: mSet, text: `narrative: "seen again"`},
+	"encounter sign":      {act: mSign, text: `lifecycle: "signed"`},
+	"encounter amend":     {act: mAmend, text: `lifecycle: "amended" amend_reason: "a slip"`, reason: "a slip", sign: true},
+	"encounter void":      {act: mVoid, text: voided, reason: "entered twice"},
+	"encounter restore":   {act: mRestore, text: `lifecycle: "draft"`, reason: "it was none"},
+	"encounter readsud":   {in: mSUD},
+	"encounter lookupsud": {in: mSUD},
+
+	"note create":        {act: mCreate},
+	"note peer":          {act: mCreate, text: `type: "peer"`},
+	"note addendum":      {act: mCreate, text: `type: "addendum"`},
+	"note edit":          {act: mSet, text: `text: "seen again"`},
+	"note sign":          {act: mSign, text: `lifecycle: "signed"`},
+	"note amend":         {act: mAmend, text: `lifecycle: "amended" amend_reason: "a slip"`, reason: "a slip", sign: true},
+	"note void":          {act: mVoid, text: voided, reason: "entered twice"},
+	"note restore":       {act: mRestore, text: `lifecycle: "draft"`, reason: "it was none"},
+	"note private":       {act: mCreate, text: `type: "private_psychotherapy"`, in: mPrivate},
+	"note readprivate":   {in: mPrivate},
+	"note lookupprivate": {in: mPrivate},
+
+	"referral create":  {act: mCreate},
+	"referral edit":    {act: mSet, text: `method: "phone"`},
+	"referral close":   {act: mClose, text: `state: "closed" outcome: "declined"`},
+	"referral void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"referral restore": {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
+
+	"agency edit":    {act: mSet, text: `name: "Example $n"`},
+	"program create": {act: mCreate},
+	"program edit":   {act: mSet, text: `area: "north $n"`},
+	"team create":    {act: mCreate},
+	"team edit":      {act: mSet, text: `area: "north $n"`},
+	"team members":   {act: mSet, text: `member_ids: "$new"`},
+	"staff create":   {act: mCreate},
+	"staff edit":     {act: mSet, text: `display_name: "Person $n"`},
+	"device create":  {act: mCreate},
+	"device edit":    {act: mSet, text: `label: "car $n"`},
+}
+
+// matrixBases are the messages that objects are made of.
+var matrixBases = map[string]string{
+	"incident":  `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
+	"person":    `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
+	"encounter": `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
+	"note":      `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
+	"referral":  `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
+	"program":   `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
+	"team":      `agency_id: "$agency" lifecycle: "active" name: "Another"`,
+	"staff":     `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
+	"device":    `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
+}
+
+var matrixReference = []string{"agency", "program", "team", "staff", "device"}
+
+// cell is one cell: an act of a role on an object.
+type matrixCell struct {
+	kind, act, role string
+	on              byte
+	want            bool
+	object          syncengine.ID
+	play            int
+}
+
+func (c *matrixCell) name() string {
+	word := map[byte]string{'o': "own", 't': "team", 'p': "program", 'f': "foreign", 'd': "void"}[c.on]
+	return c.kind + "/" + c.act + "/" + c.role + "/" + word
+}
+
+// matrixWorld is a world with a person of every role, all in one team.
+type matrixWorld struct {
+	w     *world
+	teams map[byte]syncengine.ID // t, p, f
+	// role are the people and their devices; other are those who make what is not
+	// the person's own, by team; admin sets up.
+	role, other map[string]*device
+	admin       *device
+	person      syncengine.ID // someone to merge into
+	// held are, by role, the records that their pages have brought.
+	held map[string]map[syncengine.ID]bool
+	// reference are, by kind, the record of the own agency and a foreign one.
+	reference map[string]map[byte]syncengine.ID
+}
+
+func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
+	t.Helper()
+	w := newWorld(t, on, 71)
+	ctx, id := t.Context(), must[syncengine.ID](t)
+	m := &matrixWorld{w: w, role: map[string]*device{}, other: map[string]*device{}, held: map[string]map[syncengine.ID]bool{}, reference: map[string]map[byte]syncengine.ID{}}
+	foreign := id(w.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Elsewhere", Model: "crt", Agency: w.police}))
+	m.teams = map[byte]syncengine.ID{
+		't': w.team,
+		'p': id(w.admin.AddTeam(ctx, server.TeamOptions{Name: "Day", Program: w.program})),
+		'f': id(w.admin.AddTeam(ctx, server.TeamOptions{Name: "Far", Program: foreign})),
+	}
+	fill := byte(0)
+	enrol := func(role string, agency, team syncengine.ID) *device {
+		fill++
+		return w.enrolled(fill, id(w.admin.AddStaff(ctx, server.StaffOptions{
+			Name: "Person " + role, Discipline: "nurse", Roles: []string{role}, Agency: agency, Teams: []syncengine.ID{team},
+		})))
+	}
+	m.admin = enrol("admin", w.agency, w.team)
+	for _, role := range matrixRoles {
+		m.role[role] = enrol("clinician", w.agency, w.team)
+	}
+	for on, team := range m.teams {
+		m.other[string(on)] = enrol("clinician", w.agency, team)
+	}
+	m.reference = map[string]map[byte]syncengine.ID{
+		"agency":  {'o': w.agency, 'f': w.police},
+		"program": {'o': w.program, 'f': foreign},
+		"team":    {'o': m.teams['p'], 't': w.team, 'f': m.teams['f']},
+		"staff":   {'o': w.clinician, 'f': w.partner},
+		"device": {
+			'o': m.admin.dev,
+			'f': w.enrolled(fill+1, w.partner).dev,
+		},
+	}
+	change := m.admin.change(w.id(), "person", mCreate, m.text("person", w.team, ""))
+	m.other["t"].must(m.other["t"].push(m.other["t"].authored(change)))
+	m.person = syncengine.ID(change.GetRecords()[0].GetRecord())
+	return m
+}
+
+// plan lists the cells of the table.
+func (m *matrixWorld) plan(table matrixTable) (cells []*matrixCell) {
+	for _, line := range slices.Sorted(maps.Keys(table)) {
+		kind, act, _ := strings.Cut(line, " ")
+		for _, role := range matrixRoles {
+			for _, on := range []byte("otpfd") {
+				c := &matrixCell{kind: kind, act: act, role: role, on: on, play: len(cells), want: strings.IndexByte(table[line][role], on) >= 0}
+				if !m.applies(c) {
+					if c.want {
+						m.w.t.Errorf("%s is in the table, and means nothing", c.name())
+					}
+					continue
+				}
+				cells = append(cells, c)
+			}
+		}
+	}
+	return cells
+}
+
+// applies reports whether a cell means something: what is made has no author yet, and
+// reference data belongs to agencies.
+func (m *matrixWorld) applies(c *matrixCell) bool {
+	spec := matrixActs[c.kind+" "+c.act]
+	switch {
+	case slices.Contains(matrixReference, c.kind):
+		if spec.act == mCreate {
+			return c.on == 'o' || c.on == 'f'
+		}
+		return !m.reference[c.kind][c.on].IsZero()
+	case spec.act == mCreate:
+		return strings.IndexByte("tpf", c.on) >= 0
+	case spec.act == mRestore:
+		return c.on == 'd'
+	case spec.act == mVoid || spec.act == mSign || spec.act == mAmend || spec.act == mClose || spec.act == mMerge:
+		return c.on != 'd'
+	}
+	return true
+}
+
+// text is the message that an object of a kind is made of.
+func (m *matrixWorld) text(kind string, team syncengine.ID, more string) string {
+	agency := m.w.agency
+	if slices.Contains(matrixReference, kind) && team == m.teams['f'] {
+		agency = m.w.police
+	}
+	return strings.NewReplacer("$agency", agency.String(), "$team", team.String(), "$other", m.person.String()).Replace(matrixBases[kind] + " " + more)
+}
+
+// make makes the objects of the cells: each has its own.
+func (m *matrixWorld) make(cells []*matrixCell) {
+	m.w.t.Helper()
+	changes := map[*device][]*tandemv1.Change{}
+	signed, voids := map[*device][]*matrixCell{}, map[*device][]*matrixCell{}
+	for _, c := range cells {
+		spec := matrixActs[c.kind+" "+c.act]
+		if slices.Contains(matrixReference, c.kind) {
+			c.object = m.reference[c.kind][c.on]
+			continue
+		}
+		if spec.act == mCreate {
+			continue
+		}
+		by, team := m.role[c.role], m.w.team
+		if other := m.other[string(c.on)]; other != nil {
+			by, team = other, m.teams[c.on]
+		}
+		c.object = m.w.id()
+		// What a role writes of its own is of a type that it may write.
+		more := ""
+		switch own := c.on == 'o' || c.on == 'd'; {
+		case spec.in == mPrivate:
+			more = `type: "private_psychotherapy"`
+		case own && c.kind == "encounter" && c.role == "peer":
+			more = `type: "outreach"`
+		case own && c.kind == "note" && c.role == "peer":
+			more = `type: "peer"`
+		case own && c.kind == "note" && c.role == "lead":
+			more = `type: "addendum"`
+		}
+		change := by.change(c.object, c.kind, mCreate, m.text(c.kind, team, more))
+		change.Records[0].Compartment = spec.in
+		changes[by] = append(changes[by], change)
+		if spec.sign {
+			signed[by] = append(signed[by], c)
+		}
+		if c.on == 'd' {
+			voids[by] = append(voids[by], c)
+		}
+	}
+	all := func(d *device, changes []*tandemv1.Change) {
+		for some := range slices.Chunk(changes, 100) {
+			for i, o := range d.must(d.push(some...)).GetOutcomes() {
+				if o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+					m.w.t.Fatalf("making a %d: %v", some[i].GetRecords()[0].GetKind(), o)
+				}
+			}
+		}
+	}
+	for d, list := range changes {
+		all(d, list)
+	}
+	for d, list := range signed {
+		changes := make([]*tandemv1.Change, 0, len(list))
+		for _, c := range list {
+			changes = append(changes, m.write(d, c, matrixAct{act: mSign, text: `lifecycle: "signed"`}))
+		}
+		all(d, changes)
+	}
+	for d, list := range voids {
+		changes := make([]*tandemv1.Change, 0, len(list))
+		for _, c := range list {
+			changes = append(changes, m.write(d, c, matrixAct{act: mVoid, text: voided, reason: "entered twice"}))
+		}
+		all(d, changes)
+	}
+}
+
+// takeRoles gives everybody, clinicians until now, the role they are here for.
+func (m *matrixWorld) takeRoles() {
+	m.w.t.Helper()
+	const roles = 200
+	for _, role := range matrixRoles {
+		if role == "clinician" {
+			continue
+		}
+		d := m.role[role]
+		c := &matrixCell{kind: "staff", object: d.person}
+		change := m.write(m.admin, c, matrixAct{act: mSet})
+		state := m.state(d.person)
+		write := func(code string, raw []byte) {
+			change.Records[0].Writes = append(change.Records[0].Writes, &tandemv1.PathWrite{
+				Field: roles, Key: []byte(code), Value: raw,
+				Bases: syncengine.EncodeStamps(state.Bases(syncengine.Path{Field: roles, Key: code}, false)),
+			})
+		}
+		write("clinician", nil)
+		if role != "none" {
+			write(role, syncengine.StringField(roles, role))
+		}
+		for _, o := range m.admin.must(m.admin.push(change)).GetOutcomes() {
+			if o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+				m.w.t.Fatalf("making a person %s: %v", role, o)
+			}
+		}
+	}
+}
+
+// readAll reads everything that the device of each role gets.
+func (m *matrixWorld) readAll() {
+	m.w.t.Helper()
+	for role, d := range m.role {
+		m.held[role] = map[syncengine.ID]bool{}
+		if role == "none" {
+			answer := d.must(&tandemv1.SyncRequest{Budget: 1 << 22, Positions: []*tandemv1.ScopePosition{{}}})
+			if len(answer.GetPage().GetRows()) > 0 || len(answer.GetPage().GetScopeSet().GetScopes()) > 0 {
+				m.w.t.Error("someone without a role is sent records")
+			}
+			continue
+		}
+		for _, row := range d.readLong() {
+			if row.GetScopes() != 0 {
+				m.held[role][syncengine.ID(row.GetRecord())] = true
+			}
+		}
+	}
+}
+
+// later lets the hour pass in which lookups are counted. Devices fetch a fresh nonce.
+func (m *matrixWorld) later() {
+	m.w.t.Helper()
+	m.w.pass(2 * time.Hour)
+	for _, d := range append(slices.Collect(maps.Values(m.role)), m.admin) {
+		_, _ = d.sync.Sync(m.w.t.Context(), &tandemv1.SyncRequest{})
+	}
+}
+
+// readLong is read, over as many pages as it takes.
+func (d *device) readLong() (rows []*tandemv1.Row) {
+	d.w.t.Helper()
+	const budget = 1 << 20
+	first := d.must(&tandemv1.SyncRequest{Budget: budget, Positions: []*tandemv1.ScopePosition{{}}})
+	var held []syncengine.ScopeID
+	req := &tandemv1.SyncRequest{Budget: budget, Positions: []*tandemv1.ScopePosition{{}}}
+	for _, s := range first.GetPage().GetScopeSet().GetScopes() {
+		held = append(held, syncengine.ScopeID(s.GetId()))
+		req.Positions = append(req.Positions, &tandemv1.ScopePosition{Scope: s.GetId()})
+	}
+	req.ScopeSet = syncengine.HashScopeSet(held)
+	for {
+		answer := d.must(req)
+		rows = append(rows, answer.GetPage().GetRows()...)
+		if answer.GetPage().GetClosing() {
+			return rows
+		}
+		for _, to := range answer.GetPage().GetTo() {
+			for _, p := range req.GetPositions() {
+				if bytes.Equal(p.GetScope(), to.GetScope()) {
+					p.Position = to.GetPosition()
+				}
+			}
+		}
+	}
+}
+
+// play plays a cell and reports whether it was allowed. A refusal must be one that a
+// person without the right gets: forbidden, or as if there were no such record.
+func (m *matrixWorld) play(t *testing.T, c *matrixCell) bool {
+	t.Helper()
+	d, spec := m.role[c.role], matrixActs[c.kind+" "+c.act]
+	switch {
+	case strings.HasPrefix(c.act, "read"):
+		return m.held[c.role][c.object]
+	case strings.HasPrefix(c.act, "lookup"):
+		answer := d.must(lookFor(c.object[:], false))
+		if len(answer.GetLookedUp()) > 0 && syncengine.ID(answer.GetLookedUp()[0].GetRecord()) != c.object {
+			t.Error("another record is found")
+		}
+		return len(answer.GetLookedUp()) > 0
+	}
+	var change *tandemv1.Change
+	if spec.act == mCreate {
+		team, ok := m.teams[c.on]
+		if !ok {
+			team = m.w.team
+		}
+		change = d.change(m.w.id(), c.kind, mCreate, m.text(c.kind, team, spec.text))
+		change.Records[0].Compartment = spec.in
+	} else {
+		change = m.write(d, c, spec)
+	}
+	before := m.stored(c.object)
+	outcomes := d.must(d.push(change)).GetOutcomes()
+	if len(outcomes) != 1 {
+		t.Fatalf("%d outcomes", len(outcomes))
+	}
+	switch o := outcomes[0]; o.GetCode() {
+	case tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED, tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT:
+		return true
+	case tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED:
+		switch o.GetRefusal() {
+		case tandemv1.Refusal_REFUSAL_FORBIDDEN, tandemv1.Refusal_REFUSAL_NO_TARGET, tandemv1.Refusal_REFUSAL_REVOKED:
+		default:
+			t.Errorf("refused for another reason: %v", o)
+		}
+	default:
+		t.Errorf("got %v", o)
+	}
+	if m.stored(c.object) != before {
+		t.Error("it was refused, and the record is another")
+	}
+	return false
+}
+
+// write is the change by which a device does an act on the object of a cell, knowing
+// the record as it stands.
+func (m *matrixWorld) write(d *device, c *matrixCell, spec matrixAct) *tandemv1.Change {
+	m.w.t.Helper()
+	change := d.change(c.object, c.kind, spec.act, "")
+	rec, state := m.record(c.object), m.state(c.object)
+	msg := must[proto.Message](m.w.t)(record.New().Message(rec))
+	more := proto.Clone(msg)
+	proto.Reset(more)
+	if err := prototext.Unmarshal([]byte(strings.NewReplacer("$other", m.person.String(), "$new", m.w.id().String(), "$n", strconv.Itoa(c.play)).Replace(spec.text)), more); err != nil {
+		m.w.t.Fatal(err)
+	}
+	proto.Merge(msg, more)
+	after := must[[]byte](m.w.t)(record.New().Body(msg))
+	w := change.GetRecords()[0]
+	w.Body, w.Reason = nil, spec.reason
+	for _, f := range must[[]syncengine.Field](m.w.t)(record.DiffBodies(rec.Body, after)) {
+		w.Writes = append(w.Writes, &tandemv1.PathWrite{
+			Field: f.Path.Field, Key: []byte(f.Path.Key), Value: f.Raw, Bases: syncengine.EncodeStamps(state.Bases(f.Path, false)),
+		})
+	}
+	if spec.act != mSet {
+		w.Seen = state.Seen()
+	}
+	return change
+}
+
+func (m *matrixWorld) record(id syncengine.ID) (rec *syncengine.Record) {
+	m.w.t.Helper()
+	if err := m.w.s.Read(m.w.t.Context(), m.w.org.ID, func(v syncengine.ServerView) error {
+		stored, err := v.Record(id)
+		if err == nil && stored != nil {
+			rec = &stored.Record
+		}
+		return err
+	}); err != nil {
+		m.w.t.Fatal(err)
+	}
+	return rec
+}
+
+func (m *matrixWorld) state(id syncengine.ID) *syncengine.State {
+	m.w.t.Helper()
+	return must[*syncengine.State](m.w.t)(syncengine.Decode(m.record(id)))
+}
+
+// stored is a record as it stands, empty where there is none.
+func (m *matrixWorld) stored(id syncengine.ID) string {
+	rec := m.record(id)
+	if rec == nil {
+		return ""
+	}
+	return hex.EncodeToString(rec.Body) + " " + hex.EncodeToString(rec.Stamps)
+}
+
+// change is a change of one record by this device; text is the body of a creation.
+func (d *device) change(id syncengine.ID, kind string, act tandemv1.Act, text string) *tandemv1.Change {
+	d.w.t.Helper()
+	k := record.New().KindByName(kind)
+	w := &tandemv1.RecordWrite{Record: id[:], Kind: k.Number, Act: act}
+	if text != "" {
+		msg := record.New().NewMessage(k.Number)
+		// Later words replace earlier ones.
+		for part := range strings.SplitSeq(text, " type: ") {
+			if part != text && !strings.HasPrefix(part, "agency_id") {
+				part = "type: " + part
+			}
+			next := record.New().NewMessage(k.Number)
+			if err := prototext.Unmarshal([]byte(part), next); err != nil {
+				d.w.t.Fatal(fmt.Errorf("%s: %w", part, err))
+			}
+			proto.Merge(msg, next)
+		}
+		w.Body = must[[]byte](d.w.t)(record.New().Body(msg))
+	}
+	c := d.w.id()
+	return d.authored(&tandemv1.Change{
+		Id: c[:], Schema: syncengine.Schema, Time: &tandemv1.ChangeTime{WallMs: d.w.clock().UnixMilli()}, Records: []*tandemv1.RecordWrite{w},
+	})
+}
+
+// authored makes a change this device's own.
+func (d *device) authored(c *tandemv1.Change) *tandemv1.Change {
+	c.Author, c.Device = d.person[:], d.dev[:]
+	return c
+}
