@@ -22,7 +22,7 @@ func (v *FS) Check() (faults []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := v.pages.load(v, f); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (v *FS) Finish() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	p := &pageFile{v: v, File: f, buf: make([]byte, sealedPage)}
 	first, err := p.page(0)
 	if err != nil {

@@ -66,24 +66,30 @@ func newShelf(tb testing.TB, commits int) *shelf {
 func answers(tb testing.TB, db *sql.DB) (all string) {
 	tb.Helper()
 	for _, query := range []string{"SELECT n, b FROM t ORDER BY n", "SELECT k, body FROM draft ORDER BY k", "SELECT rowid, w FROM words ORDER BY rowid", "SELECT count(*), b FROM t INDEXED BY t_b GROUP BY b"} {
-		rows, err := db.QueryContext(tb.Context(), query)
+		part, err := lines(tb, db, query)
 		if err != nil {
 			return err.Error()
 		}
-		for rows.Next() {
-			var a, b string
-			if err := rows.Scan(&a, &b); err != nil {
-				_ = rows.Close()
-				return err.Error()
-			}
-			all += a + " " + b + "\n"
-		}
-		_ = rows.Close()
-		if err := rows.Err(); err != nil {
-			return err.Error()
-		}
+		all += part
 	}
 	return all
+}
+
+func lines(tb testing.TB, db *sql.DB, query string) (all string, err error) {
+	tb.Helper()
+	rows, err := db.QueryContext(tb.Context(), query)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var a, b string
+		if err := rows.Scan(&a, &b); err != nil {
+			return "", err
+		}
+		all += a + " " + b + "\n"
+	}
+	return all, rows.Err()
 }
 
 // look opens a disk and says what was found, and what a reader gets.
@@ -173,8 +179,8 @@ func TestOlder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))
 	changed, same := 0, 0
 	for range *older {
-		now, was := 1+rng.IntN(len(s.rest)-1), 0
-		was = rng.IntN(now)
+		now := 1 + rng.IntN(len(s.rest)-1)
+		was := rng.IntN(now)
 		var d *faultfs.Disk
 		var what string
 		switch rng.IntN(5) {

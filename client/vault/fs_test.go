@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	cuts  = flag.Int("cuts", 150, "how often TestPowerCuts cuts the power")
-	flips = flag.Int("flips", 300, "how many bits TestFlips flips")
+	cuts  = flag.Int("cuts", 80, "how often TestPowerCuts cuts the power")
+	flips = flag.Int("flips", 150, "how many bits TestFlips flips")
 	older = flag.Int("older", 60, "how many older pages and files TestOlder puts back")
 )
 

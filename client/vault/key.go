@@ -47,7 +47,7 @@ func Probe(disk vfs.FS, path string, key *DataKey) (sealed, plain, empty bool, e
 	if err != nil {
 		return false, false, false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	magic := make([]byte, 16)
 	if _, err := f.ReadAt(magic, 0); err != nil && !errors.Is(err, io.EOF) {
 		return false, false, false, err

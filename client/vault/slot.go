@@ -152,12 +152,12 @@ type DamageError struct{ What string }
 // Error names the place.
 func (e *DamageError) Error() string { return "the vault is damaged: " + e.What }
 
-// damageCode is SQLITE_CORRUPT: it comes through where an extended code would not, as
+// errDamaged is SQLITE_CORRUPT: it comes through where an extended code would not, as
 // when a database is opened.
-const damageCode = vfs.CodeError(11)
+const errDamaged = vfs.CodeError(11)
 
 // Unwrap is the code for SQLite.
-func (*DamageError) Unwrap() error { return damageCode }
+func (*DamageError) Unwrap() error { return errDamaged }
 
 // damage notes a fault, and is the error for it.
 func (v *FS) damage(format string, args ...any) error {
