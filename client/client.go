@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/client/vault"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -47,6 +48,19 @@ type Options struct {
 	// leave it although no backup of the server is known to hold them; 0 is 64 MiB.
 	// Unacknowledged saves never leave it.
 	SealedBytes int64
+	// Vault asks for the store to be in a vault: a new one is made in one, one in the
+	// clear is moved there. NewKey has it sealed with a new data key.
+	Vault, NewKey bool
+	// Passphrase is asked for the passphrase of a store in a vault, fresh for one that is
+	// new. Without it, and where the answer is empty, such a store stays locked
+	// (ErrLocked). The answer is written over with zeros.
+	Passphrase func(ctx context.Context, fresh bool) ([]byte, error)
+	// Guess is what one guess of the passphrase costs; zero is vault.DefaultCost. A
+	// store that was made with less is brought up to it when it is unlocked.
+	Guess vault.Cost
+	// Idle is how long nobody has to Touch the client until a store in a vault locks its
+	// screens; 0 is five minutes.
+	Idle time.Duration
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
@@ -61,8 +75,9 @@ type Client struct {
 	store  *store
 	log    zerolog.Logger
 
-	randMu sync.Mutex
-	clock  clock
+	randMu  sync.Mutex
+	clock   clock
+	curtain curtain
 
 	mu sync.Mutex
 	// sealFault is why the sealed outbox could not be opened, nil where it could.
@@ -129,6 +144,12 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	if o.Version == "" {
 		o.Version = buildVersion()
 	}
+	if o.Idle <= 0 {
+		o.Idle = defaultIdle
+	}
+	if o.Guess == (vault.Cost{}) {
+		o.Guess = vault.DefaultCost
+	}
 	domain := record.New()
 	cols, err := newColumns(domain)
 	if err != nil {
@@ -148,9 +169,10 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 			return nil, err
 		}
 	}
-	if c.store, err = openStore(ctx, dir, cols); err != nil {
+	if c.store, err = openStore(ctx, dir, cols, keeping{vault: o.Vault, renew: o.NewKey, passphrase: o.Passphrase, cost: o.Guess}); err != nil {
 		return nil, err
 	}
+	c.curtain.idle, c.curtain.touched = o.Idle, c.since()
 	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx)); err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}

@@ -26,14 +26,16 @@ func TestPowerCuts(t *testing.T) {
 		pragma string
 		lies   bool
 		loses  bool
+		vault  bool
 	}{
 		"full":   {rounds: *cuts},
+		"vault":  {rounds: (*cuts + 1) / 2, vault: true},
 		"normal": {rounds: 25, pragma: "PRAGMA synchronous=normal", loses: true},
 		"a liar": {rounds: 25, lies: true, loses: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newDisked(t)
+			w := newDisked(t, tc.vault)
 			lost, saved := 0, 0
 			for round := range uint64(tc.rounds) {
 				rng := rand.New(rand.NewPCG(round, 11))
@@ -126,24 +128,29 @@ func stride() int {
 // TestEveryOperation cuts the power at each operation of a short shift in turn.
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
-	w := newDisked(t)
-	for at := 1; ; at += stride() {
-		device := w.device.Copy(uint64(at))
-		device.Set(faultfs.Faults{CutAt: at})
-		s := w.canonical(device)
-		if s.failed == nil {
-			if ops, _, _ := device.Counts(); ops < 100 {
-				t.Errorf("the shift took %d operations", ops)
+	for name, inVault := range map[string]bool{"plain": false, "vault": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newDisked(t, inVault)
+			for at := 1; ; at += stride() {
+				device := w.device.Copy(uint64(at))
+				device.Set(faultfs.Faults{CutAt: at})
+				s := w.canonical(device)
+				if s.failed == nil {
+					if ops, _, _ := device.Counts(); ops < 100 {
+						t.Errorf("the shift took %d operations", ops)
+					}
+					w.must(s.l.stop())
+					return
+				}
+				if !device.Out() {
+					t.Fatalf("with the power on: %v", s.failed)
+				}
+				if what, err := w.after(s, device.Restart()); what != "" || err != nil {
+					t.Fatalf("cut at operation %d, after %d saves (%v): %s, error %v", at, s.changes, s.failed, what, err)
+				}
 			}
-			w.must(s.l.stop())
-			return
-		}
-		if !device.Out() {
-			t.Fatalf("with the power on: %v", s.failed)
-		}
-		if what, err := w.after(s, device.Restart()); what != "" || err != nil {
-			t.Fatalf("cut at operation %d, after %d saves (%v): %s, error %v", at, s.changes, s.failed, what, err)
-		}
+		})
 	}
 }
 
@@ -172,15 +179,21 @@ func TestEveryCall(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err   error
 		kinds []error
+		vault bool
 	}{
-		"input and output": {syscall.EIO, []error{ErrStorage}},
-		"no room":          {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}},
+		"input and output":          {syscall.EIO, []error{ErrStorage}, false},
+		"no room":                   {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}, false},
+		"input and output, a vault": {syscall.EIO, []error{ErrStorage}, true},
+		"no room, a vault":          {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newDisked(t)
-			passed := 0
-			for at := 1; ; at += stride() {
+			w := newDisked(t, tc.vault)
+			passed, step := 0, stride()
+			if tc.vault && step > 1 {
+				step *= 4
+			}
+			for at := 1; ; at += step {
 				device := w.device.Copy(uint64(at))
 				device.Set(faultfs.Faults{FailAt: at, Err: tc.err})
 				s := w.canonical(device)

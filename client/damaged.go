@@ -86,6 +86,9 @@ const maxRescued = 10_000
 // still be read of one is in its values; nothing of it is shown elsewhere, since it is not
 // what was typed.
 func (c *Client) Damaged(ctx context.Context) (out []NotAccepted, err error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	err = c.store.read(ctx, "reading what is damaged", func(rtx *sql.Tx) error {
 		out, err = c.notAccepted(ctx, rtx, `o.state = 8`)
 		return err

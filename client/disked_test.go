@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/client/vault"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/faultfs"
 	"github.com/tandem-response/tandem/internal/vfs"
@@ -28,11 +29,21 @@ type disked struct {
 	dir, serverDir string
 	device, server *faultfs.Disk
 	org            syncengine.ID
+	// vault: the device's store is in one.
+	vault bool
 }
 
-func newDisked(tb testing.TB) *disked {
+// cheapGuess is what tests spend on a passphrase.
+var cheapGuess = vault.Cost{Time: 1, MemoryKiB: 64, Threads: 1}
+
+const passphrase = "five words nobody would guess"
+
+// knows answers with the passphrase.
+func knows(context.Context, bool) ([]byte, error) { return []byte(passphrase), nil }
+
+func newDisked(tb testing.TB, inVault ...bool) *disked {
 	tb.Helper()
-	w := &disked{tb: tb, dir: tb.TempDir(), serverDir: tb.TempDir(), device: faultfs.New(1), server: faultfs.New(2)}
+	w := &disked{tb: tb, vault: len(inVault) > 0 && inVault[0], dir: tb.TempDir(), serverDir: tb.TempDir(), device: faultfs.New(1), server: faultfs.New(2)}
 	ctx := tb.Context()
 	sm := w.mount(w.server)
 	st, err := serverstore.Open(sm.Use(ctx), w.serverDir, serverstore.Options{Create: true})
@@ -117,6 +128,7 @@ func (w *disked) tryStart(device, srv *faultfs.Disk, seed byte) (*life, error) {
 func (l *life) open(seed byte) (err error) {
 	l.c, err = Open(l.dm.Use(l.w.tb.Context()), l.w.dir, Options{
 		Version: "test", Transport: l, Logger: zerolog.Nop(), Rand: rand.NewChaCha8([32]byte{seed, 1}),
+		Vault: l.w.vault, Passphrase: knows, Guess: cheapGuess,
 	})
 	return err
 }

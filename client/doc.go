@@ -21,6 +21,11 @@
 //	})
 //	moved, err := c.Sync(ctx)
 //
+// With Options.Vault the store is kept in a vault: device.db and its log are sealed
+// (package vault), and device.key holds their key, wrapped by a passphrase. Such a store
+// hides what it holds after five idle minutes ([Client.Touch], [Client.Unlock]); saves,
+// drafts and syncs go on. [Client.Erase] destroys the key and leaves the sealed outbox.
+//
 // # What a network may do
 //
 // An answer changes the device only if it is whole: HTTP 200, our content type and

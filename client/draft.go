@@ -26,6 +26,9 @@ func (c *Client) SaveDraft(ctx context.Context, key string, body []byte) error {
 
 // Draft returns a draft, nil where there is none.
 func (c *Client) Draft(ctx context.Context, key string) (*Draft, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	d := &Draft{Key: key}
 	err := c.store.read(ctx, "reading a draft", func(rtx *sql.Tx) error {
 		err := rtx.QueryRowContext(ctx, `SELECT at, body FROM draft WHERE key = $1`, key).Scan(&d.AtMS, &d.Body)
@@ -40,6 +43,9 @@ func (c *Client) Draft(ctx context.Context, key string) (*Draft, error) {
 
 // Drafts returns every draft, the oldest first.
 func (c *Client) Drafts(ctx context.Context) (drafts []Draft, err error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	err = c.store.read(ctx, "reading drafts", func(rtx *sql.Tx) error {
 		rows, err := rtx.QueryContext(ctx, `SELECT key, at, body FROM draft ORDER BY at, key`)
 		if err != nil {

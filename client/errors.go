@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tandem-response/tandem/client/vault"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -37,6 +38,11 @@ var (
 	ErrNoSealed = errors.New("the file is no sealed outbox, or nothing in it can be read")
 	// ErrNotSealed: the device has no sealed outbox.
 	ErrNotSealed = errors.New("this store has no sealed outbox: its server gave no key for one, or the file cannot be opened; see tandem status")
+	// ErrLocked: the store is in a vault, and its key is not in memory or its screens are
+	// hidden.
+	ErrLocked = vault.ErrLocked
+	// ErrNoVault: the store is in the clear.
+	ErrNoVault = errors.New("the store is not in a vault: move it into one with tandem vault seal")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the store is closed")
 )

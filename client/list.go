@@ -38,6 +38,9 @@ const (
 // List returns records of a kind, at most limit (0: all). ErrLease where charts are
 // closed; Pending lists what was made here and is unsent even then.
 func (c *Client) List(ctx context.Context, kind string, f Filter, order Order, limit int) ([]*View, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	k := c.domain.KindByName(kind)
 	if k == nil {
 		return nil, fmt.Errorf("there is no kind of record called %q", kind)
@@ -119,6 +122,9 @@ func (c *Client) views(ctx context.Context, own bool, condition string, limit in
 // Each calls fn with every shown record in order of id, until it returns an error.
 // It reads one snapshot; fn must not save. ErrLease where charts are closed.
 func (c *Client) Each(ctx context.Context, fn func(*syncengine.Record) error) error {
+	if err := c.hidden(); err != nil {
+		return err
+	}
 	if err := c.leased(); err != nil {
 		return err
 	}
@@ -166,12 +172,18 @@ func (c *Client) Counts(ctx context.Context) (map[string]int, error) {
 // Conflicts returns the records with values that a human is to settle, newest
 // first.
 func (c *Client) Conflicts(ctx context.Context) ([]*View, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	return c.views(ctx, false, "rec.conflicts > 0 ORDER BY rec.at DESC, rec.id DESC", 0)
 }
 
 // Quarantined returns the own saves that the server keeps and did not apply, oldest
 // first.
 func (c *Client) Quarantined(ctx context.Context) (out []NotAccepted, err error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	err = c.store.read(ctx, "reading what was not accepted", func(rtx *sql.Tx) error {
 		out, err = c.notAccepted(ctx, rtx, `o.state = 4 AND o.state IN (2, 4)`)
 		return err

@@ -39,6 +39,9 @@ type Found struct {
 // server keeps who looked, when and why. What it finds stays here for 24 hours, in no
 // scope: it is read, not written.
 func (c *Client) Lookup(ctx context.Context, id syncengine.ID, about bool, reason string) (*Found, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	reason = strings.TrimSpace(reason)
 	if n := utf8.RuneCountInString(reason); n < 3 || len(reason) > syncengine.MaxReason {
 		return nil, ErrReason
@@ -95,6 +98,9 @@ const lookupTime = 4 * time.Minute
 
 // LookedUp returns what has been looked up within the last 24 hours, the newest first.
 func (c *Client) LookedUp(ctx context.Context) ([]*View, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	if err := c.leased(); err != nil {
 		return nil, err
 	}

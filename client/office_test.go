@@ -21,7 +21,7 @@ import (
 // office is a real server with one team of two clinicians. It can be stopped, its
 // files changed, and started again under the same address.
 type office struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	url   string
 	st    *serverstore.Store
@@ -35,7 +35,7 @@ type office struct {
 	front http.Handler
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t testing.TB) *office {
 	t.Helper()
 	o := &office{t: t, dir: t.TempDir()}
 	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

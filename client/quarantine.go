@@ -66,6 +66,9 @@ func (c *Client) values(n *NotAccepted) (out []RefusedValue) {
 // Closed returns the own saves that were not accepted and about which somebody has
 // decided since, without applying them, oldest first. They are kept.
 func (c *Client) Closed(ctx context.Context) (out []NotAccepted, err error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	err = c.store.read(ctx, "reading what was closed", func(rtx *sql.Tx) error {
 		out, err = c.notAccepted(ctx, rtx, `o.state IN (5, 6)`)
 		return err
@@ -96,6 +99,9 @@ type FixRecord struct {
 // save takes the place of the old one, which is closed once the server has applied the
 // new. ErrAccepted where the save does not wait for a decision.
 func (c *Client) Fix(ctx context.Context, op uint64, fn func(*Fix) error) (*Saved, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	fix, err := c.refused(ctx, op)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,9 @@ import (
 // word must fit, by its beginning; accents and case do not matter. At most limit
 // records (0: 50), newest first, those found by number last.
 func (c *Client) Search(ctx context.Context, text string, limit int) ([]*View, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	if limit <= 0 {
 		limit = 50
 	}

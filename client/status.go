@@ -13,6 +13,8 @@ import (
 
 // Status is how a device stands.
 type Status struct {
+	// Vault: the store is in one. Locked: its screens are hidden.
+	Vault, Locked bool
 	// Enrolled; the rest but Drafts is empty before.
 	Enrolled bool
 	// Queued saves are not known to be at the server: how many, their bytes, and
@@ -84,7 +86,7 @@ type ScopeStatus struct {
 
 // Status returns how the device stands, from one snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	s := &Status{}
+	s := &Status{Vault: c.InVault(), Locked: c.Locked()}
 	c.clockStatus(s)
 	next := uint64(0)
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {

@@ -24,6 +24,7 @@ import (
 // Files of a store directory.
 const (
 	databaseFile = "device.db"
+	keyFile      = "device.key"
 	lockFile     = "device.lock"
 	reserveFile  = "device.reserve"
 )
@@ -41,6 +42,10 @@ type store struct {
 	disk    *vfs.Mount
 	reserve reserve
 	lock    *flock.Flock
+	// vault is what seals the database, nil for a store in the clear. base is what it
+	// stands on.
+	vault *vaulted
+	base  *vfs.Mount
 	// writeDB has one connection, which is conn; mu is held over a transaction.
 	writeDB *sql.DB
 	mu      sync.Mutex
@@ -72,7 +77,7 @@ type known struct {
 
 // openStore opens the store of a directory, makes it where there is none, and
 // brings its tables up to date.
-func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err error) {
+func openStore(ctx context.Context, dir string, cols *columns, keeping keeping) (_ *store, err error) {
 	//nolint:gosec // The directory is the one that the user names.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the store directory: %w", err)
@@ -91,12 +96,22 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 		return nil, fmt.Errorf("opening the store in %s: %w", dir, ErrInUse)
 	}
 	s.disk, s.reserve.path = vfs.At(ctx), filepath.Join(dir, reserveFile)
-	s.reserve.fs = s.disk.FS
-	path := filepath.Join(dir, databaseFile)
+	s.base, s.reserve.fs = s.disk, s.disk.FS
+	if s.dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	path := filepath.Join(s.dir, databaseFile)
+	sqlite.StrictPragmas(true)
+	err = s.openVault(ctx, keeping)
+	if errors.Is(err, ErrDiskFull) && s.reserve.release() {
+		err = s.openVault(ctx, keeping)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if err := s.createFile(dir, path); err != nil {
 		return nil, err
 	}
-	sqlite.StrictPragmas(true)
 	err = s.openDatabase(ctx, path)
 	if (errors.Is(err, ErrDiskFull) || errors.Is(err, ErrStorage)) && s.reserve.release() {
 		// The room is there to read, and to send what waits.
@@ -108,7 +123,7 @@ func openStore(ctx context.Context, dir string, cols *columns) (_ *store, err er
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, s.vault.made()
 }
 
 func (s *store) openDatabase(ctx context.Context, path string) error {
@@ -286,6 +301,7 @@ func (s *store) close() error {
 	defer s.mu.Unlock()
 	opened := s.writeDB != nil
 	errs := []error{s.closeHandles()}
+	s.vault.close()
 	if opened {
 		// The log has given its room back.
 		s.reserve.keep()

@@ -100,7 +100,7 @@ func openTestStore(tb testing.TB) *store {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := openStore(tb.Context(), tb.TempDir(), cols)
+	s, err := openStore(tb.Context(), tb.TempDir(), cols, keeping{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -74,6 +74,15 @@ func (c *Client) Verify(ctx context.Context) (*Verification, error) {
 }
 
 func verifyDatabase(t *tx, v *Verification) error {
+	if sealed := t.s.vault; sealed != nil {
+		faults, err := sealed.fs.Check()
+		if err != nil {
+			return vaultError("verifying the store", err)
+		}
+		for _, f := range faults {
+			v.fault("%s", f)
+		}
+	}
 	return t.rows(`PRAGMA integrity_check(20)`, nil, func(scan func(...any) error) error {
 		var line string
 		if err := scan(&line); err != nil {

@@ -136,6 +136,9 @@ const visible = `(rec.pending > 0 OR rec.scopes & (SELECT coalesce(sum(1 << bit)
 // Get returns a record. ErrNotFound where it is not shown on this device and was not
 // looked up; ErrLease where charts are closed and it is not one that was made here and is unsent.
 func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
+	if err := c.hidden(); err != nil {
+		return nil, err
+	}
 	var v *View
 	err := c.store.read(ctx, "reading a record", func(rtx *sql.Tx) error {
 		r, err := readRecord(ctx, rtx, id)

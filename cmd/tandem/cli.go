@@ -39,6 +39,7 @@ type cli struct {
 	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
 	Sealed     sealedCmd     `cmd:"" help:"Sealed outboxes, which outlive their stores: list what one holds, deliver it."`
+	Vault      vaultCmd      `cmd:"" help:"Keep a device's store sealed with a passphrase; change it, renew the key, destroy it."`
 	Verify     verifyCmd     `cmd:"" help:"Check a store's hashes, digests and database."`
 	Backup     backupCmd     `cmd:"" help:"Copy the database and verify the copy; report backups, so that devices may let go of what they hold."`
 	Restore    restoreCmd    `cmd:"" help:"Make a server's data of a backup, and begin a new epoch."`

@@ -10,11 +10,14 @@ import (
 	"strings"
 
 	"github.com/tandem-response/tandem/client"
+	"github.com/tandem-response/tandem/client/vault"
 	"golang.org/x/term"
 )
 
 // storeFlag names a device's store.
 type storeFlag struct {
+	passphraseFlag
+
 	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
 }
 
@@ -27,7 +30,14 @@ func (f storeFlag) open(a *app, makeIt bool, o client.Options) (*client.Client, 
 		}
 	}
 	o.Logger = a.log
-	return client.Open(a.ctx, f.Store, o)
+	if o.Passphrase == nil {
+		o.Passphrase = f.ask(a)
+	}
+	dev, err := client.Open(a.ctx, f.Store, o)
+	if errors.Is(err, client.ErrLocked) {
+		err = fmt.Errorf("%w: run this at a terminal, which asks for it, or name a file that holds it with --passphrase-file", err)
+	}
+	return dev, err
 }
 
 // closing closes c and keeps the first error.
@@ -42,7 +52,7 @@ func codeOf(err error) int {
 	switch {
 	case errors.Is(err, client.ErrNetwork), errors.Is(err, client.ErrBusy):
 		return exitNoAnswer
-	case isInvalid(err):
+	case isInvalid(err), isWrongPassphrase(err), errors.Is(err, vault.ErrWeak):
 		return exitBadInput
 	}
 	return exitFailed
@@ -53,24 +63,32 @@ func isInvalid(err error) bool {
 	return ok
 }
 
+func isWrongPassphrase(err error) bool {
+	_, ok := errors.AsType[*vault.WrongPassphraseError](err)
+	return ok
+}
+
 type enrollCmd struct {
 	storeFlag
+
 	Server string `placeholder:"URL" help:"Address of the server; plain http only on this machine. Not needed to confirm a store."`
 	CA     string `name:"ca" placeholder:"FILE" type:"existingfile" help:"PEM file of the certificate authority that signed the server's certificate, where the system does not know it."`
+	Vault  bool   `help:"Keep the store in a vault, sealed with a passphrase. It is so where --passphrase-file names one."`
 	JSON   bool   `help:"Print one line of JSON."`
 }
 
 func (enrollCmd) Help() string {
 	return `Turns an empty directory into the store of the person and device that the code was
 made for. The code is asked for, or read as one line from standard input: it never
-stands on the command line.
+stands on the command line. With --vault the store is sealed with a passphrase, which a
+terminal asks for; without one --passphrase-file names a file that holds it.
 
-  tandem enroll --server https://tandem.example.org --store ~/car12
+  tandem enroll --server https://tandem.example.org --store ~/car12 --vault
   echo K7QF-2M9T-XXXX | tandem enroll --server http://127.0.0.1:8440 --store car12`
 }
 
 func (c *enrollCmd) Run(a *app) (err error) {
-	o := client.Options{}
+	o := client.Options{Vault: c.Vault || c.PassphraseFile != ""}
 	if c.CA != "" {
 		if o.Roots, err = os.ReadFile(c.CA); err != nil {
 			return err

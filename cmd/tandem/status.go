@@ -10,6 +10,8 @@ import (
 )
 
 type statusCmd struct {
+	passphraseFlag
+
 	Store string `placeholder:"DIR" xor:"what" help:"Directory of a device's store."`
 	Data  string `placeholder:"DIR" xor:"what" help:"Directory of a server's data."`
 	databaseFlag
@@ -34,7 +36,7 @@ func (c *statusCmd) Run(a *app) (err error) {
 	case c.Store == "":
 		return exits(exitUsage, errors.New("name a device's store with --store, or a server's data with --data"))
 	}
-	dev, err := storeFlag{Store: c.Store}.open(a, false, client.Options{})
+	dev, err := storeFlag{c.passphraseFlag, c.Store}.open(a, false, client.Options{})
 	if err != nil {
 		return err
 	}
@@ -85,7 +87,7 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		kept = append(kept, map[string]any{"op": n.Op, "why": n.Words})
 	}
 	return map[string]any{
-		"enrolled": st.Enrolled, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
+		"enrolled": st.Enrolled, "vault": st.Vault, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
 		"unconfirmed": st.Unconfirmed, "recovering": st.Recovering, "repairing": st.Repairing, "sent_again": st.Again, "lost": st.Lost,
@@ -127,7 +129,7 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	if s, err := dev.Session(); err == nil {
 		a.say("%s (%s), device %q, server %s", s.Name, strings.Join(s.Roles, ", "), s.Label, s.Server)
 	}
-	a.say("%d records here. Last contact: %s.", st.Records, ago(st.LastContactMS))
+	a.say("%d records here%s. Last contact: %s.", st.Records, map[bool]string{true: ", in a vault"}[st.Vault], ago(st.LastContactMS))
 	if st.Queued == 0 {
 		a.say("Everything is sent.")
 	} else {

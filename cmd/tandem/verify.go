@@ -10,6 +10,8 @@ import (
 )
 
 type verifyCmd struct {
+	passphraseFlag
+
 	Store string `placeholder:"DIR" xor:"what" help:"Directory of a device's store to check."`
 	Data  string `placeholder:"DIR" xor:"what" help:"Directory of a server's data to check (default tandem-data)."`
 	databaseFlag
@@ -87,7 +89,7 @@ func (v *verified) print(a *app) {
 }
 
 func (c *verifyCmd) device(a *app) (v *verified, err error) {
-	dev, err := storeFlag{Store: c.Store}.open(a, false, client.Options{})
+	dev, err := storeFlag{c.passphraseFlag, c.Store}.open(a, false, client.Options{})
 	if err != nil {
 		return nil, err
 	}

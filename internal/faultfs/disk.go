@@ -48,15 +48,37 @@ type Disk struct {
 	faults Faults
 	// ops and calls so far; room are the calls that could have found no room.
 	ops, calls, room int
-	dead             bool
+	// renames so far.
+	renames int
+	dead    bool
 }
 
 var _ vfs.FS = (*Disk)(nil)
 
-// name is what a name stands for: durably, and after each change since.
+// name is what a name stands for: durably, and after each change since. renames says
+// of each change in which renaming it was made, 0 for none.
 type name struct {
 	durable *inode
 	later   []*inode
+	renames []int
+}
+
+func (n *name) becomes(ino *inode, rename int) {
+	n.later, n.renames = append(n.later, ino), append(n.renames, rename)
+}
+
+func (n *name) lasts() { n.durable, n.later, n.renames = n.now(), nil, nil }
+
+// renamed reports how many of the changes stand where the renamings up to some number
+// have come through, and no later one; ok is false for a name that none has touched.
+func (n *name) renamed(upTo int) (stand int, ok bool) {
+	for i, r := range n.renames {
+		ok = ok || r > 0
+		if r > upTo {
+			return i, true
+		}
+	}
+	return len(n.renames), ok
 }
 
 func (n *name) now() *inode {
@@ -71,8 +93,7 @@ func (n *name) now() *inode {
 type inode struct {
 	data, durable []byte
 	pending       []change
-	files         map[*file]bool
-	regions       [][]byte
+	sharing       vfs.Sharing
 }
 
 // change is a write, or a truncation to at where data is nil.
@@ -141,9 +162,8 @@ func (d *Disk) used() (n int64) {
 	for _, entry := range d.names {
 		if ino := entry.now(); ino != nil {
 			n += blocks(len(ino.data))
-			for _, r := range ino.regions {
-				n += blocks(len(r))
-			}
+			_, shared := ino.sharing.Regions()
+			n += blocks(int(shared))
 		}
 	}
 	return n
@@ -216,19 +236,17 @@ func (d *Disk) OpenFile(path string, flag int) (vfs.File, error) {
 	case ino == nil && !create:
 		return nil, fs.ErrNotExist
 	case create:
-		ino = &inode{files: map[*file]bool{}}
+		ino = &inode{}
 		if entry == nil {
 			entry = &name{}
 			d.names[path] = entry
 		}
-		entry.later = append(entry.later, ino)
+		entry.becomes(ino, 0)
 		if err := d.power(); err != nil {
 			return nil, err
 		}
 	}
-	f := &file{disk: d, ino: ino}
-	ino.files[f] = true
-	return f, nil
+	return &file{disk: d, ino: ino, seat: ino.sharing.Join()}, nil
 }
 
 // Remove implements vfs.FS.
@@ -243,7 +261,28 @@ func (d *Disk) Remove(path string) error {
 	if !there {
 		return fs.ErrNotExist
 	}
-	entry.later = append(entry.later, nil)
+	entry.becomes(nil, 0)
+	return d.power()
+}
+
+// Rename implements vfs.FS.
+func (d *Disk) Rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	entry := d.names[from]
+	there := entry != nil && entry.now() != nil
+	if err := d.call(there, -1); err != nil {
+		return err
+	}
+	if !there {
+		return fs.ErrNotExist
+	}
+	d.renames++
+	if d.names[to] == nil {
+		d.names[to] = &name{}
+	}
+	d.names[to].becomes(entry.now(), d.renames)
+	entry.becomes(nil, d.renames)
 	return d.power()
 }
 
@@ -273,7 +312,7 @@ func (d *Disk) SyncDir(dir string) error {
 	}
 	for path, entry := range d.names {
 		if filepath.Dir(path) == filepath.Clean(dir) {
-			entry.durable, entry.later = entry.now(), nil
+			entry.lasts()
 		}
 	}
 	return nil
@@ -286,15 +325,24 @@ func (d *Disk) Restart() *Disk {
 	defer d.mu.Unlock()
 	d.dead = true
 	next := New(d.rng.Uint64())
+	// A renaming changes two names at once.
+	renames := 0
+	if d.renames > 0 {
+		renames = d.rng.IntN(d.renames + 1)
+	}
 	for _, path := range slices.Sorted(maps.Keys(d.names)) {
 		entry := d.names[path]
 		ino := entry.durable
-		if n := d.rng.IntN(len(entry.later) + 1); n > 0 {
+		n, fixed := entry.renamed(renames)
+		if !fixed {
+			n = d.rng.IntN(len(entry.later) + 1)
+		}
+		if n > 0 {
 			ino = entry.later[n-1]
 		}
 		if ino != nil {
 			b := ino.survives(d.rng)
-			next.names[path] = &name{durable: &inode{data: b, durable: slices.Clone(b), files: map[*file]bool{}}}
+			next.names[path] = &name{durable: &inode{data: b, durable: slices.Clone(b)}}
 		}
 	}
 	return next
@@ -308,7 +356,7 @@ func (d *Disk) Copy(seed uint64) *Disk {
 	next := New(seed)
 	for path, entry := range d.names {
 		if ino := entry.now(); ino != nil {
-			next.names[path] = &name{durable: &inode{data: slices.Clone(ino.data), durable: slices.Clone(ino.data), files: map[*file]bool{}}}
+			next.names[path] = &name{durable: &inode{data: slices.Clone(ino.data), durable: slices.Clone(ino.data)}}
 		}
 	}
 	return next

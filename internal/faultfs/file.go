@@ -2,20 +2,15 @@ package faultfs
 
 import (
 	"io"
-	"slices"
 
 	"github.com/tandem-response/tandem/internal/vfs"
 )
 
 // file is an open file.
 type file struct {
-	disk  *Disk
-	ino   *inode
-	level vfs.Level
-	// shared and exclusive are the slots of shared memory that it has locked; mapped:
-	// it uses the memory.
-	shared, exclusive uint8
-	mapped            bool
+	disk *Disk
+	ino  *inode
+	seat *vfs.Seat
 }
 
 var _ vfs.Shared = (*file)(nil)
@@ -98,126 +93,59 @@ func (f *file) Size() (int64, error) {
 func (f *file) Close() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	f.unmap()
-	delete(f.ino.files, f)
+	f.seat.Leave()
 	return nil
 }
 
-// others returns the highest level that another connection holds.
-func (f *file) others() (highest vfs.Level) {
-	for o := range f.ino.files {
-		if o != f {
-			highest = max(highest, o.level)
-		}
-	}
-	return highest
+// called counts a call that changes nothing on the disk; takes as for Disk.call.
+func (f *file) called(takes int64) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.disk.call(false, takes)
 }
 
 // Lock implements vfs.Shared.
 func (f *file) Lock(to vfs.Level) error {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	if err := f.disk.call(false, -1); err != nil || f.level >= to {
+	if err := f.called(-1); err != nil {
 		return err
 	}
-	others := f.others()
-	switch {
-	case to == vfs.ReadLock && others >= vfs.PendingLock, to >= vfs.ReservedLock && others >= vfs.ReservedLock:
-		return vfs.ErrBusy
-	case to == vfs.ExclusiveLock && others >= vfs.ReadLock:
-		// No reader comes in any more; those that are there go in time.
-		f.level = vfs.PendingLock
-		return vfs.ErrBusy
-	}
-	f.level = to
-	return nil
+	return f.seat.Lock(to)
 }
 
 // Unlock implements vfs.Shared. It works without power: a connection must be able to
 // let go.
-func (f *file) Unlock(to vfs.Level) error {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	f.level = min(f.level, to)
-	return nil
-}
+func (f *file) Unlock(to vfs.Level) error { return f.seat.Unlock(to) }
 
 // Reserved implements vfs.Shared.
 func (f *file) Reserved() (bool, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	return max(f.level, f.others()) >= vfs.ReservedLock, f.disk.call(false, -1)
+	if err := f.called(-1); err != nil {
+		return false, err
+	}
+	return f.seat.Reserved()
 }
 
 // ShmMap implements vfs.Shared.
 func (f *file) ShmMap(n, size int, extend bool) ([]byte, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
 	takes := int64(-1)
-	missing := n - len(f.ino.regions) + 1
-	if missing > 0 && extend {
+	regions, _ := f.ino.sharing.Regions()
+	if missing := n - regions + 1; missing > 0 && extend {
 		takes = int64(missing * size)
 	}
-	if err := f.disk.call(false, takes); err != nil {
+	if err := f.called(takes); err != nil {
 		return nil, err
 	}
-	f.mapped = true
-	if missing > 0 && !extend {
-		return nil, nil
-	}
-	for len(f.ino.regions) <= n {
-		f.ino.regions = append(f.ino.regions, vfs.NewRegion(size))
-	}
-	return f.ino.regions[n], nil
+	return f.seat.ShmMap(n, size, extend)
 }
 
 // ShmLock implements vfs.Shared.
 func (f *file) ShmLock(first, n int, lock, exclusive bool) error {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	mask := uint8((1<<n - 1) << first)
-	if !lock {
-		f.shared &^= mask
-		f.exclusive &^= mask
-		return nil
-	}
-	if err := f.disk.call(false, -1); err != nil {
-		return err
-	}
-	for o := range f.ino.files {
-		if o != f && (o.exclusive&mask != 0 || exclusive && o.shared&mask != 0) {
-			return vfs.ErrBusy
+	if lock {
+		if err := f.called(-1); err != nil {
+			return err
 		}
 	}
-	if exclusive {
-		f.exclusive |= mask
-	} else {
-		f.shared |= mask
-	}
-	return nil
+	return f.seat.ShmLock(first, n, lock, exclusive)
 }
 
 // ShmUnmap implements vfs.Shared.
-func (f *file) ShmUnmap(bool) error {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	f.unmap()
-	return nil
-}
-
-// unmap lets go of the memory; the last one gives it back.
-func (f *file) unmap() {
-	if !f.mapped {
-		return
-	}
-	f.mapped, f.shared, f.exclusive = false, 0, 0
-	for o := range f.ino.files {
-		if o.mapped {
-			return
-		}
-	}
-	for r := range slices.Values(f.ino.regions) {
-		vfs.FreeRegion(r)
-	}
-	f.ino.regions = nil
-}
+func (f *file) ShmUnmap(remove bool) error { return f.seat.ShmUnmap(remove) }

@@ -18,6 +18,10 @@ type FS interface {
 	// Remove removes a name; the error wraps fs.ErrNotExist where it is not there.
 	// Who has the file open keeps it.
 	Remove(name string) error
+	// Rename gives a file another name, and takes that from the file which had it: at
+	// once, so that after a power cut it has happened or has not. It lasts once SyncDir
+	// has returned.
+	Rename(from, to string) error
 	// Size returns the size of a file; the error wraps fs.ErrNotExist where there is
 	// none.
 	Size(name string) (int64, error)
@@ -100,6 +104,9 @@ func (f systemFile) Size() (int64, error) {
 
 // Remove implements FS.
 func (System) Remove(name string) error { return os.Remove(name) }
+
+// Rename implements FS.
+func (System) Rename(from, to string) error { return os.Rename(from, to) }
 
 // Size implements FS.
 func (System) Size(name string) (int64, error) {

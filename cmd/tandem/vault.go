@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tandem-response/tandem/client"
+	"golang.org/x/term"
+)
+
+// passphraseFlag says where the passphrase of a store in a vault comes from.
+type passphraseFlag struct {
+	PassphraseFile string `env:"TANDEM_PASSPHRASE_FILE" placeholder:"FILE" help:"File whose first line is the passphrase of a store in a vault. Without it the terminal asks."`
+}
+
+// ask returns what asks for the passphrase: the file, or the terminal. Where there is
+// neither the store stays locked.
+func (f passphraseFlag) ask(a *app) func(context.Context, bool) ([]byte, error) {
+	return func(_ context.Context, fresh bool) ([]byte, error) {
+		if f.PassphraseFile != "" {
+			return firstLine(f.PassphraseFile)
+		}
+		if !fresh {
+			return a.hidden("Passphrase of the store: ")
+		}
+		return a.twice()
+	}
+}
+
+// firstLine returns the first line of a file.
+func firstLine(name string) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), nil
+}
+
+// hidden asks the terminal for a line without showing it; empty where there is none.
+func (a *app) hidden(prompt string) ([]byte, error) {
+	f, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, nil
+	}
+	fmt.Fprint(a.err, prompt)
+	line, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(a.err)
+	return line, err
+}
+
+// twice asks for a new passphrase, and again.
+func (a *app) twice() ([]byte, error) {
+	one, err := a.hidden("New passphrase, five words or more: ")
+	if err != nil || len(one) == 0 {
+		return nil, err
+	}
+	two, err := a.hidden("The same again: ")
+	if err != nil {
+		return nil, err
+	}
+	defer clear(two)
+	if !bytes.Equal(one, two) {
+		return nil, exits(exitBadInput, errors.New("the two are not the same; nothing was changed"))
+	}
+	return one, nil
+}
+
+type vaultCmd struct {
+	Status     vaultStatusCmd     `cmd:"" help:"Say how a store is kept; needs no passphrase."`
+	Seal       vaultSealCmd       `cmd:"" help:"Move a store that is in the clear into a vault."`
+	Passphrase vaultPassphraseCmd `cmd:"" help:"Change the passphrase."`
+	Renew      vaultRenewCmd      `cmd:"" help:"Seal the store with a new data key."`
+	Erase      vaultEraseCmd      `cmd:"" help:"Destroy the key, and with it what the store holds."`
+}
+
+func (vaultCmd) Help() string {
+	return `A store in a vault is sealed, whole, with a key that only its passphrase opens: who has
+the files alone has nothing. Ten wrong passphrases destroy the key. What is unsent then is
+not lost: it stands in the sealed outbox as well, see tandem sealed.
+
+  tandem vault seal --store ~/car12`
+}
+
+type vaultStatusCmd struct {
+	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
+	JSON  bool   `help:"Print one line of JSON."`
+}
+
+func (vaultStatusCmd) Help() string {
+	return `For example:
+
+  tandem vault status --store ~/car12`
+}
+
+func (c *vaultStatusCmd) Run(a *app) error {
+	if _, err := os.Stat(c.Store); err != nil {
+		return exits(exitUsage, fmt.Errorf("there is no store in %s", c.Store))
+	}
+	inVault, erased, err := client.Sealed(c.Store)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.json(map[string]any{"vault": inVault, "erased": erased})
+	}
+	switch {
+	case erased:
+		a.say("The key of this store is destroyed: nobody can read what was in it. What was unsent is in %s: tandem sealed deliver.", client.SealedPath(c.Store))
+	case inVault:
+		a.say("The store is in a vault.")
+	default:
+		a.say("The store is in the clear: tandem vault seal --store %s", c.Store)
+	}
+	return nil
+}
+
+type vaultSealCmd struct {
+	storeFlag
+}
+
+func (vaultSealCmd) Help() string {
+	return `Copies the store into a vault, checks the copy, and puts it in the place of what was
+there, at once: stopped in between, the store is as it was or in the vault. It needs as
+much free room as the store takes up. The old bytes are written over as far as a disk lets
+one; a disk that never held the store in the clear is surer.
+
+  tandem vault seal --store ~/car12`
+}
+
+func (c *vaultSealCmd) Run(a *app) (err error) {
+	dev, err := c.open(a, false, client.Options{Vault: true})
+	if err != nil {
+		return err
+	}
+	defer closing(dev, &err)
+	a.say("The store is in a vault.")
+	return nil
+}
+
+type vaultPassphraseCmd struct {
+	storeFlag
+
+	NewPassphraseFile string `placeholder:"FILE" help:"File whose first line is the new passphrase. Without it the terminal asks."`
+}
+
+func (vaultPassphraseCmd) Help() string {
+	return `Asks for the passphrase, and for the new one twice.
+
+  tandem vault passphrase --store ~/car12`
+}
+
+func (c *vaultPassphraseCmd) Run(a *app) (err error) {
+	dev, err := c.open(a, false, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer closing(dev, &err)
+	if !dev.InVault() {
+		return exits(exitUsage, client.ErrNoVault)
+	}
+	fresh, err := passphraseFlag{c.NewPassphraseFile}.ask(a)(a.ctx, true)
+	if err != nil {
+		return err
+	}
+	defer clear(fresh)
+	if len(fresh) == 0 {
+		return exits(exitUsage, errors.New("there is no terminal to ask: name a file that holds the new passphrase with --new-passphrase-file"))
+	}
+	if err := dev.SetPassphrase(fresh); err != nil {
+		return err
+	}
+	a.say("The passphrase is changed.")
+	return nil
+}
+
+type vaultRenewCmd struct {
+	storeFlag
+}
+
+func (vaultRenewCmd) Help() string {
+	return `Draws a new data key and seals the whole store with it: for when the old one may have
+been seen. Changing the passphrase does not do that. It needs as much free room as the
+store takes up.
+
+  tandem vault renew --store ~/car12`
+}
+
+func (c *vaultRenewCmd) Run(a *app) (err error) {
+	if inVault, _, err := client.Sealed(c.Store); err != nil || !inVault {
+		return errors.Join(err, exits(exitUsage, client.ErrNoVault))
+	}
+	dev, err := c.open(a, false, client.Options{Vault: true, NewKey: true})
+	if err != nil {
+		return err
+	}
+	defer closing(dev, &err)
+	a.say("The store is sealed with a new key.")
+	return nil
+}
+
+type vaultEraseCmd struct {
+	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
+	Yes   bool   `help:"Do it. What the store holds cannot be had back from it."`
+}
+
+func (vaultEraseCmd) Help() string {
+	return `Destroys the key of a store in a vault and removes its files; needs no passphrase. The
+sealed outbox stays: deliver it with any enrolled device, and no word is lost.
+
+  tandem vault erase --store ~/car12 --yes`
+}
+
+func (c *vaultEraseCmd) Run(a *app) error {
+	if !c.Yes {
+		return exits(exitUsage, errors.New("this destroys the key of the store; say --yes to do it"))
+	}
+	if err := client.Erase(c.Store); err != nil {
+		return err
+	}
+	a.say("The key is destroyed. What was unsent is in %s: tandem sealed deliver.", client.SealedPath(c.Store))
+	return nil
+}
