@@ -78,8 +78,9 @@ func (p *couple) work() {
 }
 
 // fail kills the primary while devices sync, and in some rounds a server with it;
-// promotes the standby; and starts the old primary again.
-func (p *couple) fail(round int, devices []string) {
+// promotes the standby, which has at least so many changes of devices; and starts the
+// old primary again.
+func (p *couple) fail(round int, devices []string, least int) {
 	p.t.Helper()
 	var procs []*exec.Cmd
 	for _, name := range devices {
@@ -93,6 +94,10 @@ func (p *couple) fail(round int, devices []string) {
 	}
 	p.standby.Promote(p.t)
 	p.primary, p.standby = p.standby, p.primary
+	// Before the next device comes.
+	if there, _ := p.atServer(); there.Changes-p.changes < least {
+		p.t.Fatalf("round %d: the promoted standby has %d changes, %d were acknowledged", round, there.Changes-p.changes, least)
+	}
 	// It takes itself for the primary, and may be the first in the servers' address.
 	if err := p.standby.Up(); err != nil {
 		p.t.Fatal(err)
@@ -150,8 +155,13 @@ func (p *couple) failSafe(round int, devices []string) {
 	p.t.Helper()
 	p.primary.Synchronous(p.t, true)
 	p.work()
-	p.fail(round, devices)
+	for _, name := range devices {
+		p.must(p.syncing(name)...)
+	}
 	told := p.told(devices)
+	p.work()
+	p.fail(round, devices, told)
+	told = p.told(devices)
 	there, _ := p.atServer()
 	if got := there.Changes - p.changes; got != told {
 		p.t.Fatalf("round %d: devices were told of %d changes, the new primary has %d", round, told, got)
@@ -181,7 +191,7 @@ func (p *couple) failLossy(round int, devices []string, late string) {
 	}
 	after, _ := p.atServer()
 	p.work()
-	p.fail(round, devices)
+	p.fail(round, devices, 0)
 	if lost := after.Changes - before.Changes; lost == 0 {
 		p.t.Fatalf("round %d: nothing was there to be lost", round)
 	} else {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -119,6 +120,10 @@ func (f *fleet) up(i int) {
 	f.servers[i] = f.serving("--data", f.data(i), "--database", f.database, "--listen", f.addrs[i], "--origin", "http://"+f.addr)
 }
 
+// killsOfAFleet is how many kills one fleet goes through: what every round verifies grows
+// with what was written.
+const killsOfAFleet = 50
+
 // TestKillServers kills servers over one PostgreSQL, one at a time and without warning,
 // while two devices sync through a balancer. What was acknowledged is there, once.
 func TestKillServers(t *testing.T) {
@@ -128,11 +133,24 @@ func TestKillServers(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the binary: %v\n%s", err, out)
 	}
-	f := newFleet(t, bin, cluster.Database(t), 2)
+	broken := 0
+	for done := 0; done < *kills; done += killsOfAFleet {
+		f := newFleet(t, bin, cluster.Database(t), 2)
+		f.rng = rand.New(rand.NewPCG(*killSeed, uint64(done)))
+		broken += f.killServers(min(killsOfAFleet, *kills-done))
+		for _, s := range f.servers {
+			f.kill(s)
+		}
+		t.Logf("%d of %d kills broke a sync", broken, min(done+killsOfAFleet, *kills))
+	}
+}
+
+// killServers kills servers so many times, and returns how often that broke a sync.
+func (f *fleet) killServers(times int) (broken int) {
+	t := f.t
 	devices := []string{"first", "second"}
 	f.enrol(devices...)
-	broken := 0
-	for round := range *kills {
+	for round := range times {
 		f.must(f.importing("first", f.file(60))...)
 		f.save("second", false)
 		var procs []*exec.Cmd
@@ -170,8 +188,8 @@ func TestKillServers(t *testing.T) {
 		}
 		f.up(down)
 	}
-	t.Logf("%d of %d kills broke a sync", broken, *kills)
 	f.settle(devices...)
+	return broken
 }
 
 // Demo and bench run on PostgreSQL, and on an empty database alone; of the same seed the
