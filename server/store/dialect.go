@@ -38,7 +38,8 @@ type dialect struct {
 	// check is a query that lets the engine check its own structures, empty for none:
 	// it answers "ok", or a line for each fault.
 	check string
-	// layout is a query of all columns: table, column, in their order.
+	// layout is a query of all columns: table, column, in their order. What begins with an
+	// underscore is not ours: Litestream keeps such tables in a file.
 	layout string
 	// hold keeps all others from writing until the end of the transaction.
 	hold string
@@ -71,7 +72,8 @@ var sqliteDialect = dialect{
 	view:  "BEGIN",
 	check: "PRAGMA integrity_check(20)",
 	layout: `SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c
-		WHERE m.type = 'table' AND m.name <> 'goose_db_version' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY m.name, c.cid`,
+		WHERE m.type = 'table' AND m.name <> 'goose_db_version' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\'
+		AND m.name NOT LIKE '\_%' ESCAPE '\' ORDER BY m.name, c.cid`,
 }
 
 var postgresDialect = dialect{

@@ -23,6 +23,10 @@ func lived(t *testing.T, seed byte) (*world, []*tandemv1.Change) {
 		w.push(c)
 	}
 	w.write(func(tx *store.Tx) error {
+		// As Litestream does it.
+		if err := tx.Exec("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)"); err != nil {
+			return err
+		}
 		for i, text := range []string{"", "ä 漢字 \U0001F691 '\"\\", "\x01\x7f"} {
 			for _, row := range []struct {
 				text string
