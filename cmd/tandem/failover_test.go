@@ -15,9 +15,9 @@ var (
 	lossyFailovers = flag.Int("lossyfailovers", 1, "how often TestFailover kills a primary whose standby receives nothing")
 )
 
-// couple is two PostgreSQL servers, of which one is the primary and the other its standby,
+// doubled is two PostgreSQL servers, of which one is the primary and the other its standby,
 // and a fleet that knows both.
-type couple struct {
+type doubled struct {
 	*fleet
 	primary, standby *pgtest.Cluster
 	// ways counts what was seen.
@@ -36,7 +36,7 @@ func TestFailover(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the binary: %v\n%s", err, out)
 	}
-	p := &couple{primary: pgtest.Start(t), ways: map[string]int{}}
+	p := &doubled{primary: pgtest.Start(t), ways: map[string]int{}}
 	database := p.primary.Database(t)
 	p.standby = p.primary.Standby(t)
 	p.fleet = newFleet(t, bin, pgtest.Across(t, database, p.primary, p.standby), 2)
@@ -61,7 +61,7 @@ func TestFailover(t *testing.T) {
 }
 
 // told is how many changes devices know to be at the server.
-func (p *couple) told(devices []string) (told int) {
+func (p *doubled) told(devices []string) (told int) {
 	p.t.Helper()
 	for _, name := range devices {
 		here, _ := p.on(name)
@@ -71,7 +71,7 @@ func (p *couple) told(devices []string) (told int) {
 }
 
 // work gives two devices something to send.
-func (p *couple) work() {
+func (p *doubled) work() {
 	p.t.Helper()
 	p.must(p.importing("first", p.file(40))...)
 	p.save("second", false)
@@ -80,7 +80,7 @@ func (p *couple) work() {
 // fail kills the primary while devices sync, and in some rounds a server with it;
 // promotes the standby, which has at least so many changes of devices; and starts the
 // old primary again.
-func (p *couple) fail(round int, devices []string, least int) {
+func (p *doubled) fail(round int, devices []string, least int) {
 	p.t.Helper()
 	var procs []*exec.Cmd
 	for _, name := range devices {
@@ -130,7 +130,7 @@ func (p *couple) fail(round int, devices []string, least int) {
 }
 
 // syncSoon syncs a device as soon as a server can.
-func (p *couple) syncSoon(name string, since time.Time) {
+func (p *doubled) syncSoon(name string, since time.Time) {
 	p.t.Helper()
 	for {
 		cmd := p.start(p.syncing(name)...)
@@ -146,12 +146,12 @@ func (p *couple) syncSoon(name string, since time.Time) {
 }
 
 // again makes the old primary the standby of the new one.
-func (p *couple) again() {
+func (p *doubled) again() {
 	p.t.Helper()
 	p.standby.Follow(p.t, p.primary)
 }
 
-func (p *couple) failSafe(round int, devices []string) {
+func (p *doubled) failSafe(round int, devices []string) {
 	p.t.Helper()
 	p.primary.Synchronous(p.t, true)
 	p.work()
@@ -173,7 +173,7 @@ func (p *couple) failSafe(round int, devices []string) {
 	p.again()
 }
 
-func (p *couple) failLossy(round int, devices []string, late string) {
+func (p *doubled) failLossy(round int, devices []string, late string) {
 	p.t.Helper()
 	p.primary.Synchronous(p.t, false)
 	before, _ := p.atServer()
