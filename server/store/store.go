@@ -98,6 +98,8 @@ type Store struct {
 	closed bool
 	orgs   map[syncengine.ID]*Org
 	keys   keysSeen
+	// checkpoints are the newest ones of the audit logs, by org.
+	checkpoints map[int64]newestCheckpoint
 
 	journal *journal
 	// numbers that commits have made immutable, by org.
@@ -116,7 +118,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		idle: make(chan *conn, readers), closing: make(chan struct{}),
-		orgs: map[syncengine.ID]*Org{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
+		orgs: map[syncengine.ID]*Org{}, checkpoints: map[int64]newestCheckpoint{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
 	if s.committed = o.Committed; s.committed == nil {
 		s.committed = func(Commit) {}
