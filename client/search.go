@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -14,6 +15,15 @@ import (
 // word must fit, by its beginning; accents and case do not matter. At most limit
 // records (0: 50), newest first, those found by number last.
 func (c *Client) Search(ctx context.Context, text string, limit int) ([]*View, error) {
+	found, err := c.search(ctx, text, limit)
+	if err != nil || strings.TrimSpace(text) == "" {
+		return found, err
+	}
+	// Neither what was asked for nor what it found stands in the entry, but ids.
+	return found, c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_SEARCHED, found...)
+}
+
+func (c *Client) search(ctx context.Context, text string, limit int) ([]*View, error) {
 	if limit <= 0 {
 		limit = 50
 	}

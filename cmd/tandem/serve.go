@@ -146,6 +146,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	var tended sync.WaitGroup
 	// Its error is the end of its context.
 	tended.Go(func() { _ = srv.Tend(tending) })
+	tended.Go(func() { _ = srv.Checkpoints(tending) })
 	defer tended.Wait()
 	defer end()
 	if err := c.announce(a, listener.Addr(), config != nil, st); err != nil {
