@@ -71,6 +71,9 @@ func (s *Server) logged(mux *http.ServeMux) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("DPoP-Nonce", s.auth.Nonce())
+		if r.Method != http.MethodPost {
+			forBrowsers(h, r)
+		}
 		began, start := s.now(), time.Now()
 		note := &requestNote{}
 		counted := &countingWriter{ResponseWriter: w, status: http.StatusOK}
@@ -92,6 +95,17 @@ func (s *Server) logged(mux *http.ServeMux) http.Handler {
 		}
 		e.Msg("request")
 	})
+}
+
+// forBrowsers sets what a browser obeys: nothing is loaded, framed or told to others, and
+// the address is never tried in clear (RFC 6797, section 7.2: over TLS alone). Calls are
+// POST and are made by no browser.
+func forBrowsers(h http.Header, r *http.Request) {
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 }
 
 // countingWriter notes status and size of an answer.

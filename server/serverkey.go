@@ -17,7 +17,7 @@ import (
 
 // A device knows its server by the key that it met at enrolment. A server with another
 // key proves that it is the same one: it signs with the org key, for the device that
-// asks, which keys it has. Only keys that it was started with are stated, so that
+// asks, which keys it has. Only keys of its own certificates are stated, so that
 // whoever passes the question on gets nothing that fits their own key.
 
 // KeyOf is by what a device knows a certificate's key.
@@ -33,7 +33,15 @@ func (s *Server) addKeys(config *tls.Config) error {
 	}
 	s.keysMu.Lock()
 	defer s.keysMu.Unlock()
-	for _, c := range config.Certificates {
+	certs := slices.Clone(config.Certificates)
+	if config.GetCertificate != nil {
+		now, err := config.GetCertificate(&tls.ClientHelloInfo{})
+		if err != nil {
+			return err
+		}
+		certs = append(certs, *now)
+	}
+	for _, c := range certs {
 		leaf := c.Leaf
 		if leaf == nil {
 			var err error
@@ -45,6 +53,21 @@ func (s *Server) addKeys(config *tls.Config) error {
 	}
 	slices.SortFunc(s.keys, bytes.Compare)
 	s.keys = slices.CompactFunc(s.keys, bytes.Equal)
+	return nil
+}
+
+// AddCertificate notes the key of a renewed certificate before it is served with, so that
+// a device which meets it can be told. Safe for concurrent use.
+func (f *Front) AddCertificate(cert *tls.Certificate) error {
+	config := &tls.Config{}
+	if c := f.config.Load(); c != nil {
+		config = c.Clone()
+	}
+	config.Certificates = append(slices.Clone(config.Certificates), *cert)
+	f.config.Store(config)
+	if s := f.server.Load(); s != nil {
+		return s.addKeys(config)
+	}
 	return nil
 }
 

@@ -501,6 +501,9 @@ func testOtherRoutes(t *testing.T, on engine) {
 		if resp.StatusCode != want || resp.Header.Get(server.SchemaHeader) != "1" || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: got %d with %v, want %d", path, resp.StatusCode, resp.Header, want)
 		}
+		if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'; frame-ancestors 'none'") || resp.Header.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: a browser is told %v", path, resp.Header)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -28,16 +27,16 @@ var released = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // problems are what is wrong with the settings, a sentence each, and the certificate
 // where there is one.
-func (c *serveCmd) problems() (found []error, config *tls.Config) {
+func (c *serveCmd) problems() (found []error, cert *certificate) {
 	say := func(format string, args ...any) { found = append(found, fmt.Errorf(format, args...)) }
 	if max(c.MinWriteSchema, c.MinReadSchema) > syncengine.Schema {
 		say("no app has a schema version beyond this server's own, %d: --min-write-schema and --min-read-schema may be that at most", syncengine.Schema)
 	}
-	config, err := c.tls()
+	cert, err := c.certificate()
 	if err != nil {
 		found = append(found, err)
-	} else if config != nil {
-		leaf := config.Certificates[0].Leaf
+	} else if cert != nil {
+		leaf := cert.current.Load().Leaf
 		switch now := time.Now(); {
 		case now.Before(released):
 			say("this machine's clock shows %s: set it first, devices take their time from the server", now.UTC().Format(time.DateOnly))
@@ -83,7 +82,7 @@ func (c *serveCmd) problems() (found []error, config *tls.Config) {
 	if err := tracesProblem(); err != nil {
 		found = append(found, err)
 	}
-	return found, config
+	return found, cert
 }
 
 // dataProblem says why the data directory cannot be used.

@@ -25,13 +25,14 @@ type serveCmd struct {
 
 	placeFlag
 
-	Listen    string   `default:"127.0.0.1:8440" env:"TANDEM_LISTEN" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
-	TLSCert   string   `name:"tls-cert" env:"TANDEM_TLS_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
-	TLSKey    string   `name:"tls-key" env:"TANDEM_TLS_KEY" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
-	JSON      bool     `help:"Print one line of JSON, with the address, when it serves."`
-	Journal   string   `env:"TANDEM_JOURNAL" placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
-	FrontCert []string `name:"front-cert" env:"TANDEM_FRONT_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate in PEM form that a proxy in front of the server shows to devices; may stand several times."`
-	Origin    string   `env:"TANDEM_ORIGIN" placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
+	Listen    string        `default:"127.0.0.1:8440" env:"TANDEM_LISTEN" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
+	TLSCert   string        `name:"tls-cert" env:"TANDEM_TLS_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate chain in PEM form; needed on any address but loopback."`
+	TLSKey    string        `name:"tls-key" env:"TANDEM_TLS_KEY" type:"existingfile" placeholder:"FILE" help:"Private key of the certificate in PEM form."`
+	TLSReload time.Duration `name:"tls-reload" default:"1m" env:"TANDEM_TLS_RELOAD" placeholder:"TIME" help:"How often to look whether the certificate was renewed (default ${default})."`
+	JSON      bool          `help:"Print one line of JSON, with the address, when it serves."`
+	Journal   string        `env:"TANDEM_JOURNAL" placeholder:"FILE" help:"Security journal, where it is not beside the keys: on a disk that is not set back with the database. It is remembered."`
+	FrontCert []string      `name:"front-cert" env:"TANDEM_FRONT_CERT" type:"existingfile" placeholder:"FILE" help:"Certificate in PEM form that a proxy in front of the server shows to devices; may stand several times."`
+	Origin    string        `env:"TANDEM_ORIGIN" placeholder:"URL" help:"Scheme and host under which devices reach the server, where a proxy stands before it."`
 
 	MinWriteSchema uint32 `name:"min-write-schema" env:"TANDEM_MIN_WRITE_SCHEMA" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
 	MinReadSchema  uint32 `name:"min-read-schema" env:"TANDEM_MIN_READ_SCHEMA" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
@@ -71,9 +72,13 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if c.CheckConfig {
 		return c.check(a)
 	}
-	problems, config := c.problems()
+	problems, cert := c.problems()
 	if len(problems) > 0 {
 		return exits(exitUsage, problems[0])
+	}
+	var config *tls.Config
+	if cert != nil {
+		config = cert.config()
 	}
 	listener, err := c.listen(a.ctx, c.Listen)
 	if err != nil {
@@ -144,6 +149,9 @@ func (c *serveCmd) Run(a *app) (err error) {
 	}
 	tending, end := context.WithCancel(ctx)
 	var tended sync.WaitGroup
+	if cert != nil {
+		tended.Go(func() { cert.watch(tending, c.TLSReload, front, a.log) })
+	}
 	// Its error is the end of its context.
 	tended.Go(func() { _ = srv.Tend(tending) })
 	tended.Go(func() { _ = srv.Checkpoints(tending) })
@@ -248,16 +256,14 @@ func (c *serveCmd) proxyKeys() (keys [][]byte, err error) {
 	return keys, nil
 }
 
-func (c *serveCmd) tls() (*tls.Config, error) {
+// certificate is what the flags name, nil for none.
+func (c *serveCmd) certificate() (*certificate, error) {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return nil, errors.New("--tls-cert and --tls-key go together")
 	}
 	if c.TLSCert == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("the certificate and its key cannot be used: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+	cert := &certificate{certFile: c.TLSCert, keyFile: c.TLSKey}
+	return cert, cert.load()
 }
