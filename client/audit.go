@@ -522,7 +522,9 @@ func (c *Client) audited(t *tx, me *identity, req *tandemv1.AuditRequest, anchor
 
 // settleAudit notes what the server has, and lets go of what it has had for long.
 func (t *tx) settleAudit(ch *auditChain, req *tandemv1.AuditRequest, kept uint64) error {
-	marks := func(number uint64, hash syncengine.Hash) []byte { return append(binary.BigEndian.AppendUint64(nil, number), hash[:]...) }
+	marks := func(number uint64, hash syncengine.Hash) []byte {
+		return append(binary.BigEndian.AppendUint64(nil, number), hash[:]...)
+	}
 	raw, err := t.meta(metaAuditHash)
 	if err != nil {
 		return err
