@@ -28,23 +28,23 @@ var floors = []floor{
 	{
 		// The binary, where client and server meet.
 		path:  "cmd/...",
-		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/fieldsync"},
+		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/fieldsync"},
 		tests: []string{"internal/need", "internal/pgtest"},
 	},
 	{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
-		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
+		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
 		tests: []string{"internal/need", "internal/pgtest", "internal/tamper"},
 	},
 	{
 		path:  "client/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/vfs"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/vfs"},
 		tests: []string{"server/...", "internal/faultfs", "internal/need"},
 	},
 	{
 		path:  "server/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "gen/...", "internal/vfs"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/vfs"},
 		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/pgtest", "internal/tamper"},
 	},
 	{
@@ -61,6 +61,12 @@ var floors = []floor{
 	{
 		// The file that outlives a device's store; both ends read it.
 		path:  "syncengine/seal",
+		below: []string{"syncengine", "gen/..."},
+		tests: []string{"internal/need"},
+	},
+	{
+		// The log of who did what; the server keeps it, devices keep what proves it.
+		path:  "syncengine/audit",
 		below: []string{"syncengine", "gen/..."},
 		tests: []string{"internal/need"},
 	},
@@ -101,6 +107,12 @@ var barred = []struct {
 	},
 	{
 		floor: "syncengine/seal",
+		paths: pure,
+		remedy: "the format has no I/O, clock, logger or chance of its own: " +
+			"take the value, an io.Reader or the transaction as a parameter",
+	},
+	{
+		floor: "syncengine/audit",
 		paths: pure,
 		remedy: "the format has no I/O, clock, logger or chance of its own: " +
 			"take the value, an io.Reader or the transaction as a parameter",

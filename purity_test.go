@@ -21,7 +21,7 @@ var clock = []string{
 func TestEngineIsPure(t *testing.T) {
 	t.Parallel()
 	var sources []string
-	for _, dir := range []string{"syncengine", "syncengine/record", "syncengine/seal"} {
+	for _, dir := range []string{"syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit"} {
 		found, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

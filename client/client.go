@@ -103,6 +103,8 @@ type Client struct {
 	// any. False at first, and after a push whose answer did not come: that one is
 	// broken, and the next request carries no changes.
 	asked, broken bool
+	// proved is when the server was last asked to prove its audit log.
+	proved time.Time
 	// work is signalled by saves; wakePush and wakePull end the pauses of Run.
 	work, wakePush, wakePull chan struct{}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -325,4 +326,9 @@ func (e *edge) Deliver(_ context.Context, req *tandemv1.DeliverRequest) (*tandem
 		answer.Delivered = append(answer.Delivered, &tandemv1.Delivered{Result: tandemv1.Delivery_DELIVERY_NO_KEY})
 	}
 	return syncengine.FrameDelivery(answer)
+}
+
+// Audit implements tandemv1connect.SyncServiceHandler: an edge keeps no log.
+func (e *edge) Audit(context.Context, *tandemv1.AuditRequest) (*tandemv1.AuditResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("an edge keeps no audit log"))
 }

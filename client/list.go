@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -52,7 +53,11 @@ func (c *Client) List(ctx context.Context, kind string, f Filter, order Order, l
 	if order == Oldest {
 		by = " ORDER BY rec.at, rec.id"
 	}
-	return c.views(ctx, f.Pending, strings.Join(where, " AND ")+by, limit, args...)
+	views, err := c.views(ctx, f.Pending, strings.Join(where, " AND ")+by, limit, args...)
+	if err != nil {
+		return nil, err
+	}
+	return views, c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_LISTED, views...)
 }
 
 func (f *Filter) where() (where []string, args []any) {
@@ -128,6 +133,9 @@ func (c *Client) Each(ctx context.Context, fn func(*syncengine.Record) error) er
 	if err := c.leased(); err != nil {
 		return err
 	}
+	if err := c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_GONE_THROUGH, Code: "each"}); err != nil {
+		return err
+	}
 	return c.store.read(ctx, "reading records", func(rtx *sql.Tx) error {
 		rows, err := rtx.QueryContext(ctx, `SELECT `+recordColumns+` FROM rec WHERE `+visible+` ORDER BY id`)
 		if err != nil {
@@ -175,7 +183,11 @@ func (c *Client) Conflicts(ctx context.Context) ([]*View, error) {
 	if err := c.hidden(); err != nil {
 		return nil, err
 	}
-	return c.views(ctx, false, "rec.conflicts > 0 ORDER BY rec.at DESC, rec.id DESC", 0)
+	views, err := c.views(ctx, false, "rec.conflicts > 0 ORDER BY rec.at DESC, rec.id DESC", 0)
+	if err != nil {
+		return nil, err
+	}
+	return views, c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_LISTED, views...)
 }
 
 // Quarantined returns the own saves that the server keeps and did not apply, oldest

@@ -104,7 +104,11 @@ func (c *Client) LookedUp(ctx context.Context) ([]*View, error) {
 	if err := c.leased(); err != nil {
 		return nil, err
 	}
-	return c.finds(ctx, ` ORDER BY at DESC, id`)
+	finds, err := c.finds(ctx, ` ORDER BY at DESC, id`)
+	if err != nil {
+		return nil, err
+	}
+	return finds, c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_LISTED, finds...)
 }
 
 // ForgetLookups removes what has been looked up, before its time is over.
@@ -138,7 +142,7 @@ func (c *Client) lookedUp(ctx context.Context, id syncengine.ID) (*View, error) 
 	if len(finds) == 0 {
 		return nil, ErrNotFound
 	}
-	return finds[0], nil
+	return finds[0], c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_READ, finds[0])
 }
 
 // finds returns those that are not too old.

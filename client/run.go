@@ -25,6 +25,7 @@ func (c *Client) Run(ctx context.Context) error {
 	wg.Go(func() { stop(c.pushLoop(ctx, first)) })
 	wg.Go(func() { stop(c.pullLoop(ctx, first)) })
 	wg.Go(func() { stop(c.expireLoop(ctx)) })
+	wg.Go(func() { stop(c.auditLoop(ctx)) })
 	wg.Wait()
 	return context.Cause(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -17,6 +18,15 @@ func (c *Client) Search(ctx context.Context, text string, limit int) ([]*View, e
 	if err := c.hidden(); err != nil {
 		return nil, err
 	}
+	found, err := c.search(ctx, text, limit)
+	if err != nil || strings.TrimSpace(text) == "" {
+		return found, err
+	}
+	// Neither what was asked for nor what it found stands in the entry, but ids.
+	return found, c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_SEARCHED, found...)
+}
+
+func (c *Client) search(ctx context.Context, text string, limit int) ([]*View, error) {
 	if limit <= 0 {
 		limit = 50
 	}

@@ -62,6 +62,8 @@ type store struct {
 	// known is what the last transactions left in memory. Nobody else writes, so it
 	// holds until a transaction fails.
 	known known
+	// notes wait for a place in the audit chain.
+	notes notes
 	// sealed is the sealed outbox beside the database, nil where there is none.
 	sealed atomic.Pointer[sealedFile]
 }
@@ -328,7 +330,16 @@ func (s *store) closeHandles() error {
 // write runs fn in one transaction that is on the disk when write returns nil,
 // and that leaves no trace otherwise. ctx is asked before it begins; once begun it
 // is brought to its end.
-func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (err error) {
+func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) error {
+	err := s.transact(ctx, doing, fn)
+	if err == nil && s.notes.any() {
+		// They came too late for it.
+		err = s.transact(ctx, "noting for the audit log", func(*tx) error { return nil })
+	}
+	return err
+}
+
+func (s *store) transact(ctx context.Context, doing string, fn func(*tx) error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -360,6 +371,10 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 	if err := fn(t); err != nil {
 		return storeError(doing, err)
 	}
+	noted, err := t.noteAll()
+	if err != nil {
+		return storeError(doing, err)
+	}
 	if err := t.flush(); err != nil {
 		return storeError(doing, err)
 	}
@@ -370,6 +385,7 @@ func (s *store) write(ctx context.Context, doing string, fn func(*tx) error) (er
 		return storeError(doing, err)
 	}
 	done = true
+	s.notes.done(noted)
 	s.known = t.remember()
 	s.scrubbing = s.scrubbing || t.dropped
 	s.scrub(ctx)

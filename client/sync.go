@@ -75,6 +75,9 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 			if due, err := c.due(ctx); err != nil {
 				return moved, err
 			} else if !due {
+				if err := c.sendAudit(ctx); err != nil {
+					return moved, err
+				}
 				// What has left the device has left its files, unless somebody reads it.
 				return moved, c.store.write(ctx, "scrubbing the log", func(*tx) error { return nil })
 			}
@@ -285,6 +288,9 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 			return err
 		}
 		plan.Request.SealKey = sealKey
+		if err := t.nameCheckpoint(plan.Request); err != nil {
+			return err
+		}
 		w.lanes.add(plan)
 		urgent := plan.Urgent
 		if r.ask && !urgent {
@@ -376,6 +382,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 			return err
 		}
 		if err := c.keepTime(t, st, answer, r); err != nil {
+			return err
+		}
+		if err := c.keepCheckpoint(t, me, st, answer.GetTrailer(), r.got.Epoch); err != nil {
 			return err
 		}
 		if err := c.keepPace(t, r); err != nil {

@@ -162,7 +162,13 @@ func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 	if errors.Is(err, ErrNotFound) {
 		return c.lookedUp(ctx, id)
 	}
-	return v, err
+	if err == nil {
+		err = c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_READ, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // readRecord returns a shown record, nil where there is none.

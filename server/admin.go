@@ -210,7 +210,10 @@ func (a *Admin) IssueCode(ctx context.Context, staff syncengine.ID, label string
 		if len(p.Roles) == 0 {
 			return ErrStaffInactive
 		}
-		return tx.SaveEnrolment(e)
+		if err := tx.SaveEnrolment(e); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CODE_ISSUED, Person: staff[:], Subject: device[:]})
 	})
 	if err != nil {
 		return nil, err
@@ -235,7 +238,12 @@ func (a *Admin) add(ctx context.Context, build func(tx *store.Tx, id syncengine.
 		if err != nil {
 			return err
 		}
-		return made.apply(engine, tx, now)
+		if err := made.apply(engine, tx, now); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_SET_UP, Subject: id[:], Kind: record.New().KindOf(msg).Number,
+		})
 	})
 	if err != nil {
 		return syncengine.ID{}, err

@@ -108,7 +108,7 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("Retry-After", retryIn(after))
 	// The error of writing is that of the connection.
-	_ = s.refusals.Write(w, r, connect.NewError(code, says))
+	_ = s.errorWriter.Write(w, r, connect.NewError(code, says))
 }
 
 // retryIn is a hint as the header wants it: whole seconds, at least one.

@@ -313,7 +313,9 @@ func (d *delivery) witness(ctx context.Context, p *parcel, key ed25519.PublicKey
 				return err
 			}
 		}
-		return nil
+		return tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_WITNESSED, Person: d.by.Person[:], Replica: p.replica[:], Count: uint64(len(kept)),
+		})
 	})
 }
 

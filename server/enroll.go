@@ -140,6 +140,12 @@ func (e *enrolment) run(tx *store.Tx) error {
 	if err := tx.SaveReplica(r); err != nil {
 		return err
 	}
+	err = tx.Audit(&tandemv1.AuditEntry{
+		Act: tandemv1.AuditAct_AUDIT_ACT_ENROLLED, Person: r.Person[:], Replica: r.ID[:], Subject: r.Device[:], Key: r.Key,
+	})
+	if err != nil {
+		return err
+	}
 	stored.UsedKey, stored.UsedReplica, stored.UsedMS = e.identity.Key, e.identity.Replica, e.nowMS
 	return tx.SaveEnrolment(stored)
 }
@@ -154,6 +160,10 @@ func (e *enrolment) confirm(tx *store.Tx, r *syncengine.Replica) error {
 	now.Unconfirmed = false
 	tx.WakeAll()
 	if err := tx.SaveReplica(&now); err != nil {
+		return err
+	}
+	err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_REPLICA_CONFIRMED, Person: r.Person[:], Replica: r.ID[:], Subject: r.Device[:]})
+	if err != nil {
 		return err
 	}
 	e.identity.Device, e.stored.Device = r.Device, r.Device

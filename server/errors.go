@@ -68,6 +68,7 @@ var codes = []struct {
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
 	{ErrDelivery, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
+	{ErrAudit, connect.CodeInvalidArgument, nil},
 	{ErrLookups, connect.CodeResourceExhausted, nil},
 	{syncengine.ErrLookup, connect.CodeInvalidArgument, nil},
 	{ErrQuarantineFull, connect.CodeResourceExhausted, nil},

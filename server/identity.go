@@ -74,6 +74,12 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 			}
 			return ErrReplicaTaken
 		}
+		err = tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_REINSTANCED, Person: old.Person[:], Replica: id[:], Subject: was.Replica[:], Key: now.Key,
+		})
+		if err != nil {
+			return err
+		}
 		return tx.SaveReplica(&syncengine.Replica{
 			ID: id, Person: old.Person, Device: old.Device, Key: now.Key, Revoked: old.Revoked, Unconfirmed: true, Replaces: was.Replica,
 		})
@@ -168,7 +174,13 @@ func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, cl
 	from, _ := syncengine.IDFromBytes(claimed)
 	engine := s.engine(org)
 	return s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
-		return engine.Adopt(tx, &syncengine.Replica{ID: id.Replica, Person: id.Person, Device: id.Device, Key: id.Key}, from, epoch)
+		minted, err := engine.Adopt(tx, &syncengine.Replica{ID: id.Replica, Person: id.Person, Device: id.Device, Key: id.Key}, from, epoch)
+		if err != nil {
+			return minted, err
+		}
+		return minted, tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_READMITTED, Person: id.Person[:], Replica: id.Replica[:], Subject: id.Device[:], Key: id.Key,
+		})
 	})
 }
 

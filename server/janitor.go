@@ -163,6 +163,7 @@ func (t *tidying) some(tx *store.Tx, scope syncengine.ScopeKey) (more bool, err 
 		return false, err
 	}
 	t.next = t.at
+	before := t.done
 	batch, err := t.engine(t.org).Begin(tx, t.now)
 	if err != nil {
 		return false, err
@@ -181,8 +182,12 @@ func (t *tidying) some(tx *store.Tx, scope syncengine.ScopeKey) (more bool, err 
 			return false, err
 		}
 	}
-	_, err = batch.Commit()
-	return more, err
+	if _, err = batch.Commit(); err != nil || t.done == before {
+		return more, err
+	}
+	return more, tx.Audit(&tandemv1.AuditEntry{
+		Act: tandemv1.AuditAct_AUDIT_ACT_JANITOR, Count: uint64(t.done.Aged - before.Aged + t.done.Locked - before.Locked),
+	})
 }
 
 // one does what is due with one record.
@@ -263,6 +268,9 @@ func (a *Admin) AllowJanitor(ctx context.Context) error {
 		if err := tx.DropMarks(); err != nil {
 			return err
 		}
-		return tx.SaveJanitor(syncengine.Janitor{LastMS: a.now().UnixMilli()})
+		if err := tx.SaveJanitor(syncengine.Janitor{LastMS: a.now().UnixMilli()}); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_JANITOR_ALLOWED})
 	})
 }

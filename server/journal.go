@@ -83,12 +83,19 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			}
 		}
 	}
+	replayed := uint64(0)
 	for id, r := range state {
 		i := slices.IndexFunc(held, func(h *syncengine.Replica) bool { return h.ID == id })
 		if i >= 0 && held[i].Revoked == r.Revoked {
 			continue
 		}
+		replayed++
 		if err := tx.SaveReplica(r); err != nil {
+			return err
+		}
+	}
+	if replayed > 0 {
+		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_JOURNAL_REPLAYED, Count: replayed}); err != nil {
 			return err
 		}
 	}
@@ -182,7 +189,9 @@ func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field
 		if out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
 			return fmt.Errorf("%w: %s %s", errNotApplied, out.GetRefusal(), strings.Join(out.GetFields(), " "))
 		}
-		_, err = batch.Commit()
-		return err
+		if _, err = batch.Commit(); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_REVOKED, Subject: id[:], Kind: rec.Kind})
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -19,27 +20,35 @@ const (
 // ErrLookups says that a person has looked up too much.
 var ErrLookups = errors.New("too many lookups within an hour: wait, or ask a lead for access to the team")
 
-// logLookup notes a lookup before its answer is sent: what is not in the log has not
-// left the server.
-func (s *Server) logLookup(ctx context.Context, org *store.Org, l *syncengine.LookedFor) error {
+// logLookup notes a lookup. Where the person has looked up too much it notes that,
+// and reports it.
+func (s *Server) logLookup(tx *store.Tx, l *syncengine.LookedFor) (refused bool, err error) {
 	now := s.now()
-	return s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
-		n, err := tx.LookupsSince(l.Person, now.Add(-lookupsWithin).UnixMilli())
-		if err != nil {
-			return err
-		}
-		if n >= maxLookups {
-			return ErrLookups
-		}
-		return tx.LogLookup(&store.LoggedLookup{
-			AtMS: now.UnixMilli(), Person: l.Person, Replica: l.Replica, Record: l.Record, About: l.About, Found: len(l.Found), Reason: l.Reason,
-		})
+	n, err := tx.LookupsSince(l.Person, now.Add(-lookupsWithin).UnixMilli())
+	if err != nil {
+		return false, err
+	}
+	e := &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_LOOKED_UP, Person: l.Person[:], Replica: l.Replica[:], Subject: l.Record[:]}
+	if n >= maxLookups {
+		e.Act, e.Code, e.Count = tandemv1.AuditAct_AUDIT_ACT_REFUSED, "lookups", 1
+		return true, tx.Audit(e)
+	}
+	e.Number, err = tx.LogLookup(&store.LoggedLookup{
+		AtMS: now.UnixMilli(), Person: l.Person, Replica: l.Replica, Record: l.Record, About: l.About, Found: len(l.Found), Reason: l.Reason,
 	})
+	if err != nil {
+		return false, err
+	}
+	e.Count, e.Records = uint64(len(l.Found)), joinIDs(l.Found)
+	return false, tx.Audit(e)
 }
 
 // Lookups calls f for what people have looked up beyond what their devices hold, the
 // newest first, at most limit.
 func (a *Admin) Lookups(ctx context.Context, limit int, f func(*store.LoggedLookup) error) error {
+	if err := a.note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_LOOKUPS_READ}); err != nil {
+		return err
+	}
 	return a.store.Lookups(ctx, a.org.ID, limit, f)
 }
 

@@ -21,6 +21,7 @@ var matrixCalls = map[string]string{
 	"/tandem.v1.SyncService/Sync":         "device",
 	"/tandem.v1.SyncService/Reconcile":    "device",
 	"/tandem.v1.SyncService/Deliver":      "device",
+	"/tandem.v1.SyncService/Audit":        "device",
 }
 
 // TestMatrixCalls makes every call of the contract as everyone who could: a stranger, a

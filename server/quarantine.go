@@ -55,13 +55,23 @@ func (a *Admin) Quarantine(ctx context.Context, as syncengine.ID) (items []*sync
 		items, err = engine.Quarantined(view, p)
 		return err
 	})
-	return items, err
+	if err != nil {
+		return nil, err
+	}
+	e := &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_QUARANTINE_READ, Person: as[:], Count: uint64(len(items))}
+	for _, item := range items {
+		e.Records = append(e.Records, item.Change.ID[:]...)
+	}
+	if err := a.note(ctx, e); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 // Release applies a change in quarantine as it is, for a lead, with those that wait for
 // it. The error is syncengine.ErrNoItem or an *UndecidedError where it cannot be.
 func (a *Admin) Release(ctx context.Context, as, change syncengine.ID) (*tandemv1.Outcome, error) {
-	return a.decide(ctx, as, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
+	return a.decide(ctx, as, change, tandemv1.AuditAct_AUDIT_ACT_RELEASED, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
 		return b.Release(p, change)
 	})
 }
@@ -69,7 +79,7 @@ func (a *Admin) Release(ctx context.Context, as, change syncengine.ID) (*tandemv
 // Dismiss closes a change in quarantine without applying it, for a lead. Its author is
 // told the reason.
 func (a *Admin) Dismiss(ctx context.Context, as, change syncengine.ID, reason string) (*tandemv1.Outcome, error) {
-	return a.decide(ctx, as, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
+	return a.decide(ctx, as, change, tandemv1.AuditAct_AUDIT_ACT_DISMISSED, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
 		return b.Dismiss(p, change, reason)
 	})
 }
@@ -130,7 +140,7 @@ func (a *Admin) Replace(ctx context.Context, as, change syncengine.ID, edit func
 	if err != nil {
 		return id, fmt.Errorf("encoding a change: %w", err)
 	}
-	_, err = a.decide(ctx, as, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
+	_, err = a.decide(ctx, as, change, tandemv1.AuditAct_AUDIT_ACT_REPLACED, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
 		return b.Replace(p, raw)
 	})
 	return id, err
@@ -138,7 +148,7 @@ func (a *Admin) Replace(ctx context.Context, as, change syncengine.ID, edit func
 
 // decide carries out a decision of a member of staff, with the rights that they have in
 // that transaction.
-func (a *Admin) decide(ctx context.Context, as syncengine.ID, do func(*syncengine.Batch, *syncengine.Principal) (*tandemv1.Outcome, error)) (out *tandemv1.Outcome, err error) {
+func (a *Admin) decide(ctx context.Context, as, change syncengine.ID, act tandemv1.AuditAct, do func(*syncengine.Batch, *syncengine.Principal) (*tandemv1.Outcome, error)) (out *tandemv1.Outcome, err error) {
 	engine := a.engine()
 	err = a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
 		p, err := a.staff(engine, tx, as)
@@ -152,10 +162,17 @@ func (a *Admin) decide(ctx context.Context, as syncengine.ID, do func(*syncengin
 		if out, err = do(batch, p); err != nil {
 			return err
 		}
-		_, err = batch.Commit()
-		return err
+		if _, err = batch.Commit(); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: act, Person: as[:], Subject: change[:]})
 	})
 	if refused, ok := errors.AsType[*syncengine.RefusalError](err); ok {
+		if err := a.note(ctx, &tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_REFUSED, Person: as[:], Subject: change[:], Code: "decision " + refused.Code.String(), Count: 1,
+		}); err != nil {
+			return nil, err
+		}
 		return nil, &UndecidedError{Code: refused.Code, Fields: refused.Fields}
 	}
 	return out, err
@@ -200,8 +217,10 @@ func (s *Server) retry(ctx context.Context) error {
 			if applied, err = batch.Retry(); err != nil {
 				return err
 			}
-			_, err = batch.Commit()
-			return err
+			if _, err = batch.Commit(); err != nil || applied == 0 {
+				return err
+			}
+			return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RETRIED, Count: uint64(applied)})
 		})
 		if err != nil {
 			return err

@@ -72,7 +72,7 @@ func (a *Admin) Quote(ctx context.Context, as, change, on syncengine.ID) (notes 
 	if err != nil {
 		return nil, fmt.Errorf("encoding a change: %w", err)
 	}
-	_, err = a.decide(ctx, as, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
+	_, err = a.decide(ctx, as, change, tandemv1.AuditAct_AUDIT_ACT_QUOTED, func(b *syncengine.Batch, p *syncengine.Principal) (*tandemv1.Outcome, error) {
 		return b.Replace(p, raw)
 	})
 	return notes, err

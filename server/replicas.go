@@ -53,7 +53,12 @@ func (a *Admin) ConfirmReplica(ctx context.Context, id syncengine.ID) error {
 		r := *stored
 		r.Unconfirmed = false
 		tx.WakeAll()
-		return tx.SaveReplica(&r)
+		if err := tx.SaveReplica(&r); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_REPLICA_CONFIRMED, Person: r.Person[:], Replica: r.ID[:], Subject: r.Device[:],
+		})
 	})
 }
 

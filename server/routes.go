@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/gen/tandem/v1/tandemv1connect"
 	"github.com/tandem-response/tandem/server/auth"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // Bounds of one request's body, as it comes and inflated. The largest push is 4 MiB
@@ -41,7 +42,10 @@ func (s *Server) routes() http.Handler {
 }
 
 // requestNote is what the log learns of a request on its way in.
-type requestNote struct{ org, replica string }
+type requestNote struct {
+	org, replica               string
+	orgID, replicaID, personID syncengine.ID
+}
 
 type noteKey struct{}
 
@@ -51,6 +55,7 @@ func noteIdentity(next http.Handler) http.Handler {
 		note, ok := r.Context().Value(noteKey{}).(*requestNote)
 		if id := auth.FromContext(r.Context()); ok && id != nil {
 			note.org, note.replica = id.Org.String(), id.Replica.String()
+			note.orgID, note.replicaID, note.personID = id.Org, id.Replica, id.Person
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -78,6 +83,7 @@ func (s *Server) logged(mux *http.ServeMux) http.Handler {
 			return counted.status, note
 		})
 		s.metrics.answered(route, counted.status, time.Since(start))
+		s.refused(r.Context(), h, counted.status, route, note)
 		level := zerolog.InfoLevel
 		if counted.status >= http.StatusInternalServerError {
 			level = zerolog.ErrorLevel

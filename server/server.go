@@ -77,16 +77,17 @@ type Server struct {
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
 	ahead             ahead
+	refusals          refusals
 	// keys are those that devices may meet.
 	keysMu sync.Mutex
 	keys   [][]byte
 
-	admission *admission
-	refusals  *connect.ErrorWriter
-	metrics   *Metrics
-	tracer    trace.Tracer
-	devices   devices
-	probe     probe
+	admission   *admission
+	errorWriter *connect.ErrorWriter
+	metrics     *Metrics
+	tracer      trace.Tracer
+	devices     devices
+	probe       probe
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
@@ -108,7 +109,7 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if s.admission, err = newAdmission(o.Admission); err != nil {
 		return nil, err
 	}
-	s.refusals, s.tracer = connect.NewErrorWriter(), tracer(o.Traces)
+	s.errorWriter, s.tracer = connect.NewErrorWriter(), tracer(o.Traces)
 	if s.metrics = o.Metrics; s.metrics == nil {
 		s.metrics = NewMetrics()
 	}

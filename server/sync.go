@@ -69,10 +69,8 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	if answer.Lookup != nil {
-		if err := s.logLookup(ctx, org, answer.Lookup); err != nil {
-			return nil, s.refuse(err)
-		}
+	if err := s.logAnswer(ctx, org, id, req, answer); err != nil {
+		return nil, s.refuse(err)
 	}
 	if answer.Report {
 		if err := s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
@@ -80,6 +78,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		}); err != nil {
 			return nil, s.refuse(err)
 		}
+	}
+	if err := s.checkpoint(ctx, org, req, answer.Message.GetTrailer()); err != nil {
+		return nil, s.refuse(err)
 	}
 	s.stamp(answer.Message.GetTrailer(), req, began)
 	s.metrics.pulled(req, len(answer.Message.GetPage().GetRows()))
@@ -145,6 +146,10 @@ func (s *Server) commit(ctx context.Context, org *store.Org, id *auth.Identity, 
 	now := s.now().UnixMilli()
 	engine := s.engine(org)
 	err = s.store.Write(ctx, org.ID, len(pushed), func(tx *store.Tx) error {
+		before, err := tx.Replica(id.Replica)
+		if err != nil {
+			return err
+		}
 		batch, err := engine.Begin(tx, now)
 		if err != nil {
 			return err
@@ -152,8 +157,10 @@ func (s *Server) commit(ctx context.Context, org *store.Org, id *auth.Identity, 
 		if outcomes, err = batch.Push(id.Replica, pushed, req); err != nil {
 			return err
 		}
-		_, err = batch.Commit()
-		return err
+		if _, err = batch.Commit(); err != nil {
+			return err
+		}
+		return auditPush(tx, before, pushed, outcomes)
 	})
 	return outcomes, err
 }

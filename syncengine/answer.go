@@ -44,6 +44,9 @@ type Answer struct {
 	// Lookup is the lookup that the answer carries out, to be logged before it is sent;
 	// nil for none.
 	Lookup *LookedFor
+	// First and Seq: the page reads on from sequence First, in a snapshot whose history
+	// stood at Seq.
+	First, Seq uint64
 	// Report: what the request says of the device is worth noting ([Server.Report]).
 	Report bool
 }
@@ -74,7 +77,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if s.SealKey != nil && req.GetSealKey() != ShortKeyID(s.SealKey) {
 		msg.Trailer.SealKey = s.SealKey
 	}
-	a := &Answer{Message: msg, News: len(outcomes) > 0}
+	a := &Answer{Message: msg, News: len(outcomes) > 0, Seq: head.Seq}
 	pg := &pager{srv: s, view: view, replica: r, req: req, head: head, answer: a}
 	if !head.Recovering {
 		if err := pg.positions(); err != nil {
@@ -308,6 +311,10 @@ func (g *pager) page() error {
 		return nil
 	}
 	g.out = &tandemv1.Page{}
+	g.answer.First = g.ready.Seq
+	for _, b := range g.backfill {
+		g.answer.First = min(g.answer.First, b.at.Seq)
+	}
 	g.sent = map[ID]bool{}
 	g.budget = int(min(g.req.GetBudget(), MaxPage))
 	if err := g.wanted(); err != nil {

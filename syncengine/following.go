@@ -32,6 +32,6 @@ func Following(req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer) *tandemv1
 // the page and what tells the answer are of no matter.
 func SameRequest(a, b *tandemv1.SyncRequest) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.WallMs, a.Budget, a.Ask = b.GetWallMs(), b.GetBudget(), b.GetAsk()
+	a.WallMs, a.Budget, a.Ask, a.AuditSize = b.GetWallMs(), b.GetBudget(), b.GetAsk(), b.GetAuditSize()
 	return proto.Equal(a, b)
 }

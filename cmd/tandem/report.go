@@ -5,6 +5,7 @@ import (
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -59,11 +60,18 @@ func (c *reportCmd) Run(a *app) (err error) {
 			return exits(exitUsage, fmt.Errorf("%s: want a date as YYYY-MM-DD", day.flag))
 		}
 	}
-	kind := domain.KindOf((*tandemv1.Incident)(nil))
+	kind, counted := domain.KindOf((*tandemv1.Incident)(nil)), 0
 	r, err := report.Calls(func(f func(*syncengine.Record) error) error {
-		return st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error { return f(&rec.Record) })
+		return st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error {
+			counted++
+			return f(&rec.Record)
+		})
 	}, o)
 	if err != nil {
+		return err
+	}
+	// What is not in the log is not shown.
+	if err := server.NewAdmin(st, org, server.AdminOptions{}).Exported(a.ctx, "report calls", counted); err != nil {
 		return err
 	}
 	if c.JSON {

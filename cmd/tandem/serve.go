@@ -155,6 +155,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	// Its error is the end of its context.
 	tended.Go(func() { _ = srv.Tend(tending) })
 	tended.Go(func() { _ = srv.KeepJournal(tending) })
+	tended.Go(func() { _ = srv.Checkpoints(tending) })
 	defer tended.Wait()
 	defer end()
 	if err := c.announce(a, listener.Addr(), config != nil, st); err != nil {

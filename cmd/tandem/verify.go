@@ -10,6 +10,18 @@ import (
 )
 
 type verifyCmd struct {
+	Records verifyRecordsCmd `cmd:"" default:"withargs" help:"Check a store's hashes, digests and database; what verify does without a word."`
+	Audit   verifyAuditCmd   `cmd:"" help:"Check the audit log, against what devices keep of it too."`
+}
+
+func (verifyCmd) Help() string {
+	return `For example:
+
+  tandem verify --store ~/car12
+  tandem verify audit --data tandem-data --store ~/car12`
+}
+
+type verifyRecordsCmd struct {
 	passphraseFlag
 
 	Store string `placeholder:"DIR" xor:"what" help:"Directory of a device's store to check."`
@@ -19,7 +31,7 @@ type verifyCmd struct {
 	JSON bool `help:"Print one line of JSON."`
 }
 
-func (verifyCmd) Help() string {
+func (verifyRecordsCmd) Help() string {
 	return `Recomputes every row hash, every scope's digest and the hash chain of the changes, and
 checks the database itself. It changes nothing. The digests of two devices with the same
 grants, and of the server, are equal where nothing waits to be sent. Exit code 5 where
@@ -48,7 +60,7 @@ type verifiedScope struct {
 	VerifiedAt any `json:"verified_at,omitempty"`
 }
 
-func (c *verifyCmd) Run(a *app) error {
+func (c *verifyRecordsCmd) Run(a *app) error {
 	check := c.server
 	if c.Store != "" {
 		check = c.device
@@ -88,7 +100,7 @@ func (v *verified) print(a *app) {
 	}
 }
 
-func (c *verifyCmd) device(a *app) (v *verified, err error) {
+func (c *verifyRecordsCmd) device(a *app) (v *verified, err error) {
 	dev, err := storeFlag{c.passphraseFlag, c.Store}.open(a, false, client.Options{})
 	if err != nil {
 		return nil, err
@@ -108,7 +120,7 @@ func (c *verifyCmd) device(a *app) (v *verified, err error) {
 	return v, nil
 }
 
-func (c *verifyCmd) server(a *app) (v *verified, err error) {
+func (c *verifyRecordsCmd) server(a *app) (v *verified, err error) {
 	if c.Data == "" {
 		c.Data = "tandem-data"
 	}

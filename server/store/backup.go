@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -52,7 +53,10 @@ func (s *Store) MarkBackup(ctx context.Context, org syncengine.ID, seq uint64, h
 		if hash != (syncengine.Hash{}) && hash != at {
 			return ErrBackupHash
 		}
-		return tx.markBackup(seq, at)
+		if err := tx.markBackup(seq, at); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_BACKED_UP, Number: seq, Hash: at[:]})
 	})
 }
 

@@ -95,7 +95,10 @@ func (tx *Tx) NewEpoch(h syncengine.HistoryHead, earlier ...syncengine.ID) error
 			return err
 		}
 	}
-	return tx.SetHead(h)
+	if err := tx.SetHead(h); err != nil {
+		return err
+	}
+	return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_EPOCH, Epoch: h.Epoch[:]})
 }
 
 // pruneEvery is how many sequences pass between two prunings.
@@ -168,7 +171,7 @@ func (s *Store) ConfirmRecovery(ctx context.Context, org syncengine.ID) (was boo
 		tx.WakeAll()
 		tx.head, tx.headDirty = &head, true
 		tx.writes++
-		return nil
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RECOVERY_CONFIRMED, Epoch: head.Epoch[:]})
 	})
 	return was, err
 }

@@ -87,14 +87,14 @@ type LoggedLookup struct {
 	Reason string
 }
 
-// LogLookup adds a line to the log of lookups.
-func (tx *Tx) LogLookup(l *LoggedLookup) error {
+// LogLookup adds a line to the log of lookups, and returns its number.
+func (tx *Tx) LogLookup(l *LoggedLookup) (number uint64, err error) {
 	var last int64
 	if _, err := tx.c.one("SELECT COALESCE(MAX(num), 0) FROM lookup WHERE org = $1", []any{tx.org.num}, &last); err != nil {
-		return err
+		return 0, err
 	}
 	tx.writes++
-	return tx.c.exec("INSERT INTO lookup (org, num, at_ms, person, replica, record, about, found, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+	return uint64(last + 1), tx.c.exec("INSERT INTO lookup (org, num, at_ms, person, replica, record, about, found, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 		tx.org.num, last+1, l.AtMS, l.Person[:], l.Replica[:], l.Record[:], boolArg(l.About), int64(l.Found), l.Reason)
 }
 

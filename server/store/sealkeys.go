@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/seal"
 )
@@ -122,5 +123,7 @@ func (s *Store) RotateSeal(ctx context.Context, org syncengine.ID) (id seal.KeyI
 	s.mu.Lock()
 	s.keys.asked = 0
 	s.mu.Unlock()
-	return made.ID(), nil
+	return made.ID(), s.Write(ctx, org, 1, func(tx *Tx) error {
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_KEYED, Code: "seal", Key: made.Public()})
+	})
 }

@@ -107,6 +107,8 @@ type Store struct {
 	closed bool
 	orgs   map[syncengine.ID]*Org
 	keys   keysSeen
+	// checkpoints are the newest ones of the audit logs, by org.
+	checkpoints map[int64]newestCheckpoint
 
 	journal *journal
 	// joined is how far the journal was joined with that of other servers, by org.
@@ -137,7 +139,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		past: o.Moved, idle: make(chan *conn, readers), closing: make(chan struct{}),
-		orgs: map[syncengine.ID]*Org{}, joined: map[syncengine.ID]journalSeen{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
+		orgs: map[syncengine.ID]*Org{}, joined: map[syncengine.ID]journalSeen{}, checkpoints: map[int64]newestCheckpoint{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
 	if s.committed = o.Committed; s.committed == nil {
 		s.committed = func(Commit) {}

@@ -47,6 +47,8 @@ type Tx struct {
 	links []aboutRow
 	// used is what replicas have in quarantine, as far as it is known.
 	used map[syncengine.ID]*quarantineUse
+	// audit is what the transaction adds to the audit log.
+	audit auditing
 	// filled says of the small tables whether the org has a row in them; nil: not
 	// known yet.
 	filled *[smallTables]bool
@@ -144,6 +146,7 @@ func (tx *Tx) Head() (syncengine.HistoryHead, error) {
 func (tx *Tx) SetHead(h syncengine.HistoryHead) error {
 	tx.head, tx.headDirty = &h, true
 	tx.commits = append(tx.commits, h)
+	tx.audit.unnamed = append(tx.audit.unnamed, h)
 	tx.writes++
 	return nil
 }
@@ -165,6 +168,9 @@ func (tx *Tx) publish() {
 		tx.s.publishNumbers(tx.org, tx.numbers, tx.era)
 	}
 	tx.s.recent.keep(tx.org, tx.saved, tx.era)
+	if tx.audit.signed != nil {
+		tx.s.knowCheckpoint(tx.org, tx.audit.signed)
+	}
 }
 
 // ownNumbers returns numbers that this transaction may add to, as they are in the

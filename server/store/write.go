@@ -261,8 +261,11 @@ func (s *Store) transact(ctx context.Context, org *Org, f func(*Tx) error) error
 		if err != nil {
 			return err
 		}
-		from = head.Seq
+		from, tx.audit.from = head.Seq, head
 		if err := f(tx); err != nil {
+			return err
+		}
+		if err := tx.flushAudit(); err != nil {
 			return err
 		}
 		return tx.flush()

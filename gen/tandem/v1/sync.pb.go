@@ -1852,7 +1852,10 @@ type SyncRequest struct {
 	Lookup *Lookup `protobuf:"bytes,25,opt,name=lookup" json:"lookup,omitempty"`
 	// Records that the device keeps from earlier lookups, 16 bytes each: the answer
 	// says which of them its person may no longer read.
-	LookedUp      [][]byte `protobuf:"bytes,26,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
+	LookedUp [][]byte `protobuf:"bytes,26,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
+	// Size of the newest checkpoint of the audit log that the device keeps, in its epoch;
+	// 0 for none.
+	AuditSize     uint64 `protobuf:"varint,27,opt,name=audit_size,json=auditSize" json:"audit_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2025,6 +2028,13 @@ func (x *SyncRequest) GetLookedUp() [][]byte {
 		return x.LookedUp
 	}
 	return nil
+}
+
+func (x *SyncRequest) GetAuditSize() uint64 {
+	if x != nil {
+		return x.AuditSize
+	}
+	return 0
 }
 
 // Asks for records outside the device's scopes that its person may read.
@@ -2865,7 +2875,10 @@ type Trailer struct {
 	// of them in its sealed outbox may go.
 	BackedUp []*OpRange `protobuf:"bytes,11,rep,name=backed_up,json=backedUp" json:"backed_up,omitempty"`
 	// The public key to seal to, where it is not the one that the request names.
-	SealKey       []byte `protobuf:"bytes,21,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	SealKey []byte `protobuf:"bytes,21,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	// The newest checkpoint of the audit log, packed as syncengine/audit says; only where
+	// it is newer than the one that the request names.
+	Audit         []byte `protobuf:"bytes,23,opt,name=audit" json:"audit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3015,6 +3028,13 @@ func (x *Trailer) GetBackedUp() []*OpRange {
 func (x *Trailer) GetSealKey() []byte {
 	if x != nil {
 		return x.SealKey
+	}
+	return nil
+}
+
+func (x *Trailer) GetAudit() []byte {
+	if x != nil {
+		return x.Audit
 	}
 	return nil
 }
@@ -3953,6 +3973,183 @@ func (x *Delivered) GetOutcome() *Outcome {
 	return nil
 }
 
+// Entries of a device's audit chain, and what it knows of the server's log.
+type AuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the first entry in the chain of the caller's replica, counted from 1.
+	First uint64 `protobuf:"varint,1,opt,name=first" json:"first,omitempty"`
+	// Hash of the chain before it, 32 bytes; zero bytes before the first.
+	Prev []byte `protobuf:"bytes,2,opt,name=prev" json:"prev,omitempty"`
+	// The encoded AuditEntry of each.
+	Entries [][]byte `protobuf:"bytes,3,rep,name=entries" json:"entries,omitempty"`
+	// Ed25519 signature by the replica key over the chain's hash after the last entry, as
+	// syncengine/audit says. Empty without entries.
+	Signature []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
+	// Checkpoint that the device keeps and wants the newest one to be proved to extend;
+	// empty for no proof.
+	Checkpoint []byte `protobuf:"bytes,5,opt,name=checkpoint" json:"checkpoint,omitempty"`
+	// Epoch of that checkpoint, 16 bytes.
+	Epoch         []byte `protobuf:"bytes,6,opt,name=epoch" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *AuditRequest) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetPrev() []byte {
+	if x != nil {
+		return x.Prev
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetEntries() [][]byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+// What became of them.
+type AuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The chain's entries up to this number are at the server, durably.
+	Kept uint64 `protobuf:"varint,1,opt,name=kept" json:"kept,omitempty"`
+	// The newest checkpoint; empty where the request names none, or there is none.
+	Checkpoint []byte `protobuf:"bytes,2,opt,name=checkpoint" json:"checkpoint,omitempty"`
+	// Hashes that prove it to extend the one in the request, 32 bytes each (RFC 6962,
+	// 2.1.2).
+	Proof [][]byte `protobuf:"bytes,3,rep,name=proof" json:"proof,omitempty"`
+	// The log does not hold the checkpoint of the request: it is of an epoch that was
+	// lost, or longer than the log.
+	Unknown bool `protobuf:"varint,4,opt,name=unknown" json:"unknown,omitempty"`
+	// Epoch of the newest checkpoint, 16 bytes.
+	Epoch         []byte `protobuf:"bytes,5,opt,name=epoch" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditResponse) Reset() {
+	*x = AuditResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditResponse) ProtoMessage() {}
+
+func (x *AuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
+func (*AuditResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AuditResponse) GetKept() uint64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *AuditResponse) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetProof() [][]byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *AuditResponse) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *AuditResponse) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
 var File_tandem_v1_sync_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sync_proto_rawDesc = "" +
@@ -4073,7 +4270,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xf0\x04\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\x8f\x05\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -4098,7 +4295,9 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x03ask\x18\x14 \x01(\fR\x03ask\x12\x19\n" +
 	"\bseal_key\x18\x18 \x01(\aR\asealKey\x12)\n" +
 	"\x06lookup\x18\x19 \x01(\v2\x11.tandem.v1.LookupR\x06lookup\x12\x1b\n" +
-	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\"N\n" +
+	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\x12\x1d\n" +
+	"\n" +
+	"audit_size\x18\x1b \x01(\x04R\tauditSize\"N\n" +
 	"\x06Lookup\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
 	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
@@ -4155,7 +4354,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xd5\x04\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xeb\x04\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -4177,7 +4376,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\aheld_ms\x18\x11 \x01(\rR\x06heldMs\x12(\n" +
 	"\x05apart\x18\r \x03(\v2\x12.tandem.v1.OpRangeR\x05apart\x12/\n" +
 	"\tbacked_up\x18\v \x03(\v2\x12.tandem.v1.OpRangeR\bbackedUp\x12\x19\n" +
-	"\bseal_key\x18\x15 \x01(\fR\asealKey\"5\n" +
+	"\bseal_key\x18\x15 \x01(\fR\asealKey\x12\x14\n" +
+	"\x05audit\x18\x17 \x01(\fR\x05audit\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
@@ -4240,7 +4440,24 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06result\x18\x01 \x01(\x0e2\x13.tandem.v1.DeliveryR\x06result\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\fR\areplica\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12,\n" +
-	"\aoutcome\x18\x04 \x01(\v2\x12.tandem.v1.OutcomeR\aoutcome*R\n" +
+	"\aoutcome\x18\x04 \x01(\v2\x12.tandem.v1.OutcomeR\aoutcome\"\xa6\x01\n" +
+	"\fAuditRequest\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04prev\x18\x02 \x01(\fR\x04prev\x12\x18\n" +
+	"\aentries\x18\x03 \x03(\fR\aentries\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x05 \x01(\fR\n" +
+	"checkpoint\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\fR\x05epoch\"\x89\x01\n" +
+	"\rAuditResponse\x12\x12\n" +
+	"\x04kept\x18\x01 \x01(\x04R\x04kept\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x02 \x01(\fR\n" +
+	"checkpoint\x12\x14\n" +
+	"\x05proof\x18\x03 \x03(\fR\x05proof\x12\x18\n" +
+	"\aunknown\x18\x04 \x01(\bR\aunknown\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\fR\x05epoch*R\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCLASS_URGENT\x10\x01\x12\x10\n" +
@@ -4302,11 +4519,12 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\rEnrollService\x12=\n" +
 	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
 	"\n" +
-	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\xd0\x01\n" +
+	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\x8c\x02\n" +
 	"\vSyncService\x127\n" +
 	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
 	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponse\x12@\n" +
-	"\aDeliver\x12\x19.tandem.v1.DeliverRequest\x1a\x1a.tandem.v1.DeliverResponseB\x9e\x01\n" +
+	"\aDeliver\x12\x19.tandem.v1.DeliverRequest\x1a\x1a.tandem.v1.DeliverResponse\x12:\n" +
+	"\x05Audit\x12\x17.tandem.v1.AuditRequest\x1a\x18.tandem.v1.AuditResponseB\x9e\x01\n" +
 	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -4323,7 +4541,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4370,7 +4588,9 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*DeliverAnswer)(nil),      // 42: tandem.v1.DeliverAnswer
 	(*ReplicaOps)(nil),         // 43: tandem.v1.ReplicaOps
 	(*Delivered)(nil),          // 44: tandem.v1.Delivered
-	(Compartment)(0),           // 45: tandem.v1.Compartment
+	(*AuditRequest)(nil),       // 45: tandem.v1.AuditRequest
+	(*AuditResponse)(nil),      // 46: tandem.v1.AuditResponse
+	(Compartment)(0),           // 47: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
 	12, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
@@ -4378,10 +4598,10 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	11, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
 	14, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	45, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	47, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
 	13, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
 	16, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	45, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	47, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
 	13, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
 	17, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
 	18, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
@@ -4399,7 +4619,7 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	29, // 23: tandem.v1.Page.rows:type_name -> tandem.v1.Row
 	27, // 24: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
 	28, // 25: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	45, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	47, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
 	30, // 27: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
 	16, // 28: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
 	19, // 29: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
@@ -4421,13 +4641,15 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	20, // 45: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
 	34, // 46: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
 	37, // 47: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	6,  // 48: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 49: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	23, // 50: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	36, // 51: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	39, // 52: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	48, // [48:53] is the sub-list for method output_type
-	43, // [43:48] is the sub-list for method input_type
+	45, // 48: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
+	6,  // 49: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 50: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	23, // 51: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	36, // 52: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	39, // 53: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	46, // 54: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	49, // [49:55] is the sub-list for method output_type
+	43, // [43:49] is the sub-list for method input_type
 	43, // [43:43] is the sub-list for extension type_name
 	43, // [43:43] is the sub-list for extension extendee
 	0,  // [0:43] is the sub-list for field type_name
@@ -4445,7 +4667,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -49,6 +49,8 @@ const (
 	SyncServiceReconcileProcedure = "/tandem.v1.SyncService/Reconcile"
 	// SyncServiceDeliverProcedure is the fully-qualified name of the SyncService's Deliver RPC.
 	SyncServiceDeliverProcedure = "/tandem.v1.SyncService/Deliver"
+	// SyncServiceAuditProcedure is the fully-qualified name of the SyncService's Audit RPC.
+	SyncServiceAuditProcedure = "/tandem.v1.SyncService/Audit"
 )
 
 // EnrollServiceClient is a client for the tandem.v1.EnrollService service.
@@ -183,6 +185,10 @@ type SyncServiceClient interface {
 	// form that syncengine/seal specifies: changes, judged as if their replica had
 	// pushed them, and witnesses. Repeating it has the effect of once.
 	Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error)
+	// Takes entries that a device has made for the audit log, and proves that the log's
+	// newest checkpoint extends one that the device keeps. Repeating it has the effect
+	// of once.
+	Audit(context.Context, *v1.AuditRequest) (*v1.AuditResponse, error)
 }
 
 // NewSyncServiceClient constructs a client for the tandem.v1.SyncService service. By default, it
@@ -214,6 +220,12 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(syncServiceMethods.ByName("Deliver")),
 			connect.WithClientOptions(opts...),
 		),
+		audit: connect.NewClient[v1.AuditRequest, v1.AuditResponse](
+			httpClient,
+			baseURL+SyncServiceAuditProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("Audit")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -222,6 +234,7 @@ type syncServiceClient struct {
 	sync      *connect.Client[v1.SyncRequest, v1.SyncResponse]
 	reconcile *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
 	deliver   *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
+	audit     *connect.Client[v1.AuditRequest, v1.AuditResponse]
 }
 
 // Sync calls tandem.v1.SyncService.Sync.
@@ -251,6 +264,15 @@ func (c *syncServiceClient) Deliver(ctx context.Context, req *v1.DeliverRequest)
 	return nil, err
 }
 
+// Audit calls tandem.v1.SyncService.Audit.
+func (c *syncServiceClient) Audit(ctx context.Context, req *v1.AuditRequest) (*v1.AuditResponse, error) {
+	response, err := c.audit.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SyncServiceHandler is an implementation of the tandem.v1.SyncService service.
 type SyncServiceHandler interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
@@ -263,6 +285,10 @@ type SyncServiceHandler interface {
 	// form that syncengine/seal specifies: changes, judged as if their replica had
 	// pushed them, and witnesses. Repeating it has the effect of once.
 	Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error)
+	// Takes entries that a device has made for the audit log, and proves that the log's
+	// newest checkpoint extends one that the device keeps. Repeating it has the effect
+	// of once.
+	Audit(context.Context, *v1.AuditRequest) (*v1.AuditResponse, error)
 }
 
 // NewSyncServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -290,6 +316,12 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(syncServiceMethods.ByName("Deliver")),
 		connect.WithHandlerOptions(opts...),
 	)
+	syncServiceAuditHandler := connect.NewUnaryHandlerSimple(
+		SyncServiceAuditProcedure,
+		svc.Audit,
+		connect.WithSchema(syncServiceMethods.ByName("Audit")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.SyncService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SyncServiceSyncProcedure:
@@ -298,6 +330,8 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 			syncServiceReconcileHandler.ServeHTTP(w, r)
 		case SyncServiceDeliverProcedure:
 			syncServiceDeliverHandler.ServeHTTP(w, r)
+		case SyncServiceAuditProcedure:
+			syncServiceAuditHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -317,4 +351,8 @@ func (UnimplementedSyncServiceHandler) Reconcile(context.Context, *v1.ReconcileR
 
 func (UnimplementedSyncServiceHandler) Deliver(context.Context, *v1.DeliverRequest) (*v1.DeliverResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Deliver is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) Audit(context.Context, *v1.AuditRequest) (*v1.AuditResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Audit is not implemented"))
 }
