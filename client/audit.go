@@ -233,7 +233,7 @@ func (t *tx) chainOf(st *syncengine.DeviceState) (*auditChain, error) {
 
 // auditEntries returns the entries beyond one, at most limit, all for -1.
 func (t *tx) auditEntries(after uint64, limit int) (entries [][]byte, err error) {
-	err = t.rows(`SELECT entry FROM audit_entry WHERE n > $1 ORDER BY n LIMIT $2`, []any{int64(after), int64(limit)}, func(scan func(...any) error) error {
+	err = t.rows(`SELECT entry FROM audit_entry WHERE n > $1 ORDER BY n LIMIT +$2`, []any{int64(after), int64(limit)}, func(scan func(...any) error) error {
 		var raw []byte
 		err := scan(&raw)
 		entries = append(entries, raw)

@@ -334,7 +334,7 @@ func (l *AuditLog) Each(from int64, f func(n int64, raw []byte) error) error {
 	const portion = 4096
 	for {
 		some, next := int64(0), from
-		err := l.v.c.each("SELECT n, entry FROM audit WHERE org = $1 AND n >= $2 ORDER BY n LIMIT $3", []any{l.v.org.num, from, int64(portion)}, func(rows *sql.Rows) error {
+		err := l.v.c.each("SELECT n, entry FROM audit WHERE org = $1 AND n >= $2 ORDER BY n LIMIT CAST($3 AS BIGINT)", []any{l.v.org.num, from, int64(portion)}, func(rows *sql.Rows) error {
 			var n int64
 			var raw []byte
 			if err := rows.Scan(&n, &raw); err != nil {
