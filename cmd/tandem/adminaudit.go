@@ -86,17 +86,17 @@ func sayAudit(l *audit.Line) string {
 		l, where = l.Device, "  on a device"
 	}
 	var text strings.Builder
-	text.WriteString(fmt.Sprintf("%6d  %s  %-18s", n, time.UnixMilli(l.At).UTC().Format("2006-01-02 15:04:05"), l.Act))
+	fmt.Fprintf(&text, "%6d  %s  %-18s", n, time.UnixMilli(l.At).UTC().Format("2006-01-02 15:04:05"), l.Act)
 	for _, part := range []struct{ name, value string }{{"by", l.Person}, {"with", l.Replica}, {"about", l.Subject}, {"ops", l.Ops}, {"code", l.Code}} {
 		if part.value != "" {
 			text.WriteString("  " + part.name + " " + part.value)
 		}
 	}
 	if l.Count > 0 {
-		text.WriteString(fmt.Sprintf("  %d", l.Count))
+		fmt.Fprintf(&text, "  %d", l.Count)
 	}
 	for _, r := range l.Refused {
-		text.WriteString(fmt.Sprintf("  op %d %s", r.Op, strings.TrimPrefix(r.Refusal, "REFUSAL_")))
+		fmt.Fprintf(&text, "  op %d %s", r.Op, strings.TrimPrefix(r.Refusal, "REFUSAL_"))
 	}
 	return text.String() + where
 }
@@ -115,7 +115,7 @@ entry, in words and in the bytes that its hash is over.
 
 func (c *adminAuditExportCmd) Run(a *app) error {
 	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) (err error) {
-		var w io.Writer = a.out
+		w := a.out
 		if c.To != "" {
 			f, err := os.OpenFile(c.To, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 			if errors.Is(err, os.ErrExist) {
