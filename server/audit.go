@@ -382,7 +382,7 @@ func (r *refusals) back(counts map[refusal]uint64) {
 // refused notes a call that was not let through: without a valid certificate and proof,
 // without the right, or too often. Nonces that a device has yet to be told are none.
 func (s *Server) refused(ctx context.Context, h http.Header, status int, route string, note *requestNote) {
-	code := ""
+	var code string
 	switch status {
 	case http.StatusUnauthorized:
 		_, code, _ = strings.Cut(h.Get("WWW-Authenticate"), `error="`)

@@ -85,19 +85,20 @@ func sayAudit(l *audit.Line) string {
 	if l.Device != nil {
 		l, where = l.Device, "  on a device"
 	}
-	text := fmt.Sprintf("%6d  %s  %-18s", n, time.UnixMilli(l.At).UTC().Format("2006-01-02 15:04:05"), l.Act)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%6d  %s  %-18s", n, time.UnixMilli(l.At).UTC().Format("2006-01-02 15:04:05"), l.Act)
 	for _, part := range []struct{ name, value string }{{"by", l.Person}, {"with", l.Replica}, {"about", l.Subject}, {"ops", l.Ops}, {"code", l.Code}} {
 		if part.value != "" {
-			text += "  " + part.name + " " + part.value
+			text.WriteString("  " + part.name + " " + part.value)
 		}
 	}
 	if l.Count > 0 {
-		text += fmt.Sprintf("  %d", l.Count)
+		fmt.Fprintf(&text, "  %d", l.Count)
 	}
 	for _, r := range l.Refused {
-		text += fmt.Sprintf("  op %d %s", r.Op, strings.TrimPrefix(r.Refusal, "REFUSAL_"))
+		fmt.Fprintf(&text, "  op %d %s", r.Op, strings.TrimPrefix(r.Refusal, "REFUSAL_"))
 	}
-	return text + where
+	return text.String() + where
 }
 
 type adminAuditExportCmd struct {
@@ -114,7 +115,7 @@ entry, in words and in the bytes that its hash is over.
 
 func (c *adminAuditExportCmd) Run(a *app) error {
 	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) (err error) {
-		var w io.Writer = a.out
+		w := a.out
 		if c.To != "" {
 			f, err := os.OpenFile(c.To, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 			if errors.Is(err, os.ErrExist) {

@@ -27,7 +27,7 @@ func TestTree(t *testing.T) {
 	})
 	roots := []Hash{tree.Root()}
 	for i := range int64(size) {
-		entry := []byte(fmt.Sprintf("entry %d", i))
+		entry := fmt.Appendf(nil, "entry %d", i)
 		entries = append(entries, entry)
 		more, err := tlog.StoredHashes(i, entry, reader)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -80,9 +81,7 @@ func NewCheck(org syncengine.ID, key ed25519.PublicKey, keys map[syncengine.ID]e
 		org: org, key: key, r: &Report{Chains: map[syncengine.ID]uint64{}}, ends: map[syncengine.ID]int64{},
 		keys: map[syncengine.ID]ed25519.PublicKey{}, chains: map[syncengine.ID]*chain{}, commits: map[uint64]syncengine.Hash{},
 	}
-	for id, k := range keys {
-		c.keys[id] = k
-	}
+	maps.Copy(c.keys, keys)
 	for _, w := range witnesses {
 		if w.Org != org || !w.Signed(key) {
 			c.r.fault("a checkpoint of size %d (%s) is not signed by the organization's key", w.Size, w.From)
@@ -138,8 +137,13 @@ func (c *Check) reached() {
 	}
 }
 
-// lost notes a checkpoint of an epoch that did not go on.
+// lost notes a checkpoint of an epoch that did not go on. That of an epoch which the log
+// does not know was signed over another log.
 func (c *Check) lost(w Witness) {
+	if !slices.Contains(c.epochs, w.Epoch) {
+		c.r.fault("a checkpoint of %d entries (%s) is of an epoch that the log does not know", w.Size, w.From)
+		return
+	}
 	c.r.Lost = append(c.r.Lost, fmt.Sprintf("a checkpoint of %d entries (%s) is of an epoch that was lost when the database was set back", w.Size, w.From))
 }
 
