@@ -18,6 +18,7 @@ import (
 const (
 	promisesPage = "docs/promises.md"
 	recordPage   = "docs/track-record.md"
+	threatsPage  = "SECURITY.md"
 )
 
 // invariants is the number of invariants: I1 to I30.
@@ -36,7 +37,19 @@ func TestEveryPromiseHasItsTest(t *testing.T) {
 
 func TestEveryBugFoundCanBeSeenAgain(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(recordPage)
+	everyRowNamesItsTest(t, recordPage)
+}
+
+func TestEveryThreatHasItsDrill(t *testing.T) {
+	t.Parallel()
+	everyRowNamesItsTest(t, threatsPage)
+}
+
+// everyRowNamesItsTest fails where the last column of a page's table names no test, or one
+// that is not there.
+func everyRowNamesItsTest(t *testing.T, page string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,14 +58,14 @@ func TestEveryBugFoundCanBeSeenAgain(t *testing.T) {
 		rows++
 		owners := owners(row[len(row)-1])
 		if len(owners) == 0 {
-			t.Errorf("%s: %q names no test that reproduces it", recordPage, row[0])
+			t.Errorf("%s: %q names no test that plays it", page, row[0])
 		}
-		for _, fault := range checkOwners(recordPage, owners, testsOf) {
+		for _, fault := range checkOwners(page, owners, testsOf) {
 			t.Error(fault)
 		}
 	}
 	if rows == 0 {
-		t.Fatalf("%s has no table", recordPage)
+		t.Fatalf("%s has no table", page)
 	}
 }
 
