@@ -103,7 +103,8 @@ func sayAudit(l *audit.Line) string {
 
 type adminAuditExportCmd struct {
 	dataFlag
-	To string `placeholder:"FILE" help:"New file to write; standard output unless given."`
+	To   string `placeholder:"FILE" help:"New file to write; standard output unless given."`
+	JSON bool   `help:"With --to: print one line of JSON that names the file. The export itself is JSON always."`
 }
 
 func (adminAuditExportCmd) Help() string {
@@ -127,11 +128,17 @@ func (c *adminAuditExportCmd) Run(a *app) error {
 			defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
 			w = f
 		}
-		return ad.ExportAudit(a.ctx, w)
+		if err := ad.ExportAudit(a.ctx, w); err != nil || c.To == "" || !c.JSON {
+			return err
+		}
+		return a.json(map[string]any{"file": c.To})
 	})
 }
 
-type adminAuditCheckpointCmd struct{ dataFlag }
+type adminAuditCheckpointCmd struct {
+	dataFlag
+	JSON bool `help:"Print one line of JSON that holds the note."`
+}
 
 func (adminAuditCheckpointCmd) Help() string {
 	return `A signed note of how long the log is and of the root of its tree. Whoever keeps one can
@@ -146,7 +153,11 @@ func (c *adminAuditCheckpointCmd) Run(a *app) error {
 			if len(l.Checkpoints) == 0 {
 				return errors.New("the audit log has no checkpoint yet")
 			}
-			_, err := io.WriteString(a.out, l.Checkpoints[len(l.Checkpoints)-1].Note(org.PublicKey()))
+			note := l.Checkpoints[len(l.Checkpoints)-1].Note(org.PublicKey())
+			if c.JSON {
+				return a.json(map[string]any{"checkpoint": note})
+			}
+			_, err := io.WriteString(a.out, note)
 			return err
 		})
 	})

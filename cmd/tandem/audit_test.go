@@ -105,6 +105,11 @@ func TestAudit(t *testing.T) {
 	if err != nil || strings.Contains(string(text), auditedWord) || strings.Contains(string(text), "welfare_check") {
 		t.Errorf("a value of a field stands in the log: %v", err)
 	}
+	kept, err := os.ReadFile(a.checkpoint)
+	note := decode[map[string]string](t, must(t, "", "admin", "audit", "checkpoint", "--data", a.dir, "--json"))["checkpoint"]
+	if origin, _, _ := strings.Cut(string(kept), "\n"); err != nil || origin == "" || !strings.HasPrefix(note, origin+"\n") {
+		t.Errorf("as JSON the checkpoint is %q, %v", note, err)
+	}
 	for _, args := range [][]string{
 		{"--data", a.dir}, {"--data", a.dir, "--store", a.maya, "--store", a.luis, "--checkpoint", a.checkpoint},
 		{"--file", a.export, "--store", a.maya, "--checkpoint", a.checkpoint},

@@ -107,6 +107,10 @@ func TestJSON(t *testing.T) {
 		{"admin recover begin", "", "--data " + dir},
 		{"admin recover status", "", "--data " + dir},
 		{"admin recover confirm", "", "--data " + dir},
+		{"verify records", "", "--data " + dir},
+		{"verify audit", "", "--data " + dir},
+		{"admin audit list", "", "--data " + dir},
+		{"admin audit export", "", "--data " + dir + " --to " + filepath.Join(t.TempDir(), "audit.jsonl")},
 		{"demo", "", "--once"},
 		{"bench sync", "", "--records 20 --live 2"},
 	}
@@ -120,6 +124,10 @@ func TestJSON(t *testing.T) {
 	for _, act := range []string{"list", "show", "release", "replace", "quote", "dismiss"} {
 		seen["admin quarantine "+act] = true // TestQuarantine, TestQuarantineReplaced, TestQuarantineQuoted
 	}
+	for _, act := range []string{"status", "seal", "passphrase", "renew", "erase"} {
+		seen["vault "+act] = true // testdata/scripts/vault.txtar
+	}
+	seen["admin audit checkpoint"] = true // TestAudit
 	for _, l := range lines {
 		seen[l.command] = true
 		args := append(strings.Fields(l.command), strings.Fields(l.args)...)

@@ -120,6 +120,8 @@ func (c *vaultStatusCmd) Run(a *app) error {
 
 type vaultSealCmd struct {
 	storeFlag
+
+	JSON bool `help:"Print one line of JSON."`
 }
 
 func (vaultSealCmd) Help() string {
@@ -137,14 +139,14 @@ func (c *vaultSealCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer closing(dev, &err)
-	a.say("The store is in a vault.")
-	return nil
+	return a.sealed(c.JSON, true, "The store is in a vault.")
 }
 
 type vaultPassphraseCmd struct {
 	storeFlag
 
 	NewPassphraseFile string `placeholder:"FILE" help:"File whose first line is the new passphrase. Without it the terminal asks."`
+	JSON              bool   `help:"Print one line of JSON."`
 }
 
 func (vaultPassphraseCmd) Help() string {
@@ -173,12 +175,13 @@ func (c *vaultPassphraseCmd) Run(a *app) (err error) {
 	if err := dev.SetPassphrase(fresh); err != nil {
 		return err
 	}
-	a.say("The passphrase is changed.")
-	return nil
+	return a.sealed(c.JSON, true, "The passphrase is changed.")
 }
 
 type vaultRenewCmd struct {
 	storeFlag
+
+	JSON bool `help:"Print one line of JSON."`
 }
 
 func (vaultRenewCmd) Help() string {
@@ -198,13 +201,13 @@ func (c *vaultRenewCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer closing(dev, &err)
-	a.say("The store is sealed with a new key.")
-	return nil
+	return a.sealed(c.JSON, true, "The store is sealed with a new key.")
 }
 
 type vaultEraseCmd struct {
 	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
 	Yes   bool   `help:"Do it. What the store holds cannot be had back from it."`
+	JSON  bool   `help:"Print one line of JSON."`
 }
 
 func (vaultEraseCmd) Help() string {
@@ -221,6 +224,14 @@ func (c *vaultEraseCmd) Run(a *app) error {
 	if err := client.Erase(c.Store); err != nil {
 		return err
 	}
-	a.say("The key is destroyed. What was unsent is in %s: tandem sealed deliver.", client.SealedPath(c.Store))
+	return a.sealed(c.JSON, false, "The key is destroyed. What was unsent is in "+client.SealedPath(c.Store)+": tandem sealed deliver.")
+}
+
+// sealed says how a store is kept now: in a vault, or with its key destroyed.
+func (a *app) sealed(asJSON, inVault bool, words string) error {
+	if asJSON {
+		return a.json(map[string]any{"vault": inVault, "erased": !inVault})
+	}
+	a.say("%s", words)
 	return nil
 }

@@ -38,7 +38,7 @@ grants, and of the server, are equal where nothing waits to be sent. Exit code 5
 something differs.
 
   tandem verify --store ~/car12
-  tandem verify --data tandem-data --json`
+  tandem verify records --data tandem-data --json`
 }
 
 // verified is the stable form for scripts.
