@@ -41,20 +41,24 @@ func (c *Client) rescue(ctx context.Context) error {
 	if f == nil || !c.spoiled.Swap(false) {
 		return nil
 	}
-	lacking := map[uint64]bool{}
+	lacking, waits := map[uint64]bool{}, false
 	replica := syncengine.ID{}
 	err := c.store.write(ctx, "reading the outbox", func(t *tx) error {
 		st, err := t.State()
 		if err != nil {
 			return err
 		}
-		ops, err := t.OpsIn(syncengine.OpDamaged, 0, maxRescued)
-		for _, op := range ops {
-			lacking[op.Number] = op.Outcome == nil
+		numbers, early, err := c.device.Lacking(t)
+		for _, n := range numbers {
+			lacking[n] = true
 		}
-		replica = st.Replica
+		replica, waits = st.Replica, early
 		return err
 	})
+	if waits {
+		// What they need is sent first.
+		c.spoiled.Store(true)
+	}
 	if err != nil || len(lacking) == 0 || f.me.replica != replica {
 		return err
 	}
@@ -78,9 +82,6 @@ func (c *Client) rescue(ctx context.Context) error {
 		return c.device.Told(t, outcomes)
 	})
 }
-
-// maxRescued bounds the damaged saves that are looked after at once.
-const maxRescued = 10_000
 
 // Damaged returns the own saves whose bytes the disk has damaged, oldest first. What can
 // still be read of one is in its values; nothing of it is shown elsewhere, since it is not

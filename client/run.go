@@ -72,7 +72,7 @@ func (c *Client) pushLoop(ctx context.Context, first chan<- struct{}) error {
 			b.reset()
 			signal(c.wakePull)
 		}
-		if r.queued {
+		if r.queued || r.sent > 0 && c.spoiled.Load() {
 			continue
 		}
 		if err := c.idle(ctx, r.applied); err != nil {

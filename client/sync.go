@@ -44,6 +44,7 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 	var next ahead
 	defer next.drop()
 	var full error
+	late := false
 	for {
 		if err := c.mend(ctx); err != nil {
 			return moved, err
@@ -69,6 +70,11 @@ func (c *Client) Sync(ctx context.Context) (*Moved, error) {
 			if forks++; forks > maxForks {
 				return moved, ErrForked
 			}
+			continue
+		}
+		if r.idle() && c.spoiled.Load() && !late {
+			// What a damaged save waited for has been sent: now its sealed copy goes.
+			late = true
 			continue
 		}
 		if r.idle() {

@@ -102,6 +102,48 @@ func (in *intake) setRottenAside() error {
 	return nil
 }
 
+// Lacking returns the numbers of the damaged own changes that have no verdict and of which
+// a whole copy may be delivered now, ascending. waits reports whether there are others: what
+// such a change needs is still to be sent, and must come before it.
+func (d *Device) Lacking(tx DeviceTx) (numbers []uint64, waits bool, err error) {
+	const some = 1000
+	for after, more := uint64(0), true; more; {
+		ops, err := tx.OpsIn(OpDamaged, after, some)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, op := range ops {
+			after = op.Number
+			if op.Outcome != nil {
+				continue
+			}
+			early, err := unsent(tx, op.Needs)
+			if err != nil {
+				return nil, false, err
+			}
+			if waits = waits || early; !early {
+				numbers = append(numbers, op.Number)
+			}
+		}
+		more = len(ops) == some
+	}
+	return numbers, waits, nil
+}
+
+// unsent reports whether one of some ops is still to be sent.
+func unsent(tx DeviceTx, numbers []uint64) (bool, error) {
+	for _, n := range numbers {
+		op, err := tx.Op(n)
+		if err != nil {
+			return false, err
+		}
+		if op != nil && (op.State == OpQueued || op.State == OpReoffered) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // Told takes in verdicts that came by another way than the answer to a Sync: on changes
 // of this replica that were delivered.
 func (d *Device) Told(tx DeviceTx, outcomes []*tandemv1.Outcome) error {

@@ -170,6 +170,10 @@ func (in *intake) loseUpTo(newest uint64) error {
 				in.st.LostOps++
 				continue
 			case op.State == OpDamaged:
+				// Its sealed copy is to be delivered again.
+				if op.Outcome != nil {
+					in.got.Reoffered++
+				}
 				next.Outcome = nil
 				if err := in.tx.SaveOp(&next); err != nil {
 					return err

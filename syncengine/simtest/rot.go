@@ -138,21 +138,24 @@ func (w *World) plan(d *device, tx syncengine.DeviceTx, o syncengine.PlanOptions
 	}
 }
 
-// lacking are the sealed copies of a device's damaged saves without a verdict.
-func (w *World) lacking(d *device) (copies []sealedCopy) {
+// lacking are the sealed copies of a device's damaged saves without a verdict that may be
+// delivered now. waits: others may later.
+func (w *World) lacking(d *device) (copies []sealedCopy, waits bool, err error) {
 	if !w.decay.on {
-		return nil
+		return nil, false, nil
 	}
-	for n := uint64(1); n < d.store.state.NextOp; n++ {
-		op := d.store.ops[n]
-		if op == nil || op.State != syncengine.OpDamaged || op.Outcome != nil {
-			continue
+	err = d.transact(0, true, func(tx syncengine.DeviceTx) error {
+		numbers, early, err := w.client.Lacking(tx)
+		for _, n := range numbers {
+			op := d.store.ops[n]
+			if c, ok := w.decay.sealed[op.Envelope]; ok && c.replica == d.replica {
+				copies = append(copies, c)
+			}
 		}
-		if c, ok := w.decay.sealed[op.Envelope]; ok && c.replica == d.replica {
-			copies = append(copies, c)
-		}
-	}
-	return copies
+		waits = early
+		return err
+	})
+	return copies, waits, err
 }
 
 // rescue delivers the sealed copies of damaged saves, and takes in the verdicts.
@@ -160,9 +163,12 @@ func (w *World) rescue(d *device) error {
 	if !d.spoiled {
 		return nil
 	}
-	copies := w.lacking(d)
+	copies, waits, err := w.lacking(d)
+	if err != nil {
+		return err
+	}
 	if len(copies) == 0 {
-		d.spoiled = false
+		d.spoiled = waits
 		return nil
 	}
 	r := w.server.replicas[d.replica]
@@ -182,7 +188,7 @@ func (w *World) rescue(d *device) error {
 	var outcomes []*tandemv1.Outcome
 	var done *syncengine.Committed
 	fail, stay := w.mishap(), w.stays(30)
-	err := w.write(fail, stay, func(tx syncengine.ServerTx) error {
+	err = w.write(fail, stay, func(tx syncengine.ServerTx) error {
 		b, err := w.engine.Begin(tx, w.nowMS)
 		if err != nil {
 			return err
@@ -228,7 +234,7 @@ func (w *World) rescue(d *device) error {
 		w.kill(d)
 		return w.check(d)
 	}
-	d.spoiled = false
+	d.spoiled = waits
 	w.seen("delivered from a sealed copy")
 	for _, c := range copies {
 		op := d.store.ops[c.Op]

@@ -159,6 +159,8 @@ var once = []struct {
 	{17, 70, "I5: a revoked device that compared what it held with the server kept it"},
 	{3500, 200, "I1: a verdict from before the server was set back hid that the change was gone"},
 	{18, 70, "I16: a store that became another replica's wrapped a damaged save anew"},
+	{3013, 70, "I1: the sealed copy of a damaged save was not delivered again after the server was set back"},
+	{11973, 70, "I17: the sealed copy of a damaged save was delivered before a save that it needs"},
 	{8739, 200, "I11: a change that was to be read again was taken for shown"},
 }
 
