@@ -19,14 +19,14 @@ func TestFullDisk(t *testing.T) {
 	if err := w.s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), w.dir, store.Options{MaxPages: 60, Rand: w.rand})
+	s, err := store.Open(t.Context(), w.dir, store.Options{MaxPages: 90, Rand: w.rand})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.s = s
 	var full error
 	var acknowledged []*tandemv1.Change
-	for range 200 {
+	for range 500 {
 		c := w.creation(w.staff, w.id(), w.encounter())
 		op, last := w.op, w.last
 		req := w.request(c)
