@@ -57,3 +57,6 @@ func Told(intervals ...[2]uint64) (upTo uint64, ahead int) {
 	}
 	return t.seq, len(t.ahead)
 }
+
+// Classify is classify.
+func Classify(err error) error { return classify(err) }

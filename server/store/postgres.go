@@ -7,6 +7,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -431,12 +433,15 @@ func classifyRemote(err error) error {
 // isBroken reports whether an error is of a connection and says nothing of the
 // database.
 func isBroken(err error) bool {
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return true
 	}
-	_, network := errors.AsType[interface {
+	// A connection that was cut in the middle of a statement: what that has done is not
+	// known, so it was not acknowledged.
+	_, network := errors.AsType[net.Error](err)
+	_, driven := errors.AsType[interface {
 		error
 		SafeToRetry() bool
 	}](err)
-	return network
+	return network || driven
 }

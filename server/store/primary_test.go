@@ -2,7 +2,11 @@ package store_test
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -21,7 +25,7 @@ func TestOldPrimary(t *testing.T) {
 			old := pgtest.Start(t)
 			var standby *pgtest.Cluster
 			alone := ""
-			w := newWorld(t, engine{"postgres", func(tb testing.TB) string {
+			w := newWorld(t, engine{Name: "postgres", Database: func(tb testing.TB) string {
 				alone = old.Database(tb)
 				standby = old.Standby(tb)
 				return pgtest.Across(tb, alone, old, standby)
@@ -114,7 +118,7 @@ func TestSetBackWhileItWasAway(t *testing.T) {
 			t.Parallel()
 			primary := pgtest.Start(t)
 			var standby *pgtest.Cluster
-			w := newWorld(t, engine{"postgres", func(tb testing.TB) string {
+			w := newWorld(t, engine{Name: "postgres", Database: func(tb testing.TB) string {
 				database := primary.Database(tb)
 				standby = primary.Standby(tb)
 				return pgtest.Across(tb, database, primary, standby)
@@ -145,5 +149,21 @@ func TestSetBackWhileItWasAway(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A statement under which the connection was cut, as it is to a primary that was replaced,
+// is one to be tried again, however the driver says it.
+func TestCutConnectionIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		&net.OpError{Op: "read", Net: "unix", Err: net.ErrClosed}, fmt.Errorf("a page: %w", io.ErrUnexpectedEOF), driver.ErrBadConn,
+	} {
+		if got := store.Classify(err); !errors.Is(got, store.ErrStorage) || !errors.Is(got, err) {
+			t.Errorf("%v: got %v", err, got)
+		}
+	}
+	if got := store.Classify(errors.New("a fault of ours")); errors.Is(got, store.ErrStorage) {
+		t.Errorf("got %v", got)
 	}
 }
