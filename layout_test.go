@@ -35,7 +35,7 @@ var floors = []floor{
 		// The simulator drives the code that ships, so it may see both ends.
 		path:  "syncengine/simtest/...",
 		below: []string{"client/...", "server/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/faultfs", "internal/vfs", "internal/planted"},
-		tests: []string{"internal/need", "internal/pgtest", "internal/tamper"},
+		tests: []string{"internal/need", "internal/pgtest", "internal/storetest", "internal/tamper"},
 	},
 	{
 		path:  "client/...",
@@ -45,7 +45,7 @@ var floors = []floor{
 	{
 		path:  "server/...",
 		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/vfs"},
-		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/pgtest", "internal/tamper"},
+		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/pgtest", "internal/storetest", "internal/tamper"},
 	},
 	{
 		// What field app and console share; it knows no storage.
@@ -76,14 +76,15 @@ var floors = []floor{
 		tests: []string{"internal/need"},
 	},
 	{path: "gen/...", below: []string{"gen/..."}},
-	{path: "internal/fieldsync", below: []string{"gen/..."}},    // the benchmark's documents
-	{path: "internal/vfs", tests: []string{"internal/faultfs"}}, // where stores meet the disk
-	{path: "internal/faultfs", below: []string{"internal/vfs"}}, // for tests alone, and the simulator
-	{path: "internal/planted"},                                  // bugs for the simulator to find
-	{path: "internal/tamper"},                                   // for tests alone: hostile messages
-	{path: "internal/pgtest", below: []string{"internal/need"}}, // for tests alone: a PostgreSQL of their own
-	{path: "internal/need"},                                     // for tests alone: on no list but those of tests
-	{path: "", tests: []string{"internal/need"}},                // the root: the tests of the repository
+	{path: "internal/fieldsync", below: []string{"gen/..."}},                         // the benchmark's documents
+	{path: "internal/vfs", tests: []string{"internal/faultfs"}},                      // where stores meet the disk
+	{path: "internal/faultfs", below: []string{"internal/vfs"}},                      // for tests alone, and the simulator
+	{path: "internal/planted"},                                                       // bugs for the simulator to find
+	{path: "internal/tamper"},                                                        // for tests alone: hostile messages
+	{path: "internal/pgtest", below: []string{"internal/need"}},                      // for tests alone: a PostgreSQL of their own
+	{path: "internal/storetest", below: []string{"server/store", "internal/pgtest"}}, // for tests alone: a store's engines
+	{path: "internal/need"},                                                          // for tests alone: on no list but those of tests
+	{path: "", tests: []string{"internal/need"}},                                     // the root: the tests of the repository
 }
 
 // barred lists imports from outside the module that a floor must do without.

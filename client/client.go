@@ -175,7 +175,11 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.curtain.idle, c.curtain.touched = o.Idle, c.since()
-	if err := errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx)); err != nil {
+	err = errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx))
+	if err == nil && c.store.vault != nil {
+		err = c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_UNLOCKED})
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-response/tandem/client/vault"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 )
 
 // metaPIN holds what the PIN is checked against: the cost of a guess (time, memory in
@@ -68,9 +69,24 @@ func (c *Client) Locked() bool {
 	defer c.curtain.mu.Unlock()
 	// A clock that ran backwards is that of another boot.
 	if idle := c.since() - c.curtain.touched; idle >= c.curtain.idle || idle < 0 {
-		c.curtain.locked = true
+		c.drop()
 	}
 	return c.curtain.locked
+}
+
+// drop hides the screens. The entry of it goes with the next transaction: nobody waits
+// for a lock. The caller holds the curtain.
+func (c *Client) drop() {
+	if !c.curtain.locked {
+		c.curtain.locked = true
+		c.store.notes.add(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_LOCKED, AtMs: c.opts.Now().UnixMilli()})
+	}
+}
+
+// rise shows the screens again. The caller holds the curtain.
+func (c *Client) rise(ctx context.Context) error {
+	c.curtain.locked, c.curtain.failures, c.curtain.touched = false, 0, c.since()
+	return c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_UNLOCKED})
 }
 
 // Lock hides the screens now: whatever shows what the store holds returns ErrLocked.
@@ -81,7 +97,7 @@ func (c *Client) Lock() error {
 	}
 	c.curtain.mu.Lock()
 	defer c.curtain.mu.Unlock()
-	c.curtain.locked = true
+	c.drop()
 	return nil
 }
 
@@ -165,18 +181,20 @@ func (c *Client) Unlock(ctx context.Context, pin string) error {
 		return fmt.Errorf("the PIN: %w", ErrDamaged)
 	}
 	if !fits {
+		if err := c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_UNLOCK_FAILED}); err != nil {
+			return err
+		}
 		if c.curtain.failures >= vault.MostFailures {
 			return errors.Join(ErrLocked, c.Close())
 		}
 		return &WrongPINError{Left: vault.MostFailures - c.curtain.failures}
 	}
-	c.curtain.locked, c.curtain.failures, c.curtain.touched = false, 0, c.since()
-	return nil
+	return c.rise(ctx)
 }
 
 // UnlockPassphrase ends a lock with the passphrase: for who has no PIN, or has
 // forgotten it.
-func (c *Client) UnlockPassphrase(passphrase []byte) error {
+func (c *Client) UnlockPassphrase(ctx context.Context, passphrase []byte) error {
 	c.store.mu.Lock()
 	var err error
 	switch {
@@ -192,10 +210,12 @@ func (c *Client) UnlockPassphrase(passphrase []byte) error {
 		return errors.Join(err, c.Close())
 	}
 	if err != nil {
-		return err
+		if c.store.closed.Load() || c.store.vault == nil {
+			return err
+		}
+		return errors.Join(err, c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_UNLOCK_FAILED}))
 	}
 	c.curtain.mu.Lock()
 	defer c.curtain.mu.Unlock()
-	c.curtain.locked, c.curtain.failures, c.curtain.touched = false, 0, c.since()
-	return nil
+	return c.rise(ctx)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/tandem-response/tandem/client/vault"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/audit"
 )
 
 // boxed has a store kept in a vault, under a clock that a test turns.
@@ -110,7 +112,7 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("locked by hand", true)
-	if err := c.UnlockPassphrase([]byte(passphrase)); err != nil {
+	if err := c.UnlockPassphrase(t.Context(), []byte(passphrase)); err != nil {
 		t.Fatal(err)
 	}
 	look("unlocked by the passphrase", false)
@@ -291,5 +293,57 @@ func TestErase(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every lock, unlock and try that failed stands in the device's audit chain.
+func TestLockIsNoted(t *testing.T) {
+	t.Parallel()
+	var now atomic.Int64
+	now.Store(int64(time.Hour))
+	c, _ := newEnrolled(t, boxed(&now))
+	ctx := t.Context()
+	if err := c.SetPIN(ctx, pin); err != nil {
+		t.Fatal(err)
+	}
+	now.Add(int64(defaultIdle))
+	if !c.Locked() {
+		t.Fatal("it does not lock")
+	}
+	if err := c.Unlock(ctx, "730164"); err == nil {
+		t.Error("a wrong PIN opens it")
+	}
+	if err := c.Unlock(ctx, pin); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.UnlockPassphrase(ctx, []byte("not the passphrase, that")); err == nil {
+		t.Error("a wrong passphrase opens it")
+	}
+	if err := c.UnlockPassphrase(ctx, []byte(passphrase)); err != nil {
+		t.Fatal(err)
+	}
+	dir := c.store.dir
+	shut(t, c)
+	c = newClient(t, dir, boxed(&now))
+	var acts []string
+	if err := c.store.write(ctx, "reading the chain", func(tx *tx) error {
+		entries, err := tx.auditEntries(0, -1)
+		for i, raw := range entries {
+			line, lerr := audit.NewLine(int64(i), raw)
+			if lerr != nil {
+				return lerr
+			}
+			acts = append(acts, line.Act)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"LOCKED", "UNLOCK_FAILED", "UNLOCKED", "LOCKED", "UNLOCK_FAILED", "UNLOCKED", "UNLOCKED"}
+	if !slices.Equal(acts, want) {
+		t.Errorf("got %v, want %v", acts, want)
 	}
 }

@@ -69,6 +69,9 @@ type Status struct {
 	// Update says, in words, that the server asks for a newer version of the app and
 	// what holds until then; empty where it does not.
 	Update string
+	// AuditRewritten says, in words, that the server's audit log does not hold what this
+	// device keeps of it; empty where that is not so.
+	AuditRewritten string
 }
 
 // ScopeStatus is one scope.
@@ -104,11 +107,13 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.Enrolled, s.LastContactMS, s.Forked = true, st.LastContactMS, st.Forked
 		s.Unconfirmed, s.Recovering, s.Repairing = st.Unconfirmed, st.Recovering, st.Repair.Stage != syncengine.RepairNone
 		s.Lost, s.VerifiedMS = st.LostOps, st.VerifiedMS
-		var asked []byte
-		if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, metaSchemas).Scan(&asked); err != nil {
-			return err
+		var asked, rewritten []byte
+		for key, into := range map[string]*[]byte{metaSchemas: &asked, metaRewritten: &rewritten} {
+			if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, key).Scan(into); err != nil {
+				return err
+			}
 		}
-		s.Update = updateWords(asked)
+		s.Update, s.AuditRewritten = updateWords(asked), string(rewritten)
 		for query, into := range map[string][]any{
 			`SELECT count(*) FROM outbox WHERE state = 7 AND state IN (1, 7)`: {&s.Again},
 			`SELECT coalesce(max(n), 0), coalesce((SELECT note FROM sync_event WHERE note <> '' ORDER BY n DESC LIMIT 1), ''),

@@ -156,11 +156,7 @@ var ErrAudit = errors.New("the audit entries are not a chain that this device ha
 
 // Audit implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Audit(ctx context.Context, req *tandemv1.AuditRequest) (*tandemv1.AuditResponse, error) {
-	id := auth.FromContext(ctx)
-	if id == nil {
-		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
-	}
-	org, err := s.store.Org(ctx, id.Org)
+	id, org, err := s.caller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

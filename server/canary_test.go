@@ -130,7 +130,7 @@ func (m *matrixWorld) plantAll() (planted []*plantedWord, lying string) {
 					if err := domain.EnsureElements(base, m.w.rand); err != nil {
 						m.w.t.Fatal(err)
 					}
-					change := author.change(m.w.id(), k.Name, mCreate, "")
+					change := author.change(m.w.id(), k.Name, mCreate)
 					change.Records[0].Body, change.Records[0].Compartment = must[[]byte](m.w.t)(domain.Body(base)), in
 					if leaf[0].Number() < 8 || k.Name == "note" && leaf[0].Name() == "type" || domain.Check(change) != nil {
 						continue // The envelope decides where a record is; other texts have a form that no word has.
@@ -163,7 +163,7 @@ func (m *matrixWorld) plantAll() (planted []*plantedWord, lying string) {
 	}
 	// One that the author may not make, for another team: it lies in quarantine.
 	lying = letters()
-	lost := author.change(m.w.id(), "encounter", mCreate, m.text("encounter", m.teams['f'], ""))
+	lost := author.change(m.w.id(), "encounter", mCreate, m.text("encounter", m.teams['f'], "")...)
 	msg := domain.NewMessage(lost.Records[0].GetKind())
 	setText(msg, "narrative", lying)
 	lost.Records[0].Body = append(lost.Records[0].Body, must[[]byte](m.w.t)(domain.Body(msg))...)
@@ -209,9 +209,9 @@ func (m *matrixWorld) lookEverywhere(role string, d *device, planted []*plantedW
 			continue
 		}
 		kind := strings.SplitN(c.field, ".", 2)[0]
-		bad := d.change(c.id, kind, mSet, "")
+		bad := d.change(c.id, kind, mSet)
 		bad.Records[0].Writes = []*tandemv1.PathWrite{{Field: syncengine.FieldLifecycle, Value: syncengine.StringField(syncengine.FieldLifecycle, "draft"), Bases: make([]byte, 8)}}
-		again := d.change(c.id, kind, mCreate, m.text(kind, m.w.team, ""))
+		again := d.change(c.id, kind, mCreate, m.text(kind, m.w.team, "")...)
 		d.must(d.push(bad, again))
 	}
 	if role != "none" {

@@ -24,11 +24,7 @@ var ErrDelivery = errors.New("the delivery holds more entries than the server ta
 
 // Deliver implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Deliver(ctx context.Context, req *tandemv1.DeliverRequest) (*tandemv1.DeliverResponse, error) {
-	id := auth.FromContext(ctx)
-	if id == nil {
-		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
-	}
-	org, err := s.store.Org(ctx, id.Org)
+	id, org, err := s.caller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

@@ -97,11 +97,7 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 
 // Reconcile implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest) (*tandemv1.ReconcileResponse, error) {
-	id := auth.FromContext(ctx)
-	if id == nil {
-		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
-	}
-	org, err := s.store.Org(ctx, id.Org)
+	id, org, err := s.caller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

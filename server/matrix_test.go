@@ -92,7 +92,7 @@ func readMatrix(t *testing.T) matrixTable {
 	table := matrixTable{}
 	for line := range strings.Lines(string(must[[]byte](t)(os.ReadFile("testdata/matrix.txt")))) {
 		words := strings.Fields(line)
-		if len(words) == 0 || words[0] == "#" || strings.HasPrefix(line, "#") {
+		if len(words) == 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
 		if len(words) != 2+len(matrixRoles) {
@@ -273,7 +273,7 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 			'f': w.enrolled(fill+1, w.partner).dev,
 		},
 	}
-	change := m.admin.change(w.id(), "person", mCreate, m.text("person", w.team, ""))
+	change := m.admin.change(w.id(), "person", mCreate, m.text("person", w.team, "")...)
 	m.other["t"].must(m.other["t"].push(m.other["t"].authored(change)))
 	m.person = syncengine.ID(change.GetRecords()[0].GetRecord())
 	return m
@@ -319,13 +319,14 @@ func (m *matrixWorld) applies(c *matrixCell) bool {
 	return true
 }
 
-// text is the message that an object of a kind is made of.
-func (m *matrixWorld) text(kind string, team syncengine.ID, more string) string {
+// text is the message that an object of a kind is made of, a part of it after another.
+func (m *matrixWorld) text(kind string, team syncengine.ID, more string) []string {
 	agency := m.w.agency
 	if slices.Contains(matrixReference, kind) && team == m.teams['f'] {
 		agency = m.w.police
 	}
-	return strings.NewReplacer("$agency", agency.String(), "$team", team.String(), "$other", m.person.String()).Replace(matrixBases[kind] + " " + more)
+	fill := strings.NewReplacer("$agency", agency.String(), "$team", team.String(), "$other", m.person.String())
+	return []string{fill.Replace(matrixBases[kind]), more}
 }
 
 // make makes the objects of the cells: each has its own.
@@ -359,7 +360,7 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 		case own && c.kind == "note" && c.role == "lead":
 			more = `type: "addendum"`
 		}
-		change := by.change(c.object, c.kind, mCreate, m.text(c.kind, team, more))
+		change := by.change(c.object, c.kind, mCreate, m.text(c.kind, team, more)...)
 		change.Records[0].Compartment = spec.in
 		changes[by] = append(changes[by], change)
 		if spec.sign {
@@ -505,7 +506,7 @@ func (m *matrixWorld) play(t *testing.T, c *matrixCell) bool {
 		if !ok {
 			team = m.w.team
 		}
-		change = d.change(m.w.id(), c.kind, mCreate, m.text(c.kind, team, spec.text))
+		change = d.change(m.w.id(), c.kind, mCreate, m.text(c.kind, team, spec.text)...)
 		change.Records[0].Compartment = spec.in
 	} else {
 		change = m.write(d, c, spec)
@@ -537,7 +538,7 @@ func (m *matrixWorld) play(t *testing.T, c *matrixCell) bool {
 // the record as it stands.
 func (m *matrixWorld) write(d *device, c *matrixCell, spec matrixAct) *tandemv1.Change {
 	m.w.t.Helper()
-	change := d.change(c.object, c.kind, spec.act, "")
+	change := d.change(c.object, c.kind, spec.act)
 	rec, state := m.record(c.object), m.state(c.object)
 	msg := must[proto.Message](m.w.t)(record.New().Message(rec))
 	more := proto.Clone(msg)
@@ -588,23 +589,20 @@ func (m *matrixWorld) stored(id syncengine.ID) string {
 	return hex.EncodeToString(rec.Body) + " " + hex.EncodeToString(rec.Stamps)
 }
 
-// change is a change of one record by this device; text is the body of a creation.
-func (d *device) change(id syncengine.ID, kind string, act tandemv1.Act, text string) *tandemv1.Change {
+// change is a change of one record by this device; texts are the body of a creation, of
+// which later ones replace what earlier ones say.
+func (d *device) change(id syncengine.ID, kind string, act tandemv1.Act, texts ...string) *tandemv1.Change {
 	d.w.t.Helper()
 	k := record.New().KindByName(kind)
 	w := &tandemv1.RecordWrite{Record: id[:], Kind: k.Number, Act: act}
-	if text != "" {
+	if len(texts) > 0 {
 		msg := record.New().NewMessage(k.Number)
-		// Later words replace earlier ones.
-		for part := range strings.SplitSeq(text, " type: ") {
-			if part != text && !strings.HasPrefix(part, "agency_id") {
-				part = "type: " + part
+		for _, text := range texts {
+			part := record.New().NewMessage(k.Number)
+			if err := prototext.Unmarshal([]byte(text), part); err != nil {
+				d.w.t.Fatal(fmt.Errorf("%s: %w", text, err))
 			}
-			next := record.New().NewMessage(k.Number)
-			if err := prototext.Unmarshal([]byte(part), next); err != nil {
-				d.w.t.Fatal(fmt.Errorf("%s: %w", part, err))
-			}
-			proto.Merge(msg, next)
+			proto.Merge(msg, part)
 		}
 		w.Body = must[[]byte](d.w.t)(record.New().Body(msg))
 	}

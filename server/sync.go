@@ -26,14 +26,20 @@ const (
 // syncing implements the SyncService.
 type syncing struct{ *Server }
 
+// caller returns who has been let in, and their org.
+func (s *Server) caller(ctx context.Context) (*auth.Identity, *store.Org, error) {
+	id := auth.FromContext(ctx)
+	if id == nil {
+		return nil, nil, errors.New("a request without identity has come as far as its handler")
+	}
+	org, err := s.store.Org(ctx, id.Org)
+	return id, org, err
+}
+
 // Sync implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncResponse, error) {
 	began := s.now().Add(-visitOf(ctx).waited())
-	id := auth.FromContext(ctx)
-	if id == nil {
-		return nil, s.refuse(errors.New("a request without identity has come as far as its handler"))
-	}
-	org, err := s.store.Org(ctx, id.Org)
+	id, org, err := s.caller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

@@ -76,7 +76,7 @@ const (
 
 func newWorld(t *testing.T, on engine, seed byte) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), database: on.database(t), log: &locked{}, rand: rand.NewChaCha8([32]byte{seed}), now: time.UnixMilli(1_700_000_000_000)}
+	w := &world{t: t, dir: t.TempDir(), database: on.Database(t), log: &locked{}, rand: rand.NewChaCha8([32]byte{seed}), now: time.UnixMilli(1_700_000_000_000)}
 	w.open(store.Options{Create: true})
 	var err error
 	if w.org, err = w.s.CreateOrg(t.Context(), "Example County"); err != nil {

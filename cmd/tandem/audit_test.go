@@ -363,6 +363,9 @@ func TestAuditRewritten(t *testing.T) {
 	if !slices.ContainsFunc(after.Checkpoints, func(cp *audit.Checkpoint) bool { return cp.Size == before.Checkpoints[0].Size }) {
 		t.Error("the device has let go of what proves it")
 	}
+	if s, err := maya.dev.Status(t.Context()); err != nil || s.AuditRewritten != after.Rewritten {
+		t.Errorf("its status says %q, %v", s.AuditRewritten, err)
+	}
 	// It has told the server too.
 	if log := must(t, "", "admin", "audit", "list", "--data", o.dir, "--act", "LOG_REWRITTEN"); !strings.Contains(log, "LOG_REWRITTEN") {
 		t.Errorf("the log does not say so:\n%s", log)

@@ -106,17 +106,7 @@ func (p *doubled) fail(round int, devices []string, least int) {
 		p.up(0)
 		p.ways["a server died too"]++
 	}
-	broken := false
-	for i, cmd := range procs {
-		switch code := p.end(cmd); code {
-		case exitOK:
-		case exitNoAnswer:
-			broken = true
-		default:
-			p.t.Fatalf("sync on %s: exit code %d\n%s%s", devices[i], code, cmd.Stdout, cmd.Stderr)
-		}
-	}
-	if p.learn("failover", broken); broken {
+	if p.broke("failover", devices, procs) {
 		p.ways["broke a sync"]++
 	}
 	for _, name := range devices {

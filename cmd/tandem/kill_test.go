@@ -212,6 +212,37 @@ func (r *rig) home() *home {
 	return &home{store: st, org: orgs[0], admin: server.NewAdmin(st, orgs[0], server.AdminOptions{})}
 }
 
+// broke waits for syncs under which a server was killed, learns from them when to do it,
+// and reports whether one got no answer.
+func (r *rig) broke(moment string, devices []string, procs []*exec.Cmd) (broken bool) {
+	r.t.Helper()
+	for i, p := range procs {
+		switch code := r.end(p); code {
+		case exitOK:
+		case exitNoAnswer:
+			broken = true
+		default:
+			r.t.Fatalf("sync on %s: exit code %d\n%s%s", devices[i], code, p.Stdout, p.Stderr)
+		}
+	}
+	r.learn(moment, broken)
+	return broken
+}
+
+// upheld fails where a device was told that something is at the server which is not.
+func (r *rig) upheld(round int, devices []string) {
+	r.t.Helper()
+	told := 0
+	for _, name := range devices {
+		here, _ := r.on(name)
+		told += here.Changes - here.Queued
+	}
+	there, _ := r.atServer()
+	if got := there.Changes - r.changes; got < told {
+		r.t.Fatalf("round %d: devices were told of %d changes, the server has %d", round, told, got)
+	}
+}
+
 // calls is what one end has.
 type calls struct {
 	byID    map[syncengine.ID]*tandemv1.Incident
@@ -522,30 +553,10 @@ func killServer(r *rig) {
 		if !r.kill(r.server) {
 			t.Fatal("the server ended by itself")
 		}
-		failed := false
-		for i, p := range procs {
-			switch code := r.end(p); code {
-			case exitOK:
-			case exitNoAnswer:
-				failed = true
-			default:
-				t.Fatalf("sync on %s: exit code %d\n%s%s", devices[i], code, p.Stdout, p.Stderr)
-			}
-		}
-		r.learn("serve", failed)
-		if failed {
+		if r.broke("serve", devices, procs) {
 			broken++
 		}
-		// What a device was told is at the server, is at the server.
-		told := 0
-		for _, name := range devices {
-			here, _ := r.on(name)
-			told += here.Changes - here.Queued
-		}
-		there, _ := r.atServer()
-		if got := there.Changes - r.changes; got < told {
-			t.Fatalf("round %d: devices were told of %d changes, the server has %d", round, told, got)
-		}
+		r.upheld(round, devices)
 		r.serve()
 	}
 	t.Logf("%d kills broke a sync", broken)

@@ -162,30 +162,10 @@ func (f *fleet) killServers(times int) (broken int) {
 		if !f.kill(f.servers[down]) {
 			t.Fatal("a server ended by itself")
 		}
-		failed := false
-		for i, p := range procs {
-			switch code := f.end(p); code {
-			case exitOK:
-			case exitNoAnswer:
-				failed = true
-			default:
-				t.Fatalf("sync on %s: exit code %d\n%s%s", devices[i], code, p.Stdout, p.Stderr)
-			}
-		}
-		f.learn("serve", failed)
-		if failed {
+		if f.broke("serve", devices, procs) {
 			broken++
 		}
-		// What a device was told is at the server, is at the server.
-		told := 0
-		for _, name := range devices {
-			here, _ := f.on(name)
-			told += here.Changes - here.Queued
-		}
-		there, _ := f.atServer()
-		if got := there.Changes - f.changes; got < told {
-			t.Fatalf("round %d: devices were told of %d changes, the server has %d", round, told, got)
-		}
+		f.upheld(round, devices)
 		f.up(down)
 	}
 	f.settle(devices...)

@@ -98,7 +98,7 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		},
 		"clock_offset_ms": st.OffsetMS, "clock_uncertainty_ms": st.UncertaintyMS, "clock_skewed": st.Skewed,
 		"charts_close": stamp(st.LeaseEndsMS), "charts_closed": st.Closed,
-		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "scopes": scopes,
+		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "audit_rewritten": st.AuditRewritten, "scopes": scopes,
 	}
 }
 
@@ -154,6 +154,9 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	}
 	if st.Update != "" {
 		a.say("This app must be updated: %s.", st.Update)
+	}
+	if st.AuditRewritten != "" {
+		a.say("Tell your administrator: %s. See tandem verify audit.", st.AuditRewritten)
 	}
 	if st.Conflicts > 0 {
 		a.say("%d records hold different values that a person should settle.", st.Conflicts)

@@ -268,14 +268,19 @@ func (v *view) source() audit.Source {
 
 // eachAudit calls f for the entries from one on, up to another, which is excluded.
 func (v *view) eachAudit(from, to int64, f func(n int64, raw []byte) error) error {
-	return v.c.each("SELECT n, entry FROM audit WHERE org = $1 AND n >= $2 AND n < $3 ORDER BY n", []any{v.org.num, from, to}, func(rows *sql.Rows) error {
+	return v.c.each("SELECT n, entry FROM audit WHERE org = $1 AND n >= $2 AND n < $3 ORDER BY n", []any{v.org.num, from, to}, eachEntry(f))
+}
+
+// eachEntry reads rows of numbers and entries.
+func eachEntry(f func(n int64, raw []byte) error) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
 		var n int64
 		var raw []byte
 		if err := rows.Scan(&n, &raw); err != nil {
 			return err
 		}
 		return f(n, raw)
-	})
+	}
 }
 
 // ProveAudit returns the newest checkpoint and the proof that it extends an older one.
@@ -334,15 +339,10 @@ func (l *AuditLog) Each(from int64, f func(n int64, raw []byte) error) error {
 	const portion = 4096
 	for {
 		some, next := int64(0), from
-		err := l.v.c.each("SELECT n, entry FROM audit WHERE org = $1 AND n >= $2 ORDER BY n LIMIT CAST($3 AS BIGINT)", []any{l.v.org.num, from, int64(portion)}, func(rows *sql.Rows) error {
-			var n int64
-			var raw []byte
-			if err := rows.Scan(&n, &raw); err != nil {
-				return err
-			}
+		err := l.v.c.each("SELECT n, entry FROM audit WHERE org = $1 AND n >= $2 ORDER BY n LIMIT CAST($3 AS BIGINT)", []any{l.v.org.num, from, int64(portion)}, eachEntry(func(n int64, raw []byte) error {
 			some, next = some+1, n+1
 			return f(n, raw)
-		})
+		}))
 		if err != nil || some < portion {
 			return err
 		}

@@ -24,7 +24,7 @@ func benchEach(b *testing.B, bench func(b *testing.B, on engine)) {
 	b.Run("sqlite", func(b *testing.B) { bench(b, sqlite) })
 	b.Run("postgres", func(b *testing.B) {
 		c := pgtest.Start(b, "shared_buffers=128MB")
-		bench(b, engine{"postgres", func(tb testing.TB) string { return c.Database(tb) }})
+		bench(b, engine{Name: "postgres", Database: func(tb testing.TB) string { return c.Database(tb) }})
 	})
 }
 

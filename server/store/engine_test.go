@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tandem-response/tandem/internal/pgtest"
+	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -16,37 +17,16 @@ import (
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // engine is what a test's store keeps its tables in.
-type engine struct {
-	name string
-	// database makes one for a test and returns its address, empty for a file in the
-	// data directory.
-	database func(tb testing.TB) string
-}
+type engine = storetest.Engine
 
 var (
-	sqlite   = engine{"sqlite", func(testing.TB) string { return "" }}
-	postgres = engine{"postgres", postgresDatabase}
+	sqlite   = storetest.SQLite
+	postgres = storetest.Postgres
 )
 
-// each runs a test on both engines: what it holds, it holds of the store.
 func each(t *testing.T, test func(t *testing.T, on engine)) {
 	t.Helper()
-	t.Parallel()
-	for _, on := range []engine{sqlite, postgres} {
-		t.Run(on.name, func(t *testing.T) { test(t, on) })
-	}
-}
-
-// postgresDatabase returns a database with the tables and nothing in them.
-func postgresDatabase(tb testing.TB) string {
-	tb.Helper()
-	return pgtest.Shared(tb).Copy(tb, "tables", func(address string) error {
-		s, err := store.Open(tb.Context(), tb.TempDir(), store.Options{Create: true, Database: address, Volatile: true})
-		if err != nil {
-			return err
-		}
-		return s.Close()
-	})
+	storetest.Each(t, test)
 }
 
 // place is where a store is.
@@ -69,7 +49,7 @@ func (p place) open(t *testing.T, o store.Options) *store.Store {
 // existing makes a store with an org and closes it.
 func existing(t *testing.T, on engine) (place, syncengine.ID) {
 	t.Helper()
-	p := place{t.TempDir(), on.database(t)}
+	p := place{t.TempDir(), on.Database(t)}
 	s := p.open(t, store.Options{Create: true})
 	o, err := s.CreateOrg(t.Context(), "Example County")
 	if err != nil {

@@ -44,7 +44,7 @@ func TestDatabaseSetBack(t *testing.T) { each(t, testDatabaseSetBack) }
 
 func testDatabaseSetBack(t *testing.T, on engine) {
 	t.Parallel()
-	at := place{t.TempDir(), on.database(t)}
+	at := place{t.TempDir(), on.Database(t)}
 	open := func() *store.Store { return at.open(t, store.Options{Create: true}) }
 	shut := func(s *store.Store) {
 		if err := s.Close(); err != nil {

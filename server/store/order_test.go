@@ -136,7 +136,7 @@ func testNothingIsPassedOver(t *testing.T, on engine) {
 // under the same writers.
 func TestAPlainSequencePassesOver(t *testing.T) {
 	t.Parallel()
-	db := place{t.TempDir(), postgres.database(t)}.behind(t)
+	db := place{t.TempDir(), postgres.Database(t)}.behind(t)
 	run(t, db, "CREATE TABLE public.plain (seq BIGSERIAL PRIMARY KEY)")
 	commit := func(f func(*sql.Tx) error) error {
 		tx, err := db.BeginTx(t.Context(), nil)

@@ -277,7 +277,7 @@ func TestBrokenConnections(t *testing.T) {
 func TestPostgresRestarts(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Start(t)
-	w := newWorld(t, engine{"postgres", func(tb testing.TB) string { return c.Database(tb) }}, 64)
+	w := newWorld(t, engine{Name: "postgres", Database: func(tb testing.TB) string { return c.Database(tb) }}, 64)
 	for n := range 3 {
 		w.applied(w.push(w.creation(w.staff, w.id(), w.encounter())))
 		before := w.head()
@@ -440,7 +440,7 @@ func TestTexts(t *testing.T) { each(t, testTexts) }
 
 func testTexts(t *testing.T, on engine) {
 	t.Parallel()
-	p := place{t.TempDir(), on.database(t)}
+	p := place{t.TempDir(), on.Database(t)}
 	s := p.open(t, store.Options{Create: true})
 	defer s.Close()
 	org, err := s.CreateOrg(t.Context(), "Example\x00 \xffCounty")

@@ -53,7 +53,7 @@ func newWorld(tb testing.TB, on engine, seed byte) *world {
 // newWorldAt makes the store on the file system of a context.
 func newWorldAt(ctx context.Context, tb testing.TB, on engine, seed byte) *world {
 	tb.Helper()
-	w := &world{tb: tb, ctx: ctx, dir: tb.TempDir(), database: on.database(tb), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
+	w := &world{tb: tb, ctx: ctx, dir: tb.TempDir(), database: on.Database(tb), rand: rand.NewChaCha8([32]byte{seed}), now: 1_700_000_000_000}
 	w.open()
 	tb.Cleanup(func() {
 		if w.s != nil {

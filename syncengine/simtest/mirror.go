@@ -396,16 +396,8 @@ func (m *serverMirror) write(s *serverStore, n int, stay bool, do func(tx syncen
 			if err := m.open(); err != nil {
 				return &ViolationError{"I2", err.Error()}
 			}
-			if ran && inner == nil && stay {
-				if m.compare(s); m.differs == nil {
-					s.end(true)
-					return nil
-				}
-				m.differs = nil
-			}
-			s.end(false)
-			if m.compare(s); m.differs != nil {
-				return m.differs
+			if done, err := m.either(s, ran && inner == nil && stay); done || err != nil {
+				return err
 			}
 			m.w.seen("power cut took a transaction back")
 		case inner != nil:
@@ -416,14 +408,8 @@ func (m *serverMirror) write(s *serverStore, n int, stay bool, do func(tx syncen
 			return nil
 		case err != nil && severed && !m.cut:
 			// It was not committed, or the answer to that is what got lost.
-			if m.compare(s); m.differs == nil {
-				s.end(true)
-				return nil
-			}
-			m.differs = nil
-			s.end(false)
-			if m.compare(s); m.differs != nil {
-				return m.differs
+			if done, err := m.either(s, true); done || err != nil {
+				return err
 			}
 			m.w.seen("cut connections took a transaction back")
 		case err != nil:
@@ -435,6 +421,23 @@ func (m *serverMirror) write(s *serverStore, n int, stay bool, do func(tx syncen
 		}
 		m.disk.Set(faultfs.Faults{})
 	}
+}
+
+// either ends a transaction of the world as the store has ended it: whole, if it may have
+// been, or not at all. The error is that it is neither.
+func (m *serverMirror) either(s *serverStore, may bool) (whole bool, err error) {
+	if may {
+		if m.compare(s); m.differs == nil {
+			s.end(true)
+			return true, nil
+		}
+		m.differs = nil
+	}
+	s.end(false)
+	if m.compare(s); m.differs != nil {
+		return false, m.differs
+	}
+	return false, nil
 }
 
 // read runs do over one snapshot of both.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/tandem-response/tandem/internal/pgtest"
-	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/syncengine/simtest"
 )
 
@@ -31,13 +31,7 @@ func TestStores(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		seen := runStores(t, func(tb testing.TB, o *simtest.Options) {
 			tb.Helper()
-			o.Database = cluster.Copy(tb, "tables", func(address string) error {
-				s, err := store.Open(tb.Context(), tb.TempDir(), store.Options{Create: true, Database: address, Volatile: true})
-				if err != nil {
-					return err
-				}
-				return s.Close()
-			})
+			o.Database = storetest.Postgres.Database(tb)
 			o.Cut = func() error { return cluster.Cut(o.Database) }
 		})
 		if seen["connections cut"] == 0 || seen["cut connections took a transaction back"] == 0 {
