@@ -556,7 +556,9 @@ func (t *tx) settleAudit(ch *auditChain, req *tandemv1.AuditRequest, kept uint64
 	return t.saveAuditChain(ch)
 }
 
-// auditLoop delivers, while Run runs, what was noted.
+// auditLoop delivers, while Run runs, what was noted. Where the last try of another loop
+// came to nothing it makes none of its own: it would cost a battery what it cannot bring,
+// and when the signal is back, what somebody waits for goes first.
 func (c *Client) auditLoop(ctx context.Context) error {
 	tick := time.NewTicker(auditEvery)
 	defer tick.Stop()
@@ -565,6 +567,12 @@ func (c *Client) auditLoop(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if c.unsent.Load() || c.unheard.Load() {
+			continue
+		}
+		if err := c.pushed(ctx); err != nil {
+			return err
 		}
 		if err := c.sendAudit(ctx); fatal(ctx, err) {
 			return err

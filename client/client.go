@@ -91,9 +91,10 @@ type Client struct {
 	retries    budget
 	// pushing is held over a push, so that one is under way at a time; mending over
 	// what comes before a sync. unwell: there may be something to mend. unsent: what
-	// pushLoop last tried to send has not arrived.
-	pushing, mending chan struct{}
-	unwell, unsent   atomic.Bool
+	// pushLoop last tried to send has not arrived; unheard: what pullLoop last asked has
+	// no answer.
+	pushing, mending        chan struct{}
+	unwell, unsent, unheard atomic.Bool
 	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
 	spoiled atomic.Bool
 	// askBefore: the server may have more backups of what earlier replicas of the store

@@ -135,6 +135,7 @@ func (c *Client) pullLoop(ctx context.Context, first <-chan struct{}) error {
 		case errors.Is(err, errCut):
 			before = held
 		case err != nil:
+			c.unheard.Store(true)
 			if wait > 0 && before.wait > 0 {
 				// The network had gone, then: that tells nothing of proxies.
 				p = before
@@ -152,6 +153,7 @@ func (c *Client) pullLoop(ctx context.Context, first <-chan struct{}) error {
 			signal(c.wakePush)
 		}
 		if err == nil {
+			c.unheard.Store(false)
 			before = poll{}
 			c.mu.Lock()
 			p.came(time.Now(), wait, r.news(), r.measured, c.pace.rtt)
