@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,20 +9,22 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/tandem-response/tandem/client"
-	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/pgtest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
 var (
-	herdDevices = flag.Int("devices", 60, "how many devices TestHerd lets reconnect at once")
+	herdDevices = flag.Int("devices", 40, "how many devices TestHerd lets reconnect at once")
 	herdChanges = flag.Int("changes", 20, "how many changes each of them has")
+	herdServers = flag.Int("servers", 2, "how many server processes TestHerd has over PostgreSQL")
+	herdDir     = flag.String("herddir", "", "directory for the servers' data and the devices' stores of TestHerd, in place of a temporary one: a file system in memory needs 3 MB a device")
+	herdProfile = flag.String("herdprofile", "", "directory for CPU profiles of the processes of TestHerd")
 )
 
 // Bounds that hold however slow the machine is.
@@ -37,109 +35,168 @@ const (
 )
 
 // TestHerd lets many devices that were enrolled and have worked without a network find
-// it at the same moment, at a server that has just started. All get rid of what they
-// have, and see it and what their teams wrote; the server's memory stays bounded, and
-// nobody asks again and again. With -devices 1000 it takes minutes:
+// it at the same moment, at servers that have just started. All get rid of what they
+// have, and see it and what their teams wrote; each server's memory stays bounded, and
+// nobody asks again and again. All devices are open at once, in processes of
+// devicesOfAProcess. With -devices 1000 it takes minutes:
 //
-//	go test ./cmd/tandem -run TestHerd -devices 1000 -timeout 30m -v
+//	go test ./cmd/tandem -run TestHerd/sqlite -devices 1000 -timeout 30m -v
+//	go test ./cmd/tandem -run TestHerd/postgres -devices 5000 -servers 2 -timeout 90m -v
+//
+// Its last line is a row of the table in docs/operations.md.
 func TestHerd(t *testing.T) {
-	h := newHerd(t)
-	h.enrol()
-	h.work()
-	h.kill(h.server)
-	h.serve()
-	before := cpuTime()
-	times := h.reconnect()
-	devices := cpuTime() - before
-	slices.Sort(times)
-	metrics := h.metrics()
-	requests, refused := sumOf(t, metrics, `tandem_requests_total{`), sumOf(t, metrics, `tandem_refused_total{`)
-	peak := h.peak()
-	h.end()
-	cpu := h.server.ProcessState.UserTime() + h.server.ProcessState.SystemTime()
-	t.Logf("%d devices × %d changes: all drained after %v; a device took p50 %v, p99 %v; %.0f requests, %.0f of them told to come back; %.0f changes in %.0f commits; the server took %v of CPU and %d MiB of memory at most, the devices beside it %v of CPU",
-		len(times), *herdChanges, times[len(times)-1].Round(time.Millisecond), times[len(times)/2].Round(time.Millisecond), times[len(times)*99/100].Round(time.Millisecond),
-		requests, refused, sumOf(t, metrics, "tandem_commit_changes_sum"), sumOf(t, metrics, "tandem_commit_changes_count"), cpu.Round(10*time.Millisecond), peak>>20, devices.Round(10*time.Millisecond))
-	if peak > herdMemory {
-		t.Errorf("the server took %d MiB", peak>>20)
+	if *herdProfile != "" {
+		t.Setenv(profileVariable, *herdProfile)
 	}
+	t.Run("sqlite", func(t *testing.T) { newHerd(t, "", 1).run() })
+	t.Run("postgres", func(t *testing.T) { newHerd(t, pgtest.Start(t).Database(t), *herdServers).run() })
+}
+
+// run takes a herd through its day.
+func (h *herd) run() {
+	t := h.t
+	h.enrol()
+	for i := range h.servers {
+		h.kill(h.servers[i])
+	}
+	h.tell("open", "open")
+	for i := range h.servers {
+		h.up(i)
+	}
+	began := time.Now()
+	h.tell("run", "running")
+	times := h.drained()
+	took := time.Since(began)
+	devices, servers := h.sum(h.tell("cpu", "cpu")), time.Duration(0)
+	for _, s := range h.servers {
+		servers += spent(t, s)
+	}
+	h.tell("see", "seen")
+	saw := time.Since(began)
+
+	var metrics strings.Builder
+	for _, ops := range h.ops {
+		code, text := get(t, "http://"+ops+"/metrics")
+		if code != 200 {
+			t.Fatalf("metrics: %d", code)
+		}
+		metrics.WriteString(text)
+	}
+	requests, refused := sumOf(t, metrics.String(), `tandem_requests_total{`), sumOf(t, metrics.String(), `tandem_refused_total{`)
+	h.tell("end", "")
+	var peaks []string
+	for _, s := range h.servers {
+		peak := peakOf(t, s)
+		peaks = append(peaks, strconv.FormatInt(peak>>20, 10))
+		if peak > herdMemory {
+			t.Errorf("a server took %d MiB", peak>>20)
+		}
+		h.interrupt(s)
+	}
+	t.Logf("%d requests, %d of them told to come back; %d changes in %d commits; the devices were open in %d processes",
+		int(requests), int(refused), int(sumOf(t, metrics.String(), "tandem_commit_changes_sum")), int(sumOf(t, metrics.String(), "tandem_commit_changes_count")), len(h.packs))
+	t.Logf("| engine | servers | devices × changes | all sent | p50 | p99 | all see their team's | server CPU | server memory, MiB | device CPU |")
+	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s" }
+	slices.Sort(times)
+	t.Logf("| %s | %d | %d × %d | %s | %s | %s | %s | %s | %s | %s |", h.engine(), len(h.servers), len(times), *herdChanges, seconds(took),
+		seconds(times[len(times)/2]), seconds(times[len(times)*99/100]), seconds(saw), seconds(servers), strings.Join(peaks, ", "), seconds(devices))
+
 	if requests > float64(herdRequests**herdDevices) {
 		t.Errorf("%.0f requests of %d devices: a storm", requests, *herdDevices)
 	}
 	there, _ := h.atServer()
-	if got, want := there.Changes-h.before, *herdDevices**herdChanges; got != want {
+	if got, want := there.Changes-h.changes, *herdDevices**herdChanges; got != want {
 		t.Errorf("the server has %d changes of the devices, want %d", got, want)
 	}
 }
 
-// herd is a server process and its devices.
+// herd is server processes and processes of devices.
 type herd struct {
-	*rig
+	*fleet
 
-	ops     string
-	staff   []syncengine.ID
-	devices []*client.Client
-	news    []chan struct{}
-	before  int
+	ops   []string
+	packs []*pack
 }
 
-func newHerd(t *testing.T) *herd {
+// newHerd prepares servers that do not serve yet.
+func newHerd(t *testing.T, database string, servers int) *herd {
 	t.Helper()
-	ops, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	if *herdDir != "" {
+		made, err := os.MkdirTemp(*herdDir, "herd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(made); err != nil {
+				t.Error(err)
+			}
+		})
+		dir = made
 	}
-	h := &herd{rig: &rig{t: t, bin: "tandem", dir: t.TempDir()}, ops: ops}
-	if h.addr, err = freeAddr(); err != nil {
-		t.Fatal(err)
+	bin := "tandem"
+	if *herdProfile != "" {
+		bin = "tandem-profiled"
 	}
-	t.Cleanup(func() { h.kill(h.server) })
+	h := &herd{fleet: &fleet{rig: &rig{t: t, bin: bin, dir: dir, database: database}, servers: make([]*exec.Cmd, servers)}}
+	addr := func() string {
+		t.Helper()
+		addr, err := freeAddr()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	h.addr = addr()
+	for range servers {
+		h.addrs, h.ops = append(h.addrs, addr()), append(h.ops, addr())
+	}
+	if servers == 1 {
+		h.addrs[0] = h.addr
+	}
+	t.Cleanup(func() {
+		for _, p := range h.packs {
+			h.kill(p.cmd)
+		}
+		for _, s := range h.servers {
+			h.kill(s)
+		}
+	})
+	if servers > 1 {
+		balance(t, h.addr, h.addrs...)
+	}
 	return h
 }
 
-// serve starts the server.
-func (h *herd) serve() {
-	h.t.Helper()
-	cmd := exec.CommandContext(h.t.Context(), h.bin, "serve", "--data", h.path("server"), "--listen", h.addr, "--ops-listen", h.ops)
-	log := &bytes.Buffer{}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		h.t.Fatal(err)
+func (h *herd) engine() string {
+	if h.database == "" {
+		return "SQLite"
 	}
-	if err := cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	h.server = cmd
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		_ = cmd.Wait()
-		h.t.Fatalf("the server says %q: %v\n%s", line, err, log)
-	}
+	return "PostgreSQL"
 }
 
-// all does something with every device, a few at a time.
-func (h *herd) all(do func(ctx context.Context, i int) error) {
-	h.t.Helper()
-	var wg sync.WaitGroup
-	turns := make(chan struct{}, 8)
-	for i := range *herdDevices {
-		wg.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
-			if err := do(h.t.Context(), i); err != nil {
-				h.t.Error(err)
-			}
-		})
+// data is the directory of a server; the first one's is where the org was made.
+func (h *herd) data(i int) string {
+	if i == 0 {
+		return h.path("server")
 	}
-	wg.Wait()
-	if h.t.Failed() {
-		h.t.FailNow()
-	}
+	return h.fleet.data(i)
 }
 
-// enrol makes the teams and the devices.
+// up starts one of the servers.
+func (h *herd) up(i int) {
+	h.t.Helper()
+	args := []string{"--data", h.data(i), "--listen", h.addrs[i], "--ops-listen", h.ops[i], "--origin", "http://" + h.addr}
+	if h.database != "" {
+		args = append(args, "--database", h.database)
+	}
+	h.servers[i] = h.serving(args...)
+}
+
+// enrol makes the teams and the devices, and lets the devices work without a network.
 func (h *herd) enrol() {
 	t, ctx := h.t, h.t.Context()
-	st, err := store.Open(ctx, h.path("server"), store.Options{Create: true})
+	st, err := store.Open(ctx, h.path("server"), store.Options{Create: true, Database: h.database})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,110 +214,77 @@ func (h *herd) enrol() {
 	}
 	agency := id(admin.AddAgency(ctx, server.AgencyOptions{Name: "Prairie Behavioral Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
 	program := id(admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-Response", Model: "crt", Agency: agency}))
+	keys, err := os.ReadFile(filepath.Join(h.data(0), "keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range h.servers {
+		if i > 0 {
+			if err := os.MkdirAll(h.data(i), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(h.data(i), "keys.json"), keys, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.up(i)
+	}
 	var team syncengine.ID
 	for i := range *herdDevices {
 		if i%herdTeam == 0 {
 			team = id(admin.AddTeam(ctx, server.TeamOptions{Name: fmt.Sprint("Team ", i/herdTeam), Program: program}))
 		}
-		h.staff = append(h.staff, id(admin.AddStaff(ctx, server.StaffOptions{
+		who := id(admin.AddStaff(ctx, server.StaffOptions{
 			Name: fmt.Sprint("Person ", i), Discipline: "nurse", Roles: []string{"clinician"}, Agency: agency, Teams: []syncengine.ID{team},
-		})))
+		}))
+		code, err := admin.IssueCode(ctx, who, fmt.Sprint("Laptop ", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%devicesOfAProcess == 0 {
+			h.gather(i, min(devicesOfAProcess, *herdDevices-i))
+		}
+		// A pack enrols and works while the codes of the next devices are made, which
+		// would expire otherwise.
+		h.say(h.packs[len(h.packs)-1], code.Code)
 	}
-	h.serve()
-	h.devices, h.news = make([]*client.Client, *herdDevices), make([]chan struct{}, *herdDevices)
-	h.all(func(ctx context.Context, i int) error {
-		code, err := admin.IssueCode(ctx, h.staff[i], fmt.Sprint("Laptop ", i))
-		if err != nil {
-			return err
-		}
-		h.news[i] = make(chan struct{}, 1)
-		h.devices[i], err = client.Open(ctx, h.path(fmt.Sprint("device", i)), client.Options{OnChange: func([]syncengine.ID) {
-			select {
-			case h.news[i] <- struct{}{}:
-			default:
-			}
-		}})
-		if err != nil {
-			return err
-		}
-		h.t.Cleanup(func() { _ = h.devices[i].Close() })
-		return h.devices[i].Enroll(ctx, "http://"+h.addr, code.Code)
-	})
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	there, _ := h.atServer()
-	h.before = there.Changes
-}
-
-// work lets every device save without a network.
-func (h *herd) work() {
-	h.all(func(ctx context.Context, i int) error {
-		for n := range *herdChanges {
-			if _, err := h.devices[i].Edit(ctx, func(e *client.Edit) error {
-				_, err := e.Create(&tandemv1.Incident{CallType: new("welfare_check"), NotesOps: new(fmt.Sprint("call ", n, " of device ", i))})
-				return err
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// reconnect lets all devices find the network, and returns how long each took to get
-// rid of what it had and to see it.
-func (h *herd) reconnect() []time.Duration {
-	t := h.t
-	ctx, stop := context.WithCancel(t.Context())
-	times := make([]time.Duration, *herdDevices)
-	var running, draining sync.WaitGroup
-	began := time.Now()
-	for i, dev := range h.devices {
-		running.Go(func() {
-			if err := dev.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				t.Error(err)
-			}
-		})
-		draining.Go(func() {
-			look := time.NewTicker(10 * time.Second)
-			defer look.Stop()
-			for {
-				select {
-				case <-h.news[i]:
-				case <-look.C:
-				case <-ctx.Done():
-					return
-				}
-				s, err := dev.Status(ctx)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if s.NotAccepted > 0 {
-					t.Errorf("device %d: %d saves were not accepted", i, s.NotAccepted)
-					return
-				}
-				if s.Queued == 0 && s.Applied == 0 {
-					times[i] = time.Since(began)
-					return
-				}
-			}
-		})
+	for _, p := range h.packs {
+		h.hear(p, "ready")
 	}
-	draining.Wait()
-	stop()
-	running.Wait()
+	there, _ := h.atServer()
+	h.changes = there.Changes
+}
+
+// drained is how long each device took to get rid of what it had and to see it.
+func (h *herd) drained() (times []time.Duration) {
+	h.t.Helper()
+	for _, p := range h.packs {
+		for range p.devices {
+			times = append(times, h.took(h.hear(p, "drained")))
+		}
+	}
 	return times
 }
 
-// metrics is what the server counts.
-func (h *herd) metrics() string {
-	code, text := get(h.t, "http://"+h.ops+"/metrics")
-	if code != 200 {
-		h.t.Fatalf("metrics: %d", code)
+// took reads a time that a pack tells, in milliseconds.
+func (h *herd) took(text string) time.Duration {
+	h.t.Helper()
+	ms, err := strconv.Atoi(text)
+	if err != nil {
+		h.t.Fatalf("a pack of devices says %q", text)
 	}
-	return text
+	return time.Duration(ms) * time.Millisecond
+}
+
+func (h *herd) sum(texts []string) (sum time.Duration) {
+	h.t.Helper()
+	for _, text := range texts {
+		sum += h.took(text)
+	}
+	return sum
 }
 
 // sumOf is the sum of the metrics whose lines begin so.
@@ -276,10 +300,11 @@ func sumOf(t *testing.T, metrics, begins string) (sum float64) {
 	return sum
 }
 
-// peak is the most memory that the server has had, in bytes; 0 where this system does
+// peakOf is the most memory that a process has had, in bytes; 0 where this system does
 // not tell.
-func (h *herd) peak() int64 {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(h.server.Process.Pid), "status"))
+func peakOf(t *testing.T, cmd *exec.Cmd) int64 {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "status"))
 	if err != nil {
 		return 0
 	}
@@ -289,18 +314,41 @@ func (h *herd) peak() int64 {
 	}
 	n, err := strconv.ParseInt(string(m[1]), 10, 64)
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return n << 10
 }
 
-// end stops the server as an operator does, and it ends well.
-func (h *herd) end() {
+// ticks of the kernel's clock of processor time in a second.
+const ticks = 100
+
+// spent is the processor time of a running process so far; 0 where this system does not
+// tell.
+func spent(t *testing.T, cmd *exec.Cmd) (sum time.Duration) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	// The name of the program, in brackets, may hold spaces.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += time.Duration(n) * time.Second / ticks
+	}
+	return sum
+}
+
+// interrupt stops a server as an operator does, and it ends well.
+func (h *herd) interrupt(cmd *exec.Cmd) {
 	h.t.Helper()
-	if err := h.server.Process.Signal(os.Interrupt); err != nil {
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		h.t.Fatal(err)
 	}
-	if code := h.rig.end(h.server); code != exitOK {
-		h.t.Errorf("the server ended with exit code %d", code)
+	if code := h.end(cmd); code != exitOK {
+		h.t.Errorf("a server ended with exit code %d", code)
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestMain lets the test binary be run again as tandem, and as a device that saves
-// until it is killed.
+// TestMain lets the test binary be run again as tandem, as a device that saves until it is
+// killed, and as many devices that find the network.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tandem": main, "tandem-saves": saves})
+	testscript.Main(m, map[string]func(){"tandem": main, "tandem-saves": saves, "tandem-pack": devices, "tandem-profiled": profiled})
 }
 
 // ran is what a command line came to.
