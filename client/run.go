@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"sync"
@@ -96,8 +97,7 @@ func (c *Client) idle(ctx context.Context, applied bool) error {
 	}
 	select {
 	case <-settle:
-		s, err := c.Status(ctx)
-		if err != nil || s.Applied == 0 {
+		if unsettled, err := c.unsettled(ctx); err != nil || !unsettled {
 			return err
 		}
 		if _, err := c.round(ctx, want{page: true}); fatal(ctx, err) {
@@ -194,6 +194,15 @@ func (c *Client) afterPush(ctx context.Context) error {
 		}
 	}
 	return c.pushed(ctx)
+}
+
+// unsettled reports whether there are changes at the server that are not in a cut that
+// the device shows.
+func (c *Client) unsettled(ctx context.Context) (is bool, err error) {
+	err = c.store.read(ctx, "reading what is applied", func(rtx *sql.Tx) error {
+		return rtx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 2 AND state IN (2, 4))`).Scan(&is)
+	})
+	return is, err
 }
 
 // news reports whether an answer brought anything.

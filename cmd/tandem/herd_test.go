@@ -23,6 +23,7 @@ var (
 	herdDevices = flag.Int("devices", 40, "how many devices TestHerd lets reconnect at once")
 	herdChanges = flag.Int("changes", 20, "how many changes each of them has")
 	herdServers = flag.Int("servers", 2, "how many server processes TestHerd has over PostgreSQL")
+	herdOrgs    = flag.Int("orgs", 1, "how many organizations the devices of TestHerd are of: each device holds a record of every device and person of its own")
 	herdDir     = flag.String("herddir", "", "directory for the servers' data and the devices' stores of TestHerd, in place of a temporary one: a file system in memory needs 3 MB a device")
 	herdProfile = flag.String("herdprofile", "", "directory for CPU profiles of the processes of TestHerd")
 )
@@ -41,8 +42,10 @@ const (
 // devicesOfAProcess. With -devices 1000 it takes minutes:
 //
 //	go test ./cmd/tandem -run TestHerd/sqlite -devices 1000 -timeout 30m -v
-//	go test ./cmd/tandem -run TestHerd/postgres -devices 5000 -servers 2 -timeout 90m -v
+//	go test ./cmd/tandem -run TestHerd/postgres -devices 5000 -orgs 10 -servers 2 -timeout 90m -v
 //
+// Each device holds the directory of its org, two records for each of its devices: with
+// one org of 5,000 that is 50 million rows to be sent, and 20 MB a store while it runs.
 // Its last line is a row of the table in docs/operations.md.
 func TestHerd(t *testing.T) {
 	if *herdProfile != "" {
@@ -95,17 +98,16 @@ func (h *herd) run() {
 	}
 	t.Logf("%d requests, %d of them told to come back; %d changes in %d commits; the devices were open in %d processes",
 		int(requests), int(refused), int(sumOf(t, metrics.String(), "tandem_commit_changes_sum")), int(sumOf(t, metrics.String(), "tandem_commit_changes_count")), len(h.packs))
-	t.Logf("| engine | servers | devices × changes | all sent | p50 | p99 | all see their team's | server CPU | server memory, MiB | device CPU |")
+	t.Logf("| engine | servers | orgs | devices × changes | all sent | p50 | p99 | all see their team's | server CPU | server memory, MiB | device CPU |")
 	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s" }
 	slices.Sort(times)
-	t.Logf("| %s | %d | %d × %d | %s | %s | %s | %s | %s | %s | %s |", h.engine(), len(h.servers), len(times), *herdChanges, seconds(took),
+	t.Logf("| %s | %d | %d | %d × %d | %s | %s | %s | %s | %s | %s | %s |", h.engine(), len(h.servers), *herdOrgs, len(times), *herdChanges, seconds(took),
 		seconds(times[len(times)/2]), seconds(times[len(times)*99/100]), seconds(saw), seconds(servers), strings.Join(peaks, ", "), seconds(devices))
 
 	if requests > float64(herdRequests**herdDevices) {
 		t.Errorf("%.0f requests of %d devices: a storm", requests, *herdDevices)
 	}
-	there, _ := h.atServer()
-	if got, want := there.Changes-h.changes, *herdDevices**herdChanges; got != want {
+	if got, want := h.atServers()-h.changes, *herdDevices**herdChanges; got != want {
 		t.Errorf("the server has %d changes of the devices, want %d", got, want)
 	}
 }
@@ -200,11 +202,6 @@ func (h *herd) enrol() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	org, err := st.CreateOrg(ctx, "Prairie County Crisis Response")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := server.NewAdmin(st, org, server.AdminOptions{})
 	id := func(id syncengine.ID, err error) syncengine.ID {
 		t.Helper()
 		if err != nil {
@@ -212,8 +209,21 @@ func (h *herd) enrol() {
 		}
 		return id
 	}
-	agency := id(admin.AddAgency(ctx, server.AgencyOptions{Name: "Prairie Behavioral Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
-	program := id(admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-Response", Model: "crt", Agency: agency}))
+	type county struct {
+		admin           *server.Admin
+		agency, program syncengine.ID
+	}
+	var counties []county
+	for n := range *herdOrgs {
+		org, err := st.CreateOrg(ctx, fmt.Sprintf("Prairie County %d Crisis Response", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := county{admin: server.NewAdmin(st, org, server.AdminOptions{})}
+		c.agency = id(c.admin.AddAgency(ctx, server.AgencyOptions{Name: "Prairie Behavioral Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
+		c.program = id(c.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-Response", Model: "crt", Agency: c.agency}))
+		counties = append(counties, c)
+	}
 	keys, err := os.ReadFile(filepath.Join(h.data(0), "keys.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -229,15 +239,18 @@ func (h *herd) enrol() {
 		}
 		h.up(i)
 	}
+	// Teams are whole.
+	ofAnOrg := (*herdDevices + *herdOrgs*herdTeam - 1) / (*herdOrgs * herdTeam) * herdTeam
 	var team syncengine.ID
 	for i := range *herdDevices {
+		c := counties[i/ofAnOrg]
 		if i%herdTeam == 0 {
-			team = id(admin.AddTeam(ctx, server.TeamOptions{Name: fmt.Sprint("Team ", i/herdTeam), Program: program}))
+			team = id(c.admin.AddTeam(ctx, server.TeamOptions{Name: fmt.Sprint("Team ", i/herdTeam), Program: c.program}))
 		}
-		who := id(admin.AddStaff(ctx, server.StaffOptions{
-			Name: fmt.Sprint("Person ", i), Discipline: "nurse", Roles: []string{"clinician"}, Agency: agency, Teams: []syncengine.ID{team},
+		who := id(c.admin.AddStaff(ctx, server.StaffOptions{
+			Name: fmt.Sprint("Person ", i), Discipline: "nurse", Roles: []string{"clinician"}, Agency: c.agency, Teams: []syncengine.ID{team},
 		}))
-		code, err := admin.IssueCode(ctx, who, fmt.Sprint("Laptop ", i))
+		code, err := c.admin.IssueCode(ctx, who, fmt.Sprint("Laptop ", i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,8 +267,35 @@ func (h *herd) enrol() {
 	for _, p := range h.packs {
 		h.hear(p, "ready")
 	}
-	there, _ := h.atServer()
-	h.changes = there.Changes
+	h.changes = h.atServers()
+}
+
+// atServers verifies what the servers have and counts its changes.
+func (h *herd) atServers() (changes int) {
+	t := h.t
+	t.Helper()
+	st, err := store.Open(t.Context(), h.path("server"), store.Options{Database: h.database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	orgs, err := st.Orgs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, org := range orgs {
+		found, err := st.Verify(t.Context(), org.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.Faults) > 0 {
+			t.Fatalf("the server: %v", found.Faults)
+		}
+		changes += found.Changes
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return changes
 }
 
 // drained is how long each device took to get rid of what it had and to see it.

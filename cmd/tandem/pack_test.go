@@ -297,12 +297,18 @@ func (g *grazing) watch(ctx context.Context, i int, so func(*client.Status) (boo
 		}
 		select {
 		case <-g.news[i]:
+			// More comes with it, as a rule; looking is work too.
+			time.Sleep(gathers)
 		case <-look.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
+
+// gathers is how long a pack waits after news of a device before it looks how that one
+// stands; times are as exact as that.
+const gathers = 200 * time.Millisecond
 
 // profileVariable names the directory into which a process of a test writes its profile.
 const profileVariable = "TANDEM_TEST_PROFILES"
