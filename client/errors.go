@@ -28,6 +28,8 @@ var (
 	ErrDiskFull = errors.New("the disk is full, nothing of this step was saved: free some space and save again; what was saved before is safe")
 	// ErrStorage: the disk or its permissions failed.
 	ErrStorage = errors.New("the disk refused to read or write, nothing of this step was saved: check the disk and its permissions and try again")
+	// ErrSwapped: the files of the store were moved, replaced or removed under it.
+	ErrSwapped = errors.New("the store's files were moved, replaced or removed while it was open, and this step is not kept safely: put them back and do it again")
 	// ErrNotEnrolled: the store belongs to nobody yet.
 	ErrNotEnrolled = errors.New("this store is not enrolled: run tandem enroll with the address of the server and a code from your administrator")
 	// ErrEnrolled: the store belongs to somebody already.

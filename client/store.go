@@ -52,7 +52,9 @@ type store struct {
 	conn    *sql.Conn
 	stmts   map[string]*sql.Stmt
 	readDB  *sql.DB
-	closed  atomic.Bool
+	// held is the files of the database, as they were when they were opened.
+	held   vfs.Held
+	closed atomic.Bool
 	// failed: the last transaction met a failing disk. The connection is not used for
 	// another one: the full-text index keeps totals in memory that such an end of a
 	// transaction leaves wrong, and would write them with the next.
@@ -249,7 +251,27 @@ func (s *store) openHandles(ctx context.Context, path string) error {
 		return storeError("opening the store", err)
 	}
 	s.readDB.SetMaxOpenConns(4)
+	s.hold()
 	return nil
+}
+
+// hold takes note of the files of the database.
+func (s *store) hold() {
+	path := filepath.Join(s.dir, databaseFile)
+	s.held = s.base.Hold(path, path+"-wal")
+}
+
+// inPlace returns ErrSwapped where the files of the database are no longer where they
+// were: what is saved then is lost with the process.
+func (s *store) inPlace() error {
+	switch err := s.held.Check(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, vfs.ErrMoved):
+		return ErrSwapped
+	default:
+		return fmt.Errorf("%w (%w)", ErrStorage, err)
+	}
 }
 
 // migrate brings the tables up to date, one version a transaction.
@@ -349,6 +371,9 @@ func (s *store) transact(ctx context.Context, doing string, fn func(*tx) error) 
 		return ErrClosed
 	}
 	ctx = context.WithoutCancel(ctx)
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	if err := s.reconnect(ctx); err != nil {
 		return err
 	}
@@ -383,6 +408,10 @@ func (s *store) transact(ctx context.Context, doing string, fn func(*tx) error) 
 	}
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return storeError(doing, err)
+	}
+	if err := s.inPlace(); err != nil {
+		// It may have gone into a file that has no name any more.
+		return err
 	}
 	done = true
 	s.notes.done(noted)
@@ -420,6 +449,8 @@ func (s *store) reconnect(ctx context.Context) (err error) {
 		return err
 	}
 	s.failed = false
+	// Where nobody reads, the log is a new one.
+	s.hold()
 	return nil
 }
 

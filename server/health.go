@@ -26,6 +26,7 @@ const (
 	unreadyReplaced = "the database is an old primary, in whose place a standby was promoted: name the new one in the address, or make this one its standby"
 	unreadyCrowded  = "PostgreSQL has no connection left: raise max_connections or run fewer servers"
 	unreadyAway     = "PostgreSQL does not answer: see that it runs and that the address is right"
+	unreadySwapped  = "the database's files were moved, replaced or removed while the server runs: put them back, or stop it and restore a backup"
 	unreadyStorage  = "the database cannot be written: see the server's log"
 )
 
@@ -76,6 +77,8 @@ func (s *Server) canWrite(ctx context.Context) string {
 		return unreadyFull
 	case errors.Is(err, store.ErrClosed):
 		return unreadyEnding
+	case errors.Is(err, store.ErrSwapped):
+		return unreadySwapped
 	case errors.Is(err, store.ErrSuperseded):
 		return unreadyReplaced
 	case errors.Is(err, store.ErrCrowded):

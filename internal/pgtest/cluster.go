@@ -191,7 +191,7 @@ func (c *Cluster) data() string { return filepath.Join(c.base, "data") }
 func (c *Cluster) Up(settings ...string) error {
 	args := []string{"-D", c.data(), "-k", c.base}
 	for _, s := range slices.Concat([]string{
-		"listen_addresses=", "max_connections=200", "shared_buffers=64MB", "unix_socket_permissions=0777", "log_min_messages=warning",
+		"listen_addresses=", "dynamic_shared_memory_type=mmap", "max_connections=200", "shared_buffers=64MB", "unix_socket_permissions=0777", "log_min_messages=warning",
 	}, c.settings, settings) {
 		args = append(args, "-c", s)
 	}

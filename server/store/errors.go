@@ -85,6 +85,9 @@ var (
 	ErrStorage = errors.New("the database could not be read or written")
 	// ErrDisk: ErrStorage because no space is left.
 	ErrDisk = fmt.Errorf("%w: the disk is full; free some space", ErrStorage)
+	// ErrSwapped: the files of the database were moved, replaced or removed under it.
+	// Nothing is acknowledged until they are back.
+	ErrSwapped = fmt.Errorf("%w: its files were moved, replaced or removed while they were open; put them back, or stop the server and restore a backup", ErrStorage)
 	// ErrDamaged: what is stored contradicts itself.
 	ErrDamaged = errors.New("the database is damaged: run \"tandem verify\" and restore from a backup")
 	// ErrFailedTwice: a job failed by itself, twice, for no fault of the storage.

@@ -91,6 +91,8 @@ type Store struct {
 	// remote is nil where the database is a file.
 	remote *remote
 
+	// held is the files of the database, where it is in files.
+	held               vfs.Held
 	writerDB, readerDB *sql.DB
 	writer             *conn
 	idle               chan *conn
@@ -260,7 +262,21 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	s.held = s.disk.Hold(path, path+"-wal")
 	return nil
+}
+
+// inPlace returns ErrSwapped where the files of the database are no longer where they
+// were: what is written then is lost with the process.
+func (s *Store) inPlace() error {
+	switch err := s.held.Check(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, vfs.ErrMoved):
+		return ErrSwapped
+	default:
+		return fmt.Errorf("%w (%w)", ErrStorage, err)
+	}
 }
 
 // mayBegin refuses a fresh database where there should be one with something in it.
@@ -396,6 +412,9 @@ func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) er
 }
 
 func (s *Store) look(ctx context.Context, org int64, f func(*conn) error) error {
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	return s.reading(ctx, func(c *conn) (err error) {
 		if err := c.begin(s.dialect.view, org); err != nil {
 			return err

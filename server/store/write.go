@@ -180,7 +180,7 @@ func (s *Store) group(first *job) {
 	case !open:
 		// The storage would not even begin.
 		first.done <- err
-	case s.writer.broken():
+	case s.writer.broken() || errors.Is(err, ErrSwapped):
 		// Whether it was committed is not known, so nothing is done twice here.
 		for _, j := range members {
 			j.done <- err
@@ -289,8 +289,12 @@ func (s *Store) transact(ctx context.Context, org *Org, f func(*Tx) error) error
 }
 
 // locked runs f in a transaction that writes to an org. After an error nothing of f
-// is left, unless that came of a connection that broke during the commit.
+// is left, unless that came of a connection that broke during the commit, or is
+// ErrSwapped.
 func (s *Store) locked(ctx context.Context, org int64, f func() error) (err error) {
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	if err := s.writer.begin(s.dialect.begin, org); err != nil {
 		return err
 	}
@@ -301,7 +305,8 @@ func (s *Store) locked(ctx context.Context, org int64, f func() error) (err erro
 	}
 	if err == nil {
 		if err = s.writer.commit(); err == nil {
-			return nil
+			// It may have gone into a file that has no name any more.
+			return s.inPlace()
 		}
 	}
 	// Some failures have ended the transaction already; then there is nothing to
