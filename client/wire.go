@@ -123,10 +123,16 @@ func (l *link) greet(ctx context.Context, met *contact) error {
 	return nil
 }
 
+// newDialer connects. Of several addresses of a server it tries the next beside one that
+// does not answer, or after it: the time is divided among them.
+func newDialer() *net.Dialer {
+	return &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+}
+
 func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 	dial := o.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+		dial = newDialer().DialContext
 	}
 	t := &http.Transport{
 		DialContext: dial, Proxy: http.ProxyFromEnvironment, DisableCompression: true,

@@ -115,21 +115,27 @@ entry, in words and in the bytes that its hash is over.
 }
 
 func (c *adminAuditExportCmd) Run(a *app) error {
-	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) (err error) {
-		w := a.out
-		if c.To != "" {
-			f, err := os.OpenFile(c.To, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-			if errors.Is(err, os.ErrExist) {
-				return exits(exitBadInput, errors.New("--to: there is a file of that name already: name another one"))
-			}
-			if err != nil {
-				return fmt.Errorf("--to: %w", err)
-			}
-			defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
-			w = f
+	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+		if c.To == "" {
+			return ad.ExportAudit(a.ctx, a.out)
 		}
-		if err := ad.ExportAudit(a.ctx, w); err != nil || c.To == "" || !c.JSON {
-			return err
+		f, err := os.OpenFile(c.To, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			return exits(exitBadInput, errors.New("--to: there is a file of that name already: name another one"))
+		}
+		if err != nil {
+			return fmt.Errorf("--to: %w", err)
+		}
+		err = ad.ExportAudit(a.ctx, f)
+		if err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			// Half a log is none, and stands in the way of the next try.
+			return errors.Join(err, os.Remove(c.To))
+		}
+		if !c.JSON {
+			return nil
 		}
 		return a.json(map[string]any{"file": c.To})
 	})
