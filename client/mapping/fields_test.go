@@ -252,6 +252,19 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// A leap day of a year without one is refused, and does not become the first of March.
+func TestNoLeapDay(t *testing.T) {
+	t.Parallel()
+	m := load(t, head+"fields:\n  received_at: {date: {year: y, month: m, day: d}}\n")
+	for _, row := range []string{"2023,2,29", "1900,2,29", "2024,2,30"} {
+		if got, err := oneRow(t, m, "y,m,d\n"+row+"\n"); err == nil {
+			t.Errorf("%s: got %v", row, time.UnixMilli(got.GetReceivedAt().GetAtMs()))
+		} else if _, ok := errors.AsType[*mapping.RowError](err); !ok {
+			t.Errorf("%s: got %v, want a RowError", row, err)
+		}
+	}
+}
+
 // A time that came twice is the first, and a day whose midnight the clocks skipped
 // starts with its first moment.
 func TestClockChanges(t *testing.T) {
@@ -263,6 +276,8 @@ func TestClockChanges(t *testing.T) {
 		"no midnight":            {"America/Sao_Paulo", "2014,10,19,", "2014-10-19T03:00:00Z"},
 		"no midnight, the month": {"America/Asuncion", "2017,10,,", "2017-10-01T04:00:00Z"},
 		"no such day":            {"Pacific/Apia", "2011,12,30,", ""},
+		"a leap day":             {"America/Chicago", "2024,2,29,12", "2024-02-29T18:00:00Z"},
+		"a leap day, the day":    {"America/Chicago", "2000,2,29,", "2000-02-29T06:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -236,6 +236,45 @@ func TestHoursAcrossTheEdgeAreUncertain(t *testing.T) {
 	}
 }
 
+// The day with 25 hours has all of its calls, once each, the one with 23 none of another's,
+// and a leap day is of February.
+func TestDaysOfOtherLengths(t *testing.T) {
+	t.Parallel()
+	chicago := mustZone(t, "America/Chicago")
+	records := bodies(t,
+		// Half past one came twice.
+		&tandemv1.Incident{ArrivedAt: instant("2026-11-01T06:30:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2026-11-01T07:30:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2026-11-01T05:00:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2026-11-02T05:59:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2026-11-02T06:00:00Z", "minute")},
+		// The last minute of the short day, and the first of the next.
+		&tandemv1.Incident{ArrivedAt: instant("2026-03-09T04:59:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2026-03-09T05:00:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2024-03-01T05:59:00Z", "minute")},
+		&tandemv1.Incident{ArrivedAt: instant("2024-02-29T18:00:00Z", "day")},
+	)
+	for _, tc := range []struct {
+		day   time.Time
+		calls int
+	}{
+		{time.Date(2026, 11, 1, 0, 0, 0, 0, chicago), 4},
+		{time.Date(2026, 11, 2, 0, 0, 0, 0, chicago), 1},
+		{time.Date(2026, 3, 8, 0, 0, 0, 0, chicago), 1},
+		{time.Date(2026, 3, 9, 0, 0, 0, 0, chicago), 1},
+		{time.Date(2024, 2, 29, 0, 0, 0, 0, chicago), 2},
+		{time.Date(2024, 3, 1, 0, 0, 0, 0, chicago), 0},
+	} {
+		got, err := report.Calls(records, report.CallOptions{Zone: chicago, From: tc.day, To: tc.day.AddDate(0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Calls != tc.calls || got.Uncertain != 0 {
+			t.Errorf("%s: got %d calls and %d uncertain, want %d", tc.day.Format(time.DateOnly), got.Calls, got.Uncertain, tc.calls)
+		}
+	}
+}
+
 func TestReportsFail(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the disk is gone")
