@@ -64,7 +64,13 @@ type Options struct {
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
+
+	// ping is after how long a silent connection is asked whether it is alive, and how
+	// long the answer may take; 0 is defaultPing.
+	ping time.Duration
 }
+
+const defaultPing = 20 * time.Second
 
 // Client is one device. Safe for concurrent use.
 type Client struct {
@@ -149,6 +155,9 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	if o.Idle <= 0 {
 		o.Idle = defaultIdle
+	}
+	if o.ping <= 0 {
+		o.ping = defaultPing
 	}
 	if o.Guess == (vault.Cost{}) {
 		o.Guess = vault.DefaultCost

@@ -140,7 +140,7 @@ func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		Protocols: new(http.Protocols),
 		// A connection that has died is found out while a request waits for news.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 20 * time.Second},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: o.ping, PingTimeout: o.ping},
 	}
 	if u.Scheme == "http" {
 		t.Proxy = nil

@@ -125,7 +125,7 @@ func newHerd(t *testing.T, database string, servers int) *herd {
 	t.Helper()
 	dir := t.TempDir()
 	if *herdDir != "" {
-		made, err := os.MkdirTemp(*herdDir, "herd")
+		made, err := os.MkdirTemp(*herdDir, "herd") //nolint:usetesting // It is to be on another file system.
 		if err != nil {
 			t.Fatal(err)
 		}

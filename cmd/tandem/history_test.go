@@ -152,7 +152,7 @@ func (h *history) create(ctx context.Context, dev *client.Client, note string) (
 
 // work lets a device save, send and look until the end, and notes each thing as it was
 // when it was over.
-func (h *history) work(ended context.Context, client int, dev *client.Client, rng *rand.Rand) error {
+func (h *history) work(ended context.Context, number int, dev *client.Client, rng *rand.Rand) error {
 	ctx := h.t.Context()
 	for n := 0; ended.Err() == nil; n++ {
 		var saved []porcupine.Operation
@@ -163,12 +163,12 @@ func (h *history) work(ended context.Context, client int, dev *client.Client, rn
 			if rng.IntN(4) == 0 {
 				what, err = h.make(ctx, dev)
 			} else {
-				what, err = h.write(ctx, dev, rng.IntN(historyRecords), fmt.Sprintf("%d.%d.%d", client, n, len(saved)), rng.IntN(3) == 0)
+				what, err = h.write(ctx, dev, rng.IntN(historyRecords), fmt.Sprintf("%d.%d.%d", number, n, len(saved)), rng.IntN(3) == 0)
 			}
 			if err != nil {
 				return err
 			}
-			saved = append(saved, porcupine.Operation{ClientId: client, Input: what, Call: call, Output: ""})
+			saved = append(saved, porcupine.Operation{ClientId: number, Input: what, Call: call, Output: ""})
 		}
 		// Several looks at one moment are one sync: all of it is there.
 		call, err := h.sync(ctx, dev)
@@ -179,7 +179,7 @@ func (h *history) work(ended context.Context, client int, dev *client.Client, rn
 		for i := range saved {
 			saved[i].Return = over
 		}
-		looks, err := h.look(ctx, client, dev, call)
+		looks, err := h.look(ctx, number, dev, call)
 		if err != nil {
 			return err
 		}
@@ -263,13 +263,13 @@ func (h *history) make(ctx context.Context, dev *client.Client) (did, error) {
 }
 
 // look notes what a device shows after a sync that began at call.
-func (h *history) look(ctx context.Context, client int, dev *client.Client, call int64) (looks []porcupine.Operation, err error) {
+func (h *history) look(ctx context.Context, number int, dev *client.Client, call int64) (looks []porcupine.Operation, err error) {
 	for record := range historyRecords {
 		_, _, values, err := h.notes(ctx, dev, record)
 		if err != nil {
 			return nil, err
 		}
-		looks = append(looks, porcupine.Operation{ClientId: client, Input: did{record: record, looked: true}, Call: call, Output: joined(values), Return: h.now()})
+		looks = append(looks, porcupine.Operation{ClientId: number, Input: did{record: record, looked: true}, Call: call, Output: joined(values), Return: h.now()})
 	}
 	var there []string
 	if err := dev.Each(ctx, func(rec *syncengine.Record) error {
@@ -282,7 +282,7 @@ func (h *history) look(ctx context.Context, client int, dev *client.Client, call
 	}); err != nil {
 		return nil, err
 	}
-	return append(looks, porcupine.Operation{ClientId: client, Input: did{record: all, looked: true}, Call: call, Output: joined(there), Return: h.now()}), nil
+	return append(looks, porcupine.Operation{ClientId: number, Input: did{record: all, looked: true}, Call: call, Output: joined(there), Return: h.now()}), nil
 }
 
 // joined is values as a set.
@@ -292,6 +292,15 @@ func joined(values []string) string {
 	return strings.Join(values, " ")
 }
 
+// recorded is a value of the checker's as what it is.
+func recorded[T any](v any) T {
+	is, ok := v.(T)
+	if !ok {
+		panic(fmt.Sprintf("%T in a history", v))
+	}
+	return is
+}
+
 // sequential is what one record does where one thing happens after the other: a write
 // takes out what its author saw, and stands beside what else there is. Records are only
 // ever added.
@@ -299,7 +308,7 @@ var sequential = porcupine.Model{
 	Partition: func(ops []porcupine.Operation) (parts [][]porcupine.Operation) {
 		by := map[int][]porcupine.Operation{}
 		for _, op := range ops {
-			record := op.Input.(did).record //nolint:forcetypeassert // Nothing else is recorded.
+			record := recorded[did](op.Input).record
 			by[record] = append(by[record], op)
 		}
 		for _, part := range by {
@@ -309,8 +318,7 @@ var sequential = porcupine.Model{
 	},
 	Init: func() any { return "?" },
 	Step: func(state, input, output any) (bool, any) {
-		//nolint:forcetypeassert // Nothing else is recorded.
-		s, what, out := state.(string), input.(did), output.(string)
+		s, what, out := recorded[string](state), recorded[did](input), recorded[string](output)
 		if s == "?" {
 			// As it was before the first.
 			s = ""
@@ -333,7 +341,7 @@ func (h *history) check() {
 	t := h.t
 	writes, looks, several := 0, 0, 0
 	for _, op := range h.ops {
-		switch what := op.Input.(did); { //nolint:forcetypeassert // Nothing else is recorded.
+		switch what := recorded[did](op.Input); {
 		case !what.looked:
 			writes++
 		case what.record != all && strings.Contains(fmt.Sprint(op.Output), " "):
@@ -363,7 +371,7 @@ func (h *history) check() {
 		spoiled := slices.Clone(h.ops)
 		i := len(spoiled) - 1
 		for ; i >= 0; i-- {
-			what := spoiled[i].Input.(did) //nolint:forcetypeassert // Nothing else is recorded.
+			what := recorded[did](spoiled[i].Input)
 			if what.looked && what.record == record && spoiled[i].Output != "" {
 				break
 			}

@@ -57,7 +57,7 @@ func TestSlowLoris(t *testing.T) {
 			}
 			context.AfterFunc(ctx, func() { _ = conn.Close() })
 			if k.tls != "" {
-				secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{k.tls}}) //nolint:gosec // It sends nothing that matters.
+				secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{k.tls}})
 				if err := secure.HandshakeContext(ctx); err != nil {
 					t.Fatal(err)
 				}
