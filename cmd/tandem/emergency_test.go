@@ -176,14 +176,22 @@ func TestBreakGlass(t *testing.T) {
 	}
 	r = open("--json")
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
-	first := decode[map[string]any](t, lines[0])
-	if r.code != exitOK || len(lines) != 2 || first["record"] != person.String() || first["offline"] != false {
+	type opened struct {
+		Emergency, Record string
+		Offline           bool
+	}
+	first := decode[opened](t, lines[0])
+	if r.code != exitOK || len(lines) != 2 || first.Record != person.String() || first.Offline {
 		t.Errorf("opened: %d %s %s", r.code, r.out, r.err)
 	}
 	second := o.teamMate(elsewhere, "lead")
-	id, _ := first["emergency"].(string)
+	type reviewed struct {
+		ID        string
+		Justified bool
+	}
+	id := first.Emergency
 	r = tandem(t.Context(), "", "admin", "emergency", "review", "--data", o.dir, "--as", second.String(), "--unjustified", "--note", "a drill", id, "--json")
-	if got := decode[map[string]any](t, r.out); r.code != exitOK || got["id"] != id || got["justified"] != false {
+	if got := decode[reviewed](t, r.out); r.code != exitOK || got.ID != id || got.Justified {
 		t.Errorf("reviewed: %d %s %s", r.code, r.out, r.err)
 	}
 }
