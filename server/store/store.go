@@ -412,10 +412,10 @@ func (s *Store) snapshot(ctx context.Context, org int64, f func(*conn) error) er
 }
 
 func (s *Store) look(ctx context.Context, org int64, f func(*conn) error) error {
-	if err := s.inPlace(); err != nil {
-		return err
-	}
 	return s.reading(ctx, func(c *conn) (err error) {
+		if err := s.inPlace(); err != nil {
+			return err
+		}
 		if err := c.begin(s.dialect.view, org); err != nil {
 			return err
 		}
