@@ -141,6 +141,8 @@ func RefusalWords(code tandemv1.Refusal) string {
 		return "it waits with an earlier save that was not accepted"
 	case tandemv1.Refusal_REFUSAL_WAITING:
 		return "it signs over a value that has not reached the server yet; it will be tried again by itself"
+	case tandemv1.Refusal_REFUSAL_DRAFT:
+		return "it is a draft: it was typed and never saved"
 	case tandemv1.Refusal_REFUSAL_INTERNAL:
 		return "the server failed on it; a lead or your administrator can look at it"
 	}

@@ -96,11 +96,11 @@ func (c *Client) obey(ctx context.Context) error {
 		if err := c.sendLast(ctx); err != nil {
 			return err
 		}
-		offered, err := c.offerSealed(ctx)
+		offered, drafts, err := c.offerSealed(ctx)
 		if err != nil {
 			return err
 		}
-		shut, err := c.shut(ctx, offered)
+		shut, err := c.shut(ctx, offered, drafts)
 		if err != nil {
 			return err
 		}
@@ -155,29 +155,35 @@ func (c *Client) sendLast(ctx context.Context) error {
 }
 
 // offerSealed offers the server what stands in the sealed outbox and is not known to be
-// at the server. It returns which own saves, still waiting, that were.
-func (c *Client) offerSealed(ctx context.Context) (offered map[uint64]bool, err error) {
+// at the server, drafts too. It returns which own saves, still waiting, that were, and
+// the version of each draft.
+func (c *Client) offerSealed(ctx context.Context) (offered map[uint64]bool, drafts map[uint64]uint64, err error) {
 	f := c.sealed()
 	if f == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	c.sealMissing(ctx)
 	queued, err := c.queuedOps(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	delivered, err := c.delivered(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	issued, err := c.issuedBefore(ctx, f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	c.sealDrafts(ctx)
 	offered = map[uint64]bool{}
+	drafts = f.draftsOf(f.me.replica)
 	want := func(h *seal.Header) bool {
 		own := h.Org == f.me.org && h.Replica == f.me.replica
 		switch {
+		case h.Kind == seal.KindDraft:
+			n, version := seal.DraftOf(h.Number)
+			return own && version == drafts[n] && version != seal.DraftDropped
 		case h.Kind != seal.KindChange:
 			return false
 		case own:
@@ -187,20 +193,21 @@ func (c *Client) offerSealed(ctx context.Context) (offered map[uint64]bool, err 
 		return h.Org == f.me.org && !syncengine.HoldsOp(delivered[h.Replica], h.Number) && len(issued[h.Replica][h.Number]) == 0
 	}
 	if !f.any(want) {
-		return offered, nil
+		return offered, drafts, nil
 	}
 	done, err := c.deliver(ctx, f.path, want, func(d *tandemv1.Delivered) {
-		if id, _ := syncengine.IDFromBytes(d.GetReplica()); id == f.me.replica {
+		id, _ := syncengine.IDFromBytes(d.GetReplica())
+		if _, waits := slices.BinarySearch(queued, d.GetNumber()); waits && id == f.me.replica {
 			offered[d.GetNumber()] = true
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if done.Left() > 0 {
 		c.log.Error().Int("left", done.Left()).Msg("the server did not take all of the sealed outbox: the rest stays in the file")
 	}
-	return offered, nil
+	return offered, drafts, nil
 }
 
 // any reports whether an entry of the file is wanted.
@@ -215,7 +222,7 @@ func (s *sealedFile) any(want func(*seal.Header) bool) bool {
 
 // shut ends the use of the store for good, unless something waits that was not offered:
 // then it reports false. Whoever saves afterwards is told that the store is closed.
-func (c *Client) shut(ctx context.Context, offered map[uint64]bool) (bool, error) {
+func (c *Client) shut(ctx context.Context, offered map[uint64]bool, drafts map[uint64]uint64) (bool, error) {
 	s, f := c.store, c.sealed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,9 +248,23 @@ func (c *Client) shut(ctx context.Context, offered map[uint64]bool) (bool, error
 		}
 		return err
 	})
+	if err != nil {
+		return false, storeError("reading the outbox", err)
+	}
+	if rows, err = s.conn.QueryContext(ctx, `SELECT n, version FROM draft`); err != nil {
+		return false, storeError("reading drafts", err)
+	}
+	err = eachRow(rows, func(scan func(...any) error) error {
+		var n, version uint64
+		err := scan(&n, &version)
+		if f != nil && drafts[n] != version {
+			fresh++
+		}
+		return err
+	})
 	switch {
 	case err != nil:
-		return false, storeError("reading the outbox", err)
+		return false, storeError("reading drafts", err)
 	case fresh > 0:
 		return false, nil
 	case stuck > 0:

@@ -170,7 +170,7 @@ func TestWipe(t *testing.T) {
 				if d := o.device(device); d.State != "wiped" || d.WipedMS == 0 || d.Wiped != 1 || d.Stores != 1 {
 					t.Errorf("acknowledged: %+v", d)
 				}
-				if got := o.quarantined(); !slices.Contains(got, "REVOKED") || !bytes.Contains(o.words(), []byte(unsentWords)) {
+				if got := o.quarantined(); !slices.Contains(got, "REVOKED") || !slices.Contains(got, "DRAFT") || !bytes.Contains(o.words(), []byte(typedWords)) || !bytes.Contains(o.words(), []byte(unsentWords)) {
 					t.Errorf("in quarantine are %v", got)
 				}
 				nothingLeft(t, dir, []byte(heldWords), []byte(unsentWords), []byte(typedWords), seed, []byte("SQLite format"), []byte(passphrase))

@@ -11,6 +11,8 @@ import (
 
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // listedDevice is a line of admin device list --json.
@@ -61,13 +63,23 @@ func TestWipeDrill(t *testing.T) {
 			device := decode[struct{ Device string }](t, must(t, code, on("enroll", "--json", "--server", o.url)...)).Device
 			must(t, "", on("sync")...)
 
-			// Offline: two notes are saved, a third is being typed.
+			// A call is known to everybody. Then offline: two notes are saved, a third is being typed.
 			o1 := client.Options{}
 			if vaulted {
 				o1.Passphrase = passphraseFlag{pass}.ask(&app{})
 			}
 			dev, err := client.Open(t.Context(), dir, o1)
 			if err != nil {
+				t.Fatal(err)
+			}
+			var incident syncengine.ID
+			if _, err := dev.Edit(t.Context(), func(e *client.Edit) (err error) {
+				incident, err = e.Create(&tandemv1.Incident{CallType: new("welfare_check")})
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := dev.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			for _, words := range []string{"unsent-words-one", "unsent-words-two"} {
@@ -116,17 +128,38 @@ func TestWipeDrill(t *testing.T) {
 			}
 
 			// What it held unsent is with the lead.
-			shown := ""
+			shown, draft := "", ""
 			for _, i := range items(t, must(t, "", "admin", "quarantine", "list", "--data", o.dir, "--as", o.lead.String(), "--json")) {
 				shown += must(t, "", "admin", "quarantine", "show", "--data", o.dir, "--as", o.lead.String(), i.Change)
+				if i.Code == "draft" {
+					draft = i.Change
+				}
 			}
-			for _, words := range []string{"unsent-words-one", "unsent-words-two"} {
+			// The draft is for the lead to read and to quote, and nothing that could be applied.
+			if seen := items(t, must(t, "", "admin", "quarantine", "list", "--data", o.dir, "--as", o.other.String(), "--json")); len(seen) > 0 {
+				t.Errorf("a lead of another team sees %+v", seen)
+			}
+			if r := tandem(t.Context(), "", "admin", "quarantine", "release", "--data", o.dir, "--as", o.lead.String(), draft); r.code != exitBadInput || !strings.Contains(r.err, "never saved") {
+				t.Errorf("a draft is released: exit code %d, %s", r.code, r.err)
+			}
+			must(t, "", "admin", "quarantine", "quote", "--data", o.dir, "--as", o.lead.String(), "--on", incident.String(), draft)
+			quoted := false
+			if err := o.store.EachRecord(t.Context(), o.org.ID, record.New().KindByName("note").Number, func(rec *syncengine.StoredRecord) error {
+				quoted = quoted || bytes.Contains(rec.Body, []byte("words-still-typed"))
+				return nil
+			}); err != nil || !quoted {
+				t.Errorf("no note quotes the draft, %v", err)
+			}
+			if seen := items(t, must(t, "", "admin", "quarantine", "list", "--data", o.dir, "--as", o.lead.String(), "--json")); len(seen) != 2 {
+				t.Errorf("the draft was quoted, and in quarantine are %+v", seen)
+			}
+			for _, words := range []string{"unsent-words-one", "unsent-words-two", "words-still-typed", "draft"} {
 				if !strings.Contains(shown, words) {
 					t.Errorf("the lead does not see %q", words)
 				}
 			}
 			log := must(t, "", "admin", "audit", "list", "--data", o.dir)
-			for _, act := range []string{"WIPE_ORDERED", "WIPING", "WIPED"} {
+			for _, act := range []string{"WIPE_ORDERED", "WIPING", "DRAFTS_KEPT", "WIPED"} {
 				if !strings.Contains(log, act) {
 					t.Errorf("the audit log has no %s:\n%s", act, log)
 				}

@@ -1145,9 +1145,7 @@ type TypedDraft struct {
 	// The app's name for it: a form, or a record and a field.
 	Key string `protobuf:"bytes,1,opt,name=key" json:"key,omitempty"`
 	// The words, in the app's own form.
-	Body []byte `protobuf:"bytes,2,opt,name=body" json:"body,omitempty"`
-	// The draft was dropped, or saved, and is no more.
-	Dropped       bool `protobuf:"varint,3,opt,name=dropped" json:"dropped,omitempty"`
+	Body          []byte `protobuf:"bytes,2,opt,name=body" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1194,13 +1192,6 @@ func (x *TypedDraft) GetBody() []byte {
 		return x.Body
 	}
 	return nil
-}
-
-func (x *TypedDraft) GetDropped() bool {
-	if x != nil {
-		return x.Dropped
-	}
-	return false
 }
 
 // The times of a change. No time decides anything.
@@ -4414,12 +4405,11 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"appVersion\x12\x1a\n" +
 	"\breplaces\x18\n" +
 	" \x01(\fR\breplaces\x12+\n" +
-	"\x05draft\x18\v \x01(\v2\x15.tandem.v1.TypedDraftR\x05draft\"L\n" +
+	"\x05draft\x18\v \x01(\v2\x15.tandem.v1.TypedDraftR\x05draft\"2\n" +
 	"\n" +
 	"TypedDraft\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
-	"\x04body\x18\x02 \x01(\fR\x04body\x12\x18\n" +
-	"\adropped\x18\x03 \x01(\bR\adropped\"\xa3\x02\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\"\xa3\x02\n" +
 	"\n" +
 	"ChangeTime\x12\x17\n" +
 	"\awall_ms\x18\x01 \x01(\x03R\x06wallMs\x12\x17\n" +
