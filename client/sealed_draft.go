@@ -112,7 +112,7 @@ func (c *Client) sealDraftsIn(ctx context.Context, f *sealedFile) error {
 		if d.n == 0 || sealed[d.n] >= d.version {
 			continue
 		}
-		raw, err := c.draftChange(f, d)
+		raw, err := c.draftChange(d)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (c *Client) sealDraftsIn(ctx context.Context, f *sealedFile) error {
 }
 
 // draftChange is what is sealed of a draft.
-func (c *Client) draftChange(f *sealedFile, d *draftRow) ([]byte, error) {
+func (c *Client) draftChange(d *draftRow) ([]byte, error) {
 	me, err := c.identity()
 	if err != nil {
 		return nil, err

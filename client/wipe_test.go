@@ -210,11 +210,11 @@ func TestWipeInterrupted(t *testing.T) {
 			}
 			for at := 1; ; at += step {
 				w.must(os.WriteFile(SealedPath(w.dir), sealed, 0o600))
-				if stage := w.wipedAt(at, byte(at)); stage != "" {
-					stages[stage]++
-				} else {
+				stage := w.wipedAt(at, byte(at))
+				if stage == "" {
 					break
 				}
+				stages[stage]++
 			}
 			for _, stage := range []string{"before the order", "ordered", "begun"} {
 				if stages[stage] == 0 {
