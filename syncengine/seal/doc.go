@@ -91,8 +91,9 @@
 //
 // Typing that no save has made a change of. A device numbers its drafts, and each
 // number's versions from 1; of a number the highest version counts, wherever it stands.
-// The highest version there can be says that the draft is no more: it was dropped, or saved. Plain
-// text: a signature (64 bytes) ‖ an encoded Change that holds the draft and no records,
-// nothing where the draft is no more. The signature is Ed25519, by the replica's key, over
-// "tandem-draft-v1" ‖ the 8 bytes of the number ‖ SHA-256(encoded Change).
+// The highest version there can be says that the draft is no more: it was dropped, or
+// saved. Plain text: a signature (64 bytes) ‖ an encoded Change that holds the draft and
+// no records, nothing where the draft is no more. The signature is Ed25519, by the
+// replica's key, over "tandem-draft-v1" ‖ the 8 bytes of the number ‖ SHA-256(encoded
+// Change).
 package seal
