@@ -101,6 +101,10 @@ type Client struct {
 	// no answer.
 	pushing, mending        chan struct{}
 	unwell, unsent, unheard atomic.Bool
+	// ordered: an admin has ordered the store to be wiped; wiped: it is. wiping is held
+	// over carrying that out.
+	ordered, wiped atomic.Bool
+	wiping         chan struct{}
 	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
 	spoiled atomic.Bool
 	// askBefore: the server may have more backups of what earlier replicas of the store
@@ -141,27 +145,7 @@ const (
 // Open opens the store in dir, making it where there is none. One process at a time
 // may have it open.
 func Open(ctx context.Context, dir string, o Options) (*Client, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Reader
-	}
-	if o.SealedBytes <= 0 {
-		o.SealedBytes = defaultSealedBytes
-	}
-	if o.Version == "" {
-		o.Version = buildVersion()
-	}
-	if o.Idle <= 0 {
-		o.Idle = defaultIdle
-	}
-	if o.ping <= 0 {
-		o.ping = defaultPing
-	}
-	if o.Guess == (vault.Cost{}) {
-		o.Guess = vault.DefaultCost
-	}
+	o.complete()
 	domain := record.New()
 	cols, err := newColumns(domain)
 	if err != nil {
@@ -169,7 +153,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	c := &Client{
 		opts: o, domain: domain, device: &syncengine.Device{Rules: domain}, cols: cols, log: o.Logger,
-		pushing: make(chan struct{}, 1), mending: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		pushing: make(chan struct{}, 1), mending: make(chan struct{}, 1), wiping: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
 	c.unwell.Store(true)
@@ -193,6 +177,31 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		return nil, errors.Join(err, c.store.close())
 	}
 	return c, nil
+}
+
+// complete fills in what was left out.
+func (o *Options) complete() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.SealedBytes <= 0 {
+		o.SealedBytes = defaultSealedBytes
+	}
+	if o.Version == "" {
+		o.Version = buildVersion()
+	}
+	if o.Idle <= 0 {
+		o.Idle = defaultIdle
+	}
+	if o.ping <= 0 {
+		o.ping = defaultPing
+	}
+	if o.Guess == (vault.Cost{}) {
+		o.Guess = vault.DefaultCost
+	}
 }
 
 // bootSize is the size of the id of a boot.
@@ -292,6 +301,11 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 		if link, err = t.meta(metaLink); err != nil {
 			return err
 		}
+		wipe, err := t.meta(metaWipe)
+		if err != nil {
+			return err
+		}
+		c.ordered.Store(wipe != nil)
 		if me.sealKey, err = t.meta(metaSealKey); err != nil {
 			return err
 		}

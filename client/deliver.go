@@ -57,10 +57,15 @@ func DeliveryWords(code tandemv1.Delivery) string {
 }
 
 // Deliver brings the entries of a sealed outbox, this store's or another's of the same
-// organization, to the server. The file is only read. Repeating it has the effect of
+// organization, to the server: saves, and another's drafts, which go to a lead. The file is only read. Repeating it has the effect of
 // once. What was delivered before an error is in the Delivery.
 func (c *Client) Deliver(ctx context.Context, path string) (*Delivery, error) {
-	return c.deliver(ctx, path, func(*seal.Header) bool { return true }, nil)
+	// The own drafts are not left behind: whoever types them has them here.
+	var replica syncengine.ID
+	if me, err := c.identity(); err == nil {
+		replica = me.replica
+	}
+	return c.deliver(ctx, path, func(h *seal.Header) bool { return h.Kind != seal.KindDraft || h.Replica != replica }, nil)
 }
 
 // Reoffer delivers the own changes that the server lacks: processed are the ops that
@@ -159,7 +164,8 @@ func openEntries(path string, pick func(*seal.Header) bool) (f *os.File, entries
 		all = append(all, sealedEntry{kind: e.Kind, signed: e.Signed, replica: e.Replica, number: e.Number, offset: offset, size: int64(len(e.Raw))})
 		picked[offset] = pick(&e.Header)
 	}
-	keep := keptEntries(all, func(e *sealedEntry) bool { return !picked[e.offset] })
+	stale := staleDrafts(all, true)
+	keep := keptEntries(all, func(e *sealedEntry) bool { return !picked[e.offset] || stale[e.offset] })
 	for i := range all {
 		if keep[i] {
 			entries = append(entries, all[i])

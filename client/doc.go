@@ -25,6 +25,9 @@
 // (package vault), and device.key holds their key, wrapped by a passphrase. Such a store
 // hides what it holds after five idle minutes ([Client.Touch], [Client.Unlock]); saves,
 // drafts and syncs go on. [Client.Erase] destroys the key and leaves the sealed outbox.
+// Where an admin has ordered the device to be wiped, Sync and Run send what the server does
+// not have, erase the store and acknowledge that; their error is [ErrWiped], and
+// device.wipe says so from then on.
 //
 // # What a network may do
 //

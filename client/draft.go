@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"unicode/utf8"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 )
 
 // Draft is typing that is no change yet.
@@ -16,12 +19,29 @@ type Draft struct {
 	Body []byte
 }
 
-// SaveDraft keeps typing that is no change yet, as durably as a save.
+// MaxDraft is the largest draft, key and body together, in bytes.
+const MaxDraft = 2 << 20
+
+// SaveDraft keeps typing that is no change yet, as durably as a save: in the store, and
+// in the sealed outbox, from where a lead gets it if this device is lost, wiped or never
+// unlocked again. Larger than MaxDraft it is an *InvalidError.
 func (c *Client) SaveDraft(ctx context.Context, key string, body []byte) error {
-	return c.store.write(ctx, "saving a draft", func(t *tx) error {
-		return t.exec(`INSERT INTO draft (key, at, body) VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE SET at = $2, body = $3`,
+	if len(key)+len(body) > MaxDraft || !utf8.ValidString(key) {
+		return &InvalidError{Code: tandemv1.Refusal_REFUSAL_OVERSIZE}
+	}
+	err := c.store.write(ctx, "saving a draft", func(t *tx) error {
+		err := t.exec(`INSERT INTO draft (key, at, body, version) VALUES ($1, $2, $3, 1)
+			ON CONFLICT (key) DO UPDATE SET at = $2, body = $3, version = version + 1`,
 			key, c.opts.Now().UnixMilli(), blob(body))
+		if err != nil {
+			return err
+		}
+		return t.numberDrafts()
 	})
+	if err == nil {
+		c.sealDrafts(ctx)
+	}
+	return err
 }
 
 // Draft returns a draft, nil where there is none.
@@ -63,7 +83,11 @@ func (c *Client) Drafts(ctx context.Context) (drafts []Draft, err error) {
 
 // DropDraft forgets a draft, if there is one.
 func (c *Client) DropDraft(ctx context.Context, key string) error {
-	return c.store.write(ctx, "dropping a draft", func(t *tx) error {
+	err := c.store.write(ctx, "dropping a draft", func(t *tx) error {
 		return t.exec(`DELETE FROM draft WHERE key = $1`, key)
 	})
+	if err == nil {
+		c.sealDrafts(ctx)
+	}
+	return err
 }

@@ -88,6 +88,11 @@ func (e *edge) Reinstance(context.Context, *tandemv1.ReinstanceRequest) (*tandem
 	return nil, connect.NewError(connect.CodeUnimplemented, nil)
 }
 
+// Wiped implements tandemv1connect.EnrollServiceHandler: nobody is wiped here.
+func (e *edge) Wiped(context.Context, *tandemv1.WipedRequest) (*tandemv1.WipedResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, nil)
+}
+
 // Reconcile implements tandemv1connect.SyncServiceHandler: nothing differs here.
 func (e *edge) Reconcile(context.Context, *tandemv1.ReconcileRequest) (*tandemv1.ReconcileResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, nil)

@@ -21,16 +21,7 @@ func (c *Client) Erase(ctx context.Context) error {
 	if f := c.sealed(); f != nil {
 		c.sealMissing(ctx)
 	}
-	v := c.store.vault
-	// The key goes first: then nothing that is left of the files can be read.
-	var errs []error
-	if v != nil {
-		c.store.mu.Lock()
-		errs = append(errs, v.keys.Erase())
-		c.store.mu.Unlock()
-	}
-	errs = append(errs, c.Close(), removeStore(c.store.base.FS, c.store.dir))
-	if err := errors.Join(errs...); err != nil {
+	if err := c.destroy(); err != nil {
 		return fmt.Errorf("erasing the store: %w", err)
 	}
 	return nil
@@ -64,6 +55,24 @@ func Erase(dir string) (err error) {
 		err = k.Erase()
 	}
 	return errors.Join(vaultError("erasing the store", err), removeStore(disk, dir))
+}
+
+// destroy destroys the key, on the disk and in memory, and removes the files. The key
+// goes first: then nothing that is left of the files can be read.
+func (c *Client) destroy() error {
+	var errs []error
+	if v := c.store.vault; v != nil {
+		c.store.mu.Lock()
+		errs = append(errs, v.keys.Erase())
+		c.store.mu.Unlock()
+	}
+	errs = append(errs, c.Close(), removeStore(c.store.base.FS, c.store.dir))
+	c.mu.Lock()
+	if c.me != nil {
+		clear(c.me.key)
+	}
+	c.mu.Unlock()
+	return errors.Join(errs...)
 }
 
 // removeStore removes the files of a store, all but the sealed outbox and what says

@@ -45,6 +45,11 @@ var (
 	ErrLocked = vault.ErrLocked
 	// ErrNoVault: the store is in the clear.
 	ErrNoVault = errors.New("the store is not in a vault: move it into one with tandem vault seal")
+	// ErrWipeOrdered: an administrator has ordered the device to be wiped, and it is not
+	// yet: what is unsent goes first.
+	ErrWipeOrdered = errors.New("an administrator has ordered this device to be wiped: nothing is shown any more, what is unsent is sent first: run tandem sync where there is a connection")
+	// ErrWiped: the store was wiped at an administrator's order.
+	ErrWiped = errors.New("this store was wiped at an administrator's order: what had not been sent went to the server first, for a lead; to work with this device again, enrol it in another directory with a new code")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the store is closed")
 )
@@ -138,6 +143,8 @@ func RefusalWords(code tandemv1.Refusal) string {
 		return "it waits with an earlier save that was not accepted"
 	case tandemv1.Refusal_REFUSAL_WAITING:
 		return "it signs over a value that has not reached the server yet; it will be tried again by itself"
+	case tandemv1.Refusal_REFUSAL_DRAFT:
+		return "it is a draft: it was typed and never saved"
 	case tandemv1.Refusal_REFUSAL_INTERNAL:
 		return "the server failed on it; a lead or your administrator can look at it"
 	}

@@ -101,8 +101,12 @@ func (c *Client) Lock() error {
 	return nil
 }
 
-// hidden is ErrLocked where the screens are.
+// hidden is ErrLocked where the screens are, and ErrWipeOrdered where nothing is to be
+// shown any more.
 func (c *Client) hidden() error {
+	if c.ordered.Load() {
+		return ErrWipeOrdered
+	}
 	if c.Locked() {
 		return ErrLocked
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -33,6 +34,8 @@ type office struct {
 
 	mu    sync.Mutex
 	front http.Handler
+	// away: there is no connection to it.
+	away atomic.Bool
 }
 
 func newOffice(t testing.TB) *office {
@@ -42,6 +45,9 @@ func newOffice(t testing.TB) *office {
 		o.mu.Lock()
 		front := o.front
 		o.mu.Unlock()
+		if o.away.Load() {
+			panic(http.ErrAbortHandler)
+		}
 		front.ServeHTTP(w, r)
 	}))
 	h.Config.Protocols = new(http.Protocols)

@@ -14,8 +14,25 @@ import (
 // push and waits at the server for news, each without waiting for the other. After
 // a failure it pauses, longer each time; a success in one direction ends the pause
 // of the other. It returns ctx's error, or an error of the store; a disk that is full
-// is one to wait out: what waits still goes up.
+// is one to wait out: what waits still goes up. Where an admin has ordered the device to
+// be wiped, Run carries that out, and its error is ErrWiped.
 func (c *Client) Run(ctx context.Context) error {
+	err := c.run(ctx)
+	var b backoff
+	for c.ordered.Load() && ctx.Err() == nil {
+		err = c.obey(ctx)
+		if _, contact := errors.AsType[*ContactError](err); !contact || errors.Is(err, ErrWiped) {
+			return err
+		}
+		c.log.Warn().Err(err).Msg("the device is to be wiped, and what is unsent could not be sent yet")
+		if err := c.rest(ctx, &b, c.wakePush, err); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *Client) run(ctx context.Context) error {
 	if _, _, err := c.way(); err != nil {
 		return err
 	}

@@ -90,6 +90,10 @@ func (c *Client) beginSealed(ctx context.Context) {
 		c.log.Error().Int("places", f.damaged).Msg("sealed outbox damaged")
 	}
 	c.sealMissing(ctx)
+	if err := c.store.write(ctx, "numbering drafts", func(t *tx) error { return t.numberDrafts() }); err != nil {
+		c.log.Error().Err(err).Msg("drafts not numbered")
+	}
+	c.sealDrafts(ctx)
 }
 
 // seal seals what a transaction has captured. What cannot be sealed is in the store
@@ -344,7 +348,7 @@ func (c *Client) compact(ctx context.Context, f *sealedFile) error {
 func (s *sealedFile) wasteful() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.size > s.limit || slices.ContainsFunc(s.entries, func(e sealedEntry) bool {
+	return s.size > s.limit || len(staleDrafts(s.entries, true)) > 0 || slices.ContainsFunc(s.entries, func(e sealedEntry) bool {
 		// What an earlier replica has left may be backed up by now.
 		return s.unneeded(e) || e.kind == seal.KindChange && !e.own
 	})
@@ -362,12 +366,15 @@ func (s *sealedFile) unneeded(e sealedEntry) bool {
 func (s *sealedFile) disposable(queued []uint64, delivered, safe map[syncengine.ID][]syncengine.OpRange) map[int64]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	gone := map[int64]bool{}
+	// Who said that a draft is no more needs to say so only while an older version is there.
+	gone := staleDrafts(s.entries, true)
 	dead := int64(0)
 	var spare []*sealedEntry
 	for i := range s.entries {
 		e := &s.entries[i]
 		switch {
+		case gone[e.offset]:
+			dead += e.size
 		case e.kind == seal.KindReplica:
 			dead += e.size
 		case s.unneeded(*e), e.kind == seal.KindChange && !e.own && syncengine.HoldsOp(safe[e.replica], e.number):

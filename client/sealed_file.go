@@ -48,9 +48,11 @@ type sealedFile struct {
 	path string
 	// writing is held while the file changes.
 	writing sync.Mutex
-	f       *os.File
-	session *seal.Session
-	buf     []byte
+	// drafting is held while drafts are gathered and sealed.
+	drafting sync.Mutex
+	f        *os.File
+	session  *seal.Session
+	buf      []byte
 	// since are the bytes written since the replica introduced itself, -1 where it
 	// has not.
 	since int64

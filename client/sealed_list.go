@@ -33,6 +33,8 @@ type SealedReplica struct {
 	Ops     []syncengine.OpRange
 	// Witnesses is the number of records kept from a server that was set back.
 	Witnesses int
+	// Drafts is the number of drafts that were neither dropped nor saved.
+	Drafts int
 	// Introduced: its certificate is there too.
 	Introduced bool
 }
@@ -45,6 +47,7 @@ func ListSealed(path string) (*SealedList, error) {
 	}
 	defer f.Close() //nolint:errcheck // It was only read.
 	type of struct{ org, replica syncengine.ID }
+	var drafts []sealedEntry
 	list, found := &SealedList{}, map[of]*SealedReplica{}
 	r := seal.NewReader(f)
 	for {
@@ -72,6 +75,8 @@ func ListSealed(path string) (*SealedList, error) {
 			rep.Bytes += int64(len(e.Raw))
 		case seal.KindWitness:
 			rep.Witnesses++
+		case seal.KindDraft:
+			drafts = append(drafts, sealedEntry{kind: e.Kind, replica: e.Replica, number: e.Number})
 		}
 	}
 	for _, d := range r.Damage() {
@@ -83,6 +88,11 @@ func ListSealed(path string) (*SealedList, error) {
 		return nil, ErrNoSealed
 	}
 	for _, rep := range found {
+		for _, version := range newestDrafts(drafts, rep.Replica) {
+			if version != seal.DraftDropped {
+				rep.Drafts++
+			}
+		}
 		list.Replicas = append(list.Replicas, *rep)
 	}
 	slices.SortFunc(list.Replicas, func(a, b SealedReplica) int {

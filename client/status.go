@@ -16,6 +16,9 @@ import (
 type Status struct {
 	// Vault: the store is in one. Locked: its screens are hidden.
 	Vault, Locked bool
+	// WipeOrdered: an admin has ordered the store to be wiped, and what is unsent goes
+	// first. Nothing is shown any more.
+	WipeOrdered bool
 	// Enrolled; the rest but Drafts is empty before.
 	Enrolled bool
 	// Queued saves are not known to be at the server: how many, their bytes, and
@@ -92,7 +95,7 @@ type ScopeStatus struct {
 
 // Status returns how the device stands, from one snapshot.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	s := &Status{Vault: c.InVault(), Locked: c.Locked()}
+	s := &Status{Vault: c.InVault(), Locked: c.Locked(), WipeOrdered: c.ordered.Load()}
 	c.clockStatus(s)
 	next := uint64(0)
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {

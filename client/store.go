@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -103,6 +104,9 @@ func openStore(ctx context.Context, dir string, cols *columns, keeping keeping) 
 	s.base, s.reserve.fs = s.disk, s.disk.FS
 	if s.dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	if wiped, err := finishWipe(s.base.FS, s.dir); err != nil || wiped {
+		return nil, cmp.Or(err, ErrWiped)
 	}
 	path := filepath.Join(s.dir, databaseFile)
 	sqlite.StrictPragmas(true)

@@ -38,7 +38,18 @@ var errStalled = &ContactError{Kind: ErrRejected, Words: "the server answers and
 // Sync pushes and pulls until nothing is left to do in either direction. What it
 // moved before an error is in Moved. Where the disk has no room for what comes, what
 // waits goes up all the same, and the error is ErrDiskFull. Safe to call beside Run.
+//
+// Where an admin has ordered the device to be wiped, Sync carries that out, and its error
+// is ErrWiped.
 func (c *Client) Sync(ctx context.Context) (*Moved, error) {
+	moved, err := c.syncAll(ctx)
+	if _, contact := errors.AsType[*ContactError](err); c.ordered.Load() && !contact && ctx.Err() == nil {
+		err = c.obey(ctx)
+	}
+	return moved, err
+}
+
+func (c *Client) syncAll(ctx context.Context) (*Moved, error) {
 	moved := &Moved{}
 	stalled, forks := 0, 0
 	var next ahead
@@ -116,6 +127,8 @@ type want struct {
 	lanes *lanes
 	// poll decides on waits, nil where there is none.
 	poll *poll
+	// last: the store is to be wiped, and this sends what is left.
+	last bool
 }
 
 // round is what one request did.
@@ -193,7 +206,13 @@ func (m *Moved) add(r *round) {
 // round makes one request and takes in its answer. Where no whole answer came
 // nothing has changed but what the next request does: it carries no changes and
 // asks what arrived.
+//
+// Where the store is to be wiped the error is ErrWipeOrdered, unless the request is one of
+// the last.
 func (c *Client) round(ctx context.Context, w want) (*round, error) {
+	if c.ordered.Load() && !w.last {
+		return nil, ErrWipeOrdered
+	}
 	way, me, err := c.way()
 	if err != nil {
 		return nil, err
@@ -246,6 +265,9 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 		c.asked, c.broken = true, false
 	}
 	c.mu.Unlock()
+	if c.ordered.Load() && !w.last {
+		return r, ErrWipeOrdered
+	}
 	return r, nil
 }
 
@@ -366,7 +388,7 @@ func (c *Client) broke(ctx context.Context, plan *syncengine.Planned, w want, r 
 // receive takes in a whole answer, in one transaction. Where the disk is full it
 // takes the room that the store keeps for this.
 func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer, r *round, began time.Time) error {
-	now := c.opts.Now()
+	now, wipe := c.opts.Now(), false
 	err := c.store.writeReserved(context.WithoutCancel(ctx), "taking in an answer", func(t *tx) (err error) {
 		before, err := t.State()
 		if err != nil {
@@ -382,6 +404,12 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		}
 		if err := c.expireIn(t); err != nil {
 			return err
+		}
+		if !r.got.Forked {
+			// A copy takes a name of its own first, and is ordered again under that.
+			if wipe, err = c.takeOrders(t, answer.GetTrailer().GetOrders()); err != nil {
+				return err
+			}
 		}
 		st, err := t.State()
 		if err != nil {
@@ -429,6 +457,10 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 	}
 	if err != nil {
 		return err
+	}
+	if wipe {
+		c.ordered.Store(true)
+		c.log.Warn().Msg("an admin has ordered this device to be wiped: what is unsent goes first")
 	}
 	c.heard(ctx, answer.GetTrailer())
 	for _, id := range r.got.Differing {

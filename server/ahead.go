@@ -148,6 +148,6 @@ func (s *Server) readBefore(ctx context.Context, org *store.Org, id *auth.Identi
 }
 
 func sameReplica(a, b *syncengine.Replica) bool {
-	return a.Person == b.Person && a.Device == b.Device && a.Revoked == b.Revoked && a.Forked == b.Forked &&
+	return a.Person == b.Person && a.Device == b.Device && a.Revoked == b.Revoked && a.Forked == b.Forked && a.WipeOrderedMS == b.WipeOrderedMS &&
 		a.Highest == b.Highest && a.HighestHash == b.HighestHash && slices.Equal(a.Ranges, b.Ranges)
 }

@@ -64,6 +64,8 @@ type parcel struct {
 	changeAt  []int
 	witnesses []*seal.Witness
 	witnessAt []int
+	drafts    []*seal.Draft
+	draftAt   []int
 }
 
 // take opens the entries, judges them and answers each.
@@ -158,6 +160,12 @@ func (d *delivery) open(ctx context.Context, opener *seal.Opener, i int, raw []b
 			return unopened(err), nil
 		}
 		p.witnesses, p.witnessAt = append(p.witnesses, w), append(p.witnessAt, i)
+	case seal.KindDraft:
+		c, err := opener.OpenDraft(&e)
+		if err != nil {
+			return unopened(err), nil
+		}
+		p.drafts, p.draftAt = append(p.drafts, c), append(p.draftAt, i)
 	default:
 		return tandemv1.Delivery_DELIVERY_UNKNOWN_KIND, nil
 	}
@@ -195,7 +203,7 @@ func (d *delivery) introduce(ctx context.Context, p *parcel, e *seal.Entry) (tan
 
 // judge judges what came of one replica.
 func (d *delivery) judge(ctx context.Context, p *parcel) error {
-	if len(p.changes)+len(p.witnesses) == 0 {
+	if len(p.changes)+len(p.witnesses)+len(p.drafts) == 0 {
 		return nil
 	}
 	var key ed25519.PublicKey
@@ -223,7 +231,7 @@ func (d *delivery) judge(ctx context.Context, p *parcel) error {
 		}
 	}
 	if key == nil {
-		for _, i := range slices.Concat(p.changeAt, p.witnessAt) {
+		for _, i := range slices.Concat(p.changeAt, p.witnessAt, p.draftAt) {
 			d.answer.Delivered[i].Result = tandemv1.Delivery_DELIVERY_UNKNOWN_REPLICA
 		}
 		return nil
@@ -231,7 +239,60 @@ func (d *delivery) judge(ctx context.Context, p *parcel) error {
 	if err := d.push(ctx, p, key); err != nil {
 		return err
 	}
-	return d.witness(ctx, p, key)
+	if err := d.witness(ctx, p, key); err != nil {
+		return err
+	}
+	return d.draft(ctx, p, key)
+}
+
+// draft keeps the drafts of a replica in quarantine: of each the newest version that the
+// delivery holds, and nothing of one that is no more.
+func (d *delivery) draft(ctx context.Context, p *parcel, key ed25519.PublicKey) error {
+	newest := map[uint64]uint64{}
+	for _, dr := range p.drafts {
+		n, version := seal.DraftOf(dr.Number)
+		if dr.Signed(key) {
+			newest[n] = max(newest[n], version)
+		}
+	}
+	var raws [][]byte
+	var at []int
+	for i, dr := range p.drafts {
+		answer := d.answer.Delivered[p.draftAt[i]]
+		if !dr.Signed(key) {
+			answer.Result = tandemv1.Delivery_DELIVERY_UNPROVED
+			continue
+		}
+		answer.Result = tandemv1.Delivery_DELIVERY_TAKEN
+		if n, version := seal.DraftOf(dr.Number); version == newest[n] && version != seal.DraftDropped {
+			raws, at = append(raws, dr.Raw), append(at, p.draftAt[i])
+		}
+	}
+	if len(raws) == 0 {
+		return nil
+	}
+	return d.store.Write(ctx, d.org.ID, len(raws), func(tx *store.Tx) error {
+		batch, err := d.engine(d.org).Begin(tx, d.now().UnixMilli())
+		if err != nil {
+			return err
+		}
+		kept, fresh, err := batch.Drafts(p.replica, raws)
+		if err != nil {
+			return err
+		}
+		for i, ok := range kept {
+			d.answer.Delivered[at[i]].Result = tandemv1.Delivery_DELIVERY_TAKEN
+			if !ok {
+				d.answer.Delivered[at[i]].Result = tandemv1.Delivery_DELIVERY_UNPROVED
+			}
+		}
+		if _, err = batch.Commit(); err != nil || fresh == 0 {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_DRAFTS_KEPT, Person: d.by.Person[:], Replica: p.replica[:], Count: uint64(fresh),
+		})
+	})
 }
 
 // push judges the changes of a replica on the same path as its own push.

@@ -60,6 +60,8 @@ var codes = []struct {
 	{ErrStaffInactive, connect.CodePermissionDenied, nil},
 	{syncengine.ErrUnknownReplica, connect.CodePermissionDenied, nil},
 	{store.ErrUnknownOrg, connect.CodePermissionDenied, syncengine.ErrUnknownReplica},
+	{ErrReceiptForm, connect.CodeInvalidArgument, nil},
+	{ErrReceipt, connect.CodePermissionDenied, nil},
 	{ErrTooManyReplicas, connect.CodeResourceExhausted, nil},
 	{ErrUnconfirmable, connect.CodePermissionDenied, nil},
 	{syncengine.ErrReverted, connect.CodeUnavailable, errBusy},

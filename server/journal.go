@@ -78,15 +78,25 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 					r.Revoked = true
 				}
 			}
-			if len(e.Change) > 0 {
-				changes = append(changes, e.Change)
+			changes = append(changes, e.Change)
+		case store.EventWiped:
+			if r := state[replica]; r != nil {
+				// It has acknowledged the order.
+				r.WipedMS = e.AtMS
 			}
+			for _, r := range state {
+				// All of the device are meant, whenever they were certified.
+				if !device.IsZero() && r.Device == device && r.WipeOrderedMS == 0 {
+					r.Revoked, r.WipeOrderedMS = true, e.AtMS
+				}
+			}
+			changes = append(changes, e.Change)
 		}
 	}
 	replayed := uint64(0)
 	for id, r := range state {
 		i := slices.IndexFunc(held, func(h *syncengine.Replica) bool { return h.ID == id })
-		if i >= 0 && held[i].Revoked == r.Revoked {
+		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS {
 			continue
 		}
 		replayed++
@@ -99,6 +109,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			return err
 		}
 	}
+	changes = slices.DeleteFunc(changes, func(raw []byte) bool { return len(raw) == 0 })
 	if len(changes) == 0 {
 		return nil
 	}
@@ -119,21 +130,27 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 // was enrolled for the person may write to quarantine alone and read nothing.
 func (a *Admin) RevokePerson(ctx context.Context, staff syncengine.ID) error {
 	return a.revoke(ctx, "staff", staff, syncengine.FieldLifecycle, "retired",
-		&store.JournalEvent{What: store.EventRevoked, Person: staff.String()},
-		func(r *syncengine.Replica) bool { return r.Person == staff })
+		&store.JournalEvent{What: store.EventRevoked, Person: staff.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
+		func(r *syncengine.Replica) {
+			r.Revoked = r.Revoked || r.Person == staff
+		})
 }
+
+// fieldDeviceState is where a device's record says how it stands.
+const fieldDeviceState = 24
 
 // RevokeDevice shuts a device out: what it still sends goes to quarantine, and it is
 // sent nothing.
 func (a *Admin) RevokeDevice(ctx context.Context, device syncengine.ID) error {
-	const fieldState = 24
-	return a.revoke(ctx, "device", device, fieldState, "revoked",
-		&store.JournalEvent{What: store.EventRevoked, Device: device.String()},
-		func(r *syncengine.Replica) bool { return r.Device == device })
+	return a.revoke(ctx, "device", device, fieldDeviceState, "revoked",
+		&store.JournalEvent{What: store.EventRevoked, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
+		func(r *syncengine.Replica) {
+			r.Revoked = r.Revoked || r.Device == device
+		})
 }
 
-// revoke sets one field of a record, and shuts out the replicas that meant names.
-func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field uint32, code string, event *store.JournalEvent, meant func(*syncengine.Replica) bool) error {
+// revoke sets one field of a record, and shuts out the replicas that shut changes.
+func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field uint32, code string, event *store.JournalEvent, act tandemv1.AuditAct, shut func(*syncengine.Replica)) error {
 	now := a.now().UnixMilli()
 	change, err := syncengine.NewID(now, a.rand)
 	if err != nil {
@@ -149,49 +166,61 @@ func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field
 		if err != nil {
 			return err
 		}
-		state, err := syncengine.Decode(&rec.Record)
-		if err != nil {
-			return err
-		}
-		encoded, err := proto.Marshal(&tandemv1.Change{
-			Id: change[:], Author: a.org.ID[:], Class: tandemv1.Class_CLASS_URGENT, Schema: syncengine.Schema,
-			Time: &tandemv1.ChangeTime{WallMs: now, OffsetKnown: true},
-			Records: []*tandemv1.RecordWrite{{Record: id[:], Kind: rec.Kind, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{{
-				Field: field, Value: syncengine.StringField(field, code), Bases: syncengine.EncodeStamps(state.Bases(syncengine.Path{Field: field}, true)),
-			}}}},
-		})
+		encoded, err := setCode(a.org.ID, change, rec, field, code, now)
 		if err != nil {
 			return err
 		}
 		event.Change = encoded
+		// Who waits for news hears of it now.
+		tx.WakeAll()
 		// The journal first: where this is interrupted, its replay shuts out.
 		if err := tx.Journal(event); err != nil {
 			return err
 		}
 		for _, r := range all {
-			if !meant(r) || r.Revoked {
+			next := *r
+			if shut(&next); next.Revoked == r.Revoked && next.WipeOrderedMS == r.WipeOrderedMS {
 				continue
 			}
-			next := *r
-			next.Revoked = true
 			if err := tx.SaveReplica(&next); err != nil {
 				return err
 			}
 		}
-		batch, err := engine.Begin(tx, now)
-		if err != nil {
+		if err := applyLocal(engine, tx, encoded, now); err != nil {
 			return err
 		}
-		out, err := batch.Local(operator, encoded)
-		if err != nil {
-			return err
-		}
-		if out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
-			return fmt.Errorf("%w: %s %s", errNotApplied, out.GetRefusal(), strings.Join(out.GetFields(), " "))
-		}
-		if _, err = batch.Commit(); err != nil {
-			return err
-		}
-		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_REVOKED, Subject: id[:], Kind: rec.Kind})
+		return tx.Audit(&tandemv1.AuditEntry{Act: act, Subject: id[:], Kind: rec.Kind})
 	})
+}
+
+// setCode is the change by which the server itself sets one code of a record.
+func setCode(org, change syncengine.ID, rec *syncengine.StoredRecord, field uint32, code string, now int64) ([]byte, error) {
+	state, err := syncengine.Decode(&rec.Record)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(&tandemv1.Change{
+		Id: change[:], Author: org[:], Class: tandemv1.Class_CLASS_URGENT, Schema: syncengine.Schema,
+		Time: &tandemv1.ChangeTime{WallMs: now, OffsetKnown: true},
+		Records: []*tandemv1.RecordWrite{{Record: rec.ID[:], Kind: rec.Kind, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{{
+			Field: field, Value: syncengine.StringField(field, code), Bases: syncengine.EncodeStamps(state.Bases(syncengine.Path{Field: field}, true)),
+		}}}},
+	})
+}
+
+// applyLocal applies a change of the server's own.
+func applyLocal(engine *syncengine.Server, tx *store.Tx, encoded []byte, now int64) error {
+	batch, err := engine.Begin(tx, now)
+	if err != nil {
+		return err
+	}
+	out, err := batch.Local(operator, encoded)
+	if err != nil {
+		return err
+	}
+	if out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		return fmt.Errorf("%w: %s %s", errNotApplied, out.GetRefusal(), strings.Join(out.GetFields(), " "))
+	}
+	_, err = batch.Commit()
+	return err
 }

@@ -32,6 +32,8 @@ func (e *UndecidedError) Error() string {
 		why = "its author never held the right to it, or it reaches beyond what you lead"
 	case tandemv1.Refusal_REFUSAL_NO_TARGET, tandemv1.Refusal_REFUSAL_BUNDLED:
 		why = "the record that it belongs to is not there; if its creation is in quarantine too, release that"
+	case tandemv1.Refusal_REFUSAL_DRAFT:
+		why = "it is a draft, which its author never saved: quote it at a record (--on), or dismiss it"
 	case tandemv1.Refusal_REFUSAL_WAITING:
 		why = "it signs over a value that has not arrived"
 	case tandemv1.Refusal_REFUSAL_UNKNOWN_KIND, tandemv1.Refusal_REFUSAL_UNKNOWN_SCHEMA:

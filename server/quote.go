@@ -128,6 +128,9 @@ func (q *quotation) read(view syncengine.ServerView, as, on syncengine.ID) error
 			words = append(words, "reason: "+w.GetReason())
 		}
 	}
+	if draft := q.item.Decoded.GetDraft(); draft != nil {
+		words = append(words, fmt.Sprintf("a draft, never saved (%s):\n%s", draft.GetKey(), draft.GetBody()))
+	}
 	if q.compartment == tandemv1.Compartment_COMPARTMENT_PRIVATE {
 		return ErrQuotePrivate
 	}

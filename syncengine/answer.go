@@ -103,8 +103,12 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		// is too old to be sent one.
 		msg.Trailer.Processed, msg.Trailer.Apart = rangesToWire(r.Ranges), rangesToWire(r.Apart)
 	}
+	if r.WipeOrderedMS != 0 {
+		msg.Trailer.Orders = append(msg.Trailer.Orders, &tandemv1.Order{Number: WipeOrder, Act: ActWipe})
+	}
 	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked {
 		pg.bare(len(outcomes) > 0)
+		a.News = a.News || len(msg.GetTrailer().GetOrders()) > 0
 		return a, nil
 	}
 	if req.GetSchema() < s.MinReadSchema || r.Unconfirmed || head.Recovering {

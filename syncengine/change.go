@@ -182,6 +182,11 @@ func prepareOne(rules Rules, raw []byte) Prepared {
 		return p
 	}
 	p.ID = id
+	if c.GetDraft() != nil {
+		// Nobody has saved it: it is for a person to read, and never applied.
+		p.Refusal = &Refusal{Code: tandemv1.Refusal_REFUSAL_DRAFT}
+		return p
+	}
 	p.Refusal = rules.Check(c)
 	return p
 }

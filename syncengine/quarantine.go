@@ -356,8 +356,11 @@ func (noHistory) QuarantinedBases(Path, Stamp) ([]Stamp, error) { return nil, ni
 func (noHistory) Written(Path, Stamp) (Head, bool, error) { return Head{}, false, nil }
 
 // senderOf returns the replica that sent a change, nil where it was made at the
-// server.
+// server. A draft has no op, and so no replica in the log.
 func senderOf(view ServerView, c *StoredChange) (*Replica, error) {
+	if c.Replica.IsZero() && c.Outcome.GetRefusal() == tandemv1.Refusal_REFUSAL_DRAFT {
+		return &Replica{Person: c.Author, Device: c.Device}, nil
+	}
 	if c.Replica.IsZero() {
 		return nil, nil
 	}

@@ -39,6 +39,10 @@ type Replica struct {
 	Forked bool
 	// Revoked: what it still sends goes to quarantine; it is sent nothing.
 	Revoked bool
+	// WipeOrderedMS is when its device was ordered to wipe itself, WipedMS when this store
+	// acknowledged that it has; 0 for never. A store that shows up again after that is a
+	// copy, and is ordered again.
+	WipeOrderedMS, WipedMS int64
 	// Unconfirmed: it is write-only. What it sends is judged, and it is sent verdicts
 	// and no page.
 	Unconfirmed bool

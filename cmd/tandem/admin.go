@@ -29,6 +29,7 @@ type adminCmd struct {
 	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
 	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
 	Revoke     adminRevokeCmd     `cmd:"" help:"Shut out a person or a device."`
+	Device     adminDeviceCmd     `cmd:"" help:"List devices, or have one wiped."`
 	Keys       adminKeysCmd       `cmd:"" help:"Keys of the org."`
 	Witness    adminWitnessCmd    `cmd:"" help:"Records that devices kept from a lost part of the history."`
 	Replica    adminReplicaCmd    `cmd:"" help:"Stores of devices: list them, confirm one that was copied or restored."`

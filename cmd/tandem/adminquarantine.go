@@ -127,6 +127,9 @@ func itemJSON(item *syncengine.QuarantineItem) map[string]any {
 	for _, id := range item.Absent {
 		absent = append(absent, id.String())
 	}
+	if d := item.Decoded.GetDraft(); d != nil {
+		out["draft"] = map[string]any{"key": d.GetKey(), "text": strings.ToValidUTF8(string(d.GetBody()), "�")}
+	}
 	out["records"], out["absent"], out["written_at"] = records, absent, stamp(c.AtMS)
 	return out
 }
@@ -182,6 +185,10 @@ func (c *adminQuarantineShowCmd) show(a *app, item *syncengine.QuarantineItem) e
 	}
 	if item.Decoded == nil {
 		a.say("It cannot be read: it can only be dismissed.")
+	}
+	if d := item.Decoded.GetDraft(); d != nil {
+		a.say("Draft %q, last typed %s:", d.GetKey(), time.UnixMilli(item.Change.AtMS).Local().Format("2006-01-02 15:04"))
+		a.say("  %s", strings.ReplaceAll(strings.ToValidUTF8(string(d.GetBody()), "�"), "\n", "\n  "))
 	}
 	for i, w := range item.Decoded.GetRecords() {
 		id, _ := syncengine.IDFromBytes(w.GetRecord())

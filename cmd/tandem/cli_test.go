@@ -103,6 +103,7 @@ func TestJSON(t *testing.T) {
 		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
 		{"status", "", "--data " + dir},
 		{"admin replica list", "", "--data " + dir},
+		{"admin device list", "", "--data " + dir},
 		{"admin replica confirm", "", "--data " + dir + " " + replicaOf(t, h)},
 		{"admin recover begin", "", "--data " + dir},
 		{"admin recover status", "", "--data " + dir},
@@ -128,6 +129,7 @@ func TestJSON(t *testing.T) {
 		seen["vault "+act] = true // testdata/scripts/vault.txtar
 	}
 	seen["admin audit checkpoint"] = true // TestAudit
+	seen["admin device wipe"] = true      // TestWipeDrill
 	for _, name := range []string{"emergency open", "admin emergency list", "admin emergency review"} {
 		seen[name] = true // TestBreakGlass
 	}

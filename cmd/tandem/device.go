@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,10 @@ func (f storeFlag) open(a *app, makeIt bool, o client.Options) (*client.Client, 
 		o.Passphrase = f.ask(a)
 	}
 	dev, err := client.Open(a.ctx, f.Store, o)
+	if errors.Is(err, client.ErrWiped) {
+		// The server may not know yet.
+		err = cmp.Or(client.AcknowledgeWipe(a.ctx, f.Store, o), err)
+	}
 	if errors.Is(err, client.ErrLocked) {
 		err = fmt.Errorf("%w: run this at a terminal, which asks for it, or name a file that holds it with --passphrase-file", err)
 	}
@@ -187,6 +192,9 @@ func (c *syncCmd) Run(a *app) (err error) {
 		a.say("To send: %s.", waiting)
 	}
 	moved, err := dev.Sync(a.ctx)
+	if errors.Is(err, client.ErrWiped) {
+		return err
+	}
 	if moved != nil && (err == nil || moved.Requests > 0) {
 		if perr := c.print(a, dev, before, moved, err); perr != nil {
 			return errors.Join(err, perr)

@@ -75,6 +75,9 @@ func (c *sealedListCmd) Run(a *app) error {
 		if r.Witnesses > 0 {
 			a.say("  %d records kept from a server that was set back", r.Witnesses)
 		}
+		if r.Drafts > 0 {
+			a.say("  %d drafts, never saved", r.Drafts)
+		}
 		if !r.Introduced {
 			a.say("  its certificate is missing: a server that has lost its enrolment cannot take it")
 		}
@@ -112,7 +115,7 @@ func sealedJSON(list *client.SealedList) map[string]any {
 		}
 		replicas = append(replicas, map[string]any{
 			"org": r.Org.String(), "replica": r.Replica.String(), "saves": syncengine.CountOps(r.Ops), "bytes": r.Bytes, "ops": opsText(r.Ops),
-			"classes": classes, "witnesses": r.Witnesses, "introduced": r.Introduced,
+			"classes": classes, "witnesses": r.Witnesses, "drafts": r.Drafts, "introduced": r.Introduced,
 		})
 	}
 	return map[string]any{"bytes": list.Bytes, "damaged": list.Damaged, "torn": list.Torn, "replicas": replicas}

@@ -45,13 +45,14 @@ func (c *statusCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	refused, err := dev.Quarantined(a.ctx)
-	if err != nil {
-		return err
-	}
-	damaged, err := dev.Damaged(a.ctx)
-	if err != nil {
-		return err
+	var refused, damaged []client.NotAccepted
+	if !st.WipeOrdered {
+		if refused, err = dev.Quarantined(a.ctx); err != nil {
+			return err
+		}
+		if damaged, err = dev.Damaged(a.ctx); err != nil {
+			return err
+		}
 	}
 	waiting, err := dev.Estimate(a.ctx)
 	if err != nil {
@@ -87,7 +88,7 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		kept = append(kept, map[string]any{"op": n.Op, "why": n.Words})
 	}
 	return map[string]any{
-		"enrolled": st.Enrolled, "vault": st.Vault, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
+		"enrolled": st.Enrolled, "vault": st.Vault, "wipe_ordered": st.WipeOrdered, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
 		"unconfirmed": st.Unconfirmed, "recovering": st.Recovering, "repairing": st.Repairing, "sent_again": st.Again, "lost": st.Lost,
@@ -130,6 +131,9 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 		a.say("%s (%s), device %q, server %s", s.Name, strings.Join(s.Roles, ", "), s.Label, s.Server)
 	}
 	a.say("%d records here%s. Last contact: %s.", st.Records, map[bool]string{true: ", in a vault"}[st.Vault], ago(st.LastContactMS))
+	if st.WipeOrdered {
+		a.say("%v.", client.ErrWipeOrdered)
+	}
 	if st.Queued == 0 {
 		a.say("Everything is sent.")
 	} else {

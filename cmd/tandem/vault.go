@@ -104,10 +104,18 @@ func (c *vaultStatusCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	wiped, told, err := client.Wiped(c.Store)
+	if err != nil {
+		return err
+	}
 	if c.JSON {
-		return a.json(map[string]any{"vault": inVault, "erased": erased})
+		return a.json(map[string]any{"vault": inVault, "erased": erased || wiped, "wiped": wiped, "acknowledged": told})
 	}
 	switch {
+	case wiped && !told:
+		a.say("The store was wiped at an administrator's order; the server does not know of it yet: tandem sync --store %s", c.Store)
+	case wiped:
+		a.say("The store was wiped at an administrator's order, and the server knows.")
 	case erased:
 		a.say("The key of this store is destroyed: nobody can read what was in it. What was unsent is in %s: tandem sealed deliver.", client.SealedPath(c.Store))
 	case inVault:

@@ -28,7 +28,7 @@ const (
 	// EventRevoked: a person, a device or a replica was shut out, for all that was
 	// enrolled before.
 	EventRevoked = "revoked"
-	// EventWiped: a device was ordered to wipe itself.
+	// EventWiped: a device was ordered to wipe itself, or a replica has acknowledged it.
 	EventWiped = "wiped"
 	// EventKeyed: a key was made.
 	EventKeyed = "keyed"

@@ -70,10 +70,10 @@ func (tx *Tx) flushReplicas() error {
 		e.dirty = false
 		r := e.r
 		err := tx.c.exec(`UPDATE replica SET ranges = $1, highest = $2, highest_hash = $3, forked = $4, revoked = $5,
-			unconfirmed = $6, replaces = $7, recovered = $8, epoch = $9, waits = $10, lost = $11, apart = $12, revised = $13 WHERE org = $14 AND id = $15`,
+			unconfirmed = $6, replaces = $7, recovered = $8, epoch = $9, waits = $10, lost = $11, apart = $12, revised = $13, wipe_ms = $14, wiped_ms = $15 WHERE org = $16 AND id = $17`,
 			bytesArg(packRanges(r.Ranges)), int64(r.Highest), r.HighestHash[:], boolArg(r.Forked), boolArg(r.Revoked),
 			boolArg(r.Unconfirmed), idArg(r.Replaces), boolArg(r.Recovered), idArg(r.Epoch), int64(r.Waits), bytesArg(packRanges(r.Lost)),
-			bytesArg(packRanges(r.Apart)), int64(r.Revised), tx.org.num, r.ID[:])
+			bytesArg(packRanges(r.Apart)), int64(r.Revised), r.WipeOrderedMS, r.WipedMS, tx.org.num, r.ID[:])
 		if err != nil {
 			return err
 		}

@@ -16,12 +16,13 @@
 //	offset  size  content
 //	     0     4  mark: F4 54 64 53
 //	     4     1  version: 1
-//	     5     1  kind: 1 replica, 2 change, 3 witness
+//	     5     1  kind: 1 replica, 2 change, 3 witness, 4 draft
 //	     6     1  class of the change: 1 urgent, 2 normal, 3 bulk; 0 for other kinds
 //	     7     1  flags: bit 0: the entry holds a signature; the others are zero
 //	     8    16  org
 //	    24    16  replica
-//	    40     8  op number of the change; of a witness, its serial number
+//	    40     8  op number of the change; of a witness, its serial number; of a
+//	              draft, its number (5 bytes) and version (3 bytes)
 //	    48     8  time after which a relay need not carry it, ms since the Unix epoch;
 //	              0 for none
 //	    56     8  id of the key it is sealed to: the first 8 bytes of the SHA-256 of
@@ -85,4 +86,14 @@
 // history. Plain text: where flag 0 is set, a signature (64 bytes) ‖ record id (16) ‖
 // kind (4) ‖ row hash (8) ‖ length of the stamps (4) ‖ stamps ‖ body. The signature is
 // Ed25519, by the replica's key, over "tandem-witness-v1" ‖ record id ‖ row hash.
+//
+// # Draft
+//
+// Typing that no save has made a change of. A device numbers its drafts, and each
+// number's versions from 1; of a number the highest version counts, wherever it stands.
+// The highest version there can be says that the draft is no more: it was dropped, or
+// saved. Plain text: a signature (64 bytes) ‖ an encoded Change that holds the draft and
+// no records, nothing where the draft is no more. The signature is Ed25519, by the
+// replica's key, over "tandem-draft-v1" ‖ the 8 bytes of the number ‖ SHA-256(encoded
+// Change).
 package seal

@@ -21,6 +21,8 @@ const (
 	KindChange
 	// KindWitness: a record as the device last had it, sealed.
 	KindWitness
+	// KindDraft: typing that no save has made a change of, sealed.
+	KindDraft
 )
 
 // Sizes of an entry.
@@ -63,7 +65,8 @@ type Header struct {
 	Signed bool
 	// Org and Replica that it comes from.
 	Org, Replica syncengine.ID
-	// Number is the op number of a change, the serial number of a witness.
+	// Number is the op number of a change, the serial number of a witness; of a draft see
+	// DraftNumber.
 	Number uint64
 	// ExpiresMS is when a relay may drop it, ms since the Unix epoch; 0 for never.
 	ExpiresMS int64

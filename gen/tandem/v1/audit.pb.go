@@ -102,6 +102,12 @@ const (
 	AuditAct_AUDIT_ACT_CHAIN_FORK AuditAct = 35
 	// A device presented a checkpoint that this log does not hold.
 	AuditAct_AUDIT_ACT_CHECKPOINT_LOST AuditAct = 36
+	// A device was ordered to wipe itself: subject.
+	AuditAct_AUDIT_ACT_WIPE_ORDERED AuditAct = 37
+	// A store of it, replica, has acknowledged that it is wiped: subject is the device.
+	AuditAct_AUDIT_ACT_WIPED AuditAct = 38
+	// Drafts of a replica were put into quarantine: count.
+	AuditAct_AUDIT_ACT_DRAFTS_KEPT AuditAct = 39
 	// A person's record was opened in an emergency: subject, and number of the emergency;
 	// count records were sent, in records.
 	AuditAct_AUDIT_ACT_BROKE_GLASS AuditAct = 50
@@ -128,6 +134,9 @@ const (
 	AuditAct_AUDIT_ACT_CHAIN_MOVED AuditAct = 71
 	// The server's log does not hold what an earlier checkpoint signed.
 	AuditAct_AUDIT_ACT_LOG_REWRITTEN AuditAct = 72
+	// The device has got the order to wipe itself, number, and begins: count saves and
+	// drafts that the server did not have yet.
+	AuditAct_AUDIT_ACT_WIPING AuditAct = 73
 	// A person's record was opened in an emergency: subject; count records of it are held.
 	AuditAct_AUDIT_ACT_EMERGENCY_OPENED AuditAct = 80
 )
@@ -172,6 +181,9 @@ var (
 		34: "AUDIT_ACT_CHAIN_GAP",
 		35: "AUDIT_ACT_CHAIN_FORK",
 		36: "AUDIT_ACT_CHECKPOINT_LOST",
+		37: "AUDIT_ACT_WIPE_ORDERED",
+		38: "AUDIT_ACT_WIPED",
+		39: "AUDIT_ACT_DRAFTS_KEPT",
 		50: "AUDIT_ACT_BROKE_GLASS",
 		51: "AUDIT_ACT_EMERGENCY_REVIEWED",
 		52: "AUDIT_ACT_EMERGENCIES_READ",
@@ -184,6 +196,7 @@ var (
 		70: "AUDIT_ACT_UNLOCK_FAILED",
 		71: "AUDIT_ACT_CHAIN_MOVED",
 		72: "AUDIT_ACT_LOG_REWRITTEN",
+		73: "AUDIT_ACT_WIPING",
 		80: "AUDIT_ACT_EMERGENCY_OPENED",
 	}
 	AuditAct_value = map[string]int32{
@@ -224,6 +237,9 @@ var (
 		"AUDIT_ACT_CHAIN_GAP":          34,
 		"AUDIT_ACT_CHAIN_FORK":         35,
 		"AUDIT_ACT_CHECKPOINT_LOST":    36,
+		"AUDIT_ACT_WIPE_ORDERED":       37,
+		"AUDIT_ACT_WIPED":              38,
+		"AUDIT_ACT_DRAFTS_KEPT":        39,
 		"AUDIT_ACT_BROKE_GLASS":        50,
 		"AUDIT_ACT_EMERGENCY_REVIEWED": 51,
 		"AUDIT_ACT_EMERGENCIES_READ":   52,
@@ -236,6 +252,7 @@ var (
 		"AUDIT_ACT_UNLOCK_FAILED":      70,
 		"AUDIT_ACT_CHAIN_MOVED":        71,
 		"AUDIT_ACT_LOG_REWRITTEN":      72,
+		"AUDIT_ACT_WIPING":             73,
 		"AUDIT_ACT_EMERGENCY_OPENED":   80,
 	}
 )
@@ -602,7 +619,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\x92\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xf4\n" +
 	"\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
@@ -642,7 +659,10 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x0fAUDIT_ACT_CHAIN\x10!\x12\x17\n" +
 	"\x13AUDIT_ACT_CHAIN_GAP\x10\"\x12\x18\n" +
 	"\x14AUDIT_ACT_CHAIN_FORK\x10#\x12\x1d\n" +
-	"\x19AUDIT_ACT_CHECKPOINT_LOST\x10$\x12\x19\n" +
+	"\x19AUDIT_ACT_CHECKPOINT_LOST\x10$\x12\x1a\n" +
+	"\x16AUDIT_ACT_WIPE_ORDERED\x10%\x12\x13\n" +
+	"\x0fAUDIT_ACT_WIPED\x10&\x12\x19\n" +
+	"\x15AUDIT_ACT_DRAFTS_KEPT\x10'\x12\x19\n" +
 	"\x15AUDIT_ACT_BROKE_GLASS\x102\x12 \n" +
 	"\x1cAUDIT_ACT_EMERGENCY_REVIEWED\x103\x12\x1e\n" +
 	"\x1aAUDIT_ACT_EMERGENCIES_READ\x104\x12\x12\n" +
@@ -654,7 +674,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x10AUDIT_ACT_LOCKED\x10E\x12\x1b\n" +
 	"\x17AUDIT_ACT_UNLOCK_FAILED\x10F\x12\x19\n" +
 	"\x15AUDIT_ACT_CHAIN_MOVED\x10G\x12\x1b\n" +
-	"\x17AUDIT_ACT_LOG_REWRITTEN\x10H\x12\x1e\n" +
+	"\x17AUDIT_ACT_LOG_REWRITTEN\x10H\x12\x14\n" +
+	"\x10AUDIT_ACT_WIPING\x10I\x12\x1e\n" +
 	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10PB\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +

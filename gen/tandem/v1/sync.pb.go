@@ -277,6 +277,8 @@ const (
 	Refusal_REFUSAL_WAITING Refusal = 10
 	// The server failed on it twice; the bytes are kept.
 	Refusal_REFUSAL_INTERNAL Refusal = 11
+	// It is a draft: its author never saved it.
+	Refusal_REFUSAL_DRAFT Refusal = 12
 )
 
 // Enum value maps for Refusal.
@@ -294,6 +296,7 @@ var (
 		9:  "REFUSAL_BUNDLED",
 		10: "REFUSAL_WAITING",
 		11: "REFUSAL_INTERNAL",
+		12: "REFUSAL_DRAFT",
 	}
 	Refusal_value = map[string]int32{
 		"REFUSAL_UNSPECIFIED":    0,
@@ -308,6 +311,7 @@ var (
 		"REFUSAL_BUNDLED":        9,
 		"REFUSAL_WAITING":        10,
 		"REFUSAL_INTERNAL":       11,
+		"REFUSAL_DRAFT":          12,
 	}
 )
 
@@ -816,6 +820,126 @@ func (x *ReinstanceResponse) GetSchema() uint32 {
 	return 0
 }
 
+// The receipt of a store that was wiped.
+type WipedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Org, 16 bytes.
+	Org []byte `protobuf:"bytes,1,opt,name=org" json:"org,omitempty"`
+	// Replica id of the store, 16 bytes.
+	Replica []byte `protobuf:"bytes,2,opt,name=replica" json:"replica,omitempty"`
+	// Number of the order that was carried out.
+	Order uint64 `protobuf:"varint,3,opt,name=order" json:"order,omitempty"`
+	// Ed25519 signature by the replica key over "tandem-wiped-v1" ‖ org ‖ replica ‖ the
+	// order as 8 bytes, big endian.
+	Signature     []byte `protobuf:"bytes,4,opt,name=signature" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WipedRequest) Reset() {
+	*x = WipedRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WipedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WipedRequest) ProtoMessage() {}
+
+func (x *WipedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WipedRequest.ProtoReflect.Descriptor instead.
+func (*WipedRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WipedRequest) GetOrg() []byte {
+	if x != nil {
+		return x.Org
+	}
+	return nil
+}
+
+func (x *WipedRequest) GetReplica() []byte {
+	if x != nil {
+		return x.Replica
+	}
+	return nil
+}
+
+func (x *WipedRequest) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *WipedRequest) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// The server has noted the receipt.
+type WipedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Schema version of the server.
+	Schema        uint32 `protobuf:"varint,1,opt,name=schema" json:"schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WipedResponse) Reset() {
+	*x = WipedResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WipedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WipedResponse) ProtoMessage() {}
+
+func (x *WipedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WipedResponse.ProtoReflect.Descriptor instead.
+func (*WipedResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WipedResponse) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
 // Which TLS keys a server has, for a device that meets another one than it knows: the
 // answer to GET server-key?org=ORG&nonce=NONCE, with the id of the org as text and 32
 // random bytes of the device in hex.
@@ -832,7 +956,7 @@ type ServerKeys struct {
 
 func (x *ServerKeys) Reset() {
 	*x = ServerKeys{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +968,7 @@ func (x *ServerKeys) String() string {
 func (*ServerKeys) ProtoMessage() {}
 
 func (x *ServerKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +981,7 @@ func (x *ServerKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerKeys.ProtoReflect.Descriptor instead.
 func (*ServerKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ServerKeys) GetKeys() [][]byte {
@@ -900,14 +1024,17 @@ type Change struct {
 	// a lead, one of another: once this is applied, that one is closed, unapplied. Its
 	// writes name the stamp and the bases of that one as bases. Without records it
 	// withdraws that one. 16 bytes; empty for none.
-	Replaces      []byte `protobuf:"bytes,10,opt,name=replaces" json:"replaces,omitempty"`
+	Replaces []byte `protobuf:"bytes,10,opt,name=replaces" json:"replaces,omitempty"`
+	// What was typed and never saved, out of a sealed outbox. Such a change has no records
+	// and is never applied: it is kept in quarantine, for its author's lead.
+	Draft         *TypedDraft `protobuf:"bytes,11,opt,name=draft" json:"draft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1046,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1059,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Change) GetId() []byte {
@@ -1005,6 +1132,68 @@ func (x *Change) GetReplaces() []byte {
 	return nil
 }
 
+func (x *Change) GetDraft() *TypedDraft {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+// Typing that no save has made a change of.
+type TypedDraft struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app's name for it: a form, or a record and a field.
+	Key string `protobuf:"bytes,1,opt,name=key" json:"key,omitempty"`
+	// The words, in the app's own form.
+	Body          []byte `protobuf:"bytes,2,opt,name=body" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypedDraft) Reset() {
+	*x = TypedDraft{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypedDraft) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypedDraft) ProtoMessage() {}
+
+func (x *TypedDraft) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypedDraft.ProtoReflect.Descriptor instead.
+func (*TypedDraft) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TypedDraft) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *TypedDraft) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 // The times of a change. No time decides anything.
 type ChangeTime struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1033,7 +1222,7 @@ type ChangeTime struct {
 
 func (x *ChangeTime) Reset() {
 	*x = ChangeTime{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1234,7 @@ func (x *ChangeTime) String() string {
 func (*ChangeTime) ProtoMessage() {}
 
 func (x *ChangeTime) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1247,7 @@ func (x *ChangeTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeTime.ProtoReflect.Descriptor instead.
 func (*ChangeTime) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChangeTime) GetWallMs() int64 {
@@ -1153,7 +1342,7 @@ type RecordWrite struct {
 
 func (x *RecordWrite) Reset() {
 	*x = RecordWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1354,7 @@ func (x *RecordWrite) String() string {
 func (*RecordWrite) ProtoMessage() {}
 
 func (x *RecordWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1367,7 @@ func (x *RecordWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordWrite.ProtoReflect.Descriptor instead.
 func (*RecordWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RecordWrite) GetRecord() []byte {
@@ -1259,7 +1448,7 @@ type Import struct {
 
 func (x *Import) Reset() {
 	*x = Import{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1460,7 @@ func (x *Import) String() string {
 func (*Import) ProtoMessage() {}
 
 func (x *Import) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1473,7 @@ func (x *Import) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Import.ProtoReflect.Descriptor instead.
 func (*Import) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Import) GetMapping() string {
@@ -1326,7 +1515,7 @@ type PathWrite struct {
 
 func (x *PathWrite) Reset() {
 	*x = PathWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1527,7 @@ func (x *PathWrite) String() string {
 func (*PathWrite) ProtoMessage() {}
 
 func (x *PathWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1540,7 @@ func (x *PathWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathWrite.ProtoReflect.Descriptor instead.
 func (*PathWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PathWrite) GetField() uint32 {
@@ -1410,7 +1599,7 @@ type Stamps struct {
 
 func (x *Stamps) Reset() {
 	*x = Stamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1611,7 @@ func (x *Stamps) String() string {
 func (*Stamps) ProtoMessage() {}
 
 func (x *Stamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1624,7 @@ func (x *Stamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stamps.ProtoReflect.Descriptor instead.
 func (*Stamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Stamps) GetCreated() uint64 {
@@ -1516,7 +1705,7 @@ type PathStamps struct {
 
 func (x *PathStamps) Reset() {
 	*x = PathStamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1717,7 @@ func (x *PathStamps) String() string {
 func (*PathStamps) ProtoMessage() {}
 
 func (x *PathStamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1730,7 @@ func (x *PathStamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStamps.ProtoReflect.Descriptor instead.
 func (*PathStamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PathStamps) GetField() uint32 {
@@ -1603,7 +1792,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1804,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1817,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Head) GetStamp() uint64 {
@@ -1695,7 +1884,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1896,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1909,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Run) GetFirstOp() uint64 {
@@ -1757,7 +1946,7 @@ type OpRange struct {
 
 func (x *OpRange) Reset() {
 	*x = OpRange{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +1958,7 @@ func (x *OpRange) String() string {
 func (*OpRange) ProtoMessage() {}
 
 func (x *OpRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +1971,7 @@ func (x *OpRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpRange.ProtoReflect.Descriptor instead.
 func (*OpRange) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OpRange) GetFirst() uint64 {
@@ -1864,7 +2053,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2065,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2078,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SyncRequest) GetRuns() []*Run {
@@ -2061,7 +2250,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2262,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2275,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Lookup) GetRecord() []byte {
@@ -2123,7 +2312,7 @@ type ScopePosition struct {
 
 func (x *ScopePosition) Reset() {
 	*x = ScopePosition{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2324,7 @@ func (x *ScopePosition) String() string {
 func (*ScopePosition) ProtoMessage() {}
 
 func (x *ScopePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2337,7 @@ func (x *ScopePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopePosition.ProtoReflect.Descriptor instead.
 func (*ScopePosition) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ScopePosition) GetScope() []byte {
@@ -2184,7 +2373,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2385,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2398,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SyncResponse) GetSchema() uint32 {
@@ -2269,7 +2458,7 @@ type SyncAnswer struct {
 
 func (x *SyncAnswer) Reset() {
 	*x = SyncAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2470,7 @@ func (x *SyncAnswer) String() string {
 func (*SyncAnswer) ProtoMessage() {}
 
 func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2483,7 @@ func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncAnswer.ProtoReflect.Descriptor instead.
 func (*SyncAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SyncAnswer) GetOutcomes() []*Outcome {
@@ -2362,7 +2551,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2563,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2576,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Outcome) GetOp() uint64 {
@@ -2462,7 +2651,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2663,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2676,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Page) GetFrom() []*ScopePosition {
@@ -2557,7 +2746,7 @@ type ScopeSet struct {
 
 func (x *ScopeSet) Reset() {
 	*x = ScopeSet{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2758,7 @@ func (x *ScopeSet) String() string {
 func (*ScopeSet) ProtoMessage() {}
 
 func (x *ScopeSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2771,7 @@ func (x *ScopeSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeSet.ProtoReflect.Descriptor instead.
 func (*ScopeSet) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ScopeSet) GetScopes() []*Scope {
@@ -2607,7 +2796,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2808,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2821,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Scope) GetId() []byte {
@@ -2683,7 +2872,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +2884,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +2897,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Row) GetRecord() []byte {
@@ -2784,7 +2973,7 @@ type PathDelta struct {
 
 func (x *PathDelta) Reset() {
 	*x = PathDelta{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2985,7 @@ func (x *PathDelta) String() string {
 func (*PathDelta) ProtoMessage() {}
 
 func (x *PathDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2998,7 @@ func (x *PathDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathDelta.ProtoReflect.Descriptor instead.
 func (*PathDelta) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PathDelta) GetField() uint32 {
@@ -2896,7 +3085,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3097,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3110,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Trailer) GetProcessed() []*OpRange {
@@ -3071,7 +3260,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3272,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3285,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -3118,7 +3307,8 @@ type Order struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number, unique for the device.
 	Number uint64 `protobuf:"varint,1,opt,name=number" json:"number,omitempty"`
-	// What: "upgrade" with a minimum version, for now.
+	// What: "upgrade" with a minimum version; "wipe": send what waits, erase the store, and
+	// acknowledge it by Wiped.
 	Act string `protobuf:"bytes,2,opt,name=act" json:"act,omitempty"`
 	// Detail.
 	Detail        string `protobuf:"bytes,3,opt,name=detail" json:"detail,omitempty"`
@@ -3128,7 +3318,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3140,7 +3330,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3153,7 +3343,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -3201,7 +3391,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3403,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3416,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReconcileRequest) GetEpoch() []byte {
@@ -3294,7 +3484,7 @@ type ScopeBuckets struct {
 
 func (x *ScopeBuckets) Reset() {
 	*x = ScopeBuckets{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3496,7 @@ func (x *ScopeBuckets) String() string {
 func (*ScopeBuckets) ProtoMessage() {}
 
 func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3509,7 @@ func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
 func (*ScopeBuckets) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScopeBuckets) GetScope() []byte {
@@ -3362,7 +3552,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3374,7 +3564,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3387,7 +3577,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReconcileResponse) GetSchema() uint32 {
@@ -3443,7 +3633,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3455,7 +3645,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3468,7 +3658,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DeliverRequest) GetEntries() [][]byte {
@@ -3507,7 +3697,7 @@ type WitnessOffer struct {
 
 func (x *WitnessOffer) Reset() {
 	*x = WitnessOffer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3709,7 @@ func (x *WitnessOffer) String() string {
 func (*WitnessOffer) ProtoMessage() {}
 
 func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3722,7 @@ func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
 func (*WitnessOffer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WitnessOffer) GetSerial() uint64 {
@@ -3576,7 +3766,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3588,7 +3778,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3601,7 +3791,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeliverResponse) GetSchema() uint32 {
@@ -3663,7 +3853,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +3865,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +3878,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -3748,7 +3938,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3760,7 +3950,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3773,7 +3963,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -3814,7 +4004,7 @@ type DeliverAnswer struct {
 
 func (x *DeliverAnswer) Reset() {
 	*x = DeliverAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4016,7 @@ func (x *DeliverAnswer) String() string {
 func (*DeliverAnswer) ProtoMessage() {}
 
 func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4029,7 @@ func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
 func (*DeliverAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeliverAnswer) GetDelivered() []*Delivered {
@@ -3876,7 +4066,7 @@ type ReplicaOps struct {
 
 func (x *ReplicaOps) Reset() {
 	*x = ReplicaOps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3888,7 +4078,7 @@ func (x *ReplicaOps) String() string {
 func (*ReplicaOps) ProtoMessage() {}
 
 func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3901,7 +4091,7 @@ func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaOps.ProtoReflect.Descriptor instead.
 func (*ReplicaOps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReplicaOps) GetReplica() []byte {
@@ -3935,7 +4125,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3947,7 +4137,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3960,7 +4150,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -4014,7 +4204,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4026,7 +4216,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4039,7 +4229,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AuditRequest) GetFirst() uint64 {
@@ -4105,7 +4295,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4117,7 +4307,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4130,7 +4320,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AuditResponse) GetKept() uint64 {
@@ -4189,7 +4379,7 @@ type BreakGlassRequest struct {
 
 func (x *BreakGlassRequest) Reset() {
 	*x = BreakGlassRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4201,7 +4391,7 @@ func (x *BreakGlassRequest) String() string {
 func (*BreakGlassRequest) ProtoMessage() {}
 
 func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4214,7 +4404,7 @@ func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassRequest.ProtoReflect.Descriptor instead.
 func (*BreakGlassRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BreakGlassRequest) GetId() []byte {
@@ -4275,7 +4465,7 @@ type BreakGlassResponse struct {
 
 func (x *BreakGlassResponse) Reset() {
 	*x = BreakGlassResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4287,7 +4477,7 @@ func (x *BreakGlassResponse) String() string {
 func (*BreakGlassResponse) ProtoMessage() {}
 
 func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4300,7 +4490,7 @@ func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassResponse.ProtoReflect.Descriptor instead.
 func (*BreakGlassResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *BreakGlassResponse) GetUntilMs() int64 {
@@ -4364,11 +4554,18 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x12ReinstanceResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
-	"\x06schema\x18\x03 \x01(\rR\x06schema\">\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\"n\n" +
+	"\fWipedRequest\x12\x10\n" +
+	"\x03org\x18\x01 \x01(\fR\x03org\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\fR\areplica\x12\x14\n" +
+	"\x05order\x18\x03 \x01(\x04R\x05order\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\"'\n" +
+	"\rWipedResponse\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\rR\x06schema\">\n" +
 	"\n" +
 	"ServerKeys\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\fR\x04keys\x12\x1c\n" +
-	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xb8\x02\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xe5\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -4381,7 +4578,12 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vapp_version\x18\t \x01(\tR\n" +
 	"appVersion\x12\x1a\n" +
 	"\breplaces\x18\n" +
-	" \x01(\fR\breplaces\"\xa3\x02\n" +
+	" \x01(\fR\breplaces\x12+\n" +
+	"\x05draft\x18\v \x01(\v2\x15.tandem.v1.TypedDraftR\x05draft\"2\n" +
+	"\n" +
+	"TypedDraft\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\"\xa3\x02\n" +
 	"\n" +
 	"ChangeTime\x12\x17\n" +
 	"\awall_ms\x18\x01 \x01(\x03R\x06wallMs\x12\x17\n" +
@@ -4677,7 +4879,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x18OUTCOME_CODE_QUARANTINED\x10\x03\x12\x15\n" +
 	"\x11OUTCOME_CODE_FORK\x10\x04\x12\x1a\n" +
 	"\x16OUTCOME_CODE_DISMISSED\x10\x05\x12\x19\n" +
-	"\x15OUTCOME_CODE_REPLACED\x10\x06*\x9f\x02\n" +
+	"\x15OUTCOME_CODE_REPLACED\x10\x06*\xb2\x02\n" +
 	"\aRefusal\x12\x17\n" +
 	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REFUSAL_UNDECODABLE\x10\x01\x12\x13\n" +
@@ -4691,7 +4893,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x0fREFUSAL_BUNDLED\x10\t\x12\x13\n" +
 	"\x0fREFUSAL_WAITING\x10\n" +
 	"\x12\x14\n" +
-	"\x10REFUSAL_INTERNAL\x10\v*\xf1\x01\n" +
+	"\x10REFUSAL_INTERNAL\x10\v\x12\x11\n" +
+	"\rREFUSAL_DRAFT\x10\f*\xf1\x01\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDELIVERY_TAKEN\x10\x01\x12\x14\n" +
@@ -4702,11 +4905,12 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x11DELIVERY_UNPROVED\x10\x06\x12\x1c\n" +
 	"\x18DELIVERY_UNKNOWN_REPLICA\x10\a\x12\x11\n" +
 	"\rDELIVERY_FORK\x10\b\x12\x19\n" +
-	"\x15DELIVERY_UNKNOWN_KIND\x10\t2\x99\x01\n" +
+	"\x15DELIVERY_UNKNOWN_KIND\x10\t2\xd5\x01\n" +
 	"\rEnrollService\x12=\n" +
 	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
 	"\n" +
-	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\xd7\x02\n" +
+	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse\x12:\n" +
+	"\x05Wiped\x12\x17.tandem.v1.WipedRequest\x1a\x18.tandem.v1.WipedResponse2\xd7\x02\n" +
 	"\vSyncService\x127\n" +
 	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
 	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponse\x12@\n" +
@@ -4730,7 +4934,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4741,112 +4945,118 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*EnrollResponse)(nil),     // 6: tandem.v1.EnrollResponse
 	(*ReinstanceRequest)(nil),  // 7: tandem.v1.ReinstanceRequest
 	(*ReinstanceResponse)(nil), // 8: tandem.v1.ReinstanceResponse
-	(*ServerKeys)(nil),         // 9: tandem.v1.ServerKeys
-	(*Change)(nil),             // 10: tandem.v1.Change
-	(*ChangeTime)(nil),         // 11: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),        // 12: tandem.v1.RecordWrite
-	(*Import)(nil),             // 13: tandem.v1.Import
-	(*PathWrite)(nil),          // 14: tandem.v1.PathWrite
-	(*Stamps)(nil),             // 15: tandem.v1.Stamps
-	(*PathStamps)(nil),         // 16: tandem.v1.PathStamps
-	(*Head)(nil),               // 17: tandem.v1.Head
-	(*Run)(nil),                // 18: tandem.v1.Run
-	(*OpRange)(nil),            // 19: tandem.v1.OpRange
-	(*SyncRequest)(nil),        // 20: tandem.v1.SyncRequest
-	(*Lookup)(nil),             // 21: tandem.v1.Lookup
-	(*ScopePosition)(nil),      // 22: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),       // 23: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),         // 24: tandem.v1.SyncAnswer
-	(*Outcome)(nil),            // 25: tandem.v1.Outcome
-	(*Page)(nil),               // 26: tandem.v1.Page
-	(*ScopeSet)(nil),           // 27: tandem.v1.ScopeSet
-	(*Scope)(nil),              // 28: tandem.v1.Scope
-	(*Row)(nil),                // 29: tandem.v1.Row
-	(*PathDelta)(nil),          // 30: tandem.v1.PathDelta
-	(*Trailer)(nil),            // 31: tandem.v1.Trailer
-	(*ScopeDigest)(nil),        // 32: tandem.v1.ScopeDigest
-	(*Order)(nil),              // 33: tandem.v1.Order
-	(*ReconcileRequest)(nil),   // 34: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),       // 35: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),  // 36: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),     // 37: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),       // 38: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),    // 39: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),    // 40: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),        // 41: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),      // 42: tandem.v1.DeliverAnswer
-	(*ReplicaOps)(nil),         // 43: tandem.v1.ReplicaOps
-	(*Delivered)(nil),          // 44: tandem.v1.Delivered
-	(*AuditRequest)(nil),       // 45: tandem.v1.AuditRequest
-	(*AuditResponse)(nil),      // 46: tandem.v1.AuditResponse
-	(*BreakGlassRequest)(nil),  // 47: tandem.v1.BreakGlassRequest
-	(*BreakGlassResponse)(nil), // 48: tandem.v1.BreakGlassResponse
-	(Compartment)(0),           // 49: tandem.v1.Compartment
+	(*WipedRequest)(nil),       // 9: tandem.v1.WipedRequest
+	(*WipedResponse)(nil),      // 10: tandem.v1.WipedResponse
+	(*ServerKeys)(nil),         // 11: tandem.v1.ServerKeys
+	(*Change)(nil),             // 12: tandem.v1.Change
+	(*TypedDraft)(nil),         // 13: tandem.v1.TypedDraft
+	(*ChangeTime)(nil),         // 14: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),        // 15: tandem.v1.RecordWrite
+	(*Import)(nil),             // 16: tandem.v1.Import
+	(*PathWrite)(nil),          // 17: tandem.v1.PathWrite
+	(*Stamps)(nil),             // 18: tandem.v1.Stamps
+	(*PathStamps)(nil),         // 19: tandem.v1.PathStamps
+	(*Head)(nil),               // 20: tandem.v1.Head
+	(*Run)(nil),                // 21: tandem.v1.Run
+	(*OpRange)(nil),            // 22: tandem.v1.OpRange
+	(*SyncRequest)(nil),        // 23: tandem.v1.SyncRequest
+	(*Lookup)(nil),             // 24: tandem.v1.Lookup
+	(*ScopePosition)(nil),      // 25: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),       // 26: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),         // 27: tandem.v1.SyncAnswer
+	(*Outcome)(nil),            // 28: tandem.v1.Outcome
+	(*Page)(nil),               // 29: tandem.v1.Page
+	(*ScopeSet)(nil),           // 30: tandem.v1.ScopeSet
+	(*Scope)(nil),              // 31: tandem.v1.Scope
+	(*Row)(nil),                // 32: tandem.v1.Row
+	(*PathDelta)(nil),          // 33: tandem.v1.PathDelta
+	(*Trailer)(nil),            // 34: tandem.v1.Trailer
+	(*ScopeDigest)(nil),        // 35: tandem.v1.ScopeDigest
+	(*Order)(nil),              // 36: tandem.v1.Order
+	(*ReconcileRequest)(nil),   // 37: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),       // 38: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),  // 39: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),     // 40: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),       // 41: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),    // 42: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),    // 43: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),        // 44: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),      // 45: tandem.v1.DeliverAnswer
+	(*ReplicaOps)(nil),         // 46: tandem.v1.ReplicaOps
+	(*Delivered)(nil),          // 47: tandem.v1.Delivered
+	(*AuditRequest)(nil),       // 48: tandem.v1.AuditRequest
+	(*AuditResponse)(nil),      // 49: tandem.v1.AuditResponse
+	(*BreakGlassRequest)(nil),  // 50: tandem.v1.BreakGlassRequest
+	(*BreakGlassResponse)(nil), // 51: tandem.v1.BreakGlassResponse
+	(Compartment)(0),           // 52: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	12, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	15, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
 	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	11, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
-	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	14, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	49, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	13, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	16, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	49, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	13, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	17, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	18, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	19, // 12: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	22, // 13: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	21, // 14: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
-	25, // 15: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	26, // 16: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	31, // 17: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
-	29, // 18: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
-	2,  // 19: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
-	3,  // 20: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	22, // 21: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	22, // 22: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	29, // 23: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	27, // 24: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	28, // 25: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	49, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	30, // 27: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	16, // 28: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	19, // 29: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	32, // 30: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	33, // 31: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	19, // 32: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
-	19, // 33: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
-	35, // 34: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	38, // 35: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
-	41, // 36: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	27, // 37: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	44, // 38: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	43, // 39: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
-	19, // 40: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
-	4,  // 41: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	25, // 42: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	29, // 43: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
-	5,  // 44: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 45: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	20, // 46: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	34, // 47: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	37, // 48: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	45, // 49: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
-	47, // 50: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
-	6,  // 51: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 52: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	23, // 53: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	36, // 54: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	39, // 55: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	46, // 56: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
-	48, // 57: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
-	51, // [51:58] is the sub-list for method output_type
-	44, // [44:51] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	14, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	13, // 3: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
+	1,  // 4: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
+	17, // 5: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	52, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	16, // 7: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	19, // 8: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	52, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	16, // 10: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	20, // 11: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	21, // 12: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	22, // 13: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	25, // 14: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	24, // 15: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
+	28, // 16: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	29, // 17: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	34, // 18: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	32, // 19: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
+	2,  // 20: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
+	3,  // 21: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
+	25, // 22: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	25, // 23: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	32, // 24: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	30, // 25: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	31, // 26: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	52, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	33, // 28: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	19, // 29: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	22, // 30: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	35, // 31: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	36, // 32: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	22, // 33: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	22, // 34: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	38, // 35: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	41, // 36: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	44, // 37: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	30, // 38: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	47, // 39: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	46, // 40: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
+	22, // 41: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
+	4,  // 42: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	28, // 43: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	32, // 44: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
+	5,  // 45: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 46: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	9,  // 47: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
+	23, // 48: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	37, // 49: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	40, // 50: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	48, // 51: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
+	50, // 52: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
+	6,  // 53: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 54: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	10, // 55: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
+	26, // 56: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	39, // 57: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	42, // 58: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	49, // 59: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	51, // 60: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
+	53, // [53:61] is the sub-list for method output_type
+	45, // [45:53] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -4861,7 +5071,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   44,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

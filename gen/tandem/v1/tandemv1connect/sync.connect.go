@@ -43,6 +43,8 @@ const (
 	// EnrollServiceReinstanceProcedure is the fully-qualified name of the EnrollService's Reinstance
 	// RPC.
 	EnrollServiceReinstanceProcedure = "/tandem.v1.EnrollService/Reinstance"
+	// EnrollServiceWipedProcedure is the fully-qualified name of the EnrollService's Wiped RPC.
+	EnrollServiceWipedProcedure = "/tandem.v1.EnrollService/Wiped"
 	// SyncServiceSyncProcedure is the fully-qualified name of the SyncService's Sync RPC.
 	SyncServiceSyncProcedure = "/tandem.v1.SyncService/Sync"
 	// SyncServiceReconcileProcedure is the fully-qualified name of the SyncService's Reconcile RPC.
@@ -67,6 +69,10 @@ type EnrollServiceClient interface {
 	// write-only until an enrolment code of its person, or an admin, confirms it.
 	// Repeating the call with the same key gives the same answer.
 	Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error)
+	// Acknowledges that a store was wiped at the server's order. The key that would prove
+	// who calls is gone by then, so the receipt was signed before. Repeating it has the
+	// effect of once.
+	Wiped(context.Context, *v1.WipedRequest) (*v1.WipedResponse, error)
 }
 
 // NewEnrollServiceClient constructs a client for the tandem.v1.EnrollService service. By default,
@@ -92,6 +98,12 @@ func NewEnrollServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(enrollServiceMethods.ByName("Reinstance")),
 			connect.WithClientOptions(opts...),
 		),
+		wiped: connect.NewClient[v1.WipedRequest, v1.WipedResponse](
+			httpClient,
+			baseURL+EnrollServiceWipedProcedure,
+			connect.WithSchema(enrollServiceMethods.ByName("Wiped")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -99,6 +111,7 @@ func NewEnrollServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 type enrollServiceClient struct {
 	enroll     *connect.Client[v1.EnrollRequest, v1.EnrollResponse]
 	reinstance *connect.Client[v1.ReinstanceRequest, v1.ReinstanceResponse]
+	wiped      *connect.Client[v1.WipedRequest, v1.WipedResponse]
 }
 
 // Enroll calls tandem.v1.EnrollService.Enroll.
@@ -119,6 +132,15 @@ func (c *enrollServiceClient) Reinstance(ctx context.Context, req *v1.Reinstance
 	return nil, err
 }
 
+// Wiped calls tandem.v1.EnrollService.Wiped.
+func (c *enrollServiceClient) Wiped(ctx context.Context, req *v1.WipedRequest) (*v1.WipedResponse, error) {
+	response, err := c.wiped.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // EnrollServiceHandler is an implementation of the tandem.v1.EnrollService service.
 type EnrollServiceHandler interface {
 	// Turns a one-time code and a device key into a replica certificate. Repeating
@@ -131,6 +153,10 @@ type EnrollServiceHandler interface {
 	// write-only until an enrolment code of its person, or an admin, confirms it.
 	// Repeating the call with the same key gives the same answer.
 	Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error)
+	// Acknowledges that a store was wiped at the server's order. The key that would prove
+	// who calls is gone by then, so the receipt was signed before. Repeating it has the
+	// effect of once.
+	Wiped(context.Context, *v1.WipedRequest) (*v1.WipedResponse, error)
 }
 
 // NewEnrollServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -152,12 +178,20 @@ func NewEnrollServiceHandler(svc EnrollServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(enrollServiceMethods.ByName("Reinstance")),
 		connect.WithHandlerOptions(opts...),
 	)
+	enrollServiceWipedHandler := connect.NewUnaryHandlerSimple(
+		EnrollServiceWipedProcedure,
+		svc.Wiped,
+		connect.WithSchema(enrollServiceMethods.ByName("Wiped")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.EnrollService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case EnrollServiceEnrollProcedure:
 			enrollServiceEnrollHandler.ServeHTTP(w, r)
 		case EnrollServiceReinstanceProcedure:
 			enrollServiceReinstanceHandler.ServeHTTP(w, r)
+		case EnrollServiceWipedProcedure:
+			enrollServiceWipedHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -173,6 +207,10 @@ func (UnimplementedEnrollServiceHandler) Enroll(context.Context, *v1.EnrollReque
 
 func (UnimplementedEnrollServiceHandler) Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EnrollService.Reinstance is not implemented"))
+}
+
+func (UnimplementedEnrollServiceHandler) Wiped(context.Context, *v1.WipedRequest) (*v1.WipedResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EnrollService.Wiped is not implemented"))
 }
 
 // SyncServiceClient is a client for the tandem.v1.SyncService service.

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
+)
+
+type adminDeviceCmd struct {
+	List adminDeviceListCmd `cmd:"" help:"List the devices, and how orders to wipe them stand."`
+	Wipe adminDeviceWipeCmd `cmd:"" help:"Order a device to wipe itself at its next contact."`
+}
+
+func (adminDeviceCmd) Help() string {
+	return `A device that is lost, or whose person has left, is shut out with tandem admin revoke. One
+that is to hold nothing any more is wiped: it is shut out too, and erases itself.
+
+  tandem admin device list
+  tandem admin device wipe DEVICE --yes`
+}
+
+type adminDeviceListCmd struct {
+	dataFlag
+	JSON bool `help:"Print one line of JSON for each."`
+}
+
+func (adminDeviceListCmd) Help() string {
+	return `An order to wipe a device is open until each store of it has acknowledged.
+
+  tandem admin device list --data tandem-data`
+}
+
+func (c *adminDeviceListCmd) Run(a *app) error {
+	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+		all, err := ad.Devices(a.ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+		for _, d := range all {
+			if c.JSON {
+				if err := a.json(deviceJSON(d)); err != nil {
+					return err
+				}
+				continue
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.ID, d.Label, d.State, wipeWords(d))
+		}
+		return w.Flush()
+	})
+}
+
+// wipeWords says how the order to wipe a device stands; empty for none.
+func wipeWords(d *server.DeviceState) string {
+	switch {
+	case d.OrderedMS == 0:
+		return ""
+	case d.WipedMS != 0:
+		return "wipe ordered " + ago(d.OrderedMS) + ", acknowledged " + ago(d.WipedMS)
+	case d.Stores > 1:
+		return fmt.Sprintf("wipe ordered %s, acknowledged by %d of %d stores", ago(d.OrderedMS), d.Wiped, d.Stores)
+	}
+	return "wipe ordered " + ago(d.OrderedMS) + ", waits for its next contact"
+}
+
+// deviceJSON is the stable form for scripts. Times are absent where nothing was.
+func deviceJSON(d *server.DeviceState) map[string]any {
+	people := make([]string, 0, len(d.People))
+	for _, id := range d.People {
+		people = append(people, id.String())
+	}
+	out := map[string]any{
+		"device": d.ID.String(), "label": d.Label, "state": d.State, "staff": people, "stores": d.Stores, "revoked": d.Revoked,
+	}
+	if d.OrderedMS != 0 {
+		out["wipe_ordered"], out["wiped_stores"] = stamp(d.OrderedMS), d.Wiped
+	}
+	if d.WipedMS != 0 {
+		out["wipe_acknowledged"] = stamp(d.WipedMS)
+	}
+	return out
+}
+
+type adminDeviceWipeCmd struct {
+	dataFlag
+	Device string `arg:"" placeholder:"ID" help:"Device, as the list names it."`
+	Yes    bool   `help:"Do it. It cannot be taken back."`
+	JSON   bool   `help:"Print one line of JSON."`
+}
+
+func (adminDeviceWipeCmd) Help() string {
+	return `The device is shut out from now on. At its next contact it is told, shows nothing any more,
+sends what it had not sent, which goes to quarantine for a lead, destroys its key, removes
+its files and acknowledges that. Until then the order stays open: a device that is never
+switched on again never hears of it. The order stands in the security journal too.
+
+  tandem admin device wipe DEVICE --yes`
+}
+
+var errWipeYes = errors.New("the device erases itself at its next contact, and the order cannot be taken back; say --yes to give it")
+
+func (c *adminDeviceWipeCmd) Run(a *app) error {
+	id, err := ids("DEVICE", c.Device)
+	if err != nil {
+		return err
+	}
+	if !c.Yes {
+		return exits(exitUsage, errWipeYes)
+	}
+	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+		if err := ad.WipeDevice(a.ctx, id[0]); err != nil {
+			return err
+		}
+		if c.JSON {
+			return a.json(map[string]any{"device": id[0].String(), "wipe": "ordered"})
+		}
+		a.say("Ordered: the device wipes itself at its next contact. tandem admin device list says when it has.")
+		return nil
+	})
+}

@@ -1,0 +1,218 @@
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// Errors of a receipt.
+var (
+	// ErrReceiptForm: the request is no receipt.
+	ErrReceiptForm = errors.New("the receipt of a wipe is malformed")
+	// ErrReceipt: no store that was ordered to wipe itself has signed it.
+	ErrReceipt = errors.New("the receipt is not that of a store which was ordered to wipe itself")
+)
+
+// WipeDevice orders a device to wipe itself. It is shut out from now on; at its next
+// contact it is told, sends what it had not sent, which goes to quarantine for a lead,
+// erases its store and acknowledges that. Until then the order stays open. Ordering it
+// again changes nothing.
+func (a *Admin) WipeDevice(ctx context.Context, device syncengine.ID) error {
+	all, err := a.Replicas(ctx)
+	if err != nil {
+		return err
+	}
+	mine := slices.DeleteFunc(all, func(r *syncengine.Replica) bool { return r.Device != device })
+	if len(mine) > 0 && !slices.ContainsFunc(mine, func(r *syncengine.Replica) bool { return r.WipeOrderedMS == 0 }) {
+		return nil
+	}
+	now := a.now().UnixMilli()
+	return a.revoke(ctx, "device", device, fieldDeviceState, "wipe_pending",
+		&store.JournalEvent{What: store.EventWiped, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED,
+		func(r *syncengine.Replica) {
+			if r.Device == device && r.WipeOrderedMS == 0 {
+				r.Revoked, r.WipeOrderedMS = true, now
+			}
+		})
+}
+
+// DeviceState is how a device stands, as an admin sees it.
+type DeviceState struct {
+	ID syncengine.ID
+	// Label and State, a code of device_state, are what its record says.
+	Label, State string
+	// People that it is, or was, enrolled for.
+	People []syncengine.ID
+	// Stores that it has: those that no other has replaced. Revoked: none of them is
+	// sent anything.
+	Stores  int
+	Revoked bool
+	// OrderedMS is when it was ordered to wipe itself, 0 for never. Wiped is how many of
+	// its stores have acknowledged that, WipedMS when all had; 0 while the order is open.
+	OrderedMS, WipedMS int64
+	Wiped              int
+}
+
+// Devices returns all devices, in the order of their ids.
+func (a *Admin) Devices(ctx context.Context) (devices []*DeviceState, err error) {
+	domain := record.New()
+	err = a.store.EachRecord(ctx, a.org.ID, domain.KindByName("device").Number, func(rec *syncengine.StoredRecord) error {
+		msg, err := domain.Message(&rec.Record)
+		if err != nil {
+			return err
+		}
+		d := &DeviceState{ID: rec.ID}
+		if m, ok := msg.(*tandemv1.Device); ok {
+			d.Label, d.State = m.GetLabel(), m.GetState()
+		}
+		devices = append(devices, d)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.Replicas(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range devices {
+		d.count(all)
+	}
+	slices.SortFunc(devices, func(x, y *DeviceState) int { return x.ID.Compare(y.ID) })
+	return devices, nil
+}
+
+// count fills in what the device's replicas say.
+func (d *DeviceState) count(all []*syncengine.Replica) {
+	revoked := 0
+	for _, r := range current(all, d.ID) {
+		d.Stores++
+		if r.Revoked {
+			revoked++
+		}
+		if r.WipeOrderedMS != 0 {
+			d.OrderedMS = max(d.OrderedMS, r.WipeOrderedMS)
+		}
+		if r.WipedMS != 0 {
+			d.Wiped++
+			d.WipedMS = max(d.WipedMS, r.WipedMS)
+		}
+		if !slices.Contains(d.People, r.Person) {
+			d.People = append(d.People, r.Person)
+		}
+	}
+	d.Revoked = d.Stores > 0 && revoked == d.Stores
+	if d.Wiped < d.Stores {
+		d.WipedMS = 0
+	}
+}
+
+// current are the stores of a device: its replicas but those that another one has
+// replaced, and that have not come back since.
+func current(all []*syncengine.Replica, device syncengine.ID) (stores []*syncengine.Replica) {
+	for _, r := range all {
+		replaced := slices.ContainsFunc(all, func(o *syncengine.Replica) bool { return o.Replaces == r.ID })
+		if r.Device == device && (!replaced || r.WipedMS != 0) {
+			stores = append(stores, r)
+		}
+	}
+	return stores
+}
+
+// Wiped implements tandemv1connect.EnrollServiceHandler. Nobody has been let in: the
+// receipt proves itself.
+func (s *enrolling) Wiped(ctx context.Context, req *tandemv1.WipedRequest) (*tandemv1.WipedResponse, error) {
+	if err := s.wiped(ctx, req); err != nil {
+		return nil, s.refuse(err)
+	}
+	return &tandemv1.WipedResponse{Schema: syncengine.Schema}, nil
+}
+
+func (s *Server) wiped(ctx context.Context, req *tandemv1.WipedRequest) error {
+	orgID, ok := syncengine.IDFromBytes(req.GetOrg())
+	id, named := syncengine.IDFromBytes(req.GetReplica())
+	if !ok || !named || len(req.GetSignature()) != ed25519.SignatureSize || req.GetOrder() != syncengine.WipeOrder {
+		return ErrReceiptForm
+	}
+	org, err := s.store.Org(ctx, orgID)
+	if errors.Is(err, store.ErrUnknownOrg) {
+		return ErrReceipt
+	}
+	if err != nil {
+		return err
+	}
+	done := false
+	err = s.store.Read(ctx, orgID, func(view syncengine.ServerView) error {
+		r, err := view.Replica(id)
+		if err != nil {
+			return err
+		}
+		if r == nil || r.WipeOrderedMS == 0 || !syncengine.VerifyWiped(r.Key, req.GetSignature(), orgID, id, req.GetOrder()) {
+			return ErrReceipt
+		}
+		done = r.WipedMS != 0
+		return nil
+	})
+	if err != nil || done {
+		return err
+	}
+	now := s.now().UnixMilli()
+	change, err := syncengine.NewID(now, s.rand)
+	if err != nil {
+		return err
+	}
+	err = s.store.Write(ctx, orgID, 1, func(tx *store.Tx) error { return s.noteWiped(tx, org, id, change, now) })
+	if err == nil {
+		s.log.Info().Stringer("org", orgID).Stringer("replica", id).Msg("a store was wiped by order")
+	}
+	return err
+}
+
+// noteWiped notes that a store is wiped and, where it was the last one of its device,
+// that the device is.
+func (s *Server) noteWiped(tx *store.Tx, org *store.Org, id, change syncengine.ID, now int64) error {
+	r, err := tx.Replica(id)
+	if err != nil {
+		return err
+	}
+	if r == nil || r.WipeOrderedMS == 0 {
+		return ErrReceipt
+	}
+	if r.WipedMS != 0 {
+		return nil
+	}
+	if err := tx.Journal(&store.JournalEvent{What: store.EventWiped, Replica: id.String()}); err != nil {
+		return err
+	}
+	next := *r
+	next.WipedMS = now
+	if err := tx.SaveReplica(&next); err != nil {
+		return err
+	}
+	all, err := tx.Replicas()
+	if err != nil {
+		return err
+	}
+	device, err := tx.Record(r.Device)
+	if err != nil {
+		return err
+	}
+	open := slices.ContainsFunc(current(all, r.Device), func(o *syncengine.Replica) bool { return o.WipedMS == 0 })
+	if device != nil && !open {
+		encoded, err := setCode(org.ID, change, device, fieldDeviceState, "wiped", now)
+		if err != nil {
+			return err
+		}
+		if err := applyLocal(s.engine(org), tx, encoded, now); err != nil {
+			return err
+		}
+	}
+	return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_WIPED, Person: r.Person[:], Replica: id[:], Subject: r.Device[:]})
+}

@@ -1,0 +1,169 @@
+package server_test
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// receipt is what a device of the world would send once it is wiped.
+func (d *device) receipt() *tandemv1.WipedRequest {
+	org := d.w.org.ID
+	return &tandemv1.WipedRequest{
+		Org: org[:], Replica: d.replica[:], Order: syncengine.WipeOrder,
+		Signature: syncengine.SignWiped(d.key, org, d.replica, syncengine.WipeOrder),
+	}
+}
+
+// ordered reports whether an answer orders a wipe.
+func ordered(answer *tandemv1.SyncAnswer) bool {
+	return slices.ContainsFunc(answer.GetTrailer().GetOrders(), func(o *tandemv1.Order) bool {
+		return o.GetAct() == syncengine.ActWipe && o.GetNumber() == syncengine.WipeOrder
+	})
+}
+
+// An order to wipe is told at every contact, ends a wait for news, and stays open until
+// the device's own receipt has come. It outlives a database that is set back, and so does
+// the receipt.
+func TestWipeOrder(t *testing.T) { each(t, testWipeOrder) }
+
+func testWipeOrder(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 81)
+	ctx := t.Context()
+	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	state := func(d *device) *server.DeviceState {
+		t.Helper()
+		all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+		i := slices.IndexFunc(all, func(s *server.DeviceState) bool { return s.ID == d.dev })
+		if i < 0 {
+			t.Fatal("the device is not listed")
+		}
+		return all[i]
+	}
+	back := w.copied()
+	// The server of a test begins its random numbers anew.
+	w.pass(time.Second)
+	one.connect(w.http.URL)
+	other.connect(w.http.URL)
+	for _, d := range []*device{one, other} {
+		// The nonce is that of the server before.
+		_, _ = d.call(ctx, &tandemv1.SyncRequest{})
+	}
+
+	waiting := make(chan *tandemv1.SyncAnswer, 1)
+	go func() {
+		answer, err := one.call(ctx, &tandemv1.SyncRequest{WaitMs: 40_000})
+		if err != nil {
+			t.Error(err)
+		}
+		waiting <- answer
+	}()
+	if _, err := one.enroll.Wiped(ctx, one.receipt()); connect.CodeOf(err) != connect.CodePermissionDenied {
+		t.Errorf("a receipt without an order: %v", err)
+	}
+	if err := w.admin.WipeDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if !ordered(<-waiting) {
+		t.Error("who waits for news is not told")
+	}
+	if !ordered(one.must(&tandemv1.SyncRequest{})) || ordered(other.must(&tandemv1.SyncRequest{})) {
+		t.Error("the order is told to another device, or not at the next contact")
+	}
+	if got := refusals(one.must(one.push(one.creation(encounter(w, marker))))); got != "QUARANTINED:REVOKED" {
+		t.Errorf("what it still sends: %s", got)
+	}
+
+	// Nobody else ends it.
+	for name, change := range map[string]func(r *tandemv1.WipedRequest){
+		"another key": func(r *tandemv1.WipedRequest) {
+			r.Signature = syncengine.SignWiped(other.key, w.org.ID, one.replica, syncengine.WipeOrder)
+		},
+		"another replica":       func(r *tandemv1.WipedRequest) { r.Replica = other.replica[:] },
+		"a replica that is not": func(r *tandemv1.WipedRequest) { r.Replica = w.agency[:] },
+		"another org":           func(r *tandemv1.WipedRequest) { r.Org = w.agency[:] },
+		"another order":         func(r *tandemv1.WipedRequest) { r.Order++ },
+		"no signature":          func(r *tandemv1.WipedRequest) { r.Signature = nil },
+		"a batch's signature": func(r *tandemv1.WipedRequest) {
+			r.Signature = syncengine.SignBatch(one.key, syncengine.Hash{1})
+		},
+	} {
+		r := one.receipt()
+		change(r)
+		if _, err := one.enroll.Wiped(ctx, r); connect.CodeOf(err) != connect.CodePermissionDenied && connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if s := state(one); s.WipedMS != 0 || s.State != "wipe_pending" {
+			t.Fatalf("%s ends the order: %+v", name, s)
+		}
+	}
+	for range 2 {
+		if _, err := one.enroll.Wiped(ctx, one.receipt()); err != nil {
+			t.Fatal(err)
+		}
+		if s := state(one); s.WipedMS != w.clock().UnixMilli() || s.State != "wiped" {
+			t.Errorf("its own receipt: %+v", s)
+		}
+	}
+	at := w.head()
+	if _, err := one.enroll.Wiped(ctx, one.receipt()); err != nil || w.head() != at {
+		t.Errorf("a receipt that is repeated has written something, %v", err)
+	}
+	// A store that shows up again is a copy.
+	if !ordered(one.must(&tandemv1.SyncRequest{})) {
+		t.Error("a copy of a wiped store is not ordered to wipe itself")
+	}
+	done := state(one)
+
+	w.restart(back, one, other)
+	if s := state(one); s.OrderedMS == 0 || s.WipedMS == 0 || !s.Revoked {
+		t.Errorf("after the database was set back: %+v, before %+v", s, done)
+	}
+	if !ordered(one.must(&tandemv1.SyncRequest{})) || ordered(other.must(&tandemv1.SyncRequest{})) {
+		t.Error("after the database was set back the order is told to another device, or to none")
+	}
+	head := w.head()
+	if err := w.srv.ReplayJournal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if w.head() != head {
+		t.Error("a second replay has written something")
+	}
+}
+
+// A copy of a store has the order too, under its own name, and both are to acknowledge.
+func TestWipeOfACopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite, 82)
+	ctx := t.Context()
+	one := w.enrolled(1, w.clinician)
+	if err := w.admin.WipeDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	copied := w.newDevice(9)
+	_, err := one.enroll.Reinstance(ctx, &tandemv1.ReinstanceRequest{
+		PublicKey: copied.key[ed25519.SeedSize:], Replica: copied.replica[:],
+		Proof: ed25519.Sign(copied.key, slices.Concat([]byte("tandem-reinstance-v1"), one.replica[:], copied.replica[:])),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := w.replica(copied); r.WipeOrderedMS == 0 || !r.Revoked {
+		t.Errorf("the copy: %+v", r)
+	}
+	copied.person, copied.dev = one.person, one.dev
+	if _, err := copied.enroll.Wiped(ctx, copied.receipt()); err != nil {
+		t.Fatal(err)
+	}
+	all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+	if len(all) != 1 || all[0].State != "wiped" || all[0].Stores != 1 {
+		t.Errorf("got %+v", all[0])
+	}
+}

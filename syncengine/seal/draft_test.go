@@ -1,0 +1,56 @@
+package seal_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"testing"
+
+	"github.com/tandem-response/tandem/syncengine/seal"
+)
+
+// A sealed draft opens as it was sealed, under its number and version, and its signature
+// says whose it is; what was altered does not open.
+func TestDraft(t *testing.T) {
+	t.Parallel()
+	private := privateKey(t, 5)
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{6}, ed25519.SeedSize))
+	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	s := session(t, private)
+	for _, tc := range []struct{ draft, version uint64 }{{1, 1}, {1, seal.DraftDropped}, {seal.MaxDraft, 77}} {
+		d := &seal.Draft{Number: seal.DraftNumber(tc.draft, tc.version), Raw: []byte("what was typed")}
+		d.Signature = seal.SignDraft(key, d.Number, d.Raw)
+		raw := s.AppendDraft(nil, d)
+		if bytes.Contains(raw, d.Raw) {
+			t.Error("the words stand there in clear")
+		}
+		e, err := seal.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := seal.NewOpener(private).OpenDraft(&e)
+		if err != nil || !bytes.Equal(got.Raw, d.Raw) || got.Number != d.Number || e.Kind != seal.KindDraft {
+			t.Fatalf("opened: %+v, %v", got, err)
+		}
+		if n, version := seal.DraftOf(got.Number); n != tc.draft || version != tc.version {
+			t.Errorf("got draft %d, version %d", n, version)
+		}
+		if !got.Signed(key.Public().(ed25519.PublicKey)) || got.Signed(other.Public().(ed25519.PublicKey)) { //nolint:forcetypeassert // It is one.
+			t.Error("the signature is another's, or not its own")
+		}
+		got.Number++
+		if got.Signed(key.Public().(ed25519.PublicKey)) { //nolint:forcetypeassert // It is one.
+			t.Error("the signature is good for another version")
+		}
+		if _, err := seal.NewOpener(privateKey(t, 8)).OpenDraft(&e); !errors.Is(err, seal.ErrNoKey) {
+			t.Errorf("with another key: %v", err)
+		}
+		if _, err := seal.NewOpener(private).OpenChange(&e); !errors.Is(err, seal.ErrDamaged) {
+			t.Errorf("as a change: %v", err)
+		}
+		e.Raw[40] ^= 1
+		if _, err := seal.NewOpener(private).OpenDraft(&e); !errors.Is(err, seal.ErrForged) {
+			t.Errorf("under another number: %v", err)
+		}
+	}
+}
