@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -191,6 +192,11 @@ func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field
 		}
 		if _, err = batch.Commit(); err != nil {
 			return err
+		}
+		if kind == "staff" {
+			if _, err := people.EndSessions(tx, id, syncengine.ID{}, "shut out"); err != nil {
+				return err
+			}
 		}
 		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_REVOKED, Subject: id[:], Kind: rec.Kind})
 	})

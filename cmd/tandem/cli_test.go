@@ -96,6 +96,12 @@ func TestJSON(t *testing.T) {
 		{"admin list", "", "--data " + dir},
 		{"admin janitor", "", "--data " + dir + " --allow"},
 		{"admin code", "", "--data " + dir + " --label x --staff " + h.second.String()},
+		{"admin account create", "", "--data " + dir + " --login x.y --staff " + h.second.String()},
+		{"admin account list", "", "--data " + dir},
+		{"admin account disable", "", "--data " + dir + " --staff " + h.second.String()},
+		{"admin account enable", "", "--data " + dir + " --staff " + h.second.String()},
+		{"admin account reset", "", "--data " + dir + " --staff " + h.second.String()},
+		{"admin session end", "", "--data " + dir + " --staff " + h.second.String()},
 		{"admin agency create", "", "--data " + dir + " --name x --type hospital --tz UTC"},
 		{"admin program create", "", "--data " + dir + " --name x --model crt --agency AGENCY"},
 		{"admin team create", "", "--data " + dir + " --name x --program PROGRAM"},
@@ -128,6 +134,7 @@ func TestJSON(t *testing.T) {
 		seen["vault "+act] = true // testdata/scripts/vault.txtar
 	}
 	seen["admin audit checkpoint"] = true // TestAudit
+	seen["admin session list"] = true     // TestSignIn
 	for _, l := range lines {
 		seen[l.command] = true
 		args := append(strings.Fields(l.command), strings.Fields(l.args)...)

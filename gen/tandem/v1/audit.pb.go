@@ -102,6 +102,23 @@ const (
 	AuditAct_AUDIT_ACT_CHAIN_FORK AuditAct = 35
 	// A device presented a checkpoint that this log does not hold.
 	AuditAct_AUDIT_ACT_CHECKPOINT_LOST AuditAct = 36
+	// An operator made or changed the account of a person, subject: code says how.
+	AuditAct_AUDIT_ACT_ACCOUNT AuditAct = 48
+	// A person signed in with a browser: subject is the session, code says by what.
+	AuditAct_AUDIT_ACT_SIGNED_IN AuditAct = 49
+	// Somebody did not get past the sign-in of a person: code says where.
+	AuditAct_AUDIT_ACT_SIGN_IN_FAILED AuditAct = 50
+	// A session, subject, was ended: code says by whom, person is whose it was.
+	AuditAct_AUDIT_ACT_SESSION_ENDED AuditAct = 51
+	// A person set a passphrase.
+	AuditAct_AUDIT_ACT_PASSPHRASE_SET AuditAct = 52
+	// A second factor of a person changed: code says which and how.
+	AuditAct_AUDIT_ACT_SECOND_FACTOR AuditAct = 53
+	// An operator listed accounts or sessions: code says which, count how many.
+	AuditAct_AUDIT_ACT_ACCOUNTS_READ AuditAct = 54
+	// A person showed what one knows, and has yet to show the second factor: subject is the
+	// session.
+	AuditAct_AUDIT_ACT_FIRST_FACTOR AuditAct = 55
 	// By a device. A record was opened: subject, of kind.
 	AuditAct_AUDIT_ACT_READ AuditAct = 64
 	// Records were listed: subject of each is in records.
@@ -163,6 +180,14 @@ var (
 		34: "AUDIT_ACT_CHAIN_GAP",
 		35: "AUDIT_ACT_CHAIN_FORK",
 		36: "AUDIT_ACT_CHECKPOINT_LOST",
+		48: "AUDIT_ACT_ACCOUNT",
+		49: "AUDIT_ACT_SIGNED_IN",
+		50: "AUDIT_ACT_SIGN_IN_FAILED",
+		51: "AUDIT_ACT_SESSION_ENDED",
+		52: "AUDIT_ACT_PASSPHRASE_SET",
+		53: "AUDIT_ACT_SECOND_FACTOR",
+		54: "AUDIT_ACT_ACCOUNTS_READ",
+		55: "AUDIT_ACT_FIRST_FACTOR",
 		64: "AUDIT_ACT_READ",
 		65: "AUDIT_ACT_LISTED",
 		66: "AUDIT_ACT_SEARCHED",
@@ -211,6 +236,14 @@ var (
 		"AUDIT_ACT_CHAIN_GAP":          34,
 		"AUDIT_ACT_CHAIN_FORK":         35,
 		"AUDIT_ACT_CHECKPOINT_LOST":    36,
+		"AUDIT_ACT_ACCOUNT":            48,
+		"AUDIT_ACT_SIGNED_IN":          49,
+		"AUDIT_ACT_SIGN_IN_FAILED":     50,
+		"AUDIT_ACT_SESSION_ENDED":      51,
+		"AUDIT_ACT_PASSPHRASE_SET":     52,
+		"AUDIT_ACT_SECOND_FACTOR":      53,
+		"AUDIT_ACT_ACCOUNTS_READ":      54,
+		"AUDIT_ACT_FIRST_FACTOR":       55,
 		"AUDIT_ACT_READ":               64,
 		"AUDIT_ACT_LISTED":             65,
 		"AUDIT_ACT_SEARCHED":           66,
@@ -585,7 +618,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\x95\t\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xf4\n" +
+	"\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -624,7 +658,15 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x0fAUDIT_ACT_CHAIN\x10!\x12\x17\n" +
 	"\x13AUDIT_ACT_CHAIN_GAP\x10\"\x12\x18\n" +
 	"\x14AUDIT_ACT_CHAIN_FORK\x10#\x12\x1d\n" +
-	"\x19AUDIT_ACT_CHECKPOINT_LOST\x10$\x12\x12\n" +
+	"\x19AUDIT_ACT_CHECKPOINT_LOST\x10$\x12\x15\n" +
+	"\x11AUDIT_ACT_ACCOUNT\x100\x12\x17\n" +
+	"\x13AUDIT_ACT_SIGNED_IN\x101\x12\x1c\n" +
+	"\x18AUDIT_ACT_SIGN_IN_FAILED\x102\x12\x1b\n" +
+	"\x17AUDIT_ACT_SESSION_ENDED\x103\x12\x1c\n" +
+	"\x18AUDIT_ACT_PASSPHRASE_SET\x104\x12\x1b\n" +
+	"\x17AUDIT_ACT_SECOND_FACTOR\x105\x12\x1b\n" +
+	"\x17AUDIT_ACT_ACCOUNTS_READ\x106\x12\x1a\n" +
+	"\x16AUDIT_ACT_FIRST_FACTOR\x107\x12\x12\n" +
 	"\x0eAUDIT_ACT_READ\x10@\x12\x14\n" +
 	"\x10AUDIT_ACT_LISTED\x10A\x12\x16\n" +
 	"\x12AUDIT_ACT_SEARCHED\x10B\x12\x1a\n" +
