@@ -82,6 +82,9 @@ func (c *serveCmd) problems() (found []error, cert *certificate) {
 	if _, err := c.people(); err != nil {
 		found = append(found, err)
 	}
+	if info, err := os.Stat(c.OIDCSecretFile); c.OIDCSecretFile != "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
+		say("every user of this machine can read the secret in %s: chmod 600 it", c.OIDCSecretFile)
+	}
 	if err := tracesProblem(); err != nil {
 		found = append(found, err)
 	}

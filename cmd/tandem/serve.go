@@ -44,6 +44,12 @@ type serveCmd struct {
 	SecondFactor    string        `name:"second-factor" default:"all" enum:"all,admins" env:"TANDEM_SECOND_FACTOR" placeholder:"WHO" help:"Who needs a second factor to sign in with a browser: all or admins (default ${default})."`
 	TrustedProxy    []string      `name:"trusted-proxy" env:"TANDEM_TRUSTED_PROXY" placeholder:"ADDR" help:"Address or network of a proxy whose X-Forwarded-For is believed, for counting tries to sign in by address; may stand several times."`
 
+	OIDCIssuer     string `name:"oidc-issuer" env:"TANDEM_OIDC_ISSUER" placeholder:"URL" help:"OpenID Connect provider that people may sign in at; needs --origin and --oidc-client."`
+	OIDCClient     string `name:"oidc-client" env:"TANDEM_OIDC_CLIENT" placeholder:"ID" help:"Client id that the provider knows this server by."`
+	OIDCSecretFile string `name:"oidc-secret-file" env:"TANDEM_OIDC_SECRET_FILE" type:"existingfile" placeholder:"FILE" help:"File whose first line is the secret that goes with it."`
+	OIDCClaim      string `name:"oidc-claim" default:"email" env:"TANDEM_OIDC_CLAIM" placeholder:"NAME" help:"Claim that holds the login of an account (default ${default}, which must be a verified one). Any other must be one that people cannot set themselves."`
+	OIDCMFA        bool   `name:"oidc-mfa" env:"TANDEM_OIDC_MFA" help:"Take the provider's word that a person has shown a second factor (amr: mfa). Without it the person's own is asked for."`
+
 	OpsListen         string `env:"TANDEM_OPS_LISTEN" placeholder:"ADDR" help:"Address for /metrics, /healthz and /readyz; none without it. It asks for no sign-in, so it is for loopback."`
 	OpsBeyondLoopback bool   `env:"TANDEM_OPS_BEYOND_LOOPBACK" help:"Let --ops-listen be an address that other machines reach: a network that only the operators are on."`
 
@@ -264,6 +270,19 @@ func (c *serveCmd) people() (people.Options, error) {
 			network = netip.PrefixFrom(addr, addr.BitLen())
 		}
 		o.Proxies = append(o.Proxies, network)
+	}
+	if c.OIDCIssuer != "" || c.OIDCClient != "" || c.OIDCSecretFile != "" {
+		o.Provider = &people.Provider{Issuer: c.OIDCIssuer, ClientID: c.OIDCClient, Claim: c.OIDCClaim, SecondFactor: c.OIDCMFA}
+		if c.OIDCSecretFile != "" {
+			secret, err := firstLine(c.OIDCSecretFile)
+			if err != nil {
+				return o, fmt.Errorf("--oidc-secret-file: %w", err)
+			}
+			o.Provider.ClientSecret = string(secret)
+		}
+		if err := o.Provider.Check(c.Origin); err != nil {
+			return o, fmt.Errorf("--oidc-issuer, --oidc-client and --origin: %w", err)
+		}
 	}
 	if err := o.Check(); err != nil {
 		return o, fmt.Errorf("--session-idle, --session-absolute and --second-factor: %w", err)

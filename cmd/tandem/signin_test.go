@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -28,23 +25,10 @@ func TestSignIn(t *testing.T) {
 	staff := id("admin", "staff", "create", "--name", "Maya", "--role", "admin", "--discipline", "nurse", "--agency", agency, "--team", team)
 	code := decode[map[string]string](t, must(t, "", "admin", "account", "create", "--staff", staff, "--login", "maya.r", "--data", dir, "--json"))["code"]
 
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	out, in := io.Pipe()
-	log := &lockedBuffer{}
-	ended := make(chan int, 1)
-	go func() {
-		defer in.Close()
-		ended <- run(ctx, []string{"serve", "--listen", "127.0.0.1:0", "--data", dir, "--json"}, stdio{out: in, err: log})
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	go io.Copy(io.Discard, out) //nolint:errcheck // It ends with the server.
-	base := decode[map[string]string](t, line)["url"]
+	srv := serve(t, "--data", dir)
+	base := srv.url
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	post := func(path string, form url.Values) *http.Response {
+	post := func(path string, form url.Values) (status int, to string, cookies int) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader(form.Encode()))
 		if err != nil {
@@ -56,19 +40,19 @@ func TestSignIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = resp.Body.Close()
-		return resp
+		defer resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get("Location"), len(resp.Cookies())
 	}
 	const phrase = "umbrella quartz tuesday lantern"
-	if resp := post("/signin", url.Values{"login": {"maya.r"}, "passphrase": {phrase}}); resp.StatusCode != http.StatusForbidden {
-		t.Errorf("before the first sign-in: %s", resp.Status)
+	if status, _, _ := post("/signin", url.Values{"login": {"maya.r"}, "passphrase": {phrase}}); status != http.StatusForbidden {
+		t.Errorf("before the first sign-in: %d", status)
 	}
-	resp := post("/signin/begin", url.Values{"login": {"maya.r"}, "code": {code}, "new": {phrase}, "again": {phrase}})
-	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/signin/factor/new" || len(resp.Cookies()) != 1 {
-		t.Fatalf("the first sign-in: %s to %s", resp.Status, resp.Header.Get("Location"))
+	status, to, cookies := post("/signin/begin", url.Values{"login": {"maya.r"}, "code": {code}, "new": {phrase}, "again": {phrase}})
+	if status != http.StatusSeeOther || to != "/signin/factor/new" || cookies != 1 {
+		t.Fatalf("the first sign-in: %d to %s", status, to)
 	}
 	session := decode[map[string]any](t, must(t, "", "admin", "session", "list", "--data", dir, "--json"))
-	if session["staff"] != staff || session["complete"] != false || session["way"] != "passphrase" {
+	if session["staff"] != staff || session["complete"] == true || session["way"] != "passphrase" {
 		t.Errorf("the session: %v", session)
 	}
 	name, ok := session["session"].(string)
@@ -88,34 +72,39 @@ func TestSignIn(t *testing.T) {
 			t.Errorf("no entry %s in the audit log:\n%s", act, audit)
 		}
 	}
-	stop()
-	if code := <-ended; code != exitOK {
+	if code := srv.stop(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
+	log := srv.log.String()
 	for _, secret := range []string{"maya.r", phrase, code, "Maya"} {
-		if strings.Contains(log.String(), secret) || strings.Contains(audit, secret) {
+		if strings.Contains(log, secret) || strings.Contains(audit, secret) {
 			t.Errorf("%q stands in a log", secret)
 		}
 	}
-	if !strings.Contains(log.String(), `"route":"/signin/"`) {
+	if !strings.Contains(log, `"route":"/signin/"`) {
 		t.Errorf("the log does not name the route:\n%s", log)
 	}
 }
 
-// lockedBuffer may be written to while it is read.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+// TestSignInSettings: what cannot be is said before anything is served, one reason each.
+func TestSignInSettings(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("not to be shown\n"), 0o604); err != nil { //nolint:gosec // That is what is refused.
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"--session-idle 13h", "idle"},
+		{"--session-idle 0s", "more than 0"},
+		{"--trusted-proxy example.org", "--trusted-proxy"},
+		{"--oidc-issuer https://id.example.org --oidc-client x", "origin"},
+		{"--oidc-issuer http://id.example.org --oidc-client x --origin https://tandem.example.org", "https"},
+		{"--oidc-client x --origin https://tandem.example.org", "issuer"},
+		{"--oidc-issuer https://id.example.org --oidc-client x --origin https://tandem.example.org --oidc-secret-file " + secret, "chmod 600"},
+	} {
+		r := tandem(t.Context(), "", append([]string{"serve", "--check-config", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, strings.Fields(c.args)...)...)
+		if r.code != exitUsage || !strings.Contains(r.err, c.want) || strings.Contains(r.err, "\n  ") || strings.Contains(r.out+r.err, "not to be shown") {
+			t.Errorf("%s: exit code %d, %s", c.args, r.code, r.err)
+		}
+	}
 }

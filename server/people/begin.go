@@ -14,7 +14,7 @@ import (
 func (v *visit) newPassphrase(about ...string) (string, error) {
 	passphrase := v.r.PostFormValue("new")
 	if passphrase != v.r.PostFormValue("again") {
-		return "", refusedTwice
+		return "", errTwice
 	}
 	return passphrase, refusedPassphrase(CheckPassphrase(passphrase, about...))
 }
@@ -44,7 +44,7 @@ func (v *visit) begin() error {
 		if err := v.failed(ctx, t, "one-time code"); err != nil {
 			return err
 		}
-		return v.refuse(refusedCode, "begin", nil)
+		return v.refuse(errCode, "begin", nil)
 	}
 	phc, err := v.hasher.hash(ctx, passphrase)
 	if err != nil {
@@ -117,7 +117,7 @@ func (v *visit) changePassphrase() error {
 		return err
 	}
 	if s == nil {
-		return v.refuse(refusedAgain, "passphrase", nil)
+		return v.refuse(errAgain, "passphrase", nil)
 	}
 	if err := v.setCookies(v.w, v.who.Org, s); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (v *visit) again(passphrase string) (stored string, err error) {
 		if err := v.failed(ctx, &try{org: org, account: v.who.Account, counts: counts}, "passphrase again"); err != nil {
 			return "", err
 		}
-		return "", refusedAgain
+		return "", errAgain
 	}
 	return stored, v.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return refund(tx, counts, v.o.Clock().UnixMilli()) })
 }

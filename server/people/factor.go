@@ -213,7 +213,7 @@ func (v *visit) newFactorForm() error {
 func (v *visit) offer(status int, secret []byte, data map[string]any) error {
 	var err error
 	if secret == nil {
-		if secret, _, err = token(v.rand, totpSecret); err != nil {
+		if secret, err = token(v.rand, totpSecret); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package people
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	_ "embed"
 	"encoding/base64"
@@ -95,8 +94,8 @@ func (h *hasher) hash(ctx context.Context, passphrase string) (string, error) {
 // as much as any other, and is never it. stale says that the parameters are not those of
 // today.
 func (h *hasher) verify(ctx context.Context, phc, passphrase string) (ok, stale bool, err error) {
-	real := phc != ""
-	if !real {
+	there := phc != ""
+	if !there {
 		phc = h.dummy
 	}
 	cost, salt, want, err := parsePHC(phc)
@@ -107,7 +106,7 @@ func (h *hasher) verify(ctx context.Context, phc, passphrase string) (ok, stale 
 	if err != nil {
 		return false, false, err
 	}
-	return subtle.ConstantTimeCompare(got, want) == 1 && real, cost != h.cost || len(salt) != saltSize, nil
+	return subtle.ConstantTimeCompare(got, want) == 1 && there, cost != h.cost || len(salt) != saltSize, nil
 }
 
 func (h *hasher) sum(ctx context.Context, passphrase string, salt []byte, cost Cost) ([]byte, error) {
@@ -245,11 +244,11 @@ func runs(s string) bool {
 	return len(r) > 0 && breaks*4 < len(r)
 }
 
-// token returns n random bytes, and their hash.
-func token(rand io.Reader, n int) (raw []byte, hash [sha256.Size]byte, err error) {
-	raw = make([]byte, n)
-	if _, err = io.ReadFull(rand, raw); err != nil {
-		return nil, hash, fmt.Errorf("making a token: %w", err)
+// token returns n random bytes.
+func token(rand io.Reader, n int) ([]byte, error) {
+	raw := make([]byte, n)
+	if _, err := io.ReadFull(rand, raw); err != nil {
+		return nil, fmt.Errorf("making a token: %w", err)
 	}
-	return raw, sha256.Sum256(raw), nil
+	return raw, nil
 }

@@ -29,7 +29,7 @@ func TestCheckPassphrase(t *testing.T) {
 		{"1234567890123456", people.ErrCommon},
 		{"qwertyuiopasdfgh", people.ErrCommon},
 		{"                    ", people.ErrCommon},
-		{"rosalind.t rosalind.t", people.ErrCommon},
+		{"rosalind.t and rosalind.t", people.ErrCommon},
 		{"rosalind.t 123456789", people.ErrCommon},
 		{"Contraseña contraseña", people.ErrCommon},
 	} {

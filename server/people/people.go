@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type Options struct {
 	SecondFactor Policy
 	// Cost of hashing a passphrase; the zero value is that of today.
 	Cost Cost
+	// Provider is an OpenID Connect provider that people may sign in at; nil for none.
+	Provider *Provider
 	// Proxies are the networks of proxies whose word on where a request comes from counts.
 	Proxies []netip.Prefix
 	// Refused is told of sign-ins that were refused and concern no account that is there,
@@ -94,6 +97,8 @@ type People struct {
 	mux     *http.ServeMux
 	turns   chan struct{}
 	rand    io.Reader
+	// elsewhere is the provider; nil for none.
+	elsewhere *elsewhere
 }
 
 // New returns the sign-in of people over a store.
@@ -101,6 +106,7 @@ func New(st *store.Store, o Options) (*People, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	o.Origin = strings.TrimSuffix(o.Origin, "/")
 	if o.Idle == 0 {
 		o.Idle = defaultIdle
 	}
@@ -128,6 +134,9 @@ func New(st *store.Store, o Options) (*People, error) {
 	var err error
 	if p.hasher, err = newHasher(o.Cost, p.rand); err != nil {
 		return nil, fmt.Errorf("the cost of a passphrase: %w", err)
+	}
+	if p.elsewhere, err = newElsewhere(&p.o); err != nil {
+		return nil, err
 	}
 	p.mux = p.routes()
 	return p, nil
@@ -161,6 +170,8 @@ func (p *People) routes() *http.ServeMux {
 		"POST /signin/factor/new": (*visit).newFactor,
 		"GET /signin/recovery":    (*visit).recoveryForm,
 		"POST /signin/recovery":   (*visit).recovery,
+		"GET " + providerPath:     (*visit).toProvider,
+		"GET " + callbackPath:     (*visit).fromProvider,
 		"POST /signin/end":        (*visit).end,
 		"POST /signin/out":        (*visit).out,
 	} {
@@ -193,10 +204,10 @@ func (p *People) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Where the deadline cannot be set the server's own holds.
 		_ = control.SetReadDeadline(time.Now().Add(formTimeout))
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
-			http.Error(w, "the form cannot be read", http.StatusBadRequest)
-			return
-		}
+	}
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "the form cannot be read", http.StatusBadRequest)
+		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queue)
 	defer cancel()

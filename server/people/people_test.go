@@ -136,7 +136,7 @@ func TestSessionLimits(t *testing.T) {
 			idle time.Duration
 			in   bool
 		}{{10*time.Minute - time.Second, true}, {10 * time.Minute, false}} {
-			b.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+			b.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 			w.pass(time.Minute)
 			if !b.in() {
 				t.Fatal("not let in")
@@ -146,7 +146,7 @@ func TestSessionLimits(t *testing.T) {
 				t.Errorf("idle for %s: in %v, want %v", c.idle, !c.in, c.in)
 			}
 		}
-		b.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+		b.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 		// signIn lets 30 s pass after the session has begun.
 		for range 6 {
 			w.pass(9 * time.Minute)
@@ -191,7 +191,7 @@ func TestSessionsEnd(t *testing.T) {
 			t.Helper()
 			for _, b := range []*browser{here, there} {
 				if !b.in() {
-					b.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+					b.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 				}
 			}
 			in(true, true)
@@ -271,13 +271,13 @@ func TestSessionsEnd(t *testing.T) {
 		if err := w.accounts.Enable(t.Context(), w.clinician); err != nil {
 			t.Fatal(err)
 		}
-		here.signIn(login, next, p).want(t, http.StatusOK, "/signin")
+		here.signIn(next, p).want(t, http.StatusOK, "/signin")
 		in(true, false)
 		if err := w.admin.BeginRecovery(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		in(false, false)
-		here.signIn(login, next, p).want(t, http.StatusOK, "/signin")
+		here.signIn(next, p).want(t, http.StatusOK, "/signin")
 		in(true, false)
 		if err := w.admin.RevokePerson(t.Context(), w.clinician); err != nil {
 			t.Fatal(err)
@@ -437,7 +437,7 @@ func TestStrangerKeepsNobodyOut(t *testing.T) {
 		w := newWorld(t, on, people.Options{Proxies: everywhere})
 		mine, p := w.begun(w.clinician, login)
 		mine.from = "203.0.113.5"
-		mine.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+		mine.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 		mine.post("/signin/out")
 		stranger := w.browser()
 		stranger.from = "203.0.113.66"
@@ -462,7 +462,7 @@ func TestStrangerKeepsNobodyOut(t *testing.T) {
 		// The person from a browser that nobody knows.
 		fresh := w.browser()
 		fresh.from = "203.0.113.9"
-		fresh.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+		fresh.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 
 		// From many addresses, the forged ones of a header among them.
 		for i := range 40 {
@@ -476,10 +476,10 @@ func TestStrangerKeepsNobodyOut(t *testing.T) {
 			t.Error("no Retry-After")
 		}
 		// A browser that the person has signed in with is counted apart.
-		mine.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+		mine.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 		// And an hour later anybody is let try again.
 		w.pass(time.Hour)
-		unknown.signIn(login, secretWord, p).want(t, http.StatusOK, "/signin")
+		unknown.signIn(secretWord, p).want(t, http.StatusOK, "/signin")
 		w.quiet()
 	})
 }

@@ -201,7 +201,7 @@ type issued struct {
 // renew gives a session a new token, as it stands after a step of the sign-in, and notes it.
 func (p *People) renew(tx *store.Tx, org *store.Org, s *store.Session, way string, complete bool) (*issued, error) {
 	now := p.o.Clock().UnixMilli()
-	raw, _, err := token(p.rand, tokenSize)
+	raw, err := token(p.rand, tokenSize)
 	if err != nil {
 		return &issued{}, err
 	}
@@ -265,7 +265,7 @@ func (p *People) setCookies(w http.ResponseWriter, org *store.Org, s *issued) er
 	if !s.Complete {
 		return nil
 	}
-	raw, _, err := token(p.rand, 16)
+	raw, err := token(p.rand, 16)
 	if err != nil {
 		return err
 	}
@@ -274,15 +274,14 @@ func (p *People) setCookies(w http.ResponseWriter, org *store.Org, s *issued) er
 	return nil
 }
 
+// cookie is one for this host; life is 0 for until the browser ends, and below 0 for none.
 func cookie(name, value string, life time.Duration) *http.Cookie {
 	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(life / time.Second), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 
 // forget takes the token of a session from a browser.
 func forget(w http.ResponseWriter) {
-	c := cookie(sessionCookie, "", 0)
-	c.MaxAge = -1
-	http.SetCookie(w, c)
+	http.SetCookie(w, cookie(sessionCookie, "", -time.Second))
 }
 
 // knownName is the name of the cookie of a browser that a person has signed in with: a

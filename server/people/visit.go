@@ -51,10 +51,10 @@ func (r *refusal) Error() string { return r.word }
 
 // What a person may be told.
 var (
-	refusedSignIn = &refusal{status: http.StatusForbidden, word: "wrong"}
-	refusedCode   = &refusal{status: http.StatusForbidden, word: "wrongCode"}
-	refusedAgain  = &refusal{status: http.StatusForbidden, word: "wrongPassphrase"}
-	refusedTwice  = &refusal{status: http.StatusUnprocessableEntity, word: "differ"}
+	errSignIn = &refusal{status: http.StatusForbidden, word: "wrong"}
+	errCode   = &refusal{status: http.StatusForbidden, word: "wrongCode"}
+	errAgain  = &refusal{status: http.StatusForbidden, word: "wrongPassphrase"}
+	errTwice  = &refusal{status: http.StatusUnprocessableEntity, word: "differ"}
 )
 
 // tooOften is the refusal of who must wait.
@@ -83,7 +83,7 @@ func (v *visit) refuse(err error, page string, data map[string]any) error {
 
 // refusedPassphrase is what a person is told of a passphrase that is not taken.
 func refusedPassphrase(err error) error {
-	word := ""
+	var word string
 	switch {
 	case err == nil:
 		return nil
@@ -145,7 +145,7 @@ func (v *visit) issue(org *store.Org, s *issued) error {
 func (v *visit) home() error {
 	switch {
 	case v.who == nil:
-		v.show(http.StatusOK, "signin", map[string]any{"To": v.to()})
+		v.show(http.StatusOK, "signin", v.signInData())
 		return nil
 	case !v.who.strong:
 		return v.next(step(false, v.who.factor))
@@ -203,7 +203,7 @@ func (v *visit) sessions(status int, data map[string]any) error {
 func (v *visit) signIn() error {
 	org, s, err := v.passphrase(v.r.Context(), v.r.PostFormValue("login"), v.r.PostFormValue("passphrase"))
 	if err != nil {
-		return v.refuse(err, "signin", map[string]any{"To": v.to()})
+		return v.refuse(err, "signin", v.signInData())
 	}
 	return v.issue(org, s)
 }
@@ -233,7 +233,7 @@ func (v *visit) open(ctx context.Context, login, what string, count bucket) (*tr
 			return nil, err
 		}
 		if len(orgs) == 0 {
-			return nil, refusedSignIn
+			return nil, errSignIn
 		}
 		t.org = orgs[0]
 	}
@@ -316,7 +316,7 @@ func (v *visit) passphrase(ctx context.Context, login, passphrase string) (*stor
 		if err := v.failed(ctx, t, "passphrase"); err != nil {
 			return nil, nil, err
 		}
-		return nil, nil, refusedSignIn
+		return nil, nil, errSignIn
 	}
 	renewed := ""
 	if stale {
@@ -369,7 +369,7 @@ func (v *visit) letIn(ctx context.Context, t *try, way string, check func(*store
 		if err := v.failed(ctx, t, "no active staff record"); err != nil {
 			return nil, err
 		}
-		return nil, refusedSignIn
+		return nil, errSignIn
 	}
 	return s, nil
 }

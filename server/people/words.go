@@ -33,6 +33,7 @@ var words = map[string][2]string{
 	"stored":     {"I have put them in a safe place", "Los he guardado en un lugar seguro"},
 
 	// Texts.
+	"provider":       {"Sign in with my organization's account", "Iniciar sesión con la cuenta de mi organización"},
 	"factorHow":      {"Type the six digits that your authenticator shows, or one of your recovery codes.", "Escriba los seis dígitos que muestra su autenticador, o uno de sus códigos de recuperación."},
 	"newFactorHow":   {"Scan this with an authenticator app on your phone, then type the code that it shows. You will be asked for such a code at each sign-in.", "Escanee esto con una aplicación de autenticación en su teléfono y escriba el código que muestra. Se le pedirá un código así en cada inicio de sesión."},
 	"picture":        {"Picture for the app: the same secret is written below", "Imagen para la aplicación: el mismo secreto está escrito abajo"},
@@ -52,7 +53,7 @@ var words = map[string][2]string{
 	"seen":           {"last used", "último uso"},
 	"change":         {"Change", "Cambiar"},
 	"minutes":        {"Minutes to wait:", "Minutos de espera:"},
-	"failedHow":      {"The server cannot do this at the moment. Nothing was changed. Try again later.", "El servidor no puede hacerlo en este momento. No se ha cambiado nada. Inténtelo más tarde."},
+	"failedHow":      {"The server cannot do this at the moment. Nothing was changed. Try again later.", "El servidor no puede hacerlo ahora. No se ha cambiado nada. Inténtelo más tarde."},
 	"passphraseSet":  {"Your passphrase is changed. All your other sessions are ended.", "Su frase de contraseña ha cambiado. Todas sus demás sesiones se han terminado."},
 
 	// What was wrong.
@@ -60,6 +61,10 @@ var words = map[string][2]string{
 	"wrongCode":       {"Login or code is wrong, or the code is used or too old. Ask your administrator for a new one.", "El usuario o el código no es correcto, o el código ya se usó o caducó. Pida uno nuevo a su administrador."},
 	"wrongPassphrase": {"The passphrase is wrong. Nothing was changed.", "La frase de contraseña no es correcta. No se ha cambiado nada."},
 	"wrongFactor":     {"The code is wrong, or was used already. Wait for the next one.", "El código no es correcto o ya se usó. Espere al siguiente."},
+	"unprovided":      {"Your organization's sign-in did not answer as it should. Try again later, or sign in here.", "El inicio de sesión de su organización no ha respondido como debía. Inténtelo más tarde o inicie sesión aquí."},
+	"notProvided":     {"Your organization's sign-in did not let you in.", "El inicio de sesión de su organización no le ha dejado entrar."},
+	"notBegun":        {"This sign-in was begun in another window, or too long ago. Begin again.", "Este inicio de sesión se empezó en otra ventana o hace demasiado tiempo. Empiece de nuevo."},
+	"noAccount":       {"You are known to your organization, and nobody has made you an account here. Ask your administrator.", "Su organización le conoce, pero nadie le ha creado una cuenta aquí. Hable con su administrador."},
 	"differ":          {"The two are not the same. Nothing was changed.", "Las dos no son iguales. No se ha cambiado nada."},
 	"tooOften":        {"Too many tries. Wait before you try again.", "Demasiados intentos. Espere antes de volver a intentarlo."},
 	"short":           {"The passphrase is shorter than 15 characters: take four or five words.", "La frase tiene menos de 15 caracteres: use cuatro o cinco palabras."},

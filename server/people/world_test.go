@@ -56,7 +56,6 @@ type world struct {
 	http     *httptest.Server
 	log      *locked
 	options  people.Options
-	refused  []string
 
 	mu  sync.Mutex
 	now time.Time
@@ -225,7 +224,8 @@ func (b *browser) do(method, path string, form url.Values) answer {
 	if err != nil {
 		b.w.t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Request.URL.Path, string(text), resp.Header}
+	shown := regexp.MustCompile(`data:image/png;base64,[^"]+`).ReplaceAllString(string(text), "data:")
+	return answer{resp.StatusCode, resp.Request.URL.Path, shown, resp.Header}
 }
 
 func (b *browser) get(path string) answer { b.w.t.Helper(); return b.do(http.MethodGet, path, nil) }
@@ -307,8 +307,8 @@ func (w *world) begun(staff syncengine.ID, login string) (*browser, *phone) {
 	return b, p
 }
 
-// signIn signs a browser in, with both factors.
-func (b *browser) signIn(login, passphrase string, p *phone) answer {
+// signIn signs a browser of the clinician in, with both factors.
+func (b *browser) signIn(passphrase string, p *phone) answer {
 	b.w.t.Helper()
 	a := b.post("/signin", "login", login, "passphrase", passphrase)
 	if a.path != "/signin/factor" {
