@@ -33,8 +33,15 @@
 //
 // # Second factor
 //
-// Who has none yet sets up an authenticator (RFC 6238) at the first sign-in, before
-// anything else can be done. Each code is taken once. Recovery codes stand in for the
-// authenticator and never for the passphrase. A new one-time code of an operator sets the
+// Who has none yet sets up an authenticator (RFC 6238) or a passkey (WebAuthn) at the first
+// sign-in, before anything else can be done. Each code is taken once; a passkey signs a
+// challenge of one page in one session. Recovery codes stand in for either and never for the
+// passphrase. A new one-time code of an operator sets the
 // passphrase and leaves the second factor as it is, unless the operator removes it too.
+//
+// # Elsewhere
+//
+// People may sign in at an OpenID Connect provider ([Provider]): code flow with PKCE, state
+// and nonce. What a sign-in was begun with is sealed in a cookie of the browser that began
+// it. A claim of the provider names the login of an account; no account is ever made of it.
 package people

@@ -120,7 +120,11 @@ func (v *visit) factorForm() error {
 	if page, ok := v.outstanding(true); !ok {
 		return v.next(page)
 	}
-	v.show(http.StatusOK, "factor", map[string]any{"To": v.to()})
+	data, err := v.factorData()
+	if err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "factor", data)
 	return nil
 }
 
@@ -145,8 +149,15 @@ func (v *visit) factor() error {
 	}
 	org, staff := v.who.Org, v.who.Staff
 	counts := []bucket{perFactor.of(org, "factor", staff.String())}
+	again := func(err error) error {
+		data, failed := v.factorData()
+		if failed != nil {
+			return failed
+		}
+		return v.refuse(err, "factor", data)
+	}
 	if err := v.charge(counts); err != nil {
-		return v.refuse(err, "factor", map[string]any{"To": v.to()})
+		return again(err)
 	}
 	code := strings.Join(strings.Fields(v.r.PostFormValue("code")), "")
 	var s *issued
@@ -175,7 +186,7 @@ func (v *visit) factor() error {
 		return err
 	}
 	if s == nil {
-		return v.refuse(&refusal{status: http.StatusForbidden, word: "wrongFactor"}, "factor", map[string]any{"To": v.to()})
+		return again(&refusal{status: http.StatusForbidden, word: "wrongFactor"})
 	}
 	return v.issue(org, s)
 }
@@ -240,7 +251,7 @@ func (v *visit) offer(status int, secret []byte, data map[string]any) error {
 	}
 	data["Picture"] = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())) //nolint:gosec // A picture that was made here.
 	data["Secret"], data["Sealed"] = groups(key.Secret()), base64.RawURLEncoding.EncodeToString(sealed)
-	data["Ask"], data["To"] = v.who.Session.Complete, v.to()
+	data["Ask"], data["To"], data["Passkeys"] = v.who.Session.Complete, v.to(), v.passkeys != nil
 	v.show(status, "newFactor", data)
 	return nil
 }

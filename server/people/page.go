@@ -10,7 +10,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-//go:embed pages.html style.css
+//go:embed pages.html style.css passkey.js
 var files embed.FS
 
 // pages are the templates, by language. A page is a template of that name in pages.html.
@@ -66,13 +66,14 @@ func (v *visit) show(status int, page string, data map[string]any) {
 	_, _ = v.w.Write(b.Bytes())
 }
 
-// style answers with the style sheet.
-func style(w http.ResponseWriter, _ *http.Request) {
-	text, err := files.ReadFile("style.css")
+// file answers with a file that pages need.
+func file(name, kind string) http.HandlerFunc {
+	text, err := files.ReadFile(name)
 	if err != nil {
-		http.Error(w, "there is no style", http.StatusInternalServerError)
-		return
+		panic(err)
 	}
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	_, _ = w.Write(text)
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		_, _ = w.Write(text)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-webauthn/webauthn/webauthn"
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -32,8 +33,8 @@ const (
 
 // Options are how people sign in. The zero value is safe.
 type Options struct {
-	// Origin is scheme and host under which browsers reach the server, where a proxy
-	// stands before it.
+	// Origin is scheme and host under which browsers reach the server. Without it there are
+	// no passkeys and no provider.
 	Origin string
 	// Idle is how long a session lasts that nobody uses, 15 minutes for 0; Absolute how
 	// long any lasts, 12 hours for 0.
@@ -99,6 +100,8 @@ type People struct {
 	rand    io.Reader
 	// elsewhere is the provider; nil for none.
 	elsewhere *elsewhere
+	// passkeys makes and checks passkeys; nil for none.
+	passkeys *webauthn.WebAuthn
 }
 
 // New returns the sign-in of people over a store.
@@ -138,6 +141,9 @@ func New(st *store.Store, o Options) (*People, error) {
 	if p.elsewhere, err = newElsewhere(&p.o); err != nil {
 		return nil, err
 	}
+	if p.passkeys, err = newPasskeys(o.Origin); err != nil {
+		return nil, err
+	}
 	p.mux = p.routes()
 	return p, nil
 }
@@ -158,26 +164,32 @@ func (l *lockedReader) Read(b []byte) (int, error) {
 func (p *People) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(*visit) error{
-		"GET /signin":             (*visit).home,
-		"POST /signin":            (*visit).signIn,
-		"GET /signin/begin":       (*visit).beginForm,
-		"POST /signin/begin":      (*visit).begin,
-		"GET /signin/passphrase":  (*visit).passphraseForm,
-		"POST /signin/passphrase": (*visit).changePassphrase,
-		"GET /signin/factor":      (*visit).factorForm,
-		"POST /signin/factor":     (*visit).factor,
-		"GET /signin/factor/new":  (*visit).newFactorForm,
-		"POST /signin/factor/new": (*visit).newFactor,
-		"GET /signin/recovery":    (*visit).recoveryForm,
-		"POST /signin/recovery":   (*visit).recovery,
-		"GET " + providerPath:     (*visit).toProvider,
-		"GET " + callbackPath:     (*visit).fromProvider,
-		"POST /signin/end":        (*visit).end,
-		"POST /signin/out":        (*visit).out,
+		"GET /signin":                 (*visit).home,
+		"POST /signin":                (*visit).signIn,
+		"GET /signin/begin":           (*visit).beginForm,
+		"POST /signin/begin":          (*visit).begin,
+		"GET /signin/passphrase":      (*visit).passphraseForm,
+		"POST /signin/passphrase":     (*visit).changePassphrase,
+		"GET /signin/factor":          (*visit).factorForm,
+		"POST /signin/factor":         (*visit).factor,
+		"GET /signin/factor/new":      (*visit).newFactorForm,
+		"POST /signin/factor/new":     (*visit).newFactor,
+		"POST /signin/factor/passkey": (*visit).factorPasskey,
+		"GET /signin/passkey/new":     (*visit).passkeyForm,
+		"POST /signin/passkey/new":    (*visit).addPasskey,
+		"GET /signin/passkey/remove":  (*visit).removePasskeyForm,
+		"POST /signin/passkey/remove": (*visit).removePasskey,
+		"GET /signin/recovery":        (*visit).recoveryForm,
+		"POST /signin/recovery":       (*visit).recovery,
+		"GET " + providerPath:         (*visit).toProvider,
+		"GET " + callbackPath:         (*visit).fromProvider,
+		"POST /signin/end":            (*visit).end,
+		"POST /signin/out":            (*visit).out,
 	} {
 		mux.HandleFunc(pattern, p.page(h))
 	}
-	mux.HandleFunc("GET /signin/style.css", style)
+	mux.HandleFunc("GET /signin/style.css", file("style.css", "text/css; charset=utf-8"))
+	mux.HandleFunc("GET /signin/passkey.js", file("passkey.js", "text/javascript; charset=utf-8"))
 	return mux
 }
 
@@ -186,7 +198,7 @@ func (p *People) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	// "no-referrer" would make browsers send "Origin: null" with a form.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -165,7 +166,12 @@ func (v *visit) sessions(status int, data map[string]any) error {
 		Began, Seen      time.Time
 		Here, Pending    bool
 	}
+	type passkey struct {
+		ID, Label string
+		Used      time.Time
+	}
 	var rows []row
+	var mine []passkey
 	err := v.store.ReadPeople(v.r.Context(), v.who.Org.ID, func(view store.PeopleView) error {
 		rows = nil
 		name, err := nameOf(view, v.who.Staff)
@@ -175,6 +181,14 @@ func (v *visit) sessions(status int, data map[string]any) error {
 		data["Name"] = name
 		if data["Recovery"], err = view.RecoveryCodes(v.who.Staff); err != nil {
 			return err
+		}
+		keys, err := view.Passkeys(v.who.Staff)
+		if err != nil {
+			return err
+		}
+		mine = nil
+		for _, k := range keys {
+			mine = append(mine, passkey{ID: base64.RawURLEncoding.EncodeToString(k.ID), Label: k.Label, Used: time.UnixMilli(k.UsedMS).UTC()})
 		}
 		all, err := view.Sessions(v.who.Staff)
 		if err != nil {
@@ -194,7 +208,7 @@ func (v *visit) sessions(status int, data map[string]any) error {
 	if err != nil {
 		return err
 	}
-	data["Sessions"], data["Factor"] = rows, v.who.factor
+	data["Sessions"], data["Factor"], data["Keys"], data["Passkeys"] = rows, v.who.factor, mine, v.passkeys != nil
 	v.show(status, "home", data)
 	return nil
 }
