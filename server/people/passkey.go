@@ -24,15 +24,12 @@ const (
 	maxLabel    = 60
 )
 
-// newPasskeys returns what makes and checks passkeys for an origin; nil where none is known,
-// since a passkey is one of a name that never changes.
-func newPasskeys(origin string) (*webauthn.WebAuthn, error) {
-	if origin == "" {
-		return nil, nil
-	}
+// newPasskeys returns what makes and checks passkeys for an origin; nil where there can be
+// none: a passkey is one of a domain, and of one that is known.
+func newPasskeys(origin string) *webauthn.WebAuthn {
 	u, err := url.Parse(origin)
-	if err != nil {
-		return nil, fmt.Errorf("the origin of browsers: %w", err)
+	if err != nil || u.Hostname() == "" {
+		return nil
 	}
 	w, err := webauthn.New(&webauthn.Config{
 		RPID: u.Hostname(), RPDisplayName: "Tandem", RPOrigins: []string{origin}, AttestationPreference: protocol.PreferNoAttestation,
@@ -41,9 +38,10 @@ func newPasskeys(origin string) (*webauthn.WebAuthn, error) {
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("passkeys of %s: %w", origin, err)
+		// An address is no domain.
+		return nil
 	}
-	return w, nil
+	return w
 }
 
 // holder is a person as the library sees one.

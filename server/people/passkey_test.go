@@ -235,12 +235,15 @@ func TestPasskey(t *testing.T) {
 	})
 }
 
-// Where the server does not know its own name there are no passkeys.
+// Where the server does not know its own name, or has none, there are no passkeys.
 func TestPasskeysNeedAName(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.SQLite, people.Options{})
-	b, _ := w.begun(w.clinician, login)
-	if a := b.get("/signin/passkey/new"); a.path != "/signin" || strings.Contains(a.body, "passkey/new") {
-		t.Errorf("a passkey is offered at %s", a.path)
+	for origin, offered := range map[string]bool{"": false, "https://192.0.2.7:8443": false, "https://localhost:8443": true, siteOrigin + "/": true} {
+		w := newWorld(t, storetest.SQLite, people.Options{Origin: origin})
+		b, _ := w.begun(w.clinician, login)
+		a := b.get("/signin/passkey/new")
+		if got := a.path == "/signin/passkey/new"; got != offered || strings.Contains(b.get("/signin").body, "passkey/new") != offered {
+			t.Errorf("origin %q: a passkey is offered: %v", origin, got)
+		}
 	}
 }

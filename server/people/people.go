@@ -141,9 +141,7 @@ func New(st *store.Store, o Options) (*People, error) {
 	if p.elsewhere, err = newElsewhere(&p.o); err != nil {
 		return nil, err
 	}
-	if p.passkeys, err = newPasskeys(o.Origin); err != nil {
-		return nil, err
-	}
+	p.passkeys = newPasskeys(o.Origin)
 	p.mux = p.routes()
 	return p, nil
 }
