@@ -380,7 +380,7 @@ func (v *visit) letIn(ctx context.Context, t *try, way string, check func(*store
 		return nil, err
 	}
 	if s == nil {
-		if err := v.failed(ctx, t, "no active staff record"); err != nil {
+		if err := v.failed(ctx, t, "account not in use"); err != nil {
 			return nil, err
 		}
 		return nil, errSignIn
