@@ -338,6 +338,15 @@ func TestSecondFactor(t *testing.T) {
 		b.post("/signin/factor", "code", code[:3]+" "+code[3:]).want(t, http.StatusOK, "/signin", personName)
 		second := w.browser()
 		first(second)
+		// Half a sign-in changes nothing.
+		const next = "violet harbor engine seven"
+		second.post("/signin/end", "session", "others").want(t, http.StatusOK, "/signin/factor")
+		second.post("/signin/passphrase", "passphrase", secretWord, "new", next, "again", next).want(t, http.StatusOK, "/signin/factor")
+		second.post("/signin/recovery", "passphrase", secretWord).want(t, http.StatusOK, "/signin/factor")
+		second.post("/signin/passkey/remove", "passphrase", secretWord).want(t, http.StatusOK, "/signin/factor")
+		if !b.in() {
+			t.Fatal("half a sign-in ends sessions")
+		}
 		second.post("/signin/factor", "code", code).want(t, http.StatusForbidden, "/signin/factor", "used already")
 		w.pass(30 * time.Second)
 		late := p.code()
