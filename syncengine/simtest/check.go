@@ -54,7 +54,8 @@ func (w *World) check(d *device) error {
 			return v
 		}
 	}
-	d.seen.known, d.seen.cut, d.seen.oracle, d.seen.scopes = true, d.cut, d.oracle, d.store.scopes
+	d.seen.known, d.seen.cut, d.seen.oracle = true, d.cut, d.oracle
+	d.seen.scopes = append(d.seen.scopes[:0], d.store.scopes...)
 	d.store.anew = false
 	clear(d.store.moved)
 	d.store.movedOps = d.store.movedOps[:0]

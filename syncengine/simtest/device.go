@@ -89,9 +89,10 @@ func (d *deviceStore) setScopes(scopes []syncengine.DeviceScope) {
 func (d *deviceStore) SaveScope(s syncengine.DeviceScope) error {
 	i := slices.IndexFunc(d.scopes, func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
 	if i >= 0 && d.scopes[i].Bit == s.Bit {
-		next := slices.Clone(d.scopes)
-		next[i] = s
-		d.setScopes(next)
+		held := d.scopes
+		old := held[i]
+		held[i] = s
+		d.undo = append(d.undo, func() { held[i] = old })
 		return d.call()
 	}
 	next := slices.DeleteFunc(slices.Clone(d.scopes), func(o syncengine.DeviceScope) bool { return o.ID == s.ID })
