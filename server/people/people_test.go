@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -396,6 +398,53 @@ func TestSecondFactor(t *testing.T) {
 		fourth.post("/signin/factor", "code", p.code()).want(t, http.StatusForbidden, "/signin/factor")
 		fourth.post("/signin/factor", "code", newer.code()).want(t, http.StatusOK, "/signin")
 		w.quiet(p.recovery...)
+	})
+}
+
+// Of several who use one code at once, in several processes, one gets in.
+func TestCodesAreRaced(t *testing.T) {
+	each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		w := newWorld(t, on, people.Options{})
+		_, p := w.begun(w.clinician, login)
+		_, other := w.serve(w.open(store.Options{}))
+		race := func(path string, form url.Values, ready func(*browser)) {
+			t.Helper()
+			var all []*browser
+			for i := range 6 {
+				b := w.browserAt([]*httptest.Server{w.http, other}[i%2])
+				ready(b)
+				all = append(all, b)
+			}
+			var wg sync.WaitGroup
+			answers := make([]answer, len(all))
+			for i, b := range all {
+				wg.Go(func() {
+					var err error
+					if answers[i], err = b.send(http.MethodPost, path, form); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			won := 0
+			for _, a := range answers {
+				if a.status == http.StatusOK {
+					won++
+				}
+			}
+			if won != 1 {
+				t.Errorf("%s: %d got in", path, won)
+			}
+		}
+		pending := func(b *browser) {
+			t.Helper()
+			b.post("/signin", "login", login, "passphrase", secretWord).want(t, http.StatusOK, "/signin/factor")
+		}
+		race("/signin/factor", url.Values{"code": {p.code()}}, pending)
+		race("/signin/factor", url.Values{"code": {p.recovery[0]}}, pending)
+		code := must[*people.Code](t)(w.accounts.Create(t.Context(), w.boss, "boss"))
+		race("/signin/begin", url.Values{"login": {"boss"}, "code": {code.Code}, "new": {secretWord}, "again": {secretWord}}, func(*browser) {})
 	})
 }
 

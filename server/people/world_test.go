@@ -194,13 +194,18 @@ func (w *world) browserAt(h *httptest.Server) *browser {
 
 func (b *browser) do(method, path string, form url.Values) answer {
 	b.w.t.Helper()
+	return must[answer](b.w.t)(b.send(method, path, form))
+}
+
+// send is do for other goroutines than the test's own.
+func (b *browser) send(method, path string, form url.Values) (answer, error) {
 	var body io.Reader
 	if form != nil {
 		body = strings.NewReader(form.Encode())
 	}
 	r, err := http.NewRequestWithContext(b.w.t.Context(), method, b.base+path, body)
 	if err != nil {
-		b.w.t.Fatal(err)
+		return answer{}, err
 	}
 	r.Header.Set("User-Agent", agent)
 	r.Header.Set("Accept", "text/html,*/*")
@@ -217,15 +222,15 @@ func (b *browser) do(method, path string, form url.Values) answer {
 	}
 	resp, err := b.client.Do(r)
 	if err != nil {
-		b.w.t.Fatal(err)
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		b.w.t.Fatal(err)
+		return answer{}, err
 	}
 	shown := regexp.MustCompile(`data:image/png;base64,[^"]+`).ReplaceAllString(string(text), "data:")
-	return answer{resp.StatusCode, resp.Request.URL.Path, shown, resp.Header}
+	return answer{resp.StatusCode, resp.Request.URL.Path, shown, resp.Header}, nil
 }
 
 func (b *browser) get(path string) answer { b.w.t.Helper(); return b.do(http.MethodGet, path, nil) }
