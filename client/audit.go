@@ -346,9 +346,13 @@ func (c *Client) Audit(ctx context.Context) (*AuditKept, error) {
 	return out, err
 }
 
-// sendAudit is deliverAudit beside a sync: what cannot be delivered now waits.
+// sendAudit delivers emergencies and audit entries beside a sync: what cannot be delivered
+// now waits.
 func (c *Client) sendAudit(ctx context.Context) error {
-	err := c.deliverAudit(ctx)
+	err := c.reportEmergencies(ctx)
+	if err == nil {
+		err = c.deliverAudit(ctx)
+	}
 	if contact, ok := errors.AsType[*ContactError](err); ok {
 		c.log.Warn().Err(contact).Msg("audit entries wait")
 		return nil

@@ -332,3 +332,8 @@ func (e *edge) Deliver(_ context.Context, req *tandemv1.DeliverRequest) (*tandem
 func (e *edge) Audit(context.Context, *tandemv1.AuditRequest) (*tandemv1.AuditResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("an edge keeps no audit log"))
 }
+
+// BreakGlass implements tandemv1connect.SyncServiceHandler: an edge keeps no records.
+func (e *edge) BreakGlass(context.Context, *tandemv1.BreakGlassRequest) (*tandemv1.BreakGlassResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("an edge keeps no records"))
+}

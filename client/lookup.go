@@ -101,10 +101,10 @@ func (c *Client) LookedUp(ctx context.Context) ([]*View, error) {
 	if err := c.hidden(); err != nil {
 		return nil, err
 	}
-	if err := c.leased(); err != nil {
-		return nil, err
+	finds, err := c.finds(ctx, c.openOnly()+` ORDER BY at DESC, id`)
+	if err == nil && len(finds) == 0 {
+		err = c.leased()
 	}
-	finds, err := c.finds(ctx, ` ORDER BY at DESC, id`)
 	if err != nil {
 		return nil, err
 	}
@@ -132,17 +132,26 @@ func (c *Client) ForgetLookups(ctx context.Context) (n int, err error) {
 // lookedUp returns a record as it was looked up. ErrNotFound where it was not, or its
 // time is over.
 func (c *Client) lookedUp(ctx context.Context, id syncengine.ID) (*View, error) {
-	if err := c.leased(); err != nil {
-		return nil, err
-	}
-	finds, err := c.finds(ctx, ` WHERE id = $1`, id[:])
+	finds, err := c.finds(ctx, c.openOnly()+` AND id = $1`, id[:])
 	if err != nil {
 		return nil, err
 	}
 	if len(finds) == 0 {
+		if err := c.leased(); err != nil {
+			return nil, err
+		}
 		return nil, ErrNotFound
 	}
 	return finds[0], c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_READ, finds[0])
+}
+
+// openOnly is the condition on finds that may be shown: where charts are closed, only what
+// an emergency has opened.
+func (c *Client) openOnly() string {
+	if c.leased() != nil {
+		return ` WHERE until <> 0`
+	}
+	return ` WHERE 1`
 }
 
 // finds returns those that are not too old.
@@ -191,8 +200,11 @@ func (c *Client) expire(ctx context.Context) error {
 }
 
 func (c *Client) expireIn(t *tx) error {
-	_, err := c.device.Expire(t, c.aged())
-	return err
+	now := c.aged()
+	if _, err := c.device.Expire(t, now); err != nil {
+		return err
+	}
+	return t.endEmergencies(now)
 }
 
 // expireEvery is how often a running client looks for what is too old.

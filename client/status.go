@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"time"
@@ -72,6 +73,8 @@ type Status struct {
 	// AuditRewritten says, in words, that the server's audit log does not hold what this
 	// device keeps of it; empty where that is not so.
 	AuditRewritten string
+	// Emergencies of others wait for this person's review: see BreakGlass.
+	Emergencies int
 }
 
 // ScopeStatus is one scope.
@@ -107,13 +110,16 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		s.Enrolled, s.LastContactMS, s.Forked = true, st.LastContactMS, st.Forked
 		s.Unconfirmed, s.Recovering, s.Repairing = st.Unconfirmed, st.Recovering, st.Repair.Stage != syncengine.RepairNone
 		s.Lost, s.VerifiedMS = st.LostOps, st.VerifiedMS
-		var asked, rewritten []byte
-		for key, into := range map[string]*[]byte{metaSchemas: &asked, metaRewritten: &rewritten} {
+		var asked, rewritten, emergencies []byte
+		for key, into := range map[string]*[]byte{metaSchemas: &asked, metaRewritten: &rewritten, metaEmergencies: &emergencies} {
 			if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM meta WHERE key = $1), x'')`, key).Scan(into); err != nil {
 				return err
 			}
 		}
 		s.Update, s.AuditRewritten = updateWords(asked), string(rewritten)
+		if len(emergencies) == 4 {
+			s.Emergencies = int(binary.BigEndian.Uint32(emergencies))
+		}
 		for query, into := range map[string][]any{
 			`SELECT count(*) FROM outbox WHERE state = 7 AND state IN (1, 7)`: {&s.Again},
 			`SELECT coalesce(max(n), 0), coalesce((SELECT note FROM sync_event WHERE note <> '' ORDER BY n DESC LIMIT 1), ''),

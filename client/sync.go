@@ -408,6 +408,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		if err := t.noteSchemas(answer.GetTrailer()); err != nil {
 			return err
 		}
+		if err := t.noteEmergencies(answer.GetTrailer()); err != nil {
+			return err
+		}
 		event := &Event{
 			AtMS: began.UnixMilli(), MS: now.Sub(began).Milliseconds(), Pushed: len(r.got.Outcomes), Received: r.got.Rows,
 			BytesUp: r.up, BytesDown: r.down, Note: noteOf(r.got, before.Repair.Found),

@@ -6,11 +6,11 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-const selectLookedUp = `SELECT id, kind, at, body, stamps FROM looked_up`
+const selectLookedUp = `SELECT id, kind, at, until, body, stamps FROM looked_up`
 
 func scanLookedUp(scan func(...any) error) (*syncengine.LookedUp, error) {
 	l := &syncengine.LookedUp{}
-	err := scan((*idColumn)(&l.ID), &l.Kind, &l.AtMS, &l.Body, &l.Stamps)
+	err := scan((*idColumn)(&l.ID), &l.Kind, &l.AtMS, &l.UntilMS, &l.Body, &l.Stamps)
 	return l, err
 }
 
@@ -35,9 +35,9 @@ func (t *tx) LookedUp() ([]*syncengine.LookedUp, error) {
 func (t *tx) SaveLookedUp(l *syncengine.LookedUp) error {
 	// An earlier state of it leaves.
 	t.finds, t.dropped = nil, true
-	return t.exec(`INSERT INTO looked_up (id, kind, at, body, stamps) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO UPDATE SET kind = $2, at = $3, body = $4, stamps = $5`,
-		l.ID[:], int64(l.Kind), l.AtMS, blob(l.Body), blob(l.Stamps))
+	return t.exec(`INSERT INTO looked_up (id, kind, at, until, body, stamps) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET kind = $2, at = $3, until = $4, body = $5, stamps = $6`,
+		l.ID[:], int64(l.Kind), l.AtMS, l.UntilMS, blob(l.Body), blob(l.Stamps))
 }
 
 // DropLookedUp implements syncengine.DeviceTx.

@@ -134,12 +134,14 @@ func (c *Client) conflict(kind *syncengine.Kind, state *syncengine.State, path s
 const visible = `(rec.pending > 0 OR rec.scopes & (SELECT coalesce(sum(1 << bit), 0) FROM scope WHERE ready) <> 0)`
 
 // Get returns a record. ErrNotFound where it is not shown on this device and was not
-// looked up; ErrLease where charts are closed and it is not one that was made here and is unsent.
+// looked up; ErrLease where charts are closed, and it is not one that was made
+// here and is unsent, nor opened in an emergency.
 func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 	if err := c.hidden(); err != nil {
 		return nil, err
 	}
 	var v *View
+	closed := false
 	err := c.store.read(ctx, "reading a record", func(rtx *sql.Tx) error {
 		r, err := readRecord(ctx, rtx, id)
 		if err != nil {
@@ -148,11 +150,7 @@ func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 		if r == nil {
 			return ErrNotFound
 		}
-		if r.HasBase {
-			if err := c.leased(); err != nil {
-				return err
-			}
-		}
+		closed = r.HasBase && c.leased() != nil
 		if v, err = c.newView(r); err != nil {
 			return err
 		}
@@ -161,6 +159,9 @@ func (c *Client) Get(ctx context.Context, id syncengine.ID) (*View, error) {
 	})
 	if errors.Is(err, ErrNotFound) {
 		return c.lookedUp(ctx, id)
+	}
+	if err == nil && closed {
+		err = c.opened(ctx, id)
 	}
 	if err == nil {
 		err = c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_READ, v)

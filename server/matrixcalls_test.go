@@ -22,6 +22,7 @@ var matrixCalls = map[string]string{
 	"/tandem.v1.SyncService/Reconcile":    "device",
 	"/tandem.v1.SyncService/Deliver":      "device",
 	"/tandem.v1.SyncService/Audit":        "device",
+	"/tandem.v1.SyncService/BreakGlass":   "device",
 }
 
 // TestMatrixCalls makes every call of the contract as everyone who could: a stranger, a

@@ -88,6 +88,11 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err := s.checkpoint(ctx, org, req, answer.Message.GetTrailer()); err != nil {
 		return nil, s.refuse(err)
 	}
+	if answer.Leads {
+		if err := s.alert(ctx, org, id, answer.Message.GetTrailer()); err != nil {
+			return nil, s.refuse(err)
+		}
+	}
 	s.stamp(answer.Message.GetTrailer(), req, began)
 	s.metrics.pulled(req, len(answer.Message.GetPage().GetRows()))
 	s.devices.note(org, id, req, answer.Message.GetTrailer(), s.now())

@@ -47,12 +47,15 @@ type Answer struct {
 	// First and Seq: the page reads on from sequence First, in a snapshot whose history
 	// stood at Seq.
 	First, Seq uint64
+	// Leads: the person leads, and is told what waits for leads.
+	Leads bool
 	// Report: what the request says of the device is worth noting ([Server.Report]).
 	Report bool
 }
 
 // Answer reads one page, after any push of the same request has been committed, in
-// one snapshot. Record state leaves the server here and nowhere else.
+// one snapshot. Record state leaves the server here, and in an emergency
+// ([Server.Emergency]), and nowhere else.
 func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome, nowMS int64) (*Answer, error) {
 	r, err := view.Replica(replica)
 	if err != nil {
@@ -113,7 +116,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if err != nil {
 		return nil, err
 	}
-	pg.grants = s.Rules.Grants(view.Org(), p)
+	pg.grants, a.Leads = s.Rules.Grants(view.Org(), p), s.Rules.Supervises(p)
 	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
 		return nil, err
 	}
@@ -146,8 +149,8 @@ func (g *pager) bare(pushed bool) {
 	for i, o := range msg.GetOutcomes() {
 		msg.Outcomes[i] = &tandemv1.Outcome{Op: o.GetOp(), Code: o.GetCode(), Refusal: o.GetRefusal(), Envelope: o.GetEnvelope()}
 	}
-	if g.replica.Revoked && len(g.req.GetLookedUp()) > 0 {
-		msg.Forget = g.req.GetLookedUp()
+	if held := slices.Concat(g.req.GetLookedUp(), g.req.GetOpened()); g.replica.Revoked && len(held) > 0 {
+		msg.Forget = held
 		g.answer.News = true
 	}
 	// Also where no page was asked for, as by a device that compares what it holds.

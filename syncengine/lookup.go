@@ -50,7 +50,15 @@ func (g *pager) lookUp(p *Principal) error {
 		}
 		return g.srv.Rules.MayRead(g.view.Org(), p, rec.Scopes, lookup(g.view))
 	}
-	if err := g.forget(may); err != nil {
+	if err := g.forget(g.req.GetLookedUp(), may); err != nil {
+		return err
+	}
+	if err := g.forget(g.req.GetOpened(), func(rec *StoredRecord) (bool, error) {
+		if !g.srv.Rules.BreaksGlass(p, nil) {
+			return false, nil
+		}
+		return g.srv.Rules.MayReadInEmergency(g.view.Org(), p, rec.Scopes, lookup(g.view))
+	}); err != nil {
 		return err
 	}
 	asked := g.req.GetLookup()
@@ -84,7 +92,11 @@ func (g *pager) lookUp(p *Principal) error {
 
 // find returns the record, and what is about it, the newest first.
 func (g *pager) find(id ID, about bool, may func(*StoredRecord) (bool, error)) (found []*StoredRecord, more bool, err error) {
-	rec, err := g.view.Record(id)
+	return g.srv.find(g.view, id, about, may)
+}
+
+func (s *Server) find(view ServerView, id ID, about bool, may func(*StoredRecord) (bool, error)) (found []*StoredRecord, more bool, err error) {
+	rec, err := view.Record(id)
 	if err != nil || rec == nil {
 		return nil, false, err
 	}
@@ -94,18 +106,18 @@ func (g *pager) find(id ID, about bool, may func(*StoredRecord) (bool, error)) (
 	if !about {
 		return []*StoredRecord{rec}, false, nil
 	}
-	ids, err := g.view.About(id, maxAbout+1)
+	ids, err := view.About(id, maxAbout+1)
 	if err != nil {
 		return nil, false, err
 	}
 	more = len(ids) > maxAbout
-	recs, err := g.view.Records(ids[:min(len(ids), maxAbout)])
+	recs, err := view.Records(ids[:min(len(ids), maxAbout)])
 	if err != nil {
 		return nil, false, err
 	}
 	for _, r := range recs {
 		// It may have been about another record since it was noted.
-		if r.ID == id || !slices.Contains(g.srv.Rules.About(&r.Record), id) {
+		if r.ID == id || !slices.Contains(s.Rules.About(&r.Record), id) {
 			continue
 		}
 		ok, err := may(r)
@@ -120,13 +132,13 @@ func (g *pager) find(id ID, about bool, may func(*StoredRecord) (bool, error)) (
 	return append([]*StoredRecord{rec}, found...), more, nil
 }
 
-// forget names the records that the device must not keep.
-func (g *pager) forget(may func(*StoredRecord) (bool, error)) error {
-	if len(g.req.GetLookedUp()) == 0 {
+// forget names those of the records that the device must not keep.
+func (g *pager) forget(held [][]byte, may func(*StoredRecord) (bool, error)) error {
+	if len(held) == 0 {
 		return nil
 	}
 	var ids []ID
-	for _, b := range g.req.GetLookedUp()[:min(len(g.req.GetLookedUp()), MaxLookedUp)] {
+	for _, b := range held[:min(len(held), MaxLookedUp)] {
 		if id, ok := IDFromBytes(b); ok {
 			ids = append(ids, id)
 		}
@@ -177,6 +189,9 @@ type LookedUp struct {
 	Record
 	// AtMS is the server's time when it was looked up.
 	AtMS int64
+	// UntilMS is the server's time when an emergency ends in which it was opened; zero for
+	// a lookup.
+	UntilMS int64
 }
 
 // lookedUpMS is how long a device keeps what it has looked up, and lookedUpSlack how far
@@ -187,7 +202,7 @@ const lookedUpMS, lookedUpSlack = 24 * 3_600_000, 10 * 60_000
 // time as far as the device knows it. A clock that has gone back tells nothing of how
 // long it was, so that ends it too.
 func (l *LookedUp) Expired(nowMS int64) bool {
-	return nowMS-l.AtMS >= lookedUpMS || nowMS < l.AtMS-lookedUpSlack
+	return nowMS-l.AtMS >= lookedUpMS || nowMS < l.AtMS-lookedUpSlack || l.UntilMS != 0 && nowMS >= l.UntilMS
 }
 
 // Expire drops the finds that are too old, at the server's time as far as the device
@@ -245,22 +260,22 @@ func (in *intake) lookedUp(req *tandemv1.SyncRequest, ans *tandemv1.SyncAnswer) 
 			return err
 		}
 	}
-	return in.fewer()
+	return fewer(in.tx, in.got.LookedUp)
 }
 
-// fewer drops the oldest finds beyond what a device keeps.
-func (in *intake) fewer() error {
-	finds, err := in.tx.LookedUp()
+// fewer drops the oldest finds beyond what a device keeps; those that came now stay.
+func fewer(tx DeviceTx, now []ID) error {
+	finds, err := tx.LookedUp()
 	if err != nil || len(finds) <= MaxLookedUp {
 		return err
 	}
 	finds = slices.Clone(finds)
 	slices.SortFunc(finds, func(a, b *LookedUp) int {
-		return cmp.Or(cmp.Compare(boolByte(slices.Contains(in.got.LookedUp, b.ID)), boolByte(slices.Contains(in.got.LookedUp, a.ID))),
+		return cmp.Or(cmp.Compare(boolByte(slices.Contains(now, b.ID)), boolByte(slices.Contains(now, a.ID))),
 			cmp.Compare(b.AtMS, a.AtMS), a.ID.Compare(b.ID))
 	})
 	for _, l := range finds[MaxLookedUp:] {
-		if err := in.tx.DropLookedUp(l.ID); err != nil {
+		if err := tx.DropLookedUp(l.ID); err != nil {
 			return err
 		}
 	}

@@ -88,6 +88,10 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 	}
 	req.Lookup = o.Lookup
 	for _, l := range finds {
+		if l.UntilMS != 0 {
+			req.Opened = append(req.Opened, bytes.Clone(l.ID[:]))
+			continue
+		}
 		req.LookedUp = append(req.LookedUp, bytes.Clone(l.ID[:]))
 	}
 	if o.Ask {

@@ -148,6 +148,11 @@ type Rules interface {
 	// MayRead reports whether a principal may read what stands in scopes, be it only by
 	// looking it up: what they hold, and what their role reaches beyond that.
 	MayRead(org ID, p *Principal, scopes []ScopeKey, look Lookup) (bool, error)
+	// BreaksGlass reports whether somebody's work is such that they may open a person's
+	// record in an emergency; subject is that record, nil where it is not known.
+	BreaksGlass(p *Principal, subject *Record) bool
+	// MayReadInEmergency reports whether such a one may then read what stands in scopes.
+	MayReadInEmergency(org ID, p *Principal, scopes []ScopeKey, look Lookup) (bool, error)
 	// About returns the records that one is about (the person of a visit, the call), for
 	// who looks for all there is about one.
 	About(rec *Record) []ID

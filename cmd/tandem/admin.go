@@ -26,6 +26,7 @@ type adminCmd struct {
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
 	Items      adminItemsCmd      `cmd:"" help:"What records ask of a lead: differing values, late edits, times of a wrong clock."`
 	Lookups    adminLookupsCmd    `cmd:"" help:"Show who looked up what, and why."`
+	Emergency  adminEmergencyCmd  `cmd:"" help:"Emergencies in which a person's record was opened: list them, review them."`
 	Audit      adminAuditCmd      `cmd:"" help:"Show or export the log of who did what."`
 	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
 	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`

@@ -35,6 +35,7 @@ type cli struct {
 	Status     statusCmd     `cmd:"" help:"Say what a device holds and what still waits."`
 	Quarantine quarantineCmd `cmd:"" help:"Saves that were not accepted: see why, correct them, take them back."`
 	Lookup     lookupCmd     `cmd:"" help:"Records that this device does not hold and its person may read."`
+	Emergency  emergencyCmd  `cmd:"" help:"Open one person's record where a life may hang on it."`
 	Import     importCmd     `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
 	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`

@@ -17,7 +17,7 @@ import (
 
 // otherTeam adds a team to the program of the office's, or to a program of its own, with
 // a member.
-func (o *office) otherTeam(name string, apart bool, role string) (staff syncengine.ID) {
+func (o *office) otherTeam(name string, apart bool) (staff syncengine.ID) {
 	o.t.Helper()
 	id := func(id syncengine.ID, err error) syncengine.ID {
 		o.t.Helper()
@@ -33,8 +33,24 @@ func (o *office) otherTeam(name string, apart bool, role string) (staff syncengi
 	}
 	team := id(o.admin.AddTeam(o.t.Context(), server.TeamOptions{Name: name, Program: program}))
 	return id(o.admin.AddStaff(o.t.Context(), server.StaffOptions{
-		Name: name, Discipline: "social_worker", Roles: []string{role}, Agency: agency, Teams: []syncengine.ID{team},
+		Name: name, Discipline: "social_worker", Roles: []string{"clinician"}, Agency: agency, Teams: []syncengine.ID{team},
 	}))
+}
+
+// teamMate adds a member to the teams of another.
+func (o *office) teamMate(of syncengine.ID, role string) syncengine.ID {
+	o.t.Helper()
+	agency, err := syncengine.ParseID(o.record(of).Text(syncengine.FieldAgency))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	staff, err := o.admin.AddStaff(o.t.Context(), server.StaffOptions{
+		Name: role, Discipline: "supervisor", Roles: []string{role}, Agency: agency, Teams: o.teams(of),
+	})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return staff
 }
 
 // TestLookup: who works in a program reads what its other teams wrote, one record at a
@@ -48,7 +64,7 @@ func TestLookup(t *testing.T) {
 	maya := c.device("maya", o.clinician)
 	cal := &canaryDevice{name: "cal", dir: t.TempDir(), answers: &answers{base: &http.Transport{}}, changed: make(chan []syncengine.ID, 1000)}
 	var err error
-	cal.dev, err = o.enrol(t.Context(), o.otherTeam("Day", false, "clinician"), "cal", cal.dir, client.Options{
+	cal.dev, err = o.enrol(t.Context(), o.otherTeam("Day", false), "cal", cal.dir, client.Options{
 		Transport: cal.answers, Now: func() time.Time { return now }, Boot: func() ([]byte, time.Duration) { return []byte("bootboot"), time.Hour + time.Until(now) },
 	})
 	if err != nil {
@@ -56,7 +72,7 @@ func TestLookup(t *testing.T) {
 	}
 	t.Cleanup(func() { cal.dev.Close() })
 	c.sync(cal)
-	far, dale := c.device("far", o.otherTeam("Elsewhere", true, "clinician")), c.device("dale", o.officer)
+	far, dale := c.device("far", o.otherTeam("Elsewhere", true)), c.device("dale", o.officer)
 
 	incident := c.create(maya, &tandemv1.Incident{CallType: new("welfare_check"), NotesOps: new("ops")})
 	person := c.create(maya, &tandemv1.Person{Descriptor_: new(c.plant("descriptor", false)), Names: []*tandemv1.PersonName{{Given: new(c.plant("given", false))}}})
@@ -163,7 +179,7 @@ func TestLookupEnds(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	c := &canary{t: t, h: o.home, rng: rand.New(rand.NewPCG(41, 7))}
-	staff := o.otherTeam("Day", false, "clinician")
+	staff := o.otherTeam("Day", false)
 	maya, cal := c.device("maya", o.clinician), c.device("cal", staff)
 	person := c.create(maya, &tandemv1.Person{Descriptor_: new(c.plant("descriptor", false))})
 	c.create(maya, &tandemv1.Encounter{PersonId: new(person.String()), Narrative: new(c.plant("narrative", false))})

@@ -98,7 +98,7 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		},
 		"clock_offset_ms": st.OffsetMS, "clock_uncertainty_ms": st.UncertaintyMS, "clock_skewed": st.Skewed,
 		"charts_close": stamp(st.LeaseEndsMS), "charts_closed": st.Closed,
-		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "audit_rewritten": st.AuditRewritten, "scopes": scopes,
+		"waiting": waitingJSON(waiting), "last_fault": st.LastFault, "forked": st.Forked, "update_app": st.Update, "audit_rewritten": st.AuditRewritten, "emergencies": st.Emergencies, "scopes": scopes,
 	}
 }
 
@@ -154,6 +154,13 @@ func (c *statusCmd) print(a *app, dev *client.Client, st *client.Status, refused
 	}
 	if st.Update != "" {
 		a.say("This app must be updated: %s.", st.Update)
+	}
+	switch st.Emergencies {
+	case 0:
+	case 1:
+		a.say("1 person's record was opened in an emergency and waits for your review: tandem admin emergency list.")
+	default:
+		a.say("%d people's records were opened in emergencies and wait for your review: tandem admin emergency list.", st.Emergencies)
 	}
 	if st.AuditRewritten != "" {
 		a.say("Tell your administrator: %s. See tandem verify audit.", st.AuditRewritten)

@@ -340,7 +340,7 @@ func (w *world) acts(from int) (acts []string) {
 			if err := proto.Unmarshal(raw, e); err != nil {
 				return err
 			}
-			if e.GetAct() >= tandemv1.AuditAct_AUDIT_ACT_ACCOUNT && e.GetAct() < tandemv1.AuditAct_AUDIT_ACT_READ {
+			if e.GetAct() >= tandemv1.AuditAct_AUDIT_ACT_ACCOUNT && e.GetAct() <= tandemv1.AuditAct_AUDIT_ACT_FIRST_FACTOR {
 				acts = append(acts, strings.TrimSpace(strings.TrimPrefix(e.GetAct().String(), "AUDIT_ACT_")+" "+e.GetCode()))
 			}
 			return nil

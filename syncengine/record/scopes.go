@@ -72,6 +72,70 @@ func looksInto(p *syncengine.Principal, c tandemv1.Compartment) bool {
 	return slices.ContainsFunc(effective(p), func(role string) bool { return slices.Contains(looks[role], c) })
 }
 
+// glass lists, by role, the compartments that somebody may read of one person in an
+// emergency, in every team of their agency. What is private, and what is of a substance
+// use program they do not work in, stays closed: 42 CFR 2.51 lets the program itself
+// disclose that in a medical emergency.
+var glass = map[string][]tandemv1.Compartment{
+	clinician: {ops, clinical},
+	lead:      {ops, clinical},
+	peer:      {ops, clinical},
+}
+
+// BreaksGlass implements syncengine.Rules: clinicians, peers and leads, for a person.
+func (d *Domain) BreaksGlass(p *syncengine.Principal, subject *syncengine.Record) bool {
+	if subject != nil && (d.kinds[subject.Kind] == nil || d.kinds[subject.Kind].Name != person) {
+		return false
+	}
+	return slices.ContainsFunc(effective(p), func(role string) bool { return glass[role] != nil })
+}
+
+// MayReadInEmergency implements syncengine.Rules: what MayRead lets them read, and more of
+// the teams of their agency.
+func (d *Domain) MayReadInEmergency(org syncengine.ID, p *syncengine.Principal, scopes []syncengine.ScopeKey, look syncengine.Lookup) (bool, error) {
+	if ok, err := d.MayRead(org, p, scopes, look); ok || err != nil {
+		return ok, err
+	}
+	for _, s := range scopes {
+		opens := slices.ContainsFunc(effective(p), func(role string) bool { return slices.Contains(glass[role], s.Compartment) })
+		if s.Owner != syncengine.OwnerTeam || !opens || p.Agency.IsZero() {
+			continue
+		}
+		team, err := look(s.OwnerID)
+		if err != nil {
+			return false, err
+		}
+		if team == nil {
+			continue
+		}
+		of, err := agencyOf(team, look)
+		if err != nil {
+			return false, err
+		}
+		if of == p.Agency {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// agencyOf returns the agency that leads a team's program, zero where that is not known.
+func agencyOf(team *syncengine.Record, look syncengine.Lookup) (syncengine.ID, error) {
+	id, err := syncengine.ParseID(team.Text(syncengine.FieldProgram))
+	if err != nil {
+		return id, nil //nolint:nilerr // A reference that is no id is none.
+	}
+	program, err := look(id)
+	if err != nil || program == nil {
+		return syncengine.ID{}, err
+	}
+	agency, err := syncengine.ParseID(program.Text(syncengine.FieldAgency))
+	if err != nil {
+		return syncengine.ID{}, nil //nolint:nilerr // See above.
+	}
+	return agency, nil
+}
+
 // About returns the records that one is about: person, call and visit, as it names them
 // itself.
 func (d *Domain) About(rec *syncengine.Record) (ids []syncengine.ID) {

@@ -103,22 +103,29 @@ const (
 	// A device presented a checkpoint that this log does not hold.
 	AuditAct_AUDIT_ACT_CHECKPOINT_LOST AuditAct = 36
 	// An operator made or changed the account of a person, subject: code says how.
-	AuditAct_AUDIT_ACT_ACCOUNT AuditAct = 48
+	AuditAct_AUDIT_ACT_ACCOUNT AuditAct = 40
 	// A person signed in with a browser: subject is the session, code says by what.
-	AuditAct_AUDIT_ACT_SIGNED_IN AuditAct = 49
+	AuditAct_AUDIT_ACT_SIGNED_IN AuditAct = 41
 	// Somebody did not get past the sign-in of a person: code says where.
-	AuditAct_AUDIT_ACT_SIGN_IN_FAILED AuditAct = 50
+	AuditAct_AUDIT_ACT_SIGN_IN_FAILED AuditAct = 42
 	// A session, subject, was ended: code says by whom, person is whose it was.
-	AuditAct_AUDIT_ACT_SESSION_ENDED AuditAct = 51
+	AuditAct_AUDIT_ACT_SESSION_ENDED AuditAct = 43
 	// A person set a passphrase.
-	AuditAct_AUDIT_ACT_PASSPHRASE_SET AuditAct = 52
+	AuditAct_AUDIT_ACT_PASSPHRASE_SET AuditAct = 44
 	// A second factor of a person changed: code says which and how.
-	AuditAct_AUDIT_ACT_SECOND_FACTOR AuditAct = 53
+	AuditAct_AUDIT_ACT_SECOND_FACTOR AuditAct = 45
 	// An operator listed accounts or sessions: code says which, count how many.
-	AuditAct_AUDIT_ACT_ACCOUNTS_READ AuditAct = 54
+	AuditAct_AUDIT_ACT_ACCOUNTS_READ AuditAct = 46
 	// A person showed what one knows, and has yet to show the second factor: subject is the
 	// session.
-	AuditAct_AUDIT_ACT_FIRST_FACTOR AuditAct = 55
+	AuditAct_AUDIT_ACT_FIRST_FACTOR AuditAct = 47
+	// A person's record was opened in an emergency: subject, and number of the emergency;
+	// count records were sent, in records.
+	AuditAct_AUDIT_ACT_BROKE_GLASS AuditAct = 50
+	// An emergency was reviewed: number, and code justified or unjustified.
+	AuditAct_AUDIT_ACT_EMERGENCY_REVIEWED AuditAct = 51
+	// Emergencies were listed: count.
+	AuditAct_AUDIT_ACT_EMERGENCIES_READ AuditAct = 52
 	// By a device. A record was opened: subject, of kind.
 	AuditAct_AUDIT_ACT_READ AuditAct = 64
 	// Records were listed: subject of each is in records.
@@ -138,6 +145,8 @@ const (
 	AuditAct_AUDIT_ACT_CHAIN_MOVED AuditAct = 71
 	// The server's log does not hold what an earlier checkpoint signed.
 	AuditAct_AUDIT_ACT_LOG_REWRITTEN AuditAct = 72
+	// A person's record was opened in an emergency: subject; count records of it are held.
+	AuditAct_AUDIT_ACT_EMERGENCY_OPENED AuditAct = 80
 )
 
 // Enum value maps for AuditAct.
@@ -180,14 +189,17 @@ var (
 		34: "AUDIT_ACT_CHAIN_GAP",
 		35: "AUDIT_ACT_CHAIN_FORK",
 		36: "AUDIT_ACT_CHECKPOINT_LOST",
-		48: "AUDIT_ACT_ACCOUNT",
-		49: "AUDIT_ACT_SIGNED_IN",
-		50: "AUDIT_ACT_SIGN_IN_FAILED",
-		51: "AUDIT_ACT_SESSION_ENDED",
-		52: "AUDIT_ACT_PASSPHRASE_SET",
-		53: "AUDIT_ACT_SECOND_FACTOR",
-		54: "AUDIT_ACT_ACCOUNTS_READ",
-		55: "AUDIT_ACT_FIRST_FACTOR",
+		40: "AUDIT_ACT_ACCOUNT",
+		41: "AUDIT_ACT_SIGNED_IN",
+		42: "AUDIT_ACT_SIGN_IN_FAILED",
+		43: "AUDIT_ACT_SESSION_ENDED",
+		44: "AUDIT_ACT_PASSPHRASE_SET",
+		45: "AUDIT_ACT_SECOND_FACTOR",
+		46: "AUDIT_ACT_ACCOUNTS_READ",
+		47: "AUDIT_ACT_FIRST_FACTOR",
+		50: "AUDIT_ACT_BROKE_GLASS",
+		51: "AUDIT_ACT_EMERGENCY_REVIEWED",
+		52: "AUDIT_ACT_EMERGENCIES_READ",
 		64: "AUDIT_ACT_READ",
 		65: "AUDIT_ACT_LISTED",
 		66: "AUDIT_ACT_SEARCHED",
@@ -197,6 +209,7 @@ var (
 		70: "AUDIT_ACT_UNLOCK_FAILED",
 		71: "AUDIT_ACT_CHAIN_MOVED",
 		72: "AUDIT_ACT_LOG_REWRITTEN",
+		80: "AUDIT_ACT_EMERGENCY_OPENED",
 	}
 	AuditAct_value = map[string]int32{
 		"AUDIT_ACT_UNSPECIFIED":        0,
@@ -236,14 +249,17 @@ var (
 		"AUDIT_ACT_CHAIN_GAP":          34,
 		"AUDIT_ACT_CHAIN_FORK":         35,
 		"AUDIT_ACT_CHECKPOINT_LOST":    36,
-		"AUDIT_ACT_ACCOUNT":            48,
-		"AUDIT_ACT_SIGNED_IN":          49,
-		"AUDIT_ACT_SIGN_IN_FAILED":     50,
-		"AUDIT_ACT_SESSION_ENDED":      51,
-		"AUDIT_ACT_PASSPHRASE_SET":     52,
-		"AUDIT_ACT_SECOND_FACTOR":      53,
-		"AUDIT_ACT_ACCOUNTS_READ":      54,
-		"AUDIT_ACT_FIRST_FACTOR":       55,
+		"AUDIT_ACT_ACCOUNT":            40,
+		"AUDIT_ACT_SIGNED_IN":          41,
+		"AUDIT_ACT_SIGN_IN_FAILED":     42,
+		"AUDIT_ACT_SESSION_ENDED":      43,
+		"AUDIT_ACT_PASSPHRASE_SET":     44,
+		"AUDIT_ACT_SECOND_FACTOR":      45,
+		"AUDIT_ACT_ACCOUNTS_READ":      46,
+		"AUDIT_ACT_FIRST_FACTOR":       47,
+		"AUDIT_ACT_BROKE_GLASS":        50,
+		"AUDIT_ACT_EMERGENCY_REVIEWED": 51,
+		"AUDIT_ACT_EMERGENCIES_READ":   52,
 		"AUDIT_ACT_READ":               64,
 		"AUDIT_ACT_LISTED":             65,
 		"AUDIT_ACT_SEARCHED":           66,
@@ -253,6 +269,7 @@ var (
 		"AUDIT_ACT_UNLOCK_FAILED":      70,
 		"AUDIT_ACT_CHAIN_MOVED":        71,
 		"AUDIT_ACT_LOG_REWRITTEN":      72,
+		"AUDIT_ACT_EMERGENCY_OPENED":   80,
 	}
 )
 
@@ -618,8 +635,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xf4\n" +
-	"\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xf1\v\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -659,14 +675,17 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x13AUDIT_ACT_CHAIN_GAP\x10\"\x12\x18\n" +
 	"\x14AUDIT_ACT_CHAIN_FORK\x10#\x12\x1d\n" +
 	"\x19AUDIT_ACT_CHECKPOINT_LOST\x10$\x12\x15\n" +
-	"\x11AUDIT_ACT_ACCOUNT\x100\x12\x17\n" +
-	"\x13AUDIT_ACT_SIGNED_IN\x101\x12\x1c\n" +
-	"\x18AUDIT_ACT_SIGN_IN_FAILED\x102\x12\x1b\n" +
-	"\x17AUDIT_ACT_SESSION_ENDED\x103\x12\x1c\n" +
-	"\x18AUDIT_ACT_PASSPHRASE_SET\x104\x12\x1b\n" +
-	"\x17AUDIT_ACT_SECOND_FACTOR\x105\x12\x1b\n" +
-	"\x17AUDIT_ACT_ACCOUNTS_READ\x106\x12\x1a\n" +
-	"\x16AUDIT_ACT_FIRST_FACTOR\x107\x12\x12\n" +
+	"\x11AUDIT_ACT_ACCOUNT\x10(\x12\x17\n" +
+	"\x13AUDIT_ACT_SIGNED_IN\x10)\x12\x1c\n" +
+	"\x18AUDIT_ACT_SIGN_IN_FAILED\x10*\x12\x1b\n" +
+	"\x17AUDIT_ACT_SESSION_ENDED\x10+\x12\x1c\n" +
+	"\x18AUDIT_ACT_PASSPHRASE_SET\x10,\x12\x1b\n" +
+	"\x17AUDIT_ACT_SECOND_FACTOR\x10-\x12\x1b\n" +
+	"\x17AUDIT_ACT_ACCOUNTS_READ\x10.\x12\x1a\n" +
+	"\x16AUDIT_ACT_FIRST_FACTOR\x10/\x12\x19\n" +
+	"\x15AUDIT_ACT_BROKE_GLASS\x102\x12 \n" +
+	"\x1cAUDIT_ACT_EMERGENCY_REVIEWED\x103\x12\x1e\n" +
+	"\x1aAUDIT_ACT_EMERGENCIES_READ\x104\x12\x12\n" +
 	"\x0eAUDIT_ACT_READ\x10@\x12\x14\n" +
 	"\x10AUDIT_ACT_LISTED\x10A\x12\x16\n" +
 	"\x12AUDIT_ACT_SEARCHED\x10B\x12\x1a\n" +
@@ -675,7 +694,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x10AUDIT_ACT_LOCKED\x10E\x12\x1b\n" +
 	"\x17AUDIT_ACT_UNLOCK_FAILED\x10F\x12\x19\n" +
 	"\x15AUDIT_ACT_CHAIN_MOVED\x10G\x12\x1b\n" +
-	"\x17AUDIT_ACT_LOG_REWRITTEN\x10HB\x9f\x01\n" +
+	"\x17AUDIT_ACT_LOG_REWRITTEN\x10H\x12\x1e\n" +
+	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10PB\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"

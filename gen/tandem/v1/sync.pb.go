@@ -1853,6 +1853,8 @@ type SyncRequest struct {
 	// Records that the device keeps from earlier lookups, 16 bytes each: the answer
 	// says which of them its person may no longer read.
 	LookedUp [][]byte `protobuf:"bytes,26,rep,name=looked_up,json=lookedUp" json:"looked_up,omitempty"`
+	// Record ids of what the device has opened in an emergency that lasts, 16 bytes each.
+	Opened [][]byte `protobuf:"bytes,28,rep,name=opened" json:"opened,omitempty"`
 	// Size of the newest checkpoint of the audit log that the device keeps, in its epoch;
 	// 0 for none.
 	AuditSize     uint64 `protobuf:"varint,27,opt,name=audit_size,json=auditSize" json:"audit_size,omitempty"`
@@ -2026,6 +2028,13 @@ func (x *SyncRequest) GetLookup() *Lookup {
 func (x *SyncRequest) GetLookedUp() [][]byte {
 	if x != nil {
 		return x.LookedUp
+	}
+	return nil
+}
+
+func (x *SyncRequest) GetOpened() [][]byte {
+	if x != nil {
+		return x.Opened
 	}
 	return nil
 }
@@ -2878,7 +2887,9 @@ type Trailer struct {
 	SealKey []byte `protobuf:"bytes,21,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
 	// The newest checkpoint of the audit log, packed as syncengine/audit says; only where
 	// it is newer than the one that the request names.
-	Audit         []byte `protobuf:"bytes,23,opt,name=audit" json:"audit,omitempty"`
+	Audit []byte `protobuf:"bytes,23,opt,name=audit" json:"audit,omitempty"`
+	// Emergencies that wait for this person's review, where they lead: see BreakGlass.
+	Emergencies   uint32 `protobuf:"varint,24,opt,name=emergencies" json:"emergencies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3037,6 +3048,13 @@ func (x *Trailer) GetAudit() []byte {
 		return x.Audit
 	}
 	return nil
+}
+
+func (x *Trailer) GetEmergencies() uint32 {
+	if x != nil {
+		return x.Emergencies
+	}
+	return 0
 }
 
 // The digest of one scope at a cut.
@@ -4150,6 +4168,162 @@ func (x *AuditResponse) GetEpoch() []byte {
 	return nil
 }
 
+// Opens one person's record in an emergency.
+type BreakGlassRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id that the device has made for the emergency, 16 bytes.
+	Id []byte `protobuf:"bytes,1,opt,name=id" json:"id,omitempty"`
+	// Record id of the person whose record is opened, 16 bytes.
+	Person []byte `protobuf:"bytes,2,opt,name=person" json:"person,omitempty"`
+	// When, ms since the Unix epoch, by the device's clock.
+	AtMs int64 `protobuf:"varint,3,opt,name=at_ms,json=atMs" json:"at_ms,omitempty"`
+	// Why, in words: at least 10 characters. Kept, and read by a lead.
+	Reason string `protobuf:"bytes,4,opt,name=reason" json:"reason,omitempty"`
+	// Send what is there; else this is a report alone.
+	Read bool `protobuf:"varint,5,opt,name=read" json:"read,omitempty"`
+	// Records that the device held and opened by itself.
+	Opened        uint32 `protobuf:"varint,6,opt,name=opened" json:"opened,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakGlassRequest) Reset() {
+	*x = BreakGlassRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakGlassRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakGlassRequest) ProtoMessage() {}
+
+func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakGlassRequest.ProtoReflect.Descriptor instead.
+func (*BreakGlassRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *BreakGlassRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *BreakGlassRequest) GetPerson() []byte {
+	if x != nil {
+		return x.Person
+	}
+	return nil
+}
+
+func (x *BreakGlassRequest) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *BreakGlassRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BreakGlassRequest) GetRead() bool {
+	if x != nil {
+		return x.Read
+	}
+	return false
+}
+
+func (x *BreakGlassRequest) GetOpened() uint32 {
+	if x != nil {
+		return x.Opened
+	}
+	return 0
+}
+
+// What may be read until the emergency is over.
+type BreakGlassResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it is over, ms since the Unix epoch, by the server's clock.
+	UntilMs int64 `protobuf:"varint,1,opt,name=until_ms,json=untilMs" json:"until_ms,omitempty"`
+	// The person's record and what is about it, whole; none where there is none that the
+	// person may read even so, or the emergency is over.
+	Rows []*Row `protobuf:"bytes,2,rep,name=rows" json:"rows,omitempty"`
+	// There is more than one answer holds.
+	More          bool `protobuf:"varint,3,opt,name=more" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakGlassResponse) Reset() {
+	*x = BreakGlassResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakGlassResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakGlassResponse) ProtoMessage() {}
+
+func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakGlassResponse.ProtoReflect.Descriptor instead.
+func (*BreakGlassResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *BreakGlassResponse) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *BreakGlassResponse) GetRows() []*Row {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *BreakGlassResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 var File_tandem_v1_sync_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sync_proto_rawDesc = "" +
@@ -4270,7 +4444,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\x8f\x05\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xa7\x05\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -4295,7 +4469,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x03ask\x18\x14 \x01(\fR\x03ask\x12\x19\n" +
 	"\bseal_key\x18\x18 \x01(\aR\asealKey\x12)\n" +
 	"\x06lookup\x18\x19 \x01(\v2\x11.tandem.v1.LookupR\x06lookup\x12\x1b\n" +
-	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\x12\x1d\n" +
+	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\x12\x16\n" +
+	"\x06opened\x18\x1c \x03(\fR\x06opened\x12\x1d\n" +
 	"\n" +
 	"audit_size\x18\x1b \x01(\x04R\tauditSize\"N\n" +
 	"\x06Lookup\x12\x16\n" +
@@ -4354,7 +4529,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xeb\x04\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\x8d\x05\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -4377,7 +4552,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05apart\x18\r \x03(\v2\x12.tandem.v1.OpRangeR\x05apart\x12/\n" +
 	"\tbacked_up\x18\v \x03(\v2\x12.tandem.v1.OpRangeR\bbackedUp\x12\x19\n" +
 	"\bseal_key\x18\x15 \x01(\fR\asealKey\x12\x14\n" +
-	"\x05audit\x18\x17 \x01(\fR\x05audit\"5\n" +
+	"\x05audit\x18\x17 \x01(\fR\x05audit\x12 \n" +
+	"\vemergencies\x18\x18 \x01(\rR\vemergencies\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
@@ -4457,7 +4633,18 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"checkpoint\x12\x14\n" +
 	"\x05proof\x18\x03 \x03(\fR\x05proof\x12\x18\n" +
 	"\aunknown\x18\x04 \x01(\bR\aunknown\x12\x14\n" +
-	"\x05epoch\x18\x05 \x01(\fR\x05epoch*R\n" +
+	"\x05epoch\x18\x05 \x01(\fR\x05epoch\"\x94\x01\n" +
+	"\x11BreakGlassRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
+	"\x06person\x18\x02 \x01(\fR\x06person\x12\x13\n" +
+	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04read\x18\x05 \x01(\bR\x04read\x12\x16\n" +
+	"\x06opened\x18\x06 \x01(\rR\x06opened\"g\n" +
+	"\x12BreakGlassResponse\x12\x19\n" +
+	"\buntil_ms\x18\x01 \x01(\x03R\auntilMs\x12\"\n" +
+	"\x04rows\x18\x02 \x03(\v2\x0e.tandem.v1.RowR\x04rows\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more*R\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCLASS_URGENT\x10\x01\x12\x10\n" +
@@ -4519,12 +4706,14 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\rEnrollService\x12=\n" +
 	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
 	"\n" +
-	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\x8c\x02\n" +
+	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse2\xd7\x02\n" +
 	"\vSyncService\x127\n" +
 	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
 	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponse\x12@\n" +
 	"\aDeliver\x12\x19.tandem.v1.DeliverRequest\x1a\x1a.tandem.v1.DeliverResponse\x12:\n" +
-	"\x05Audit\x12\x17.tandem.v1.AuditRequest\x1a\x18.tandem.v1.AuditResponseB\x9e\x01\n" +
+	"\x05Audit\x12\x17.tandem.v1.AuditRequest\x1a\x18.tandem.v1.AuditResponse\x12I\n" +
+	"\n" +
+	"BreakGlass\x12\x1c.tandem.v1.BreakGlassRequest\x1a\x1d.tandem.v1.BreakGlassResponseB\x9e\x01\n" +
 	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -4541,7 +4730,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4590,7 +4779,9 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*Delivered)(nil),          // 44: tandem.v1.Delivered
 	(*AuditRequest)(nil),       // 45: tandem.v1.AuditRequest
 	(*AuditResponse)(nil),      // 46: tandem.v1.AuditResponse
-	(Compartment)(0),           // 47: tandem.v1.Compartment
+	(*BreakGlassRequest)(nil),  // 47: tandem.v1.BreakGlassRequest
+	(*BreakGlassResponse)(nil), // 48: tandem.v1.BreakGlassResponse
+	(Compartment)(0),           // 49: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
 	12, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
@@ -4598,10 +4789,10 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	11, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
 	1,  // 3: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
 	14, // 4: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	47, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	49, // 5: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
 	13, // 6: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
 	16, // 7: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	47, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	49, // 8: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
 	13, // 9: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
 	17, // 10: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
 	18, // 11: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
@@ -4619,7 +4810,7 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	29, // 23: tandem.v1.Page.rows:type_name -> tandem.v1.Row
 	27, // 24: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
 	28, // 25: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	47, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	49, // 26: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
 	30, // 27: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
 	16, // 28: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
 	19, // 29: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
@@ -4636,23 +4827,26 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	19, // 40: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
 	4,  // 41: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
 	25, // 42: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	5,  // 43: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 44: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	20, // 45: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	34, // 46: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	37, // 47: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	45, // 48: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
-	6,  // 49: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 50: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	23, // 51: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	36, // 52: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	39, // 53: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	46, // 54: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
-	49, // [49:55] is the sub-list for method output_type
-	43, // [43:49] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	29, // 43: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
+	5,  // 44: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 45: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	20, // 46: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	34, // 47: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	37, // 48: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	45, // 49: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
+	47, // 50: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
+	6,  // 51: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 52: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	23, // 53: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	36, // 54: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	39, // 55: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	46, // 56: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	48, // 57: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
+	51, // [51:58] is the sub-list for method output_type
+	44, // [44:51] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -4667,7 +4861,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   42,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -51,6 +51,8 @@ const (
 	SyncServiceDeliverProcedure = "/tandem.v1.SyncService/Deliver"
 	// SyncServiceAuditProcedure is the fully-qualified name of the SyncService's Audit RPC.
 	SyncServiceAuditProcedure = "/tandem.v1.SyncService/Audit"
+	// SyncServiceBreakGlassProcedure is the fully-qualified name of the SyncService's BreakGlass RPC.
+	SyncServiceBreakGlassProcedure = "/tandem.v1.SyncService/BreakGlass"
 )
 
 // EnrollServiceClient is a client for the tandem.v1.EnrollService service.
@@ -189,6 +191,10 @@ type SyncServiceClient interface {
 	// newest checkpoint extends one that the device keeps. Repeating it has the effect
 	// of once.
 	Audit(context.Context, *v1.AuditRequest) (*v1.AuditResponse, error)
+	// Opens one person's record in an emergency, or reports that it was opened without
+	// signal: for 60 minutes, with a reason, and a lead is told. Repeating it has the
+	// effect of once.
+	BreakGlass(context.Context, *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error)
 }
 
 // NewSyncServiceClient constructs a client for the tandem.v1.SyncService service. By default, it
@@ -226,15 +232,22 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(syncServiceMethods.ByName("Audit")),
 			connect.WithClientOptions(opts...),
 		),
+		breakGlass: connect.NewClient[v1.BreakGlassRequest, v1.BreakGlassResponse](
+			httpClient,
+			baseURL+SyncServiceBreakGlassProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("BreakGlass")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // syncServiceClient implements SyncServiceClient.
 type syncServiceClient struct {
-	sync      *connect.Client[v1.SyncRequest, v1.SyncResponse]
-	reconcile *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
-	deliver   *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
-	audit     *connect.Client[v1.AuditRequest, v1.AuditResponse]
+	sync       *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	reconcile  *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
+	deliver    *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
+	audit      *connect.Client[v1.AuditRequest, v1.AuditResponse]
+	breakGlass *connect.Client[v1.BreakGlassRequest, v1.BreakGlassResponse]
 }
 
 // Sync calls tandem.v1.SyncService.Sync.
@@ -273,6 +286,15 @@ func (c *syncServiceClient) Audit(ctx context.Context, req *v1.AuditRequest) (*v
 	return nil, err
 }
 
+// BreakGlass calls tandem.v1.SyncService.BreakGlass.
+func (c *syncServiceClient) BreakGlass(ctx context.Context, req *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error) {
+	response, err := c.breakGlass.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SyncServiceHandler is an implementation of the tandem.v1.SyncService service.
 type SyncServiceHandler interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
@@ -289,6 +311,10 @@ type SyncServiceHandler interface {
 	// newest checkpoint extends one that the device keeps. Repeating it has the effect
 	// of once.
 	Audit(context.Context, *v1.AuditRequest) (*v1.AuditResponse, error)
+	// Opens one person's record in an emergency, or reports that it was opened without
+	// signal: for 60 minutes, with a reason, and a lead is told. Repeating it has the
+	// effect of once.
+	BreakGlass(context.Context, *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error)
 }
 
 // NewSyncServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -322,6 +348,12 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(syncServiceMethods.ByName("Audit")),
 		connect.WithHandlerOptions(opts...),
 	)
+	syncServiceBreakGlassHandler := connect.NewUnaryHandlerSimple(
+		SyncServiceBreakGlassProcedure,
+		svc.BreakGlass,
+		connect.WithSchema(syncServiceMethods.ByName("BreakGlass")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.SyncService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SyncServiceSyncProcedure:
@@ -332,6 +364,8 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 			syncServiceDeliverHandler.ServeHTTP(w, r)
 		case SyncServiceAuditProcedure:
 			syncServiceAuditHandler.ServeHTTP(w, r)
+		case SyncServiceBreakGlassProcedure:
+			syncServiceBreakGlassHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -355,4 +389,8 @@ func (UnimplementedSyncServiceHandler) Deliver(context.Context, *v1.DeliverReque
 
 func (UnimplementedSyncServiceHandler) Audit(context.Context, *v1.AuditRequest) (*v1.AuditResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.Audit is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) BreakGlass(context.Context, *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.BreakGlass is not implemented"))
 }
