@@ -378,6 +378,10 @@ func (r *refusals) back(counts map[refusal]uint64) {
 // refused notes a call that was not let through: without a valid certificate and proof,
 // without the right, or too often. Nonces that a device has yet to be told are none.
 func (s *Server) refused(ctx context.Context, h http.Header, status int, route string, note *requestNote) {
+	if strings.HasPrefix(route, signInRoute) {
+		// They have entries of their own.
+		return
+	}
 	var code string
 	switch status {
 	case http.StatusUnauthorized:
@@ -395,6 +399,13 @@ func (s *Server) refused(ctx context.Context, h http.Header, status int, route s
 	}
 	k := refusal{org: note.orgID, replica: note.replicaID, person: note.personID, code: strings.TrimSpace(code) + " " + strings.TrimPrefix(route, "/tandem.v1.")}
 	if s.refusals.add(k, s.now()) {
+		s.noteRefusals(ctx, false)
+	}
+}
+
+// refusedSignIn counts a sign-in with a browser that concerns no account, or came too fast.
+func (s *Server) refusedSignIn(ctx context.Context, code string) {
+	if s.refusals.add(refusal{code: code}, s.now()) {
 		s.noteRefusals(ctx, false)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -188,6 +189,11 @@ func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field
 		}
 		if err := applyLocal(engine, tx, encoded, now); err != nil {
 			return err
+		}
+		if kind == "staff" {
+			if _, err := people.EndSessions(tx, id, syncengine.ID{}, "shut out"); err != nil {
+				return err
+			}
 		}
 		return tx.Audit(&tandemv1.AuditEntry{Act: act, Subject: id[:], Kind: rec.Kind})
 	})

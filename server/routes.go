@@ -21,6 +21,9 @@ const (
 	maxEnrolment = 16 << 10
 )
 
+// signInRoute is where people sign in with a browser.
+const signInRoute = "/signin"
+
 // routes puts the services together: what stands further out sees a request first.
 func (s *Server) routes() http.Handler {
 	options := append(compressions(),
@@ -35,6 +38,9 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(tandemv1connect.EnrollServiceReinstanceProcedure, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(enroll), maxEnrolment)))))
 	path, sync := tandemv1connect.NewSyncServiceHandler(&syncing{s}, options...)
 	mux.Handle(path, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(sync), maxWire)))))
+	// It bounds bodies and requests itself: a crowd of browsers keeps no device out.
+	mux.Handle(signInRoute, s.people)
+	mux.Handle(signInRoute+"/", s.people)
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /server-key", s.serverKey)

@@ -21,6 +21,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server/auth"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -57,6 +58,9 @@ type Options struct {
 	Admission Admission
 	// Metrics are what the store under it tells its commits to; nil for new ones.
 	Metrics *Metrics
+	// People are how people sign in with a browser. Origin, Log, Clock, Rand and Refused
+	// are the server's.
+	People people.Options
 	// Traces are where spans of requests go; nil for nowhere.
 	Traces trace.TracerProvider
 }
@@ -67,6 +71,7 @@ type Server struct {
 	rules   syncengine.Rules
 	auth    *auth.Verifier
 	guesses *auth.Guesses
+	people  *people.People
 	log     zerolog.Logger
 	now     func() time.Time
 	rand    io.Reader
@@ -118,6 +123,12 @@ func New(st *store.Store, o Options) (*Server, error) {
 	}
 	s.auth, err = auth.NewVerifier(auth.Options{Keys: s.orgKey, Origin: o.Origin, NonceKey: o.NonceKey, Clock: s.now, Rand: s.rand})
 	if err != nil {
+		return nil, err
+	}
+	signIn := o.People
+	signIn.Origin, signIn.Log, signIn.Clock, signIn.Rand = o.Origin, o.Log, s.now, s.rand
+	signIn.Refused = s.refusedSignIn
+	if s.people, err = people.New(st, signIn); err != nil {
 		return nil, err
 	}
 	if err := s.ReplayJournal(context.Background()); err != nil {

@@ -20,6 +20,8 @@ type adminCmd struct {
 	Program    adminProgramCmd    `cmd:"" help:"Programs of agencies."`
 	Team       adminTeamCmd       `cmd:"" help:"Teams of programs."`
 	Staff      adminStaffCmd      `cmd:"" help:"People who write and read."`
+	Account    adminAccountCmd    `cmd:"" help:"Accounts by which people sign in with a browser."`
+	Session    adminSessionCmd    `cmd:"" help:"Browsers that are signed in."`
 	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
 	Items      adminItemsCmd      `cmd:"" help:"What records ask of a lead: differing values, late edits, times of a wrong clock."`

@@ -79,6 +79,12 @@ func (c *serveCmd) problems() (found []error, cert *certificate) {
 	if c.Queue == 0 || c.Working == 0 || c.DeviceRequests == 0 || c.OpenRequests == 0 || c.Grace <= 0 || c.Linger < 0 {
 		say("--queue, --working, --device-requests, --open-requests and --grace are more than 0, and --linger is 0 or more")
 	}
+	if _, err := c.people(); err != nil {
+		found = append(found, err)
+	}
+	if info, err := os.Stat(c.OIDCSecretFile); c.OIDCSecretFile != "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
+		say("every user of this machine can read the secret in %s: chmod 600 it", c.OIDCSecretFile)
+	}
 	if err := tracesProblem(); err != nil {
 		found = append(found, err)
 	}

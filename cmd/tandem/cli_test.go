@@ -96,6 +96,12 @@ func TestJSON(t *testing.T) {
 		{"admin list", "", "--data " + dir},
 		{"admin janitor", "", "--data " + dir + " --allow"},
 		{"admin code", "", "--data " + dir + " --label x --staff " + h.second.String()},
+		{"admin account create", "", "--data " + dir + " --login x.y --staff " + h.second.String()},
+		{"admin account list", "", "--data " + dir},
+		{"admin account disable", "", "--data " + dir + " --staff " + h.second.String()},
+		{"admin account enable", "", "--data " + dir + " --staff " + h.second.String()},
+		{"admin account reset", "", "--data " + dir + " --staff " + h.second.String()},
+		{"admin session end", "", "--data " + dir + " --staff " + h.second.String()},
 		{"admin agency create", "", "--data " + dir + " --name x --type hospital --tz UTC"},
 		{"admin program create", "", "--data " + dir + " --name x --model crt --agency AGENCY"},
 		{"admin team create", "", "--data " + dir + " --name x --program PROGRAM"},
@@ -130,6 +136,7 @@ func TestJSON(t *testing.T) {
 	}
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill
+	seen["admin session list"] = true     // TestSignIn
 	for _, name := range []string{"emergency open", "admin emergency list", "admin emergency review"} {
 		seen[name] = true // TestBreakGlass
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 )
 
@@ -36,6 +38,17 @@ type serveCmd struct {
 
 	MinWriteSchema uint32 `name:"min-write-schema" env:"TANDEM_MIN_WRITE_SCHEMA" placeholder:"N" help:"Oldest schema version whose saves are applied. Older apps may still send: their saves are kept, not applied, and the app says to update it."`
 	MinReadSchema  uint32 `name:"min-read-schema" env:"TANDEM_MIN_READ_SCHEMA" placeholder:"N" help:"Oldest schema version that is sent records. Older apps may still send."`
+
+	SessionIdle     time.Duration `name:"session-idle" default:"15m" env:"TANDEM_SESSION_IDLE" placeholder:"TIME" help:"How long a browser stays signed in that nobody uses (default ${default})."`
+	SessionAbsolute time.Duration `name:"session-absolute" default:"12h" env:"TANDEM_SESSION_ABSOLUTE" placeholder:"TIME" help:"How long a browser stays signed in at most (default ${default})."`
+	SecondFactor    string        `name:"second-factor" default:"all" enum:"all,admins" env:"TANDEM_SECOND_FACTOR" placeholder:"WHO" help:"Who needs a second factor to sign in with a browser: all or admins (default ${default})."`
+	TrustedProxy    []string      `name:"trusted-proxy" env:"TANDEM_TRUSTED_PROXY" placeholder:"ADDR" help:"Address or network of a proxy whose X-Forwarded-For is believed, for counting tries to sign in by address; may stand several times."`
+
+	OIDCIssuer     string `name:"oidc-issuer" env:"TANDEM_OIDC_ISSUER" placeholder:"URL" help:"OpenID Connect provider that people may sign in at; needs --origin and --oidc-client."`
+	OIDCClient     string `name:"oidc-client" env:"TANDEM_OIDC_CLIENT" placeholder:"ID" help:"Client id that the provider knows this server by."`
+	OIDCSecretFile string `name:"oidc-secret-file" env:"TANDEM_OIDC_SECRET_FILE" type:"existingfile" placeholder:"FILE" help:"File whose first line is the secret that goes with it."`
+	OIDCClaim      string `name:"oidc-claim" default:"email" env:"TANDEM_OIDC_CLAIM" placeholder:"NAME" help:"Claim that holds the login of an account (default ${default}, which must be a verified one). Any other must be one that people cannot set themselves."`
+	OIDCMFA        bool   `name:"oidc-mfa" env:"TANDEM_OIDC_MFA" help:"Take the provider's word that a person has shown a second factor (amr: mfa). Without it the person's own is asked for."`
 
 	OpsListen         string `env:"TANDEM_OPS_LISTEN" placeholder:"ADDR" help:"Address for /metrics, /healthz and /readyz; none without it. It asks for no sign-in, so it is for loopback."`
 	OpsBeyondLoopback bool   `env:"TANDEM_OPS_BEYOND_LOOPBACK" help:"Let --ops-listen be an address that other machines reach: a network that only the operators are on."`
@@ -133,13 +146,17 @@ func (c *serveCmd) Run(a *app) (err error) {
 		ended <- nil
 		closing(st, &err)
 	}()
+	signIn, err := c.people()
+	if err != nil {
+		return exits(exitUsage, err)
+	}
 	nonce, err := st.NonceKey(ctx)
 	if err != nil {
 		return err
 	}
 	srv, err := server.New(st, server.Options{
 		NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
-		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider,
+		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider, People: signIn,
 	})
 	if err != nil {
 		return err
@@ -235,6 +252,42 @@ func (c *serveCmd) announce(a *app, addr net.Addr, secure bool, st *store.Store)
 
 func (c *serveCmd) admission() server.Admission {
 	return server.Admission{Bytes: int64(c.Memory), Queue: c.Queue, Working: c.Working, PerDevice: c.DeviceRequests, Open: c.OpenRequests}
+}
+
+// people is how people sign in with a browser.
+func (c *serveCmd) people() (people.Options, error) {
+	o := people.Options{Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SecondFactor: people.Policy(c.SecondFactor)}
+	if c.SessionIdle == 0 || c.SessionAbsolute == 0 {
+		return o, errors.New("--session-idle and --session-absolute are more than 0")
+	}
+	for _, text := range c.TrustedProxy {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			if err != nil {
+				return o, fmt.Errorf("--trusted-proxy %s is no address and no network: want 10.0.0.7 or 10.0.0.0/24", text)
+			}
+			network = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		o.Proxies = append(o.Proxies, network)
+	}
+	if c.OIDCIssuer != "" || c.OIDCClient != "" || c.OIDCSecretFile != "" {
+		o.Provider = &people.Provider{Issuer: c.OIDCIssuer, ClientID: c.OIDCClient, Claim: c.OIDCClaim, SecondFactor: c.OIDCMFA}
+		if c.OIDCSecretFile != "" {
+			secret, err := firstLine(c.OIDCSecretFile)
+			if err != nil {
+				return o, fmt.Errorf("--oidc-secret-file: %w", err)
+			}
+			o.Provider.ClientSecret = string(secret)
+		}
+		if err := o.Provider.Check(c.Origin); err != nil {
+			return o, fmt.Errorf("--oidc-issuer, --oidc-client and --origin: %w", err)
+		}
+	}
+	if err := o.Check(); err != nil {
+		return o, fmt.Errorf("--session-idle, --session-absolute and --second-factor: %w", err)
+	}
+	return o, nil
 }
 
 // proxyKeys are the keys of the certificates that a proxy shows.

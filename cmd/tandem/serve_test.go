@@ -82,7 +82,7 @@ func TestExampleConfig(t *testing.T) {
 	}
 	// What is commented out is right too.
 	all := regexp.MustCompile(`(?m)^# ([a-z-]+: \S+)$`).ReplaceAllString(string(text), "$1")
-	all = regexp.MustCompile(`(?m)^(tls-|front-cert).*$`).ReplaceAllString(all, "")
+	all = regexp.MustCompile(`(?m)^(tls-|front-cert|oidc-secret-file).*$`).ReplaceAllString(all, "")
 	if got := effective(t, "--config", settingsFile(t, all)); got["ops-beyond-loopback"] != "true" || got["min-read-schema"] != "1" {
 		t.Errorf("with what is commented out: %v", got)
 	}
@@ -167,8 +167,9 @@ func TestConfigRefused(t *testing.T) {
 // TestCheckConfigSaysEverything: all that is wrong is said at once.
 func TestCheckConfigSaysEverything(t *testing.T) {
 	t.Parallel()
-	r := tandem(t.Context(), "", "serve", "--check-config", "--listen", "192.0.2.1:80", "--ops-listen", "192.0.2.1:81", "--memory", "1MiB", "--data", t.TempDir())
-	for _, want := range []string{"without TLS", "no sign-in", "64 MiB"} {
+	r := tandem(t.Context(), "", "serve", "--check-config", "--listen", "192.0.2.1:80", "--ops-listen", "192.0.2.1:81", "--memory", "1MiB", "--data", t.TempDir(),
+		"--trusted-proxy", "10.0.0.0/99")
+	for _, want := range []string{"without TLS", "no sign-in", "64 MiB", "--trusted-proxy"} {
 		if r.code != exitUsage || strings.Count(r.err, want) != 1 {
 			t.Errorf("exit code %d, want %q once: %s", r.code, want, r.err)
 		}

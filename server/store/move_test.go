@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -41,6 +42,16 @@ func lived(t *testing.T, seed byte) (*world, []*tandemv1.Change) {
 				if err := tx.Exec(row.text, row.args...); err != nil {
 					return err
 				}
+			}
+			staff, blob := w.id(), [][]byte{nil, {}, {0, 0xff}}[i]
+			err := errors.Join(
+				tx.SaveAccount(&store.Account{Staff: staff, Login: fmt.Sprint("login", i), Passphrase: "$argon2id$", CodeHash: blob, TOTP: blob, Disabled: i > 0, TOTPStep: int64(i)}),
+				tx.SaveSession(&store.Session{ID: w.id(), Hash: syncengine.Hash{byte(i)}, Staff: staff, Epoch: w.id(), Way: "passphrase", Browser: text, Complete: i > 0, EndsMS: math.MaxInt64}),
+				tx.SavePasskey(staff, &store.Passkey{ID: []byte{byte(i)}, Label: text, Credential: []byte("{}")}),
+				tx.SetRecoveryCodes(staff, []syncengine.Hash{{byte(i)}}), tx.SetTries(syncengine.Hash{byte(i)}, math.MaxInt64),
+			)
+			if err != nil {
+				return err
 			}
 		}
 		return nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -26,6 +28,18 @@ type Org struct {
 	Seal []*seal.PrivateKey
 
 	num int64
+	// secret is what Secrets are derived from.
+	secret []byte
+}
+
+// Derive returns a key of the org for one use, which label names. It is in no database.
+func (o *Org) Derive(label string) []byte {
+	key, err := hkdf.Key(sha256.New, o.secret, nil, "tandem "+label, sha256.Size)
+	if err != nil {
+		// Only of a length that SHA-256 cannot make.
+		panic(err)
+	}
+	return key
 }
 
 // SealKey returns the public key that devices seal to.
@@ -163,6 +177,7 @@ func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
 		if o.Secrets, err = syncengine.NewSecrets(k.Secret); err != nil {
 			return nil, err
 		}
+		o.secret = k.Secret
 		for _, sealed := range k.Seal {
 			key, err := seal.NewPrivateKey(sealed.Seed)
 			if err != nil {

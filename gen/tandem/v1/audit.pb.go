@@ -108,6 +108,23 @@ const (
 	AuditAct_AUDIT_ACT_WIPED AuditAct = 38
 	// Drafts of a replica were put into quarantine: count.
 	AuditAct_AUDIT_ACT_DRAFTS_KEPT AuditAct = 39
+	// An operator made or changed the account of a person, subject: code says how.
+	AuditAct_AUDIT_ACT_ACCOUNT AuditAct = 40
+	// A person signed in with a browser: subject is the session, code says by what.
+	AuditAct_AUDIT_ACT_SIGNED_IN AuditAct = 41
+	// Somebody did not get past the sign-in of a person: code says where.
+	AuditAct_AUDIT_ACT_SIGN_IN_FAILED AuditAct = 42
+	// A session, subject, was ended: code says by whom, person is whose it was.
+	AuditAct_AUDIT_ACT_SESSION_ENDED AuditAct = 43
+	// A person set a passphrase.
+	AuditAct_AUDIT_ACT_PASSPHRASE_SET AuditAct = 44
+	// A second factor of a person changed: code says which and how.
+	AuditAct_AUDIT_ACT_SECOND_FACTOR AuditAct = 45
+	// An operator listed accounts or sessions: code says which, count how many.
+	AuditAct_AUDIT_ACT_ACCOUNTS_READ AuditAct = 46
+	// A person showed what one knows, and has yet to show the second factor: subject is the
+	// session.
+	AuditAct_AUDIT_ACT_FIRST_FACTOR AuditAct = 47
 	// A person's record was opened in an emergency: subject, and number of the emergency;
 	// count records were sent, in records.
 	AuditAct_AUDIT_ACT_BROKE_GLASS AuditAct = 50
@@ -184,6 +201,14 @@ var (
 		37: "AUDIT_ACT_WIPE_ORDERED",
 		38: "AUDIT_ACT_WIPED",
 		39: "AUDIT_ACT_DRAFTS_KEPT",
+		40: "AUDIT_ACT_ACCOUNT",
+		41: "AUDIT_ACT_SIGNED_IN",
+		42: "AUDIT_ACT_SIGN_IN_FAILED",
+		43: "AUDIT_ACT_SESSION_ENDED",
+		44: "AUDIT_ACT_PASSPHRASE_SET",
+		45: "AUDIT_ACT_SECOND_FACTOR",
+		46: "AUDIT_ACT_ACCOUNTS_READ",
+		47: "AUDIT_ACT_FIRST_FACTOR",
 		50: "AUDIT_ACT_BROKE_GLASS",
 		51: "AUDIT_ACT_EMERGENCY_REVIEWED",
 		52: "AUDIT_ACT_EMERGENCIES_READ",
@@ -240,6 +265,14 @@ var (
 		"AUDIT_ACT_WIPE_ORDERED":       37,
 		"AUDIT_ACT_WIPED":              38,
 		"AUDIT_ACT_DRAFTS_KEPT":        39,
+		"AUDIT_ACT_ACCOUNT":            40,
+		"AUDIT_ACT_SIGNED_IN":          41,
+		"AUDIT_ACT_SIGN_IN_FAILED":     42,
+		"AUDIT_ACT_SESSION_ENDED":      43,
+		"AUDIT_ACT_PASSPHRASE_SET":     44,
+		"AUDIT_ACT_SECOND_FACTOR":      45,
+		"AUDIT_ACT_ACCOUNTS_READ":      46,
+		"AUDIT_ACT_FIRST_FACTOR":       47,
 		"AUDIT_ACT_BROKE_GLASS":        50,
 		"AUDIT_ACT_EMERGENCY_REVIEWED": 51,
 		"AUDIT_ACT_EMERGENCIES_READ":   52,
@@ -619,8 +652,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xf4\n" +
-	"\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xd3\f\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -662,7 +694,15 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x19AUDIT_ACT_CHECKPOINT_LOST\x10$\x12\x1a\n" +
 	"\x16AUDIT_ACT_WIPE_ORDERED\x10%\x12\x13\n" +
 	"\x0fAUDIT_ACT_WIPED\x10&\x12\x19\n" +
-	"\x15AUDIT_ACT_DRAFTS_KEPT\x10'\x12\x19\n" +
+	"\x15AUDIT_ACT_DRAFTS_KEPT\x10'\x12\x15\n" +
+	"\x11AUDIT_ACT_ACCOUNT\x10(\x12\x17\n" +
+	"\x13AUDIT_ACT_SIGNED_IN\x10)\x12\x1c\n" +
+	"\x18AUDIT_ACT_SIGN_IN_FAILED\x10*\x12\x1b\n" +
+	"\x17AUDIT_ACT_SESSION_ENDED\x10+\x12\x1c\n" +
+	"\x18AUDIT_ACT_PASSPHRASE_SET\x10,\x12\x1b\n" +
+	"\x17AUDIT_ACT_SECOND_FACTOR\x10-\x12\x1b\n" +
+	"\x17AUDIT_ACT_ACCOUNTS_READ\x10.\x12\x1a\n" +
+	"\x16AUDIT_ACT_FIRST_FACTOR\x10/\x12\x19\n" +
 	"\x15AUDIT_ACT_BROKE_GLASS\x102\x12 \n" +
 	"\x1cAUDIT_ACT_EMERGENCY_REVIEWED\x103\x12\x1e\n" +
 	"\x1aAUDIT_ACT_EMERGENCIES_READ\x104\x12\x12\n" +
