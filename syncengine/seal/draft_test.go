@@ -56,4 +56,6 @@ func TestDraft(t *testing.T) {
 }
 
 // publicOf is the public half of a key: its last bytes (RFC 8032 as crypto/ed25519 keeps it).
-func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return ed25519.PublicKey(key[ed25519.SeedSize:]) }
+func publicOf(key ed25519.PrivateKey) ed25519.PublicKey {
+	return ed25519.PublicKey(key[ed25519.SeedSize:])
+}
