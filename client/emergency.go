@@ -183,22 +183,7 @@ func (c *Client) inEmergency(ctx context.Context, person syncengine.ID, answer *
 // about returns the records that this device holds of a person: theirs, what is about it,
 // and what is about that, the person's first.
 func (c *Client) about(ctx context.Context, person syncengine.ID) (views []*View, err error) {
-	var all []*View
-	err = c.store.read(ctx, "reading one person's records", func(rtx *sql.Tx) error {
-		rows, err := rtx.QueryContext(ctx, `SELECT `+recordColumns+` FROM rec WHERE `+visible+` ORDER BY at DESC, id DESC`)
-		if err != nil {
-			return err
-		}
-		return eachRow(rows, func(scan func(...any) error) error {
-			_, r, err := scanRecord(scan)
-			if err != nil {
-				return err
-			}
-			v, err := c.newView(r)
-			all = append(all, v)
-			return err
-		})
-	})
+	all, err := c.shown(ctx, visible+` ORDER BY at DESC, id DESC`)
 	if err != nil {
 		return nil, err
 	}

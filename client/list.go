@@ -100,14 +100,19 @@ func (c *Client) views(ctx context.Context, own bool, condition string, limit in
 		}
 		which += ` AND rec.base_hash IS NULL`
 	}
-	//nolint:gosec // The condition is this package's text; values are arguments.
-	query := `SELECT ` + recordColumns + ` FROM rec WHERE ` + which + ` AND ` + condition
 	if limit > 0 {
-		query += ` LIMIT +?`
+		condition += ` LIMIT +?`
 		args = append(args, limit)
 	}
+	return c.shown(ctx, which+` AND `+condition, args...)
+}
+
+// shown returns the records that fit a condition with its order, whether or not charts are
+// closed.
+func (c *Client) shown(ctx context.Context, condition string, args ...any) (views []*View, err error) {
 	err = c.store.read(ctx, "listing records", func(rtx *sql.Tx) error {
-		rows, err := rtx.QueryContext(ctx, query, args...)
+		//nolint:gosec // The condition is this package's text; values are arguments.
+		rows, err := rtx.QueryContext(ctx, `SELECT `+recordColumns+` FROM rec WHERE `+condition, args...)
 		if err != nil {
 			return err
 		}
