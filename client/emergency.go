@@ -66,8 +66,8 @@ func (c *Client) BreakGlass(ctx context.Context, person syncengine.ID, reason st
 		return nil, err
 	}
 	answer, err := c.reportEmergency(ctx, req)
-	contact, offline := errors.AsType[*ContactError](err)
-	e.Offline = offline && !errors.Is(contact, ErrRejected) && !errors.Is(contact, ErrRefused)
+	_, contact := errors.AsType[*ContactError](err)
+	e.Offline = contact && !refusedEmergency(err)
 	if err != nil && !e.Offline {
 		return nil, err
 	}
@@ -116,14 +116,13 @@ func (c *Client) reportEmergency(ctx context.Context, req *tandemv1.BreakGlassRe
 	call, cancel := context.WithTimeout(ctx, slack+lookupTime)
 	defer cancel()
 	resp, err := way.breakGlass(call, req)
-	contact, refused := errors.AsType[*ContactError](err)
-	refused = refused && errors.Is(contact, ErrRejected)
+	refused := refusedEmergency(err)
 	if err != nil && !refused {
 		return nil, err
 	}
-	// Where the server has refused it, it has noted that.
+	// Where the server has refused it, it has noted that, and it is over.
 	kept := c.store.write(context.WithoutCancel(ctx), "noting what an emergency opens", func(t *tx) error {
-		if err := t.exec(`UPDATE emergency SET reported = 1, until = max(CASE WHEN $2 > 0 THEN $2 ELSE until END, 0) WHERE id = $1`, req.GetId(), resp.GetUntilMs()); err != nil {
+		if err := t.exec(`UPDATE emergency SET reported = 1, until = $2 WHERE id = $1`, req.GetId(), resp.GetUntilMs()); err != nil {
 			return err
 		}
 		_, err := c.device.Opened(t, resp.GetRows(), c.aged(), resp.GetUntilMs())
@@ -133,6 +132,11 @@ func (c *Client) reportEmergency(ctx context.Context, req *tandemv1.BreakGlassRe
 		return nil, kept
 	}
 	return resp, err
+}
+
+// refusedEmergency reports whether an error is the server's word that there is to be none.
+func refusedEmergency(err error) bool {
+	return errors.Is(err, ErrRejected) || errors.Is(err, ErrRefused)
 }
 
 // reportEmergencies tells the server of those that it has not been told of.
@@ -154,7 +158,7 @@ func (c *Client) reportEmergencies(ctx context.Context) error {
 		return err
 	}
 	for _, req := range waiting {
-		if _, err := c.reportEmergency(ctx, req); err != nil && !errors.Is(err, ErrRejected) {
+		if _, err := c.reportEmergency(ctx, req); err != nil && !refusedEmergency(err) {
 			return err
 		}
 	}

@@ -16,19 +16,7 @@ import (
 // before is safe and can be read, and with room again the work goes on.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	const tmpfs = "a file system of a few megabytes: run the tests as root, where tmpfs may be mounted"
-	disk := t.TempDir()
-	if os.Geteuid() != 0 {
-		need.Missing(t, tmpfs)
-	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=4m"); err != nil {
-		need.Missing(t, fmt.Sprintf("%s (%v)", tmpfs, err))
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t, "4m")
 	h, _ := newHome(t, homeOptions{})
 	store := filepath.Join(disk, "store")
 	dev, err := h.enrol(t.Context(), h.clinician, "Car 12 laptop", store, client.Options{})
@@ -98,4 +86,23 @@ func fill(t *testing.T, path string) {
 			return
 		}
 	}
+}
+
+// smallDisk mounts a file system of a size, for example 4m, and returns where.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	const tmpfs = "a file system of a few megabytes: run the tests as root, where tmpfs may be mounted"
+	disk := t.TempDir()
+	if os.Geteuid() != 0 {
+		need.Missing(t, tmpfs)
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size="+size); err != nil {
+		need.Missing(t, fmt.Sprintf("%s (%v)", tmpfs, err))
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
 }

@@ -256,6 +256,17 @@ func TestBreakGlassWithoutSignal(t *testing.T) {
 	if n := mustStatus(t, lead.dev).Emergencies; n != 2 {
 		t.Errorf("%d wait for the lead, want 2", n)
 	}
+	// Who is shut out meanwhile is told so, and nothing stays open.
+	now = now.Add(31 * 24 * time.Hour)
+	if err := o.admin.RevokePerson(t.Context(), o.clinician); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := maya.dev.BreakGlass(t.Context(), person, "seizure in the car, no hospital near"); err == nil {
+		t.Error("somebody who is shut out opens a record")
+	}
+	if _, err := maya.dev.Get(t.Context(), person); !errors.Is(err, client.ErrLease) {
+		t.Errorf("what somebody opens who is shut out: %v", err)
+	}
 	r := tandem(t.Context(), "", "admin", "emergency", "list", "--data", o.dir)
 	if r.code != exitOK || !strings.Contains(r.out, "3 held and 0 sent") || !strings.Contains(r.out, "no hospital near") {
 		t.Errorf("listed: %d %s %s", r.code, r.out, r.err)

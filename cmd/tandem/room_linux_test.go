@@ -5,11 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/tandem-response/tandem/client"
-	"github.com/tandem-response/tandem/internal/need"
 )
 
 // TestNoRoom fills the disk before each kind of file that is written beside the databases:
@@ -18,19 +16,7 @@ import (
 // taken for the whole; with room again the same words do it.
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
-	const tmpfs = "a file system of a few megabytes: run the tests as root, where tmpfs may be mounted"
-	disk := t.TempDir()
-	if os.Geteuid() != 0 {
-		need.Missing(t, tmpfs)
-	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=24m"); err != nil {
-		need.Missing(t, fmt.Sprintf("%s (%v)", tmpfs, err))
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t, "24m")
 	on := func(name string) string { return filepath.Join(disk, name) }
 	r := newRigOn(t, "tandem", "")
 	r.server = r.serving("--data", r.path("server"), "--listen", r.addr, "--journal", on("security.journal"))
