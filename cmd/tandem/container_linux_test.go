@@ -93,7 +93,7 @@ func inImage(t *testing.T, bin string, env, entry []string) {
 	root := t.TempDir()
 	copyFiles(t, filepath.Dir(bin), root, "tandem")
 	if err := errors.Join(
-		os.Chmod(filepath.Join(root, "tandem"), 0o755), //nolint:gosec // As in an image.
+		os.Chmod(filepath.Join(root, "tandem"), 0o755),
 		os.Mkdir(filepath.Join(root, "data"), 0o700), os.Chown(filepath.Join(root, "data"), user, user),
 	); err != nil {
 		t.Fatal(err)
