@@ -36,7 +36,7 @@ const protocolDir = "../../testdata/protocol"
 type hexed []byte
 
 // MarshalText implements encoding.TextMarshaler.
-func (h hexed) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
+func (h hexed) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h), nil } //nolint:unparam // As the interface has it.
 
 // vectors makes the vectors by the code that ships.
 type vectors struct {
@@ -150,7 +150,7 @@ func (v *vectors) enrolment() any {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	req := httptest.NewRequest("POST", url, nil)
+	req := httptest.NewRequestWithContext(v.t.Context(), "POST", url, nil)
 	req.Header.Set("Authorization", "DPoP "+certificate)
 	req.Header.Set("DPoP", dpop)
 	if _, err := verifier.Verify(req); err != nil {
@@ -348,7 +348,7 @@ func (log) QuarantinedBases(syncengine.Path, syncengine.Stamp) ([]syncengine.Sta
 	return nil, nil
 }
 
-func (l log) Written(p syncengine.Path, s syncengine.Stamp) (syncengine.Head, bool, error) {
+func (l log) Written(_ syncengine.Path, s syncengine.Stamp) (syncengine.Head, bool, error) {
 	c := l[s]
 	if c == nil {
 		return syncengine.Head{}, false, nil
