@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"errors"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,19 +34,19 @@ func newDemo(ctx context.Context) *demo {
 	d := &demo{staff: map[string]syncengine.ID{}}
 	var err error
 	if d.dir, err = os.MkdirTemp("", "tandem-example"); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if d.st, err = store.Open(ctx, filepath.Join(d.dir, "server"), store.Options{Create: true, Serve: true}); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	org, err := d.st.CreateOrg(ctx, "Example County")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	d.admin = server.NewAdmin(d.st, org, server.AdminOptions{})
 	srv, err := server.New(d.st, server.Options{Log: zerolog.Nop()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	d.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if d.down.Load() {
@@ -62,7 +61,7 @@ func newDemo(ctx context.Context) *demo {
 	d.url = d.http.URL
 	must := func(id syncengine.ID, err error) syncengine.ID {
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		return id
 	}
@@ -81,7 +80,7 @@ func newDemo(ctx context.Context) *demo {
 func (d *demo) code(ctx context.Context, name string) string {
 	c, err := d.admin.IssueCode(ctx, d.staff[name], name+"'s tablet")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return c.Code
 }
@@ -90,13 +89,13 @@ func (d *demo) code(ctx context.Context, name string) string {
 func (d *demo) device(ctx context.Context, name string) *client.Client {
 	c, err := client.Open(ctx, filepath.Join(d.dir, name), client.Options{Logger: zerolog.Nop()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := c.Enroll(ctx, d.url, d.code(ctx, name)); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if _, err := c.Sync(ctx); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return c
 }
@@ -108,7 +107,7 @@ func (d *demo) away(down bool) { d.down.Store(down) }
 func syncAll(ctx context.Context, devices ...*client.Client) {
 	for _, c := range devices {
 		if _, err := c.Sync(ctx); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 }
@@ -121,6 +120,6 @@ func (d *demo) close(devices ...*client.Client) {
 		errs = append(errs, c.Close())
 	}
 	if err := errors.Join(append(errs, d.st.Close(), os.RemoveAll(d.dir))...); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 }

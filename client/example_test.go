@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,14 +25,14 @@ func Example() {
 
 	c, err := client.Open(ctx, dir, client.Options{Logger: zerolog.Nop(), Timezone: "America/Chicago"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := c.Enroll(ctx, server, code); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	who, err := c.Session()
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("enrolled:", who.Name, who.Roles)
 
@@ -42,13 +41,13 @@ func Example() {
 		return err
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("on the disk:", len(saved.Records), "record")
 
 	moved, err := c.Sync(ctx)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("at the server:", moved.Applied, "save; scopes that differ:", moved.Differing)
 
@@ -67,13 +66,13 @@ func ExampleOpen() {
 
 	c, err := client.Open(ctx, dir, client.Options{Logger: zerolog.Nop()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	_, err = client.Open(ctx, dir, client.Options{Logger: zerolog.Nop()})
 	fmt.Println("a second time:", errors.Is(err, client.ErrInUse))
 	status, err := c.Status(ctx)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("enrolled:", status.Enrolled)
 
@@ -92,7 +91,7 @@ func ExampleClient_Enroll() {
 	server, code := office.url, office.code(ctx, "Ana")
 	c, err := client.Open(ctx, filepath.Join(office.dir, "tablet"), client.Options{Logger: zerolog.Nop()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	err = c.Enroll(ctx, server, "0000-0000-0000")
@@ -103,7 +102,7 @@ func ExampleClient_Enroll() {
 		fmt.Println("no answer: try again")
 	}
 	if err := c.Enroll(ctx, server, strings.ToLower(code)); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("again:", errors.Is(c.Enroll(ctx, server, code), client.ErrEnrolled))
 
@@ -126,19 +125,19 @@ func ExampleClient_Edit() {
 		return err
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	view, err := c.Get(ctx, saved.Records[0])
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	incident, ok := view.Message.(*tandemv1.Incident)
 	if !ok {
-		log.Fatal("an incident was created")
+		panic("an incident was created")
 	}
 	incident.CallType = new("suicide_threat")
 	if _, err := c.Edit(ctx, func(e *client.Edit) error { return e.Set(view, incident) }); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	// What a form would not take is not saved, and the error names fields, never values.
@@ -151,7 +150,7 @@ func ExampleClient_Edit() {
 	}
 	status, err := c.Status(ctx)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("waiting to be sent:", status.Queued)
 
@@ -172,7 +171,7 @@ func ExampleClient_Sync() {
 		return err
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	office.away(true)
@@ -182,7 +181,7 @@ func ExampleClient_Sync() {
 	office.away(false)
 	moved, err := c.Sync(ctx)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("applied:", moved.Applied, "not accepted:", moved.NotAccepted)
 
@@ -210,10 +209,10 @@ func ExampleClient_Run() {
 		},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := ben.Enroll(ctx, office.url, office.code(ctx, "Ben")); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- ben.Run(ctx) }()
@@ -223,15 +222,15 @@ func ExampleClient_Run() {
 		return err
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if _, err := ana.Sync(ctx); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for calls := []*client.View(nil); len(calls) == 0; {
 		<-changed
 		if calls, err = ben.List(ctx, "incident", client.Filter{}, client.Newest, 0); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 	fmt.Println("Ben sees the call")
@@ -255,13 +254,13 @@ func ExampleClient_List() {
 			return err
 		})
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 
 	views, err := c.List(ctx, "incident", client.Filter{Lifecycle: "open"}, client.Oldest, 50)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, v := range views {
 		if incident, ok := v.Message.(*tandemv1.Incident); ok {
@@ -286,29 +285,29 @@ func ExampleEdit_Resolve() {
 		return err
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	id := saved.Records[0]
 	syncAll(ctx, ana, ben)
 	for c, kind := range map[*client.Client]string{ana: "behavioral_crisis", ben: "suicide_threat"} {
 		view, err := c.Get(ctx, id)
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		incident, ok := view.Message.(*tandemv1.Incident)
 		if !ok {
-			log.Fatal("an incident was created")
+			panic("an incident was created")
 		}
 		incident.CallType = &kind
 		if _, err := c.Edit(ctx, func(e *client.Edit) error { return e.Set(view, incident) }); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 	syncAll(ctx, ana, ben, ana)
 
 	view, err := ana.Get(ctx, id)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, conflict := range view.Conflicts {
 		fmt.Println(conflict.Field, "has", len(conflict.Choices), "values")
@@ -316,12 +315,12 @@ func ExampleEdit_Resolve() {
 			return e.Resolve(view, conflict.Path, conflict.Choices[1].Raw, "asked the caller again")
 		})
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 	syncAll(ctx, ana, ben)
 	if view, err = ben.Get(ctx, id); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("left:", len(view.Conflicts))
 
