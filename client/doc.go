@@ -14,12 +14,39 @@
 // complete cut, with the device's own unsettled changes on top. Nothing that
 // reads or saves ever waits for the network.
 //
+// # Use
+//
+// [Open] opens a store, or makes one; [Client.Enroll] makes it that of a person and a
+// device; [Client.Session] says whose it is. All methods of a [Client] are safe for
+// concurrent use. [Client.Close] ends it.
+//
 //	c, err := client.Open(ctx, dir, client.Options{Logger: log})
+//	err = c.Enroll(ctx, "https://tandem.example.org", code)
 //	saved, err := c.Edit(ctx, func(e *client.Edit) error {
 //		_, err := e.Create(&tandemv1.Incident{CallType: new("welfare_check")})
 //		return err
 //	})
 //	moved, err := c.Sync(ctx)
+//
+// [Client.Edit] is the one way to write. What it does to a record begins with a [View]
+// of it ([Client.Get], [Client.List], [Client.Search]): the view that a person saw, so that
+// the save names the values that it writes over. A save is checked by the rules that the
+// server has; an [InvalidError] names fields and never a value. Typing that is not saved
+// yet is kept as a draft ([Client.SaveDraft]).
+//
+// [Client.Sync] sends and reads once, to the end; [Client.Run] does so for as long as the
+// app lives, and [Options].OnChange says what to show anew. What went wrong with a server
+// is a [*ContactError] of kind [ErrNetwork], [ErrBusy], [ErrRefused], [ErrServerKey] or
+// [ErrRejected], with words for the person. None of them is a verdict on a save.
+//
+// A [Conflict] of a view holds the values of a field that two people wrote without having
+// seen each other's; [Edit.Resolve] settles it. [Client.Quarantined] lists own saves that
+// the server keeps and did not apply. [Client.Status] and [Client.Estimate] say what waits.
+//
+// The messages of package gen/tandem/v1 are the kinds of record. docs/client.md walks
+// through a program of one's own; docs/protocol.md is for clients in other languages.
+//
+// # Vaults and wipes
 //
 // With Options.Vault the store is kept in a vault: device.db and its log are sealed
 // (package vault), and device.key holds their key, wrapped by a passphrase. Such a store

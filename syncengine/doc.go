@@ -5,7 +5,8 @@
 // client and the server meet its interfaces with SQL, the simulator with maps.
 //
 // This comment is the specification. Every number that another implementation
-// needs is here, in the contract (proto/tandem/v1), or beside the function named.
+// needs is here, in the contract (proto/tandem/v1), or beside the function named;
+// docs/protocol.md puts them together, with test vectors, for who writes another client.
 //
 // # What is promised
 //
