@@ -133,7 +133,11 @@ const (
 
 	mSUD     = tandemv1.Compartment_COMPARTMENT_SUD
 	mPrivate = tandemv1.Compartment_COMPARTMENT_PRIVATE
+	mRef     = tandemv1.Compartment_COMPARTMENT_REF
 )
+
+// impersonal is what makes a response one that everybody reads.
+const impersonal = `subject: "community"`
 
 const voided = `lifecycle: "void" void_reason: "entered twice"`
 
@@ -182,6 +186,19 @@ var matrixActs = map[string]matrixAct{
 	"referral void":    {act: mVoid, text: voided, reason: "entered twice"},
 	"referral restore": {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
 
+	"form_response create":    {act: mCreate},
+	"form_response sud":       {act: mCreate, in: mSUD},
+	"form_response community": {act: mCreate, text: impersonal, in: mRef},
+	"form_response program":   {act: mCreate, text: `subject: "program"`, in: mRef},
+	"form_response edit":      {act: mSet, text: `lang: "es"`},
+	"form_response sign":      {act: mSign, text: `lifecycle: "signed"`},
+	"form_response amend":     {act: mAmend, text: `lifecycle: "amended" amend_reason: "a slip"`, reason: "a slip", sign: true},
+	"form_response void":      {act: mVoid, text: voided, reason: "entered twice"},
+	"form_response restore":   {act: mRestore, text: `lifecycle: "draft"`, reason: "it was none"},
+	"form_response readsud":   {in: mSUD},
+	"form_response readref":   {in: mRef},
+	"form_response editref":   {act: mSet, text: `lang: "es"`, in: mRef},
+
 	"agency edit":    {act: mSet, text: `name: "Example $n"`},
 	"program create": {act: mCreate},
 	"program edit":   {act: mSet, text: `area: "north $n"`},
@@ -192,22 +209,27 @@ var matrixActs = map[string]matrixAct{
 	"staff edit":     {act: mSet, text: `display_name: "Person $n"`},
 	"device create":  {act: mCreate},
 	"device edit":    {act: mSet, text: `label: "car $n"`},
+	"form create":    {act: mCreate},
+	"form edit":      {act: mSet, text: `licence: "free $n"`},
+	"form publish":   {act: mSign, text: `lifecycle: "published"`},
 }
 
 // matrixBases are the messages that objects are made of.
 var matrixBases = map[string]string{
-	"incident":  `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
-	"person":    `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
-	"encounter": `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
-	"note":      `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
-	"referral":  `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
-	"program":   `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
-	"team":      `agency_id: "$agency" lifecycle: "active" name: "Another"`,
-	"staff":     `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
-	"device":    `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
+	"incident":      `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
+	"person":        `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
+	"encounter":     `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
+	"note":          `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
+	"referral":      `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
+	"form_response": `agency_id: "$agency" team_id: "$team" lifecycle: "draft" form_code: "wellbeing" form_version: 1 subject: "person"`,
+	"form":          `agency_id: "$agency" lifecycle: "draft" code: "wellbeing" version: 1 title: {en: "Wellbeing"} subject: "person" category: "custom" answers_in: "clinical"`,
+	"program":       `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
+	"team":          `agency_id: "$agency" lifecycle: "active" name: "Another"`,
+	"staff":         `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
+	"device":        `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
 }
 
-var matrixReference = []string{"agency", "program", "team", "staff", "device"}
+var matrixReference = []string{"agency", "program", "team", "staff", "device", "form"}
 
 // cell is one cell: an act of a role on an object.
 type matrixCell struct {
@@ -272,11 +294,26 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 			'o': m.admin.dev,
 			'f': w.enrolled(fill+1, w.partner).dev,
 		},
+		"form": {
+			'o': id(w.admin.AddForm(ctx, w.agency, matrixForm())),
+			'f': id(w.admin.AddForm(ctx, w.police, matrixForm())),
+		},
 	}
 	change := m.admin.change(w.id(), "person", mCreate, m.text("person", w.team, "")...)
 	m.other["t"].must(m.other["t"].push(m.other["t"].authored(change)))
 	m.person = syncengine.ID(change.GetRecords()[0].GetRecord())
 	return m
+}
+
+// matrixForm is a form that may be published.
+func matrixForm() *tandemv1.Form {
+	return &tandemv1.Form{
+		Code: new("wellbeing"), Version: new(uint32(1)), Title: &tandemv1.LocalizedText{En: new("Wellbeing")},
+		Subject: new("person"), Category: new("custom"), AnswersIn: new("clinical"),
+		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{{
+			LinkId: new("1"), Type: new("boolean"), Text: &tandemv1.FormText{En: new("Well?")},
+		}}},
+	}
 }
 
 // plan lists the cells of the table.
@@ -337,7 +374,11 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 	for _, c := range cells {
 		spec := matrixActs[c.kind+" "+c.act]
 		if slices.Contains(matrixReference, c.kind) {
-			c.object = m.reference[c.kind][c.on]
+			if c.object = m.reference[c.kind][c.on]; c.kind == "form" && spec.act != mCreate {
+				// What one has published nobody else can.
+				agency := map[byte]syncengine.ID{'o': m.w.agency, 'f': m.w.police}[c.on]
+				c.object = must[syncengine.ID](m.w.t)(m.w.admin.AddForm(m.w.t.Context(), agency, matrixForm()))
+			}
 			continue
 		}
 		if spec.act == mCreate {
@@ -351,6 +392,8 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 		// What a role writes of its own is of a type that it may write.
 		more := ""
 		switch own := c.on == 'o' || c.on == 'd'; {
+		case spec.in == mRef:
+			more = impersonal
 		case spec.in == mPrivate:
 			more = `type: "private_psychotherapy"`
 		case own && c.kind == "encounter" && c.role == "peer":

@@ -201,6 +201,9 @@ func (k *kind) takes(c tandemv1.Compartment) bool {
 	switch c {
 	case tandemv1.Compartment_COMPARTMENT_UNSPECIFIED, k.Compartment:
 		return true
+	case tandemv1.Compartment_COMPARTMENT_REF:
+		// Which of them, see checker.response.
+		return k.Name == formResponse
 	case tandemv1.Compartment_COMPARTMENT_SUD:
 		return k.Compartment == tandemv1.Compartment_COMPARTMENT_CLINICAL
 	case tandemv1.Compartment_COMPARTMENT_PRIVATE:
@@ -246,8 +249,11 @@ func (c *checker) create(w *tandemv1.RecordWrite) {
 	if lifecycle != nil && w.GetImportedFrom() == nil {
 		c.lifecycle(w.GetAct(), lifecycle)
 	}
-	if team == nil && c.kind.ofTeam() {
+	if team == nil && c.kind.ofTeam() && w.GetCompartment() != tandemv1.Compartment_COMPARTMENT_REF {
 		c.fault("team_id")
+	}
+	if c.kind.Name == formResponse {
+		c.response(w.GetCompartment(), fields)
 	}
 	if c.kind.Name == note {
 		code, _ := syncengine.RawString(typ)
@@ -297,6 +303,10 @@ func (c *checker) writes(w *tandemv1.RecordWrite) {
 			values = append(values, pw.GetValue()...)
 		}
 		if w.GetAct() == tandemv1.Act_ACT_APPEND && syncengine.ShapeOf(path.Field) != syncengine.ShapeAppend {
+			c.faultAt(path.Field)
+		}
+		if c.kind.Name == formResponse && path.Field == responseSubject {
+			// It decides about the compartment, which is set once.
 			c.faultAt(path.Field)
 		}
 		if c.kind.Name == note && path.Field == noteType {

@@ -20,11 +20,13 @@ const (
 	Merged  = "merged"
 	Retired = "retired"
 	Void    = "void"
+	// Published is that of forms.
+	Published = "published"
 )
 
 // sealed lists the lifecycle codes under which plain writes are kept and no
 // longer displayed.
-var sealed = map[string]bool{Signed: true, Amended: true, Locked: true, Void: true, Merged: true}
+var sealed = map[string]bool{Signed: true, Amended: true, Locked: true, Void: true, Merged: true, Published: true}
 
 // done lists the codes, of lifecycle and state, that end the work on a record: it
 // leaves the open tier. Signed encounters stay open, since their follow-up runs.
@@ -62,6 +64,13 @@ var transitions = map[string]steps{
 	},
 	"lifecycle_encounter": signedKind,
 	"lifecycle_note":      signedKind,
+	"lifecycle_form": {
+		Draft:     {Published},
+		Published: {Retired},
+		Retired:   {},
+		Void:      {},
+	},
+	"lifecycle_form_response": signedKind,
 	"lifecycle_referral": {
 		Active: {},
 		Void:   {},
@@ -138,11 +147,11 @@ var actCodes = map[tandemv1.Act]struct {
 	tandemv1.Act_ACT_SET:     {codes: []string{Active, Retired, Draft, Open, Cleared}},
 	tandemv1.Act_ACT_APPEND:  {},
 	tandemv1.Act_ACT_VOID:    {codes: []string{Void}, must: true},
-	tandemv1.Act_ACT_RESTORE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged}, must: true},
-	tandemv1.Act_ACT_RESOLVE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged, Void}},
-	tandemv1.Act_ACT_SIGN:    {codes: []string{Signed}, must: true},
+	tandemv1.Act_ACT_RESTORE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged, Published}, must: true},
+	tandemv1.Act_ACT_RESOLVE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged, Void, Published}},
+	tandemv1.Act_ACT_SIGN:    {codes: []string{Signed, Published}, must: true},
 	tandemv1.Act_ACT_AMEND:   {codes: []string{Amended, Locked}, must: true},
-	tandemv1.Act_ACT_CLOSE:   {codes: []string{Cleared, Locked}},
+	tandemv1.Act_ACT_CLOSE:   {codes: []string{Cleared, Locked, Retired}},
 	tandemv1.Act_ACT_MERGE:   {codes: []string{Merged}, must: true},
 	tandemv1.Act_ACT_APPROVE: {},
 	tandemv1.Act_ACT_REVIEW:  {},

@@ -12,6 +12,9 @@ const (
 	encounter = "encounter"
 	referral  = "referral"
 	note      = "note"
+	// form and formResponse: see forms.go.
+	form         = "form"
+	formResponse = "form_response"
 )
 
 // Role codes of the list staff_role.

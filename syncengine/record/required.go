@@ -58,6 +58,11 @@ var needs = map[string]map[string][]need{
 	referral: {anyState: slices.Concat(all("person_id", "need", "urgency", "state"),
 		[]need{{field: []string{"resource_id", "target_text"}, warn: true}})},
 	note: {Signed: all("target", "type", "text")},
+	form: {
+		anyState:  all("code", "version", "title", "subject", "category", "answers_in"),
+		Published: all("definition"),
+	},
+	formResponse: formResponseNeeds,
 }
 
 var incidentNeeds = slices.Concat(
@@ -66,7 +71,7 @@ var incidentNeeds = slices.Concat(
 )
 
 // entered maps a lifecycle code to the one whose needs hold there too.
-var entered = map[string]string{Cleared: Cleared, Locked: Cleared, Signed: Signed, Amended: Signed}
+var entered = map[string]string{Cleared: Cleared, Locked: Cleared, Signed: Signed, Amended: Signed, Published: Published}
 
 // all needs each of the fields.
 func all(fields ...string) []need {

@@ -49,6 +49,9 @@ type cell struct {
 	values map[string][]string
 	// except lists compartments that the right stops at.
 	except []tandemv1.Compartment
+	// only lists the compartments that the right holds in; none: wherever except does
+	// not name. A creation must state its compartment then.
+	only []tandemv1.Compartment
 	// imported limits creation to imports.
 	imported bool
 }
@@ -153,8 +156,10 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{set}, reach: ofMember, fields: []string{"member_ids"}},
 		},
 	},
-	staff:  reference,
-	device: reference,
+	staff:        reference,
+	device:       reference,
+	form:         formRights,
+	formResponse: formResponseRights,
 }
 
 // reference is the column of reference data: the operator at the server, and the
@@ -257,12 +262,15 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		return false
 	}
 	held := rec.Compartment(&k.Kind)
+	if !k.formAllows(w, rec, held) {
+		return false
+	}
 	if held == private && origin.Author != p.Person {
 		return false
 	}
 	if w.GetAct() == create {
 		if w.GetImportedFrom() != nil && imported(rec) {
-			return d.anyCell(p, w, func(c *cell) bool { return !slices.Contains(c.except, held) })
+			return d.anyCell(p, w, func(c *cell) bool { return c.holdsIn(held) })
 		}
 		if !d.Allowed(p, w) {
 			return false
@@ -270,7 +278,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		w = asSet(w)
 	}
 	if !d.anyCell(p, w, func(c *cell) bool {
-		return !slices.Contains(c.except, held) && k.reaches(c, p, w, rec)
+		return c.holdsIn(held) && k.reaches(c, p, w, rec)
 	}) {
 		return false
 	}
@@ -316,7 +324,8 @@ func (d *Domain) anyCell(p *syncengine.Principal, w *tandemv1.RecordWrite, fits 
 // within reports whether a write stays inside what a cell says of fields, values
 // and compartment.
 func (k *kind) within(c *cell, w *tandemv1.RecordWrite) bool {
-	if w.GetAct() == create && (slices.Contains(c.except, w.GetCompartment()) || c.imported && w.GetImportedFrom() == nil) {
+	if w.GetAct() == create && (slices.Contains(c.except, w.GetCompartment()) || c.imported && w.GetImportedFrom() == nil ||
+		len(c.only) > 0 && !slices.Contains(c.only, w.GetCompartment())) {
 		return false
 	}
 	if len(c.fields) == 0 && len(c.values) == 0 {

@@ -25,7 +25,7 @@ func rulesOf(f protoreflect.FieldDescriptor) *tandemv1.FieldRules {
 func TestEveryKindIsAnnotated(t *testing.T) {
 	t.Parallel()
 	d := record.New()
-	want := []string{"agency", "program", "team", "staff", "device", "incident", "person", "encounter", "referral", "note"}
+	want := []string{"agency", "program", "team", "staff", "device", "form", "incident", "person", "encounter", "referral", "note", "form_response"}
 	var got []string
 	for _, k := range d.Kinds() {
 		got = append(got, k.Name)
