@@ -63,7 +63,7 @@ func MatrixCells() []MatrixCell {
 	for kind, roles := range matrix {
 		for role, cells := range roles {
 			for _, c := range cells {
-				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields, Only: c.only})
+				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields, Only: c.in})
 			}
 		}
 	}

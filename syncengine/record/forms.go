@@ -51,15 +51,15 @@ var formResponseRights = map[string][]cell{
 		{acts: acts{set, appends, sign, amend, void, restore}, reach: ofOwn, except: noSUD},
 	},
 	lePartner: {
-		{acts: acts{create}, fields: surveyFields, values: about("community"), only: inRef},
-		{acts: acts{set, sign, amend, void, restore}, reach: ofOwn, fields: surveyFields, only: inRef},
+		{acts: acts{create}, fields: surveyFields, values: about("community"), stated: true, in: inRef},
+		{acts: acts{set, sign, amend, void, restore}, reach: ofOwn, fields: surveyFields, in: inRef},
 	},
 	lead: {
 		{acts: acts{resolve, void, restore}},
 	},
 	admin: {
-		{acts: acts{create}, values: about("program"), only: inRef},
-		{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn, only: inRef},
+		{acts: acts{create}, values: about("program"), stated: true, in: inRef},
+		{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn, in: inRef},
 	},
 }
 
@@ -84,11 +84,6 @@ var formResponseNeeds = map[string][]need{
 		{field: []string{"staff_id"}, when: is("subject", "staff")},
 		{field: []string{"program_id"}, when: is("subject", "program")},
 	}),
-}
-
-// holdsIn reports whether a cell holds in a compartment.
-func (c *cell) holdsIn(held tandemv1.Compartment) bool {
-	return !slices.Contains(c.except, held) && (len(c.only) == 0 || slices.Contains(c.only, held))
 }
 
 // namesSomebody reports whether a field of a response names somebody.
