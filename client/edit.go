@@ -99,7 +99,8 @@ func WithID(id syncengine.ID) CreateOption {
 	return func(w *tandemv1.RecordWrite) { w.Record = slices.Clone(id[:]) }
 }
 
-// WithCompartment puts the record in a stricter compartment than its kind's.
+// WithCompartment puts the record in a stricter compartment than it would be put in,
+// which is that of what it hangs on, or its program's.
 func WithCompartment(c tandemv1.Compartment) CreateOption {
 	return func(w *tandemv1.RecordWrite) { w.Compartment = c }
 }
@@ -342,6 +343,9 @@ func (c *Client) capture(t *tx, e *Edit, rights *syncengine.Principal) (*Saved, 
 	if change.Time, err = c.changeTime(t); err != nil {
 		return nil, err
 	}
+	if err := c.house(t, change); err != nil {
+		return nil, err
+	}
 	if err := c.allowed(t, change, rights); err != nil {
 		return nil, err
 	}
@@ -353,6 +357,9 @@ func (c *Client) capture(t *tx, e *Edit, rights *syncengine.Principal) (*Saved, 
 		return nil, ErrNotFound
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := c.among(t, change); err != nil {
 		return nil, err
 	}
 	return &Saved{Change: id, Op: op.Number, Records: op.Records}, nil

@@ -470,6 +470,9 @@ func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, resul
 			}
 		}
 	}
+	if err := b.reviewAmong(results, c.Seq); err != nil {
+		return err
+	}
 	for _, res := range results {
 		if err := b.lead(res, c.Seq); err != nil {
 			return err
@@ -477,6 +480,9 @@ func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, resul
 		if err := b.holdStaff(res); err != nil {
 			return err
 		}
+	}
+	if err := b.project(results, c); err != nil {
+		return err
 	}
 	if len(change.GetReplaces()) > 0 {
 		if err := b.supersede(j, c, change); err != nil {
