@@ -114,6 +114,8 @@ func TestJSON(t *testing.T) {
 		{"admin form publish", "", "--data " + dir + " FORM"},
 		{"admin form retire", "", "--data " + dir + " FORM"},
 		{"admin form void", "", "--data " + dir + " --reason x FORM"},
+		{"admin directory import", "", "--data " + dir + " --agency AGENCY " + hsds},
+		{"admin directory list", "", "--data " + dir + " --need food"},
 		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
 		{"status", "", "--data " + dir},
 		{"admin replica list", "", "--data " + dir},
