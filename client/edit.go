@@ -355,6 +355,9 @@ func (c *Client) capture(t *tx, e *Edit, rights *syncengine.Principal) (*Saved, 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.among(t, change); err != nil {
+		return nil, err
+	}
 	return &Saved{Change: id, Op: op.Number, Records: op.Records}, nil
 }
 

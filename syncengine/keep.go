@@ -191,6 +191,44 @@ func (b *Batch) items(res *result, seq uint64) error {
 	return nil
 }
 
+// maxReviewed bounds the records about one that a change of it has judged anew.
+const maxReviewed = 200
+
+// reviewAmong opens the work items of rules over several records, once all that a change
+// wrote is stored.
+func (b *Batch) reviewAmong(results []*result, seq uint64) error {
+	about := func(id ID) ([]*Record, error) {
+		ids, err := b.tx.About(id, maxReviewed)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := b.tx.Records(ids)
+		if err != nil {
+			return nil, err
+		}
+		recs := make([]*Record, 0, len(stored))
+		for _, r := range stored {
+			if slices.Contains(b.srv.Rules.About(&r.Record), id) {
+				recs = append(recs, &r.Record)
+			}
+		}
+		slices.SortFunc(recs, func(x, y *Record) int { return x.ID.Compare(y.ID) })
+		return recs, nil
+	}
+	for _, res := range results {
+		findings, err := b.srv.Rules.ReviewAmong(res.Record, lookup(b.tx), about)
+		if err != nil {
+			return err
+		}
+		for _, f := range findings {
+			if err := b.tx.OpenItem(f.Record, Item{Kind: ItemKind(f.Rule)}, seq); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // quarantine keeps a change that was not applied, and lets its bases count as those
 // of an accepted write that names it.
 func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {

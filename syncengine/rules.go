@@ -121,6 +121,19 @@ func (p *Principal) HasRole(role string) bool {
 // is not there.
 type Lookup func(id ID) (*Record, error)
 
+// LookAbout reads the records that are about one, as they name it themselves, inside the
+// deciding transaction; there may be others, where there are very many.
+type LookAbout func(id ID) ([]*Record, error)
+
+// Finding is a rule over several records that one of them breaks.
+type Finding struct {
+	// Record is the one that a human is asked about: none of those that the rule reads is
+	// in a stricter compartment.
+	Record ID
+	// Rule is its name (rule_V5 …).
+	Rule string
+}
+
 // Rules is the domain, as far as the engine must know it. Implementations are
 // pure, deterministic and safe for concurrent use.
 type Rules interface {
@@ -168,4 +181,8 @@ type Rules interface {
 	// Review returns names of the rules over several fields (rule_V1 …) that the
 	// merged state breaks, for a human to look at.
 	Review(rec *Record) []string
+	// ReviewAmong does so for rules over several records, after a change of rec: of rec
+	// and what it names, and of those about rec that read it. Nothing of it is an answer
+	// to the change's author.
+	ReviewAmong(rec *Record, look Lookup, about LookAbout) ([]Finding, error)
 }

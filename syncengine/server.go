@@ -470,6 +470,9 @@ func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, resul
 			}
 		}
 	}
+	if err := b.reviewAmong(results, c.Seq); err != nil {
+		return err
+	}
 	for _, res := range results {
 		if err := b.lead(res, c.Seq); err != nil {
 			return err

@@ -86,7 +86,7 @@ func build() (*Domain, error) {
 		}
 	}
 	slices.SortFunc(d.order, func(a, b *kind) int { return int(a.Number) - int(b.Number) })
-	for _, fill := range []func() error{d.fillRights, d.fillRequired, d.fillReview} {
+	for _, fill := range []func() error{d.fillRights, d.fillRequired, d.fillReview, d.fillAmong} {
 		if err := fill(); err != nil {
 			return nil, err
 		}

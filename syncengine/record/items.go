@@ -50,6 +50,11 @@ func (d *Domain) ItemWords(item syncengine.ItemKind, kind uint32) (en, es string
 			return r.en, r.es
 		}
 	}
+	for _, r := range k.among {
+		if r.name == name {
+			return r.en, r.es
+		}
+	}
 	if name == "exclusive" {
 		return "Codes that exclude each other stand side by side. Choose one.", "Hay códigos que se excluyen entre sí. Elija uno."
 	}

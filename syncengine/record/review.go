@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -179,6 +180,103 @@ var rules = []rule{
 			}
 			return false
 		}, "info_shared", "consent_id", "share_basis"),
+	},
+	{
+		name: "V18", kind: referral, warn: true,
+		en: "The person was connected before the referral was offered or sent. Check the day.",
+		es: "La persona recibió el servicio antes de que se ofreciera o enviara la referencia. Revise la fecha.",
+		broken: when(func(v *view) bool {
+			first, on := v.eventDay("offered", "sent"), v.code("connected_on")
+			return first != "" && on != "" && on < first
+		}, "connected_on"),
+	},
+	{
+		name: "V4", kind: followUp, warn: true, entry: true,
+		en:     "A time lies in the future. Check it and the clock of the device.",
+		es:     "Una hora está en el futuro. Revísela y revise el reloj del dispositivo.",
+		broken: func(v *view) []string { return v.future("occurred_at") },
+	},
+	{
+		name: "V4", kind: episode, warn: true, entry: true,
+		en:     "A time lies in the future. Check it and the clock of the device.",
+		es:     "Una hora está en el futuro. Revísela y revise el reloj del dispositivo.",
+		broken: func(v *view) []string { return v.future("opened_at", "closed_at") },
+	},
+	{
+		name: "V16", kind: episode,
+		en:     "An episode ends within a year of its opening. Choose an earlier day.",
+		es:     "Un episodio termina dentro del año de su apertura. Elija una fecha anterior.",
+		broken: beyondYear,
+	},
+	{
+		name: "V16", kind: episode,
+		en: "The episode was extended. Say why, and which lead approved it.",
+		es: "El episodio se extendió. Indique por qué, y qué responsable lo aprobó.",
+		broken: when(func(v *view) bool {
+			return v.has("extended_to") && (!v.has("extension_reason") || !v.has("extended_by"))
+		}, "extended_to", "extension_reason", "extended_by"),
+	},
+	{
+		name: "V20", kind: consent,
+		en: "A consent for substance use records is signed, never spoken. Choose another method.",
+		es: "El consentimiento para expedientes de consumo de sustancias se firma; no puede ser verbal. Elija otro método.",
+		broken: when(func(v *view) bool {
+			return strings.HasPrefix(v.code("type"), "part2_") && v.code("method") == "verbal_witnessed"
+		}, "type", "method"),
+	},
+	{
+		name: "V21", kind: consent, warn: true,
+		en: "The consent expires before it was given. Check the days.",
+		es: "El consentimiento vence antes de haberse otorgado. Revise las fechas.",
+		broken: when(func(v *view) bool {
+			given, until := v.code("given_on"), v.code("expires_on")
+			return given != "" && until != "" && until < given
+		}, "given_on", "expires_on"),
+	},
+	{
+		name: "decision", kind: consent,
+		en: "What was declined has the status declined, and nothing else has. Correct one of them.",
+		es: "Lo rechazado tiene el estado rechazado, y nada más lo tiene. Corrija uno de los dos.",
+		broken: when(func(v *view) bool {
+			return (v.code("decision") == Declined) != (v.code("lifecycle") == Declined)
+		}, "decision", "lifecycle"),
+	},
+	{
+		name: "V22", kind: safetyAlert,
+		en: "Police partners see an alert in force on a basis, until a day, and after a lead has approved it. Fill in what is missing.",
+		es: "Los colaboradores policiales ven una alerta vigente con una base legal, hasta una fecha, y tras la aprobación de un responsable. Complete lo que falta.",
+		broken: when(func(v *view) bool {
+			return v.code("audience") == "team_with_le" && v.code("lifecycle") == Active &&
+				(!v.has("basis") || !v.has("expires_on") || !v.has("approved_by"))
+		}, "basis", "expires_on", "approved_by"),
+	},
+	{
+		name: "V22", kind: safetyAlert, entry: true,
+		en: "An alert is shown for at most 180 days. Choose an earlier day.",
+		es: "Una alerta se muestra como máximo 180 días. Elija una fecha anterior.",
+		broken: when(func(v *view) bool {
+			last := time.UnixMilli(v.nowMS).UTC().AddDate(0, 0, maxAlertDays+1)
+			until := v.code("expires_on")
+			return until != "" && until > last.Format(time.DateOnly)
+		}, "expires_on"),
+	},
+	{
+		name: "V22", kind: safetyAlert, warn: true, entry: true,
+		en:     "The alert may name a diagnosis or a medication. Police partners must not read it: say what to do instead.",
+		es:     "La alerta puede nombrar un diagnóstico o un medicamento. Los colaboradores policiales no deben leerlo: indique qué hacer en su lugar.",
+		broken: when(func(v *view) bool { return v.code("audience") == "team_with_le" && medical(v.code("text")) }, "text"),
+	},
+	{
+		name: "V24", kind: encounter, entry: true,
+		en:     "At most four other reasons. Take some away.",
+		es:     "Como máximo cuatro motivos más. Quite algunos.",
+		broken: when(func(v *view) bool { return len(v.raw("presenting_other")) > 4 }, "presenting_other"),
+	},
+	{
+		name: "maps_to", kind: codeSet,
+		en:     "A code of the program's own counts as one of the core. Name one that the list has.",
+		es:     "Un código propio del programa cuenta como uno de los básicos. Indique uno que la lista tenga.",
+		broken: unmapped,
 	},
 	{
 		name: "V29", kind: person, warn: true, entry: true,
@@ -406,3 +504,65 @@ func ruleOf(n need) string {
 	}
 	return "V26"
 }
+
+// maxAlertDays is how long a safety alert may be shown.
+const maxAlertDays = 180
+
+// beyondYear finds an episode that runs for more than a year.
+func beyondYear(v *view) []string {
+	opened, ok := v.instant("opened_at")
+	if !ok {
+		return nil
+	}
+	// A day of grace: the day of opening is local.
+	last := time.UnixMilli(opened).UTC().AddDate(0, 0, 366).Format(time.DateOnly)
+	if to := v.code("extended_to"); to != "" && to > last {
+		return []string{"extended_to"}
+	}
+	if raw := v.raw("window_days"); len(raw) == 1 {
+		if days, _ := syncengine.RawVarint(raw[0].Raw); days > 365 {
+			return []string{"window_days"}
+		}
+	}
+	return nil
+}
+
+// unmapped finds codes of a program's own that count as none of the core.
+func unmapped(v *view) []string {
+	list := v.kind.lists[v.code("list")]
+	if list == nil {
+		return []string{"list"}
+	}
+	number := v.kind.table.byName["entries"].message.byName["maps_to"].number
+	for _, f := range v.raw("entries") {
+		if _, known := list.place[textIn(f.Raw, number)]; !known {
+			return []string{"entries"}
+		}
+	}
+	return nil
+}
+
+// medicalWords begin the words of diagnoses and medications, in English and Spanish,
+// without accents. A hint, not a filter.
+var medicalWords = []string{
+	"schizo", "esquizo", "bipolar", "psychosis", "psychotic", "psicosis", "psicotic", "borderline", "ptsd", "tept",
+	"depressi", "depresi", "autis", "adhd", "tdah", "dementia", "demencia", "alzheimer", "hiv", "vih", "hepatitis", "epilep",
+	"diabet", "diagnos", "medicat", "medicac", "medicament", "antipsychotic", "antipsicotic", "methadone", "metadona",
+	"suboxone", "buprenorphin", "buprenorfina", "lithium", "litio", "haldol", "haloperidol", "risperd", "risperid", "zyprexa",
+	"olanzapin", "seroquel", "quetiapin", "abilify", "aripiprazol", "clozapin", "invega", "paliperid", "depakote", "lamictal",
+	"xanax", "alprazolam", "klonopin", "clonazepam", "ativan", "lorazepam", "prozac", "fluoxetin", "zoloft", "sertralin",
+	"naltrexon", "vivitrol",
+}
+
+// medical reports whether a text may name a diagnosis or a medication.
+func medical(text string) bool {
+	for word := range strings.FieldsFuncSeq(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
+		word = unaccented.Replace(word)
+		if slices.ContainsFunc(medicalWords, func(w string) bool { return strings.HasPrefix(word, w) }) {
+			return true
+		}
+	}
+	return false
+}
+
+var unaccented = strings.NewReplacer("á", "a", "é", "e", "í", "i", "ó", "o", "ú", "u", "ü", "u", "ñ", "n")

@@ -22,6 +22,11 @@ type kind struct {
 	rights   map[string][]cell
 	required map[string][]need
 	review   []*rule
+	// among are its rules over other records too; readBy the kinds whose rules read it.
+	among  []*amongRule
+	readBy []string
+	// lists are all code lists.
+	lists map[string]*list
 	// about are the fields that name the records one is about.
 	about []uint32
 }
@@ -87,7 +92,7 @@ func (b *builder) kind(desc protoreflect.MessageDescriptor) (*kind, error) {
 			Fields:      map[uint32]*syncengine.FieldRule{},
 			Sealed:      map[string]bool{},
 		},
-		rules: rules, message: message, table: t,
+		rules: rules, message: message, table: t, lists: b.domain.lists,
 	}
 	lifecycle := b.domain.lists[rules.GetLifecycle()]
 	if lifecycle == nil {

@@ -66,8 +66,13 @@ func (v *view) instant(name string) (ms int64, ok bool) {
 		return 0, false
 	}
 	msg, _ := syncengine.RawString(raw[0].Raw)
+	return instantOf([]byte(msg))
+}
+
+// instantOf is instant of an encoded Instant.
+func instantOf(msg []byte) (ms int64, ok bool) {
 	known := false
-	for b := []byte(msg); len(b) > 0; {
+	for b := msg; len(b) > 0; {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
 			return 0, false

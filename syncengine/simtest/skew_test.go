@@ -81,6 +81,11 @@ func (r newerRules) Scopes(org syncengine.ID, rec *syncengine.Record, look synce
 // Review implements syncengine.Rules.
 func (r newerRules) Review(rec *syncengine.Record) []string { return r.Domain.Review(r.record(rec)) }
 
+// ReviewAmong implements syncengine.Rules.
+func (r newerRules) ReviewAmong(rec *syncengine.Record, look syncengine.Lookup, about syncengine.LookAbout) ([]syncengine.Finding, error) {
+	return r.Domain.ReviewAmong(r.record(rec), look, about)
+}
+
 // futureFields are fields that no version knows yet, in every shape and wire type, in
 // order of path.
 func futureFields() []syncengine.Field {

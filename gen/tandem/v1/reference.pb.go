@@ -60,7 +60,9 @@ type Agency struct {
 	// Postal code of its state.
 	State *string `protobuf:"bytes,26,opt,name=state" json:"state,omitempty"`
 	// How long it keeps records.
-	Retention     *Retention `protobuf:"bytes,27,opt,name=retention" json:"retention,omitempty"`
+	Retention *Retention `protobuf:"bytes,27,opt,name=retention" json:"retention,omitempty"`
+	// It takes a consent that a minor signs.
+	MinorConsent  *bool `protobuf:"varint,28,opt,name=minor_consent,json=minorConsent" json:"minor_consent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +200,13 @@ func (x *Agency) GetRetention() *Retention {
 		return x.Retention
 	}
 	return nil
+}
+
+func (x *Agency) GetMinorConsent() bool {
+	if x != nil && x.MinorConsent != nil {
+		return *x.MinorConsent
+	}
+	return false
 }
 
 // How long an agency keeps records, in years.
@@ -1728,7 +1737,7 @@ var File_tandem_v1_reference_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reference_proto_rawDesc = "" +
 	"\n" +
-	"\x19tandem/v1/reference.proto\x12\ttandem.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16tandem/v1/common.proto\x1a\x17tandem/v1/options.proto\"\xf4\v\n" +
+	"\x19tandem/v1/reference.proto\x12\ttandem.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16tandem/v1/common.proto\x1a\x17tandem/v1/options.proto\"\xe3\f\n" +
 	"\x06Agency\x12d\n" +
 	"\tagency_id\x18\x01 \x01(\tBG\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1f\b\x01\x12\x06Agency\x1a\aAgencia(\x020\x06:\x06agencyR\bagencyId\x12i\n" +
 	"\n" +
@@ -1747,7 +1756,8 @@ const file_tandem_v1_reference_proto_rawDesc = "" +
 	"\rpart2_program\x18\x19 \x01(\bB?\xca\xf3\x18;\b\x06\x12\x1542 CFR Part 2 program\x1a\x1cPrograma bajo 42 CFR Parte 2(\x010\x01R\fpart2Program\x12J\n" +
 	"\x05state\x18\x1a \x01(\tB4\xbaH\x0er\f2\n" +
 	"^[A-Z]{2}$\xca\xf3\x18\x1f\b\x06\x12\x05State\x1a\x10Estado (EE. UU.)(\x020\x01R\x05state\x12e\n" +
-	"\tretention\x18\x1b \x01(\v2\x14.tandem.v1.RetentionB1\xca\xf3\x18-\b\x06\x12\tRetention\x1a\x1aConservación de registros(\x010\x01R\tretention:6\xd2\xf3\x182\b\x01\x12\x06agency\x18\x01\"\x06Agency*\aAgencia2\x13lifecycle_reference\"\x82\x03\n" +
+	"\tretention\x18\x1b \x01(\v2\x14.tandem.v1.RetentionB1\xca\xf3\x18-\b\x06\x12\tRetention\x1a\x1aConservación de registros(\x010\x01R\tretention\x12m\n" +
+	"\rminor_consent\x18\x1c \x01(\bBH\xca\xf3\x18D\b\x06\x12\x12Minors may consent\x1a(Los menores pueden dar su consentimiento(\x010\x01R\fminorConsent:6\xd2\xf3\x182\b\x01\x12\x06agency\x18\x01\"\x06Agency*\aAgencia2\x13lifecycle_reference\"\x82\x03\n" +
 	"\tRetention\x12j\n" +
 	"\vadult_years\x18\x01 \x01(\r:\x017BF\xbaH\x06*\x04\x18d(\x01\xca\xf3\x189\x12\x12Years kept, adults\x1a\x1fAños de conservación, adultos(\x010\x01R\n" +
 	"adultYears\x12\x9a\x01\n" +
