@@ -83,7 +83,7 @@ func formOf(rec *syncengine.StoredRecord) (*tandemv1.Form, error) {
 }
 
 // AddForm makes a draft of a form for an agency and returns its id. Its version is the
-// next of the forms of that code in the agency. The error is form.Faults where the form
+// next of the forms of that code in the agency. The error is form.FaultError where the form
 // cannot be played.
 func (a *Admin) AddForm(ctx context.Context, agency syncengine.ID, f *tandemv1.Form) (syncengine.ID, error) {
 	if faults := form.Check(f.GetDefinition()); len(faults) > 0 {
@@ -116,7 +116,7 @@ func (a *Admin) AddForm(ctx context.Context, agency syncengine.ID, f *tandemv1.F
 	})
 }
 
-// EditForm changes a draft by edit. The error is form.Faults where the form could then
+// EditForm changes a draft by edit. The error is form.FaultError where the form could then
 // not be played; nothing is changed.
 func (a *Admin) EditForm(ctx context.Context, id syncengine.ID, edit func(*tandemv1.Form) error) error {
 	return a.formAct(ctx, id, tandemv1.Act_ACT_SET, "", func(f *tandemv1.Form) error {
@@ -137,7 +137,7 @@ func (a *Admin) EditForm(ctx context.Context, id syncengine.ID, edit func(*tande
 }
 
 // PublishForm publishes a draft as it stands, for good, and retires the version before.
-// The error is form.Faults where something is missing.
+// The error is form.FaultError where something is missing.
 func (a *Admin) PublishForm(ctx context.Context, id syncengine.ID) error {
 	var now *tandemv1.Form
 	err := a.formAct(ctx, id, tandemv1.Act_ACT_SIGN, "", func(f *tandemv1.Form) error {

@@ -44,7 +44,7 @@ func (f dataFlag) forms(a *app, do func(*server.Admin) error) error {
 			return exits(exitBadInput, err)
 		}
 	}
-	if _, ok := errors.AsType[form.Faults](err); ok {
+	if _, ok := errors.AsType[form.FaultError](err); ok {
 		return exits(exitBadInput, err)
 	}
 	if _, ok := errors.AsType[*server.InvalidError](err); ok {
@@ -94,7 +94,7 @@ const maxFormFile = form.MaxFile + 1
 func (a *app) readFile(name string, most int64) ([]byte, error) {
 	in := a.in
 	if name != "-" {
-		file, err := os.Open(name) //nolint:gosec // The operator names it.
+		file, err := os.Open(name)
 		if err != nil {
 			return nil, exits(exitBadInput, err)
 		}
@@ -174,7 +174,7 @@ func (c *adminFormImportCmd) Run(a *app) error {
 	})
 }
 
-func lines(faults form.Faults) []string {
+func lines(faults form.FaultError) []string {
 	out := make([]string, 0, len(faults))
 	for _, f := range faults {
 		out = append(out, f.String())

@@ -28,7 +28,7 @@ type builder struct {
 	day    string
 	byID   map[string]map[string]*row
 	of     map[string][]*row // children by table, foreign key and id
-	faults Faults
+	faults FaultError
 	out    Result
 }
 
@@ -68,7 +68,7 @@ func build(all rows, day string) (*Result, error) {
 			b.resource(s, p)
 		}
 		if len(b.out.Resources) > MaxResources {
-			return nil, Faults{fmt.Sprintf("the directory has more than %d entries: take the part that the team works in", MaxResources)}
+			return nil, FaultError{fmt.Sprintf("the directory has more than %d entries: take the part that the team works in", MaxResources)}
 		}
 	}
 	for _, p := range all["service_at_location"] {

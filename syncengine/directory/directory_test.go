@@ -74,7 +74,7 @@ func TestResources(t *testing.T) {
 		"langs":            {strings.Join(beds.GetLangs(), " "), "en es"},
 		"needs":            {strings.Join(beds.GetCategory(), " "), "crisis_bed"},
 		"needs by name":    {strings.Join(pantry.GetCategory(), " "), "food"},
-		"cost":             {beds.GetCost() + " " + pantry.GetCost() + " " + legal.GetCost(), "free free sliding"},
+		"cost":             {beds.GetCost() + " " + legal.GetCost() + " " + pantry.GetCost(), "free sliding free"},
 		"hours":            {hours(pantry), "tu 10:00-14:30, th 10:00-14:30"},
 		"hours of a place": {hours(annex), "fr 22:00-02:00"},
 		"always":           {hours(beds), ""},

@@ -64,11 +64,11 @@ func singular(name string) string {
 	return ""
 }
 
-// Faults is an error of what is broken in a source, with its place.
-type Faults []string
+// FaultError is an error of what is broken in a source, with its place.
+type FaultError []string
 
 // Error names the faults, one a line.
-func (f Faults) Error() string {
+func (f FaultError) Error() string {
 	if len(f) > maxFaults {
 		return strings.Join(f[:maxFaults], "\n") + fmt.Sprintf("\nand %d more", len(f)-maxFaults)
 	}
@@ -84,7 +84,7 @@ func ReadTables(fsys fs.FS, day string) (*Result, error) {
 		return nil, err
 	}
 	all := rows{}
-	var faults Faults
+	var faults FaultError
 	for _, table := range slices.Sorted(maps.Keys(files)) {
 		list, err := readTable(fsys, files[table])
 		if err != nil {
@@ -96,7 +96,7 @@ func ReadTables(fsys fs.FS, day string) (*Result, error) {
 		return nil, faults
 	}
 	if all["service"] == nil {
-		return nil, Faults{"there is no table of services: HSDS names it service.csv or services.csv"}
+		return nil, FaultError{"there is no table of services: HSDS names it service.csv or services.csv"}
 	}
 	return build(all, day)
 }
@@ -110,7 +110,7 @@ func tableFiles(fsys fs.FS) (map[string]string, error) {
 			Resources []struct{ Name, Path string }
 		}
 		if err := json.Unmarshal(raw, &pack); err != nil {
-			return nil, Faults{"datapackage.json: this is no JSON of a data package: " + err.Error()}
+			return nil, FaultError{"datapackage.json: this is no JSON of a data package: " + err.Error()}
 		}
 		for _, r := range pack.Resources {
 			table := singular(r.Name)
@@ -118,14 +118,14 @@ func tableFiles(fsys fs.FS) (map[string]string, error) {
 				continue
 			}
 			if !fs.ValidPath(r.Path) {
-				return nil, Faults{"datapackage.json: the path of " + r.Name + " leads out of the package"}
+				return nil, FaultError{"datapackage.json: the path of " + r.Name + " leads out of the package"}
 			}
 			if _, err := fs.Stat(fsys, r.Path); err == nil {
 				files[table] = r.Path
 			}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, Faults{"datapackage.json: " + err.Error()}
+		return nil, FaultError{"datapackage.json: " + err.Error()}
 	}
 	for one, many := range tables {
 		for _, name := range []string{one + ".csv", many + ".csv"} {
@@ -180,17 +180,17 @@ func readTable(fsys fs.FS, name string) ([]*row, error) {
 // an array of them, or a page of them as an API gives it. The day is as for ReadTables.
 func ReadJSON(raw []byte, day string) (*Result, error) {
 	if len(raw) > MaxFile {
-		return nil, Faults{fmt.Sprintf("the file is longer than %d bytes", MaxFile)}
+		return nil, FaultError{fmt.Sprintf("the file is longer than %d bytes", MaxFile)}
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var top any
 	if err := dec.Decode(&top); err != nil {
 		line := 1 + bytes.Count(raw[:min(int(dec.InputOffset()), len(raw))], []byte("\n"))
-		return nil, Faults{fmt.Sprintf("line %d: this is no JSON: %v", line, err)}
+		return nil, FaultError{fmt.Sprintf("line %d: this is no JSON: %v", line, err)}
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, Faults{"something follows the end of the JSON"}
+		return nil, FaultError{"something follows the end of the JSON"}
 	}
 	f := &flattener{rows: rows{"service": {}}, seen: map[string]bool{}, main: map[string]*row{}}
 	at := ""
@@ -205,7 +205,7 @@ func ReadJSON(raw []byte, day string) (*Result, error) {
 		place := fmt.Sprintf("%s[%d]", at, i)
 		obj, ok := one.(map[string]any)
 		if !ok {
-			return nil, Faults{place + ": want an object"}
+			return nil, FaultError{place + ": want an object"}
 		}
 		table := "service"
 		switch {
@@ -227,7 +227,7 @@ type flattener struct {
 	rows   rows
 	seen   map[string]bool
 	main   map[string]*row // rows of mains, by table and id
-	faults Faults
+	faults FaultError
 }
 
 // flatten adds the row of an object, and of what is in it; it returns the object's id.

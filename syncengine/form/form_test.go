@@ -468,7 +468,9 @@ func FuzzImport(f *testing.F) {
 		if faults := form.Check(def); len(faults) > 0 {
 			t.Fatal(faults)
 		}
-		form.Publishable(one)
+		if faults := form.Publishable(one); len(faults) > 0 && faults.Error() == "" {
+			t.Fatal("a fault says nothing")
+		}
 		a := form.Answers{}
 		for _, it := range def.GetItems() {
 			a[it.GetLinkId()] = []*tandemv1.FormValue{form.Bool(true), form.Words(it.GetLinkId())}
