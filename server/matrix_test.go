@@ -379,8 +379,8 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 			'f': w.enrolled(fill+1, w.partner).dev,
 		},
 		"form": {
-			'o': id(w.admin.AddForm(ctx, w.agency, matrixForm())),
-			'f': id(w.admin.AddForm(ctx, w.police, matrixForm())),
+			'o': id(w.admin.AddForm(ctx, w.agency, matrixForm(w.id()))),
+			'f': id(w.admin.AddForm(ctx, w.police, matrixForm(w.id()))),
 		},
 	}
 	made := func(kind, more string, in tandemv1.Compartment) map[byte]syncengine.ID {
@@ -402,10 +402,10 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 	return m
 }
 
-// matrixForm is a form that may be published.
-func matrixForm() *tandemv1.Form {
+// matrixForm is a form that may be published, and has no other version.
+func matrixForm(id syncengine.ID) *tandemv1.Form {
 	return &tandemv1.Form{
-		Code: new("wellbeing"), Version: new(uint32(1)), Title: &tandemv1.LocalizedText{En: new("Wellbeing")},
+		Code: new("f_" + strings.ToLower(id.String())), Title: &tandemv1.LocalizedText{En: new("Wellbeing")},
 		Subject: new("person"), Category: new("custom"), AnswersIn: new("clinical"),
 		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{{
 			LinkId: new("1"), Type: new("boolean"), Text: &tandemv1.FormText{En: new("Well?")},
@@ -486,7 +486,7 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 			if c.object = shared[c.on]; c.kind == "form" && spec.act != mCreate {
 				// What one has published nobody else can.
 				agency := map[byte]syncengine.ID{'o': m.w.agency, 'f': m.w.police}[c.on]
-				c.object = must[syncengine.ID](m.w.t)(m.w.admin.AddForm(m.w.t.Context(), agency, matrixForm()))
+				c.object = must[syncengine.ID](m.w.t)(m.w.admin.AddForm(m.w.t.Context(), agency, matrixForm(m.w.id())))
 			}
 			continue
 		}

@@ -47,11 +47,11 @@ func (f Fault) String() string {
 	return f.What
 }
 
-// Faults is an error of one or more faults.
-type Faults []Fault
+// FaultError is an error of one or more faults.
+type FaultError []Fault
 
 // Error names the first faults, one a line.
-func (f Faults) Error() string {
+func (f FaultError) Error() string {
 	const most = 12
 	lines := make([]string, 0, most+1)
 	for i, one := range f {
@@ -125,7 +125,7 @@ func chooses(it *tandemv1.FormItem) bool {
 // checker gathers faults.
 type checker struct {
 	*index
-	faults Faults
+	faults FaultError
 }
 
 func (c *checker) item(i int, format string, args ...any) {
@@ -138,7 +138,7 @@ func (c *checker) score(s *tandemv1.FormScore, format string, args ...any) {
 
 // Check returns what is wrong with a definition; none, and it can be played. Texts may be
 // missing: [Publishable] asks for them.
-func Check(def *tandemv1.FormDefinition) Faults {
+func Check(def *tandemv1.FormDefinition) FaultError {
 	c := &checker{index: newIndex(def)}
 	if n := len(def.GetItems()); n == 0 || n > MaxItems {
 		c.faults = append(c.faults, Fault{What: fmt.Sprintf("a form has 1 to %d items, this one %d", MaxItems, n)})
@@ -475,7 +475,7 @@ func highest(it *tandemv1.FormItem) float64 {
 
 // Publishable returns what must be mended before a form is published: what Check finds,
 // and English words that are missing.
-func Publishable(f *tandemv1.Form) Faults {
+func Publishable(f *tandemv1.Form) FaultError {
 	faults := Check(f.GetDefinition())
 	if len(faults) > 0 {
 		return faults
@@ -498,7 +498,7 @@ func Publishable(f *tandemv1.Form) Faults {
 }
 
 // Untranslated returns what has no Spanish, and is shown in English.
-func Untranslated(f *tandemv1.Form) (faults Faults) {
+func Untranslated(f *tandemv1.Form) (faults FaultError) {
 	if f.GetTitle().GetEs() == "" {
 		faults = append(faults, Fault{What: "the title has no Spanish wording"})
 	}

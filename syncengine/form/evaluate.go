@@ -165,7 +165,7 @@ func (p *play) holds(c *tandemv1.FormCondition) bool {
 	if ok && p.asked(i) {
 		given = p.answers[c.GetQuestion()]
 	}
-	any := func(fits func(order int) bool) bool {
+	some := func(fits func(order int) bool) bool {
 		return slices.ContainsFunc(given, func(v *tandemv1.FormValue) bool {
 			order, ok := compare(v, c.GetAnswer())
 			return ok && fits(order)
@@ -175,17 +175,17 @@ func (p *play) holds(c *tandemv1.FormCondition) bool {
 	case exists:
 		return (len(given) > 0) == c.GetAnswer().GetBoolean()
 	case equal:
-		return any(func(o int) bool { return o == 0 })
+		return some(func(o int) bool { return o == 0 })
 	case differ:
-		return !any(func(o int) bool { return o == 0 })
+		return !some(func(o int) bool { return o == 0 })
 	case more:
-		return any(func(o int) bool { return o > 0 })
+		return some(func(o int) bool { return o > 0 })
 	case less:
-		return any(func(o int) bool { return o < 0 })
+		return some(func(o int) bool { return o < 0 })
 	case least:
-		return any(func(o int) bool { return o >= 0 })
+		return some(func(o int) bool { return o >= 0 })
 	case most:
-		return any(func(o int) bool { return o <= 0 })
+		return some(func(o int) bool { return o <= 0 })
 	}
 	return false
 }

@@ -312,6 +312,37 @@ func TestScores(t *testing.T) {
 	}
 }
 
+// A share is taken of what each question can give, and a mean of shares before they are
+// rounded.
+func TestSharesAndMeans(t *testing.T) {
+	t.Parallel()
+	wide := points().GetItems()[1].GetOptions()
+	ask := func(id string, options []*tandemv1.FormOption) *tandemv1.FormItem {
+		return &tandemv1.FormItem{LinkId: &id, Type: new("choice"), Options: options}
+	}
+	share := func(code string, items ...string) *tandemv1.FormScore {
+		return &tandemv1.FormScore{Code: &code, Method: new("percent"), Items: items}
+	}
+	def := &tandemv1.FormDefinition{
+		Items: []*tandemv1.FormItem{ask("1", wide), ask("2", wide), ask("3", wide), ask("4", wide), ask("5", []*tandemv1.FormOption{
+			{Code: new("1"), Ordinal: new(1.0)}, {Code: new("2"), Ordinal: new(2.0)},
+		})},
+		Scores: []*tandemv1.FormScore{
+			share("third", "1"), share("ninths", "2", "3", "4"), share("half", "5"), share("both", "1", "5"),
+			{Code: new("mean"), Method: new("mean"), Of: []string{"third", "ninths"}},
+		},
+	}
+	if faults := form.Check(def); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	r := form.Evaluate(def, answers("1", form.Code("1"), "2", form.Code("3"), "3", form.Code("1"), "4", form.Code("1"), "5", form.Code("1")))
+	for code, want := range map[string]float64{"third": 33, "ninths": 56, "half": 50, "both": 40, "mean": 44} {
+		if v := r.Score(code).Value; v == nil || *v != want {
+			t.Errorf("%s: got %v, want %v", code, v, want)
+		}
+	}
+}
+
 func TestCheckRefusesScores(t *testing.T) {
 	t.Parallel()
 	for want, spoil := range map[string]func(*tandemv1.FormDefinition){
@@ -437,7 +468,9 @@ func FuzzImport(f *testing.F) {
 		if faults := form.Check(def); len(faults) > 0 {
 			t.Fatal(faults)
 		}
-		form.Publishable(one)
+		if faults := form.Publishable(one); len(faults) > 0 && faults.Error() == "" {
+			t.Fatal("a fault says nothing")
+		}
 		a := form.Answers{}
 		for _, it := range def.GetItems() {
 			a[it.GetLinkId()] = []*tandemv1.FormValue{form.Bool(true), form.Words(it.GetLinkId())}

@@ -27,11 +27,11 @@ const (
 const MaxFile = 1 << 20
 
 // Import reads a Questionnaire of FHIR R4 in JSON and returns it as a draft. The notes
-// name what was left out, which changes nothing of what is asked. The error is Faults,
+// name what was left out, which changes nothing of what is asked. The error is FaultError,
 // with the place of each in the file; then nothing is returned.
 func Import(data []byte) (*tandemv1.Form, []string, error) {
 	if len(data) > MaxFile {
-		return nil, nil, Faults{{What: fmt.Sprintf("the file is longer than %d bytes", MaxFile)}}
+		return nil, nil, FaultError{{What: fmt.Sprintf("the file is longer than %d bytes", MaxFile)}}
 	}
 	root, err := parse(data, "Questionnaire")
 	if err != nil {
@@ -58,7 +58,7 @@ func Import(data []byte) (*tandemv1.Form, []string, error) {
 // reader reads elements and gathers faults.
 type reader struct {
 	lang   string // of texts that do not say
-	faults Faults
+	faults FaultError
 	notes  []string
 	paths  map[string]string // of items, by link id
 	items  []*tandemv1.FormItem
@@ -378,7 +378,7 @@ func (r *reader) code(n *node, f *tandemv1.Form) {
 		r.fault(n.path+".identifier", "a code is lowercase letters, digits and _, at most 64")
 	}
 	last := f.GetUrl()[strings.LastIndexByte(f.GetUrl(), '/')+1:]
-	id, _ := n.props["id"].str()
+	id := n.props["id"].str()
 	for _, s := range []string{found, snake(name), snake(last), snake(id)} {
 		if isCode(s) {
 			f.Code = new(s)
@@ -388,12 +388,12 @@ func (r *reader) code(n *node, f *tandemv1.Form) {
 	r.fault(n.path+".name", "a form has a name of letters and digits, from which its code is made")
 }
 
-func (n *node) str() (string, bool) {
+func (n *node) str() string {
 	if n == nil {
-		return "", false
+		return ""
 	}
-	s, ok := n.value.(string)
-	return s, ok
+	s, _ := n.value.(string)
+	return s
 }
 
 // snake makes a code of a name such as WellbeingCheck.
@@ -432,8 +432,7 @@ func (r *reader) subject(n *node) string {
 		return "person"
 	}
 	for _, t := range types {
-		s, _ := t.str()
-		if known := subjects[s]; known != "" {
+		if known := subjects[t.str()]; known != "" {
 			return known
 		}
 	}

@@ -34,21 +34,21 @@ func parse(data []byte, root string) (*node, error) {
 	dec.UseNumber()
 	n, err := parseValue(dec, root, 0)
 	if err != nil {
-		if f, ok := errors.AsType[Faults](err); ok {
+		if f, ok := errors.AsType[FaultError](err); ok {
 			return nil, f
 		}
 		line := 1 + bytes.Count(data[:min(int(dec.InputOffset()), len(data))], []byte("\n"))
-		return nil, Faults{{Path: "line " + strconv.Itoa(line), What: "this is no JSON: " + err.Error()}}
+		return nil, FaultError{{Path: "line " + strconv.Itoa(line), What: "this is no JSON: " + err.Error()}}
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, Faults{{Path: root, What: "something follows the end of the resource"}}
+		return nil, FaultError{{Path: root, What: "something follows the end of the resource"}}
 	}
 	return n, nil
 }
 
 func parseValue(dec *json.Decoder, path string, depth int) (*node, error) {
 	if depth > maxNesting {
-		return nil, Faults{{Path: path, What: fmt.Sprintf("the file nests deeper than %d levels", maxNesting)}}
+		return nil, FaultError{{Path: path, What: fmt.Sprintf("the file nests deeper than %d levels", maxNesting)}}
 	}
 	tok, err := dec.Token()
 	if err != nil {
@@ -68,7 +68,7 @@ func parseValue(dec *json.Decoder, path string, depth int) (*node, error) {
 			}
 			key, _ := tok.(string)
 			if n.props[key] != nil {
-				return nil, Faults{{Path: path + "." + key, What: "the element stands twice"}}
+				return nil, FaultError{{Path: path + "." + key, What: "the element stands twice"}}
 			}
 			one, err := parseValue(dec, path+"."+key, depth+1)
 			if err != nil {

@@ -54,7 +54,7 @@ func Element(linkID string) []byte {
 	return sum[:8]
 }
 
-// Bool, Int, Number, Day, Moment, Words and Code return values.
+// Bool is yes or no.
 func Bool(v bool) *tandemv1.FormValue { return &tandemv1.FormValue{Boolean: &v} }
 
 // Int is a whole number.

@@ -41,7 +41,7 @@ func SetWording(def *tandemv1.FormDefinition, file []byte) (*tandemv1.FormDefini
 	x := newIndex(out)
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(file, []byte("\xef\xbb\xbf"))))
 	r.FieldsPerRecord = len(wordingColumns)
-	var faults Faults
+	var faults FaultError
 	seen := map[string]bool{}
 	for row := 0; ; row++ {
 		cells, err := r.Read()
@@ -49,7 +49,7 @@ func SetWording(def *tandemv1.FormDefinition, file []byte) (*tandemv1.FormDefini
 			break
 		}
 		if err != nil {
-			return nil, Faults{{What: "this is no CSV of the columns " + strings.Join(wordingColumns, ",") + ": " + err.Error()}}
+			return nil, FaultError{{What: "this is no CSV of the columns " + strings.Join(wordingColumns, ",") + ": " + err.Error()}}
 		}
 		line, _ := r.FieldPos(0)
 		place := "line " + strconv.Itoa(line)

@@ -36,9 +36,8 @@ func responseMessage(subject string) *tandemv1.FormResponse {
 	return m
 }
 
-func in(c tandemv1.Compartment) func(*tandemv1.RecordWrite) {
-	return func(w *tandemv1.RecordWrite) { w.Compartment = c }
-}
+// everybodys makes a record where everybody reads it.
+func everybodys(w *tandemv1.RecordWrite) { w.Compartment = inRef }
 
 // Where a response stands follows from whom it is about, and what everybody reads names
 // nobody.
@@ -129,11 +128,11 @@ func TestPoliceAnswerSurveysAlone(t *testing.T) {
 		{"police assesses no program", someone("le_partner"), create("program", inRef), nil, false},
 		{"police asks nobody", someone("le_partner"), create("person", 0), nil, false},
 		{"police asks nobody, stated", someone("le_partner"), create("person", inClin), nil, false},
-		{"police edits their survey", theAuthor("le_partner"), edit("community"), storedBy(t, author, responseMessage("community"), in(inRef)), true},
-		{"police edits no other's survey", someone("le_partner"), edit("community"), storedBy(t, author, responseMessage("community"), in(inRef)), false},
+		{"police edits their survey", theAuthor("le_partner"), edit("community"), storedBy(t, author, responseMessage("community"), everybodys), true},
+		{"police edits no other's survey", someone("le_partner"), edit("community"), storedBy(t, author, responseMessage("community"), everybodys), false},
 		{"police edits no clinical response", theAuthor("le_partner"), edit("person"), stored(t, responseMessage("person")), false},
-		{"police names nobody in a survey", theAuthor("le_partner"), name, storedBy(t, author, responseMessage("community"), in(inRef)), false},
-		{"a clinician names nobody in a survey", theAuthor("clinician"), name, storedBy(t, author, responseMessage("community"), in(inRef)), false},
+		{"police names nobody in a survey", theAuthor("le_partner"), name, storedBy(t, author, responseMessage("community"), everybodys), false},
+		{"a clinician names nobody in a survey", theAuthor("clinician"), name, storedBy(t, author, responseMessage("community"), everybodys), false},
 		{"a clinician asks a person", someone("clinician"), create("person", 0), nil, true},
 		{"a peer asks a person", someone("peer"), create("person", 0), nil, true},
 		{"a peer asks nobody about substance use", someone("peer"), create("person", tandemv1.Compartment_COMPARTMENT_SUD), nil, false},
