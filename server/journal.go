@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -72,6 +73,10 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			if state[replica] == nil {
 				state[replica] = &syncengine.Replica{ID: replica, Person: person, Device: device, Key: e.Key}
 			}
+		case store.EventRekeyed:
+			if r := state[replica]; r != nil && uint64(len(r.Former))+1 == e.Generation {
+				*r = *withKey(r, e.Key, e.Ops)
+			}
 		case store.EventRevoked:
 			for id, r := range state {
 				// Who was certified later than this is not meant.
@@ -97,7 +102,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 	replayed := uint64(0)
 	for id, r := range state {
 		i := slices.IndexFunc(held, func(h *syncengine.Replica) bool { return h.ID == id })
-		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS {
+		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS && bytes.Equal(held[i].Key, r.Key) {
 			continue
 		}
 		replayed++

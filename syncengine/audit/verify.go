@@ -163,7 +163,8 @@ func (c *Check) entry(number int64, e *tandemv1.AuditEntry) {
 	case tandemv1.AuditAct_AUDIT_ACT_EPOCH:
 		c.epoch(number, e)
 		c.r.Notes = append(c.r.Notes, fmt.Sprintf("entry %d: a new epoch began, because the database was set back", number))
-	case tandemv1.AuditAct_AUDIT_ACT_ENROLLED, tandemv1.AuditAct_AUDIT_ACT_REINSTANCED, tandemv1.AuditAct_AUDIT_ACT_READMITTED:
+	case tandemv1.AuditAct_AUDIT_ACT_ENROLLED, tandemv1.AuditAct_AUDIT_ACT_REINSTANCED, tandemv1.AuditAct_AUDIT_ACT_READMITTED,
+		tandemv1.AuditAct_AUDIT_ACT_REKEYED:
 		if len(e.GetKey()) == ed25519.PublicKeySize {
 			c.keys[replica] = e.GetKey()
 		}
