@@ -53,6 +53,8 @@ func (d *Domain) Invalid(msg proto.Message) []string { return d.invalid(msg) }
 type MatrixCell struct {
 	Kind, Role string
 	Fields     []string
+	// Opens: creation, in a team of which the person opens incidents.
+	Opens bool
 }
 
 // MatrixCells returns every right.
@@ -61,7 +63,7 @@ func MatrixCells() []MatrixCell {
 	for kind, roles := range matrix {
 		for role, cells := range roles {
 			for _, c := range cells {
-				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields})
+				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields, Opens: c.opens && len(c.acts) == 1 && c.acts[0] == create})
 			}
 		}
 	}
