@@ -112,7 +112,15 @@ func (c *enrollCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if st.Unconfirmed {
+	again := st.Unconfirmed
+	if _, err := dev.Session(); err == nil && !again && c.Server == "" {
+		// Where the server has another key for it by now, it is enrolled again.
+		_, err := dev.Sync(a.ctx)
+		if again = errors.Is(err, client.ErrRefused); !again {
+			return cmp.Or(err, client.ErrEnrolled)
+		}
+	}
+	if again {
 		if err := dev.Confirm(a.ctx, code); err != nil {
 			return err
 		}
