@@ -151,6 +151,8 @@ const (
 // may have it open.
 func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	o.complete()
+	// Whom a profile is shared with on a device is nobody's choice: it is sealed.
+	o.Vault = o.Vault || inProfiles(dir)
 	domain := record.New()
 	cols, err := newColumns(domain)
 	if err != nil {

@@ -61,7 +61,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		}
 	}
 	var changes [][]byte
-	known := map[syncengine.ID]bool{}
+	known, accounts := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
 	for _, e := range events {
 		// An id that the event does not have is zero, which is nobody's.
 		replica, _ := syncengine.ParseID(e.Replica)
@@ -77,6 +77,8 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			if r := state[replica]; r != nil && uint64(len(r.Former))+1 == e.Generation {
 				*r = *withKey(r, e.Key, e.Ops)
 			}
+		case store.EventDisabled, store.EventEnabled:
+			accounts[person] = e.What == store.EventDisabled
 		case store.EventRevoked:
 			for id, r := range state {
 				// Who was certified later than this is not meant.
@@ -108,6 +110,15 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		replayed++
 		if err := tx.SaveReplica(r); err != nil {
 			return err
+		}
+	}
+	for staff, disabled := range accounts {
+		changed, err := people.Replay(tx, staff, disabled)
+		if err != nil {
+			return err
+		}
+		if changed {
+			replayed++
 		}
 	}
 	if replayed > 0 {

@@ -136,6 +136,9 @@ func TestJSON(t *testing.T) {
 	for _, act := range []string{"status", "seal", "passphrase", "renew", "erase"} {
 		seen["vault "+act] = true // testdata/scripts/vault.txtar
 	}
+	for _, act := range []string{"list", "add", "choose"} {
+		seen["profile "+act] = true // TestProfiles
+	}
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill
 	seen["admin session list"] = true     // TestSignIn

@@ -87,7 +87,7 @@ not lost: it stands in the sealed outbox as well, see tandem sealed.
 }
 
 type vaultStatusCmd struct {
-	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
+	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store; that of a profile, not of profiles."`
 	JSON  bool   `help:"Print one line of JSON."`
 }
 

@@ -32,6 +32,9 @@ const (
 	EventWiped = "wiped"
 	// EventRekeyed: a replica has another key.
 	EventRekeyed = "rekeyed"
+	// EventDisabled and EventEnabled: a person may sign in no more, or again.
+	EventDisabled = "disabled"
+	EventEnabled  = "enabled"
 	// EventKeyed: a key was made.
 	EventKeyed = "keyed"
 	// EventErased: a record was erased by law.

@@ -134,8 +134,6 @@ const (
 	AuditAct_AUDIT_ACT_EMERGENCIES_READ AuditAct = 52
 	// A replica has another key, key: number counts the keys that it had before.
 	AuditAct_AUDIT_ACT_REKEYED AuditAct = 53
-	// The order to wipe a device, subject, was taken back before the device had seen it.
-	AuditAct_AUDIT_ACT_WIPE_WITHDRAWN AuditAct = 54
 	// By a device. A record was opened: subject, of kind.
 	AuditAct_AUDIT_ACT_READ AuditAct = 64
 	// Records were listed: subject of each is in records.
@@ -217,7 +215,6 @@ var (
 		51: "AUDIT_ACT_EMERGENCY_REVIEWED",
 		52: "AUDIT_ACT_EMERGENCIES_READ",
 		53: "AUDIT_ACT_REKEYED",
-		54: "AUDIT_ACT_WIPE_WITHDRAWN",
 		64: "AUDIT_ACT_READ",
 		65: "AUDIT_ACT_LISTED",
 		66: "AUDIT_ACT_SEARCHED",
@@ -283,7 +280,6 @@ var (
 		"AUDIT_ACT_EMERGENCY_REVIEWED": 51,
 		"AUDIT_ACT_EMERGENCIES_READ":   52,
 		"AUDIT_ACT_REKEYED":            53,
-		"AUDIT_ACT_WIPE_WITHDRAWN":     54,
 		"AUDIT_ACT_READ":               64,
 		"AUDIT_ACT_LISTED":             65,
 		"AUDIT_ACT_SEARCHED":           66,
@@ -660,7 +656,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\x88\r\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xea\f\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -714,8 +710,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x15AUDIT_ACT_BROKE_GLASS\x102\x12 \n" +
 	"\x1cAUDIT_ACT_EMERGENCY_REVIEWED\x103\x12\x1e\n" +
 	"\x1aAUDIT_ACT_EMERGENCIES_READ\x104\x12\x15\n" +
-	"\x11AUDIT_ACT_REKEYED\x105\x12\x1c\n" +
-	"\x18AUDIT_ACT_WIPE_WITHDRAWN\x106\x12\x12\n" +
+	"\x11AUDIT_ACT_REKEYED\x105\x12\x12\n" +
 	"\x0eAUDIT_ACT_READ\x10@\x12\x14\n" +
 	"\x10AUDIT_ACT_LISTED\x10A\x12\x16\n" +
 	"\x12AUDIT_ACT_SEARCHED\x10B\x12\x1a\n" +
