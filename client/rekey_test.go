@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -210,6 +211,10 @@ func TestRekeyedElsewhere(t *testing.T) {
 	t.Parallel()
 	o, dir, copied := newOffice(t), t.TempDir(), t.TempDir()
 	c := o.enrol(o.clinician, dir)
+	incident(t, c, "first")
+	if _, err := c.List(t.Context(), "incident", Filter{}, Newest, 10); err != nil {
+		t.Fatal(err)
+	}
 	mustSync(t, c)
 	shut(t, c)
 	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
@@ -248,6 +253,10 @@ func TestRekeyedElsewhere(t *testing.T) {
 	mustSync(t, set)
 	if !o.has(later) {
 		t.Error("what the copy saves under its new identity has not arrived")
+	}
+	// The chain of what was read here goes on under the new id, and says after which.
+	if !slices.Contains(o.audited(), tandemv1.AuditAct_AUDIT_ACT_CHAIN_MOVED) {
+		t.Error("the audit log does not say that the store has another id")
 	}
 	// The other one goes on.
 	own := incident(t, c, "own")
