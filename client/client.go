@@ -61,6 +61,9 @@ type Options struct {
 	// Idle is how long nobody has to Touch the client until a store in a vault locks its
 	// screens; 0 is five minutes.
 	Idle time.Duration
+	// KeyAge is the age from which on the device's key is replaced by another one, at the
+	// contact after the store was opened; 0 is 90 days.
+	KeyAge time.Duration
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)
@@ -105,6 +108,8 @@ type Client struct {
 	// over carrying that out.
 	ordered, wiped atomic.Bool
 	wiping         chan struct{}
+	// rekeying: the device is about to get another key.
+	rekeying atomic.Bool
 	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
 	spoiled atomic.Bool
 	// askBefore: the server may have more backups of what earlier replicas of the store
@@ -146,6 +151,8 @@ const (
 // may have it open.
 func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	o.complete()
+	// Whom a profile is shared with on a device is nobody's choice: it is sealed.
+	o.Vault = o.Vault || inProfiles(dir)
 	domain := record.New()
 	cols, err := newColumns(domain)
 	if err != nil {
@@ -169,7 +176,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.curtain.idle, c.curtain.touched = o.Idle, c.since()
-	err = errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.expire(ctx))
+	err = errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.ageKey(ctx), c.expire(ctx))
 	if err == nil && c.store.vault != nil {
 		err = c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_UNLOCKED})
 	}
@@ -195,6 +202,9 @@ func (o *Options) complete() {
 	}
 	if o.Idle <= 0 {
 		o.Idle = defaultIdle
+	}
+	if o.KeyAge <= 0 {
+		o.KeyAge = defaultKeyAge
 	}
 	if o.ping <= 0 {
 		o.ping = defaultPing
@@ -306,6 +316,11 @@ func (c *Client) loadIdentity(ctx context.Context) error {
 			return err
 		}
 		c.ordered.Store(wipe != nil)
+		fresh, err := t.meta(metaFreshKey)
+		if err != nil {
+			return err
+		}
+		c.rekeying.Store(fresh != nil)
 		if me.sealKey, err = t.meta(metaSealKey); err != nil {
 			return err
 		}

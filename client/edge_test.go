@@ -88,6 +88,11 @@ func (e *edge) Reinstance(context.Context, *tandemv1.ReinstanceRequest) (*tandem
 	return nil, connect.NewError(connect.CodeUnimplemented, nil)
 }
 
+// Rekey implements tandemv1connect.EnrollServiceHandler: keys stay as they are here.
+func (e *edge) Rekey(context.Context, *tandemv1.RekeyRequest) (*tandemv1.RekeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, nil)
+}
+
 // Wiped implements tandemv1connect.EnrollServiceHandler: nobody is wiped here.
 func (e *edge) Wiped(context.Context, *tandemv1.WipedRequest) (*tandemv1.WipedResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, nil)

@@ -109,14 +109,14 @@ func (c *Client) openEmergency(ctx context.Context, e *Emergency, req *tandemv1.
 
 // reportEmergency tells the server of one, and keeps what it sends.
 func (c *Client) reportEmergency(ctx context.Context, req *tandemv1.BreakGlassRequest) (*tandemv1.BreakGlassResponse, error) {
-	way, _, err := c.way()
+	way, me, err := c.way()
 	if err != nil {
 		return nil, err
 	}
 	call, cancel := context.WithTimeout(ctx, slack+lookupTime)
 	defer cancel()
 	resp, err := way.breakGlass(call, req)
-	refused := refusedEmergency(err)
+	refused := refusedEmergency(err) && !c.superseded(ctx, me, err)
 	if err != nil && !refused {
 		return nil, err
 	}

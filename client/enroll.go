@@ -203,6 +203,9 @@ func (c *Client) keepEnrolment(ctx context.Context, server string, answer *tande
 		if err := t.keepClock(at); err != nil {
 			return err
 		}
+		if err := t.setMeta(metaKeyAt, millis(c.opts.Now())); err != nil {
+			return err
+		}
 		return t.SaveState(st)
 	})
 }

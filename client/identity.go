@@ -1,10 +1,12 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"time"
 
@@ -30,6 +32,9 @@ func (c *Client) mend(ctx context.Context) error {
 		return err
 	}
 	if err := c.clearBefore(ctx); err != nil {
+		return err
+	}
+	if err := c.rekey(ctx); err != nil {
 		return err
 	}
 	if !c.unwell.Load() {
@@ -157,6 +162,12 @@ func (c *Client) reinstance(ctx context.Context) error {
 	if _, err := acceptEnrolment(enrolment, key, replica); err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
+	return c.rename(ctx, me, key, replica, enrolment, "this store is a copy of another one or was set back: it has an id of its own now, and sends again under it what was not sent")
+}
+
+// rename makes the store that of another replica: what was not sent goes out under it. Who
+// calls holds pushing.
+func (c *Client) rename(ctx context.Context, me *identity, key ed25519.PrivateKey, replica syncengine.ID, enrolment *tandemv1.EnrollResponse, note string) error {
 	kept, err := proto.Marshal(enrolment)
 	if err != nil {
 		return fmt.Errorf("keeping the new identity: %w", err)
@@ -169,11 +180,19 @@ func (c *Client) reinstance(ctx context.Context) error {
 		if err := c.device.Reinstance(t, replica); err != nil {
 			return err
 		}
+		if st, err = t.State(); err != nil {
+			return err
+		}
+		renamed := *st
+		renamed.Device, _ = syncengine.IDFromBytes(enrolment.GetDevice())
+		if err := t.SaveState(&renamed); err != nil {
+			return err
+		}
 		seed := key.Seed()
 		for _, m := range []struct {
 			key   string
 			value []byte
-		}{{metaKey, seed}, {metaReplica, replica[:]}, {metaEnrolment, kept}} {
+		}{{metaKey, seed}, {metaReplica, replica[:]}, {metaEnrolment, kept}, {metaKeyAt, millis(c.opts.Now())}} {
 			if err := t.setMeta(m.key, m.value); err != nil {
 				return err
 			}
@@ -181,12 +200,12 @@ func (c *Client) reinstance(ctx context.Context) error {
 		if err := t.exec(`DELETE FROM meta WHERE key IN ($1, $2)`, metaNextKey, metaNextReplica); err != nil {
 			return err
 		}
-		return t.addEvent(&Event{AtMS: c.opts.Now().UnixMilli(), Note: "this store is a copy of another one or was set back: it has an id of its own now, and sends again under it what was not sent"})
+		return t.addEvent(&Event{AtMS: c.opts.Now().UnixMilli(), Note: note})
 	})
 	if err != nil {
 		return err
 	}
-	c.log.Warn().Stringer("replica", me.replica).Stringer("now", replica).Msg("store is a copy or was set back: it has a replica id of its own now")
+	c.log.Warn().Stringer("replica", me.replica).Stringer("now", replica).Msg("the store has another replica id now")
 	// The sealed outbox goes on under the new identity: what is unsent is sealed again.
 	if f := c.store.sealed.Swap(nil); f != nil {
 		if err := f.close(); err != nil {
@@ -197,16 +216,20 @@ func (c *Client) reinstance(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
+	old := c.link
 	c.link, c.asked = nil, false
 	c.mu.Unlock()
-	way.close()
+	if old != nil {
+		old.close()
+	}
 	signal(c.work)
 	return nil
 }
 
 // Confirm ends the time in which the store only sends: after it was copied or set
 // back it has a new identity, which a one-time code of the same person confirms. An
-// admin may confirm it instead.
+// admin may confirm it instead. A store whose key was replaced elsewhere gets another
+// identity with the code, and sends under it what was not sent.
 func (c *Client) Confirm(ctx context.Context, code string) error {
 	way, me, err := c.way()
 	if err != nil {
@@ -219,10 +242,49 @@ func (c *Client) Confirm(ctx context.Context, code string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if _, err := call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.EnrollResponse, error) { return way.enroll.Enroll(ctx, req) }); err != nil {
+	met := &contact{}
+	_, err = call(ctx, met, func(ctx context.Context) (*tandemv1.EnrollResponse, error) { return way.enroll.Enroll(ctx, req) })
+	if met.status == http.StatusConflict {
+		return c.enrolAgain(ctx, way, me, code)
+	}
+	return enrollError(err)
+}
+
+// enrolAgain makes the store that of another replica by a code: its own has another key at
+// the server.
+func (c *Client) enrolAgain(ctx context.Context, way *link, me *identity, code string) error {
+	select {
+	case c.pushing <- struct{}{}:
+		defer func() { <-c.pushing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	key, replica, err := c.prepare(ctx, metaNextKey, metaNextReplica)
+	if err != nil {
+		return err
+	}
+	req := &tandemv1.EnrollRequest{
+		Code: code, PublicKey: publicKey(key), Proof: ed25519.Sign(key, append([]byte(enrollContext+code), replica[:]...)),
+		Replica: replica[:], Platform: runtime.GOOS + "/" + runtime.GOARCH, AppVersion: c.opts.Version, Schema: syncengine.Schema,
+	}
+	answer, err := call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.EnrollResponse, error) { return way.enroll.Enroll(ctx, req) })
+	if err != nil {
 		return enrollError(err)
 	}
-	return nil
+	if !bytes.Equal(answer.GetPerson(), me.answer.GetPerson()) || !bytes.Equal(answer.GetOrg(), me.answer.GetOrg()) {
+		// That identity is the other person's: the key that it needs is forgotten.
+		err := c.store.write(context.WithoutCancel(ctx), "forgetting a key", func(t *tx) error {
+			return t.exec(`DELETE FROM meta WHERE key IN ($1, $2)`, metaNextKey, metaNextReplica)
+		})
+		if err != nil {
+			return err
+		}
+		return &ContactError{Kind: ErrRefused, Words: "the code is for another person than this store: ask for one of your own"}
+	}
+	if _, err := acceptEnrolment(answer, key, replica); err != nil {
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	return c.rename(ctx, me, key, replica, answer, "this store was enrolled again, and sends under its new id what was not sent")
 }
 
 // Repair has everything that the store holds compared with the server's at the next

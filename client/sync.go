@@ -210,6 +210,14 @@ func (m *Moved) add(r *round) {
 // Where the store is to be wiped the error is ErrWipeOrdered, unless the request is one of
 // the last.
 func (c *Client) round(ctx context.Context, w want) (*round, error) {
+	r, err := c.request(ctx, w)
+	if errors.Is(err, errSuperseded) {
+		return c.request(ctx, w)
+	}
+	return r, err
+}
+
+func (c *Client) request(ctx context.Context, w want) (*round, error) {
 	if c.ordered.Load() && !w.last {
 		return nil, ErrWipeOrdered
 	}
@@ -243,6 +251,9 @@ func (c *Client) round(ctx context.Context, w want) (*round, error) {
 		cancel()
 	}
 	r.up, r.down = met.up.Load(), met.down.Load()
+	if c.superseded(ctx, me, err) {
+		return nil, errSuperseded
+	}
 	if err != nil {
 		return r, c.broke(ctx, plan, w, r, met, began, err)
 	}

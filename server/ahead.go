@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -104,7 +105,7 @@ func (s *Server) readAhead(ctx context.Context, org *store.Org, id *auth.Identit
 			if p.replica, err = view.Replica(id.Replica); err != nil || p.replica == nil {
 				return err
 			}
-			p.answer, err = s.engine(org).Answer(view, id.Replica, next, nil, s.now().UnixMilli())
+			p.answer, err = s.engineFor(org, id).Answer(view, id.Replica, next, nil, s.now().UnixMilli())
 			return err
 		})
 		if err != nil {
@@ -137,7 +138,7 @@ func (s *Server) readBefore(ctx context.Context, org *store.Org, id *auth.Identi
 			return err
 		}
 		r, err := view.Replica(id.Replica)
-		same = head == p.head && r != nil && sameReplica(r, p.replica)
+		same = head == p.head && r != nil && bytes.Equal(r.Key, id.Key) && sameReplica(r, p.replica)
 		return err
 	})
 	if err != nil || !same {
@@ -148,6 +149,6 @@ func (s *Server) readBefore(ctx context.Context, org *store.Org, id *auth.Identi
 }
 
 func sameReplica(a, b *syncengine.Replica) bool {
-	return a.Person == b.Person && a.Device == b.Device && a.Revoked == b.Revoked && a.Forked == b.Forked && a.WipeOrderedMS == b.WipeOrderedMS &&
+	return bytes.Equal(a.Key, b.Key) && a.Person == b.Person && a.Device == b.Device && a.Revoked == b.Revoked && a.Forked == b.Forked && a.WipeOrderedMS == b.WipeOrderedMS &&
 		a.Highest == b.Highest && a.HighestHash == b.HighestHash && slices.Equal(a.Ranges, b.Ranges)
 }

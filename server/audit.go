@@ -160,7 +160,7 @@ func (s *syncing) Audit(ctx context.Context, req *tandemv1.AuditRequest) (*tande
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	if err := s.meet(ctx, org, id, nil); err != nil {
+	if err := errors.Join(s.meet(ctx, org, id, nil), s.proved(ctx, org, id)); err != nil {
 		return nil, s.refuse(err)
 	}
 	resp := &tandemv1.AuditResponse{}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"slices"
 
@@ -30,6 +29,9 @@ func (s *syncing) Deliver(ctx context.Context, req *tandemv1.DeliverRequest) (*t
 	}
 	if len(req.GetEntries()) > maxEntries || len(req.GetOffers()) > maxOffers {
 		return nil, s.refuse(ErrDelivery)
+	}
+	if err := s.proved(ctx, org, id); err != nil {
+		return nil, s.refuse(err)
 	}
 	d := &delivery{Server: s.Server, org: org, by: id, answer: &tandemv1.DeliverAnswer{}, parcels: map[syncengine.ID]*parcel{}}
 	if err := d.take(ctx, req); err != nil {
@@ -206,20 +208,18 @@ func (d *delivery) judge(ctx context.Context, p *parcel) error {
 	if len(p.changes)+len(p.witnesses)+len(p.drafts) == 0 {
 		return nil
 	}
-	var key ed25519.PublicKey
+	var by *syncengine.Replica
 	read := func() error {
 		return d.store.Read(ctx, d.org.ID, func(view syncengine.ServerView) error {
 			r, err := view.Replica(p.replica)
-			if r != nil {
-				key = r.Key
-			}
+			by = r
 			return err
 		})
 	}
 	if err := read(); err != nil {
 		return err
 	}
-	if key == nil && p.named != nil {
+	if by == nil && p.named != nil {
 		known, err := d.readmit(ctx, d.org, p.named)
 		if err != nil {
 			return err
@@ -230,28 +230,29 @@ func (d *delivery) judge(ctx context.Context, p *parcel) error {
 			}
 		}
 	}
-	if key == nil {
+	if by == nil {
 		for _, i := range slices.Concat(p.changeAt, p.witnessAt, p.draftAt) {
 			d.answer.Delivered[i].Result = tandemv1.Delivery_DELIVERY_UNKNOWN_REPLICA
 		}
 		return nil
 	}
-	if err := d.push(ctx, p, key); err != nil {
+	if err := d.push(ctx, p, by); err != nil {
 		return err
 	}
-	if err := d.witness(ctx, p, key); err != nil {
+	if err := d.witness(ctx, p, by); err != nil {
 		return err
 	}
-	return d.draft(ctx, p, key)
+	return d.draft(ctx, p, by)
 }
 
 // draft keeps the drafts of a replica in quarantine: of each the newest version that the
-// delivery holds, and nothing of one that is no more.
-func (d *delivery) draft(ctx context.Context, p *parcel, key ed25519.PublicKey) error {
+// delivery holds, and nothing of one that is no more. A key that the replica had before
+// still proves a draft: nobody applies it, and a lead reads it.
+func (d *delivery) draft(ctx context.Context, p *parcel, by *syncengine.Replica) error {
 	newest := map[uint64]uint64{}
 	for _, dr := range p.drafts {
 		n, version := seal.DraftOf(dr.Number)
-		if dr.Signed(key) {
+		if by.Signed(0, dr.Signed) {
 			newest[n] = max(newest[n], version)
 		}
 	}
@@ -259,7 +260,7 @@ func (d *delivery) draft(ctx context.Context, p *parcel, key ed25519.PublicKey) 
 	var at []int
 	for i, dr := range p.drafts {
 		answer := d.answer.Delivered[p.draftAt[i]]
-		if !dr.Signed(key) {
+		if !by.Signed(0, dr.Signed) {
 			answer.Result = tandemv1.Delivery_DELIVERY_UNPROVED
 			continue
 		}
@@ -296,11 +297,11 @@ func (d *delivery) draft(ctx context.Context, p *parcel, key ed25519.PublicKey) 
 }
 
 // push judges the changes of a replica on the same path as its own push.
-func (d *delivery) push(ctx context.Context, p *parcel, key ed25519.PublicKey) error {
+func (d *delivery) push(ctx context.Context, p *parcel, by *syncengine.Replica) error {
 	if len(p.changes) == 0 {
 		return nil
 	}
-	changes := syncengine.PrepareDelivered(d.rules, p.replica, key, p.changes)
+	changes := syncengine.PrepareDeliveredBy(d.rules, by, p.changes)
 	if slices.ContainsFunc(changes, func(c syncengine.DeliveredChange) bool { return !c.Proved }) {
 		err := d.store.Write(ctx, d.org.ID, 0, func(tx *store.Tx) error {
 			batch, err := d.engine(d.org).Begin(tx, d.now().UnixMilli())
@@ -314,7 +315,7 @@ func (d *delivery) push(ctx context.Context, p *parcel, key ed25519.PublicKey) e
 		}
 	}
 	verdicts := map[syncengine.Hash]*tandemv1.Outcome{}
-	as := &auth.Identity{Org: d.org.ID, Replica: p.replica, Key: key}
+	as := &auth.Identity{Org: d.org.ID, Replica: p.replica, Key: by.Key}
 	for _, round := range syncengine.Rounds(changes) {
 		outcomes, err := d.Server.push(ctx, d.org, as, round, &tandemv1.SyncRequest{})
 		if err != nil {
@@ -346,12 +347,12 @@ func (d *delivery) push(ctx context.Context, p *parcel, key ed25519.PublicKey) e
 }
 
 // witness keeps the witnesses of a replica.
-func (d *delivery) witness(ctx context.Context, p *parcel, key ed25519.PublicKey) error {
+func (d *delivery) witness(ctx context.Context, p *parcel, by *syncengine.Replica) error {
 	var kept []*store.Witness
 	now := d.now().UnixMilli()
 	for i, w := range p.witnesses {
 		answer := d.answer.Delivered[p.witnessAt[i]]
-		if !w.Signed(key) {
+		if !by.Signed(0, w.Signed) {
 			answer.Result = tandemv1.Delivery_DELIVERY_UNPROVED
 			continue
 		}

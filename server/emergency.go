@@ -43,7 +43,7 @@ func (s *syncing) BreakGlass(ctx context.Context, req *tandemv1.BreakGlassReques
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	if err := s.meet(ctx, org, id, nil); err != nil {
+	if err := errors.Join(s.meet(ctx, org, id, nil), s.proved(ctx, org, id)); err != nil {
 		return nil, s.refuse(err)
 	}
 	resp := &tandemv1.BreakGlassResponse{}

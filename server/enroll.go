@@ -158,6 +158,7 @@ func (e *enrolment) confirm(tx *store.Tx, r *syncengine.Replica) error {
 	}
 	now := *r
 	now.Unconfirmed = false
+	e.identity.Generation = uint64(len(r.Former))
 	tx.WakeAll()
 	if err := tx.SaveReplica(&now); err != nil {
 		return err

@@ -22,6 +22,8 @@ var (
 	ErrCodeUsed = errors.New("the code has been used by another device: ask for a new one")
 	// ErrEnrolForm: the request is no well-formed enrolment.
 	ErrEnrolForm = errors.New("the enrolment is malformed, or its signature does not fit key, code and replica")
+	// ErrRekeyForm: the request is no rollover from one key to another.
+	ErrRekeyForm = errors.New("the request for another key is malformed, or its signatures do not fit")
 	// ErrReplicaTaken: the replica id is that of another enrolment.
 	ErrReplicaTaken = errors.New("the replica id is in use: make a new one")
 	// ErrTooManyReplicas: too many replicas of a device wait to be confirmed.
@@ -58,6 +60,8 @@ var codes = []struct {
 	{ErrReplicaTaken, connect.CodeAlreadyExists, nil},
 	{ErrGuesses, connect.CodeResourceExhausted, nil},
 	{ErrStaffInactive, connect.CodePermissionDenied, nil},
+	{ErrRekeyForm, connect.CodeInvalidArgument, nil},
+	{syncengine.ErrFormerKey, connect.CodePermissionDenied, nil},
 	{syncengine.ErrUnknownReplica, connect.CodePermissionDenied, nil},
 	{store.ErrUnknownOrg, connect.CodePermissionDenied, syncengine.ErrUnknownReplica},
 	{ErrReceiptForm, connect.CodeInvalidArgument, nil},

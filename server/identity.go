@@ -41,6 +41,9 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 	if err := s.meet(ctx, org, was, nil); err != nil {
 		return nil, err
 	}
+	if err := s.proved(ctx, org, was); err != nil {
+		return nil, err
+	}
 	all, err := s.store.Replicas(ctx, org.ID)
 	if err != nil {
 		return nil, err
@@ -55,7 +58,7 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 		return nil, ErrTooManyReplicas
 	}
 	now := *was
-	now.Replica, now.Key = id, bytes.Clone(req.GetPublicKey())
+	now.Replica, now.Key, now.Generation = id, bytes.Clone(req.GetPublicKey()), 0
 	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 		old, err := tx.Replica(was.Replica)
 		if err != nil {
@@ -104,7 +107,7 @@ func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest)
 	}
 	var answer *tandemv1.ReconcileAnswer
 	count := 0
-	engine := s.engine(org)
+	engine := s.engineFor(org, id)
 	read := func() error {
 		return s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
 			answer, count, err = engine.Reconcile(view, id.Replica, req, s.now().UnixMilli())
@@ -159,19 +162,25 @@ func (s *Server) reverted(ctx context.Context, org *store.Org, id *auth.Identity
 // meet makes an entry for a replica that has a certificate and is not known: the
 // database was set back to before its enrolment.
 func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, claimed []byte) error {
-	known := false
+	known, behind := false, false
 	err := s.store.Read(ctx, org.ID, func(view syncengine.ServerView) error {
 		r, err := view.Replica(id.Replica)
 		known = r != nil
+		behind = known && uint64(len(r.Former)) < id.Generation
 		return err
 	})
+	if err == nil && behind {
+		return s.keyed(ctx, org, id)
+	}
 	if err != nil || known {
 		return err
 	}
 	from, _ := syncengine.IDFromBytes(claimed)
 	engine := s.engine(org)
 	return s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
-		minted, err := engine.Adopt(tx, &syncengine.Replica{ID: id.Replica, Person: id.Person, Device: id.Device, Key: id.Key}, from, epoch)
+		minted, err := engine.Adopt(tx, &syncengine.Replica{
+			ID: id.Replica, Person: id.Person, Device: id.Device, Key: id.Key, Former: make([]syncengine.FormerKey, min(id.Generation, maxFormer)),
+		}, from, epoch)
 		if err != nil {
 			return minted, err
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -60,7 +61,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		}
 	}
 	var changes [][]byte
-	known := map[syncengine.ID]bool{}
+	known, accounts := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
 	for _, e := range events {
 		// An id that the event does not have is zero, which is nobody's.
 		replica, _ := syncengine.ParseID(e.Replica)
@@ -72,6 +73,12 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			if state[replica] == nil {
 				state[replica] = &syncengine.Replica{ID: replica, Person: person, Device: device, Key: e.Key}
 			}
+		case store.EventRekeyed:
+			if r := state[replica]; r != nil && uint64(len(r.Former))+1 == e.Generation {
+				*r = *withKey(r, e.Key, e.Ops)
+			}
+		case store.EventDisabled, store.EventEnabled:
+			accounts[person] = e.What == store.EventDisabled
 		case store.EventRevoked:
 			for id, r := range state {
 				// Who was certified later than this is not meant.
@@ -97,12 +104,21 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 	replayed := uint64(0)
 	for id, r := range state {
 		i := slices.IndexFunc(held, func(h *syncengine.Replica) bool { return h.ID == id })
-		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS {
+		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS && bytes.Equal(held[i].Key, r.Key) {
 			continue
 		}
 		replayed++
 		if err := tx.SaveReplica(r); err != nil {
 			return err
+		}
+	}
+	for staff, disabled := range accounts {
+		changed, err := people.Replay(tx, staff, disabled)
+		if err != nil {
+			return err
+		}
+		if changed {
+			replayed++
 		}
 	}
 	if replayed > 0 {

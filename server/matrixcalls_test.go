@@ -19,6 +19,7 @@ import (
 var matrixCalls = map[string]string{
 	"/tandem.v1.EnrollService/Enroll":     "code",
 	"/tandem.v1.EnrollService/Reinstance": "device",
+	"/tandem.v1.EnrollService/Rekey":      "device",
 	"/tandem.v1.EnrollService/Wiped":      "receipt",
 	"/tandem.v1.SyncService/Sync":         "device",
 	"/tandem.v1.SyncService/Reconcile":    "device",

@@ -36,6 +36,7 @@ func (s *Server) routes() http.Handler {
 	path, enroll := tandemv1connect.NewEnrollServiceHandler(&enrolling{s}, options...)
 	mux.Handle(path, worded(http.MaxBytesHandler(s.admitted(enroll), maxEnrolment)))
 	mux.Handle(tandemv1connect.EnrollServiceReinstanceProcedure, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(enroll), maxEnrolment)))))
+	mux.Handle(tandemv1connect.EnrollServiceRekeyProcedure, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(enroll), maxEnrolment)))))
 	path, sync := tandemv1connect.NewSyncServiceHandler(&syncing{s}, options...)
 	mux.Handle(path, worded(s.auth.Middleware(noteIdentity(http.MaxBytesHandler(s.admitted(sync), maxWire)))))
 	// It bounds bodies and requests itself: a crowd of browsers keeps no device out.

@@ -180,4 +180,11 @@ func (s *Server) engine(org *store.Org) *syncengine.Server {
 	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets, SealKey: org.SealKey(), MinWriteSchema: s.minWrite, MinReadSchema: s.minRead}
 }
 
+// engineFor is the engine for one who has proved a key.
+func (s *Server) engineFor(org *store.Org, id *auth.Identity) *syncengine.Server {
+	e := s.engine(org)
+	e.Proved = id.Key
+	return e
+}
+
 var schemaVersion = strconv.Itoa(syncengine.Schema)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -161,6 +162,9 @@ func (s *Server) commit(ctx context.Context, org *store.Org, id *auth.Identity, 
 		if err != nil {
 			return err
 		}
+		if before != nil && !bytes.Equal(before.Key, id.Key) {
+			return syncengine.ErrFormerKey
+		}
 		batch, err := engine.Begin(tx, now)
 		if err != nil {
 			return err
@@ -179,7 +183,7 @@ func (s *Server) commit(ctx context.Context, org *store.Org, id *auth.Identity, 
 // answer reads the answer to a request; one that asks to wait gets it when there is
 // news, or when the wait is over.
 func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (answer *syncengine.Answer, err error) {
-	engine := s.engine(org)
+	engine := s.engineFor(org, id)
 	read := func() error {
 		return s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
 			// The outcomes are given anew each time, since the answer extends them.

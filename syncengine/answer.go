@@ -64,6 +64,9 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if r == nil {
 		return nil, ErrUnknownReplica
 	}
+	if s.Proved != nil && !bytes.Equal(s.Proved, r.Key) {
+		return nil, ErrFormerKey
+	}
 	head, err := view.Head()
 	if err != nil {
 		return nil, err

@@ -31,6 +31,11 @@ type DeliveredChange struct {
 // same change twice is one. It reads nothing but its arguments: what only the change
 // log can prove, [Batch.Prove] does.
 func PrepareDelivered(rules Rules, replica ID, key ed25519.PublicKey, delivered []Delivered) []DeliveredChange {
+	return PrepareDeliveredBy(rules, &Replica{ID: replica, Key: key}, delivered)
+}
+
+// PrepareDeliveredBy is PrepareDelivered for a replica that may have had other keys.
+func PrepareDeliveredBy(rules Rules, r *Replica, delivered []Delivered) []DeliveredChange {
 	out := make([]DeliveredChange, 0, len(delivered))
 	at := map[Hash]int{}
 	for i := range delivered {
@@ -40,9 +45,10 @@ func PrepareDelivered(rules Rules, replica ID, key ed25519.PublicKey, delivered 
 		}
 		p := DeliveredChange{Prepared: prepareOne(rules, d.Raw)}
 		p.Op, p.Prev = d.Op, d.Prev
-		p.Hash = HashEnvelope(replica, p.Op, p.Prev, p.Body)
-		signed := len(d.Signature) > 0 && len(key) == ed25519.PublicKeySize &&
-			ed25519.Verify(key, append([]byte(batchContext), p.Hash[:]...), d.Signature)
+		p.Hash = HashEnvelope(r.ID, p.Op, p.Prev, p.Body)
+		signed := len(d.Signature) > 0 && r.Signed(p.Op, func(key ed25519.PublicKey) bool {
+			return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, append([]byte(batchContext), p.Hash[:]...), d.Signature)
+		})
 		if known, ok := at[p.Hash]; ok {
 			out[known].Proved = out[known].Proved || signed
 			continue

@@ -245,6 +245,13 @@
 // and shows no fork. The rest goes the way of a push, so that it may come twice, and
 // what comes of a revoked replica goes to quarantine.
 //
+// # Keys
+//
+// A replica may get another key: the old one signs the new one. The old one is good for
+// nothing then ([Server.Proved]), and what it had signed up to that op stays signed
+// ([Replica.Signed]). The certificate counts the keys, so that a server which was set back
+// to before knows the later one.
+//
 // # Forks
 //
 // Two hashes at one op show two histories under one replica id, a copied or

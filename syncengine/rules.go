@@ -108,6 +108,9 @@ type Principal struct {
 	Teams []ID
 	// Programs are the record ids of the programs of those teams.
 	Programs []ID
+	// Opens are those of the teams whose program has no clinician at the scene (model
+	// cit): there a police partner opens incidents. Empty for other roles.
+	Opens []ID
 	// Server marks acts made at the server itself by its operator.
 	Server bool
 }

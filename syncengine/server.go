@@ -26,6 +26,9 @@ type Server struct {
 	// go to quarantine as they were sent. MinReadSchema is the oldest that is sent
 	// record state; older devices are given verdicts alone. 0 and 1 are every one.
 	MinWriteSchema, MinReadSchema uint32
+	// Proved is the key that whoever asks has proved: a replica that has another one by now
+	// is given no answer ([ErrFormerKey]). Nil: keys are looked at elsewhere.
+	Proved []byte
 	// SealKey is the public key that devices seal their outboxes to; nil for none.
 	SealKey []byte
 }
@@ -34,6 +37,8 @@ type Server struct {
 var (
 	// ErrUnknownReplica: no such replica is enrolled.
 	ErrUnknownReplica = errors.New("this device is not enrolled here: enrol it again")
+	// ErrFormerKey: the replica has another key by now.
+	ErrFormerKey = errors.New("this device has another key by now: this one is good for nothing any more")
 	// ErrReverted: this server gave out a position that its history does not know. It
 	// was set back to an older state, and begins a new epoch ([Server.Mint]).
 	ErrReverted = errors.New("the server was set back to an older state of its database: it has to begin a new epoch")

@@ -1,6 +1,9 @@
 package syncengine
 
 import (
+	"crypto/ed25519"
+	"slices"
+
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 )
 
@@ -24,8 +27,9 @@ type OpRange struct{ First, Last uint64 }
 type Replica struct {
 	// ID, and the record ids of its person and device.
 	ID, Person, Device ID
-	// Key is its Ed25519 public key.
-	Key []byte
+	// Key is its Ed25519 public key, Former are those that it had before, oldest first.
+	Key    []byte
+	Former []FormerKey
 	// Ranges are the ops the server holds, ascending and disjoint.
 	Ranges []OpRange
 	// Apart are those of them that are not applied: in quarantine, or closed.
@@ -60,6 +64,24 @@ type Replica struct {
 	// BackedUp are the ops that two verified backups of the server hold. The engine
 	// reads it and never changes it.
 	BackedUp []OpRange
+}
+
+// FormerKey is a key that another one has taken the place of. What it signed up to then
+// stays signed.
+type FormerKey struct {
+	// Key is empty where it is not known any more.
+	Key []byte
+	// Ops is the newest op that it may have signed.
+	Ops uint64
+}
+
+// Signed reports whether verify holds for the key that signs an op of the replica: the
+// present one, or a former one where the op was made in its time.
+func (r *Replica) Signed(op uint64, verify func(key ed25519.PublicKey) bool) bool {
+	if verify(r.Key) {
+		return true
+	}
+	return slices.ContainsFunc(r.Former, func(f FormerKey) bool { return op <= f.Ops && verify(f.Key) })
 }
 
 // StoredChange is one entry of the change log. Its id is the idempotency key for

@@ -12,6 +12,7 @@ import (
 
 type backupCmd struct {
 	Make backupMakeCmd `cmd:"" default:"withargs" help:"Copy the database, verify the copy, and report it."`
+	Key  backupKeyCmd  `cmd:"" help:"Make the key that opens encrypted backups."`
 	Mark backupMarkCmd `cmd:"" help:"Report a verified backup that another tool made."`
 }
 
@@ -27,15 +28,20 @@ database: copy them by themselves, to somewhere else.
 type backupMakeCmd struct {
 	placeFlag
 
-	To   string `required:"" placeholder:"FILE" help:"New file for the copy."`
-	JSON bool   `help:"Print one line of JSON."`
+	To    string   `required:"" placeholder:"FILE" help:"New file for the copy."`
+	ToAge []string `placeholder:"RECIPIENT" help:"Encrypt it to this public key of age, as tandem backup key prints it. May be given again, for each who may open it."`
+	JSON  bool     `help:"Print one line of JSON."`
 }
 
 func (backupMakeCmd) Help() string {
 	return `Works beside a running server. The copy is verified as tandem verify does; one that does not
 hold what it should is removed, and does not count. tandem backup is short for it.
 
-  tandem backup make --to /backups/monday.db`
+With --to-age the file opens to nobody but who has the key, which the server does not: keep
+that where no backup is. tandem restore --identity opens it.
+
+  tandem backup make --to /backups/monday.db
+  tandem backup make --to /backups/monday.db.age --to-age age1...`
 }
 
 func (c *backupMakeCmd) Run(a *app) (err error) {
@@ -48,7 +54,11 @@ func (c *backupMakeCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	made, err := st.BackUp(a.ctx, to)
+	encrypt, err := encryptTo(c.ToAge)
+	if err != nil {
+		return exits(exitUsage, err)
+	}
+	made, err := st.BackUpThrough(a.ctx, to, encrypt)
 	if errors.Is(err, store.ErrBackupThere) || errors.Is(err, store.ErrFileOnly) {
 		return exits(exitUsage, err)
 	}
@@ -60,7 +70,7 @@ func (c *backupMakeCmd) Run(a *app) (err error) {
 		for _, b := range made {
 			orgs = append(orgs, map[string]any{"org": b.Org.String(), "seq": b.Seq, "hash": hex.EncodeToString(b.Hash[:])})
 		}
-		return a.json(map[string]any{"file": to, "orgs": orgs})
+		return a.json(map[string]any{"file": to, "orgs": orgs, "encrypted": encrypt != nil})
 	}
 	for _, b := range made {
 		a.say("org %s up to sequence %d, verified.", b.Org, b.Seq)

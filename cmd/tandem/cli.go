@@ -41,6 +41,7 @@ type cli struct {
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
 	Sealed     sealedCmd     `cmd:"" help:"Sealed outboxes, which outlive their stores: list what one holds, deliver it."`
 	Vault      vaultCmd      `cmd:"" help:"Keep a device's store sealed with a passphrase; change it, renew the key, destroy it."`
+	Profile    profileCmd    `cmd:"" help:"People who share a device: list their sealed profiles, add one, choose one."`
 	Verify     verifyCmd     `cmd:"" help:"Check a store's hashes, digests and database."`
 	Backup     backupCmd     `cmd:"" help:"Copy the database and verify the copy; report backups, so that devices may let go of what they hold."`
 	Restore    restoreCmd    `cmd:"" help:"Make a server's data of a backup, and begin a new epoch."`

@@ -80,6 +80,7 @@ func TestJSON(t *testing.T) {
 		{"enroll", code, "--server " + h.url + " --store " + car},
 		{"import", "", "--store " + car + " --mapping " + toronto + " " + file},
 		{"sync", "", "--store " + car},
+		{"vault rekey", "", "--store " + car},
 		{"status", "", "--store " + car},
 		{"lookup get", "", "--store " + car + " --reason continuity --about " + h.second.String()},
 		{"lookup list", "", "--store " + car},
@@ -91,6 +92,7 @@ func TestJSON(t *testing.T) {
 		{"verify", "", "--data " + dir},
 		{"report", "", "--data " + dir},
 		{"backup make", "", "--data " + dir + " --to " + copied},
+		{"backup key", "", "--to " + filepath.Join(t.TempDir(), "offline.key")},
 		{"restore", "", "--from " + copied + " --keys " + filepath.Join(dir, "keys.json") + " --without-journal --data " + filepath.Join(t.TempDir(), "restored")},
 		{"admin keys rotate-seal", "", "--data " + dir},
 		{"admin list", "", "--data " + dir},
@@ -143,6 +145,9 @@ func TestJSON(t *testing.T) {
 	}
 	for _, act := range []string{"status", "seal", "passphrase", "renew", "erase"} {
 		seen["vault "+act] = true // testdata/scripts/vault.txtar
+	}
+	for _, act := range []string{"list", "add", "choose"} {
+		seen["profile "+act] = true // TestProfiles
 	}
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill

@@ -19,12 +19,29 @@ import (
 type storeFlag struct {
 	passphraseFlag
 
-	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
+	Store   string `required:"" placeholder:"DIR" help:"Directory of the device's store, or of the profiles of a device that people share."`
+	Profile string `env:"TANDEM_PROFILE" placeholder:"NAME" help:"Profile of a shared device, where --store is a directory of profiles; without it the chosen one."`
+}
+
+// AfterApply puts the store of a profile in the place of the directory that holds it.
+func (f *storeFlag) AfterApply() error {
+	if f.Profile == "" && !client.IsProfiles(f.Store) {
+		return nil
+	}
+	dir, err := client.ProfileDir(f.Store, f.Profile)
+	if err != nil {
+		return exits(exitUsage, fmt.Errorf("%w: tandem profile list --dir %s", err, f.Store))
+	}
+	f.Store, f.Profile = dir, ""
+	return nil
 }
 
 // open opens the store. make says that it may be new; otherwise a directory that is
 // not there is an error rather than a new store.
 func (f storeFlag) open(a *app, makeIt bool, o client.Options) (*client.Client, error) {
+	if err := f.AfterApply(); err != nil {
+		return nil, err
+	}
 	if !makeIt {
 		if _, err := os.Stat(f.Store); errors.Is(err, os.ErrNotExist) {
 			return nil, exits(exitUsage, fmt.Errorf("there is no store in %s: enrol one first with tandem enroll --store %s", f.Store, f.Store))
@@ -112,7 +129,15 @@ func (c *enrollCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if st.Unconfirmed {
+	again := st.Unconfirmed
+	if _, err := dev.Session(); err == nil && !again && c.Server == "" {
+		// Where the server has another key for it by now, it is enrolled again.
+		_, err := dev.Sync(a.ctx)
+		if again = errors.Is(err, client.ErrRefused); !again {
+			return cmp.Or(err, client.ErrEnrolled)
+		}
+	}
+	if again {
 		if err := dev.Confirm(a.ctx, code); err != nil {
 			return err
 		}

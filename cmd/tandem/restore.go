@@ -10,6 +10,7 @@ import (
 
 type restoreCmd struct {
 	From           string `type:"existingfile" placeholder:"FILE" help:"Copy of the SQLite database, as tandem backup makes it."`
+	Identity       string `type:"existingfile" placeholder:"FILE" help:"Key that opens an encrypted backup, as tandem backup key makes it."`
 	Keys           string `type:"existingfile" placeholder:"FILE" help:"Copy of keys.json; with --database only where the directory has none."`
 	Journal        string `type:"existingfile" placeholder:"FILE" help:"Newest copy of the security journal; not needed where keys.json names one on another disk."`
 	WithoutJournal bool   `help:"There is no security journal: whoever was shut out since the backup is to be shut out again by hand."`
@@ -28,6 +29,7 @@ PostgreSQL is set back by its own tools; --database then says that this was done
 the rest. Run it before servers are started.
 
   tandem restore --from monday.db --keys keys.json --journal security.journal --data tandem-data
+  tandem restore --from monday.db.age --identity offline.key --keys keys.json --journal security.journal --data tandem-data
   tandem restore --database postgres://tandem@db.example/tandem --data tandem-data`
 }
 
@@ -41,6 +43,12 @@ func (c *restoreCmd) restored(a *app) ([]store.Restored, error) {
 		if c.Keys == "" {
 			return nil, exits(exitUsage, errors.New("--keys is missing: give the copy of keys.json"))
 		}
+		plain, done, err := decrypted(c.From, c.Identity, c.Data)
+		defer func() { done() }()
+		if err != nil {
+			return nil, err
+		}
+		o.From = plain
 		return store.Restore(a.ctx, c.Data, o)
 	}
 	address, err := c.address()

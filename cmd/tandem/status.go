@@ -36,7 +36,7 @@ func (c *statusCmd) Run(a *app) (err error) {
 	case c.Store == "":
 		return exits(exitUsage, errors.New("name a device's store with --store, or a server's data with --data"))
 	}
-	dev, err := storeFlag{c.passphraseFlag, c.Store}.open(a, false, client.Options{})
+	dev, err := storeFlag{passphraseFlag: c.passphraseFlag, Store: c.Store}.open(a, false, client.Options{})
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ type vaultCmd struct {
 	Seal       vaultSealCmd       `cmd:"" help:"Move a store that is in the clear into a vault."`
 	Passphrase vaultPassphraseCmd `cmd:"" help:"Change the passphrase."`
 	Renew      vaultRenewCmd      `cmd:"" help:"Seal the store with a new data key."`
+	Rekey      vaultRekeyCmd      `cmd:"" help:"Get the device another key to sign with."`
 	Erase      vaultEraseCmd      `cmd:"" help:"Destroy the key, and with it what the store holds."`
 }
 
@@ -86,7 +87,7 @@ not lost: it stands in the sealed outbox as well, see tandem sealed.
 }
 
 type vaultStatusCmd struct {
-	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store."`
+	Store string `required:"" placeholder:"DIR" help:"Directory of the device's store; that of a profile, not of profiles."`
 	JSON  bool   `help:"Print one line of JSON."`
 }
 
@@ -210,6 +211,50 @@ func (c *vaultRenewCmd) Run(a *app) (err error) {
 	}
 	defer closing(dev, &err)
 	return a.sealed(c.JSON, true, "The store is sealed with a new key.")
+}
+
+type vaultRekeyCmd struct {
+	storeFlag
+
+	JSON bool `help:"Print one line of JSON."`
+}
+
+func (vaultRekeyCmd) Help() string {
+	return `Has the server take another key for this device, in a vault or not; the old one is good
+for nothing from then on: for when a copy of the store, or its key, may be with somebody
+else. It is done by itself every 90 days. Without the server it waits for the next sync.
+
+  tandem vault rekey --store ~/car12`
+}
+
+func (c *vaultRekeyCmd) Run(a *app) (err error) {
+	dev, err := c.open(a, false, client.Options{})
+	if err != nil {
+		return err
+	}
+	defer closing(dev, &err)
+	before, err := dev.KeyID()
+	if err != nil {
+		return err
+	}
+	if err := dev.RenewKey(a.ctx); err != nil {
+		return err
+	}
+	if _, err := dev.Sync(a.ctx); err != nil {
+		return err
+	}
+	after, err := dev.KeyID()
+	if err != nil {
+		return err
+	}
+	if before == after {
+		return exits(exitNoAnswer, errors.New("the server did not give the device another key; it is asked again at the next sync"))
+	}
+	if c.JSON {
+		return a.json(map[string]any{"key": after, "before": before})
+	}
+	a.say("The device has another key. The old one is good for nothing any more.")
+	return nil
 }
 
 type vaultEraseCmd struct {

@@ -101,7 +101,7 @@ func (v *verified) print(a *app) {
 }
 
 func (c *verifyRecordsCmd) device(a *app) (v *verified, err error) {
-	dev, err := storeFlag{c.passphraseFlag, c.Store}.open(a, false, client.Options{})
+	dev, err := storeFlag{passphraseFlag: c.passphraseFlag, Store: c.Store}.open(a, false, client.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,9 @@ type claims struct {
 	Subject string `json:"sub"`
 	Device  string `json:"device"`
 	Replica string `json:"replica"`
-	Confirm struct {
+	// Generation counts the keys that the replica had before this one.
+	Generation uint64 `json:"generation,omitempty"`
+	Confirm    struct {
 		Thumbprint string `json:"jkt"`
 	} `json:"cnf"`
 }
@@ -33,7 +35,7 @@ type claims struct {
 // Certify returns the certificate of a replica, signed by the org's key. Equal
 // identities get equal certificates.
 func Certify(org ed25519.PrivateKey, id *Identity) (string, error) {
-	c := claims{Org: id.Org.String(), Subject: id.Person.String(), Device: id.Device.String(), Replica: id.Replica.String()}
+	c := claims{Org: id.Org.String(), Subject: id.Person.String(), Device: id.Device.String(), Replica: id.Replica.String(), Generation: id.Generation}
 	var err error
 	if c.Confirm.Thumbprint, err = thumbprint(id.Key); err != nil {
 		return "", fmt.Errorf("certifying a replica: %w", err)
@@ -86,6 +88,7 @@ func (v *Verifier) check(ctx context.Context, certificate string) (*certified, e
 		return nil, ErrCertificate
 	}
 	out := &certified{thumbprint: c.Confirm.Thumbprint}
+	out.Generation = c.Generation
 	for _, f := range []struct {
 		id   *syncengine.ID
 		text string

@@ -27,4 +27,6 @@ type Identity struct {
 	// Replica is the life of the device's database, Key its public key.
 	Replica syncengine.ID
 	Key     ed25519.PublicKey
+	// Generation counts the keys that the replica had before this one.
+	Generation uint64
 }

@@ -162,7 +162,7 @@ func (a *Accounts) code(ctx context.Context, staff syncengine.ID, how string, ch
 
 // Disable lets a person sign in no more, until Enable, and ends the person's sessions.
 func (a *Accounts) Disable(ctx context.Context, staff syncengine.ID) error {
-	return a.change(ctx, staff, "disabled", func(tx *store.Tx, account *store.Account) error {
+	return a.change(ctx, staff, store.EventDisabled, func(tx *store.Tx, account *store.Account) error {
 		account.Disabled, account.CodeHash = true, nil
 		_, err := EndSessions(tx, staff, syncengine.ID{}, "account disabled")
 		return err
@@ -171,13 +171,15 @@ func (a *Accounts) Disable(ctx context.Context, staff syncengine.ID) error {
 
 // Enable lets a person sign in again.
 func (a *Accounts) Enable(ctx context.Context, staff syncengine.ID) error {
-	return a.change(ctx, staff, "enabled", func(_ *store.Tx, account *store.Account) error {
+	return a.change(ctx, staff, store.EventEnabled, func(_ *store.Tx, account *store.Account) error {
 		account.Disabled = false
 		return nil
 	})
 }
 
-func (a *Accounts) change(ctx context.Context, staff syncengine.ID, how string, change func(*store.Tx, *store.Account) error) error {
+// change changes an account; event says how, in the security journal first, so that it holds
+// after a restore of an older database.
+func (a *Accounts) change(ctx context.Context, staff syncengine.ID, event string, change func(*store.Tx, *store.Account) error) error {
 	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
 		account, err := tx.Account(staff)
 		if err != nil {
@@ -186,6 +188,9 @@ func (a *Accounts) change(ctx context.Context, staff syncengine.ID, how string, 
 		if account == nil {
 			return ErrNoAccount
 		}
+		if err := tx.Journal(&store.JournalEvent{What: event, Person: staff.String()}); err != nil {
+			return err
+		}
 		if err := change(tx, account); err != nil {
 			return err
 		}
@@ -193,8 +198,24 @@ func (a *Accounts) change(ctx context.Context, staff syncengine.ID, how string, 
 		if err := tx.SaveAccount(account); err != nil {
 			return err
 		}
-		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_ACCOUNT, Subject: staff[:], Code: how})
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_ACCOUNT, Subject: staff[:], Code: event})
 	})
+}
+
+// Replay makes the account of a person what the security journal says last of it. It reports
+// whether it was otherwise.
+func Replay(tx *store.Tx, staff syncengine.ID, disabled bool) (changed bool, err error) {
+	account, err := tx.Account(staff)
+	if err != nil || account == nil || account.Disabled == disabled {
+		return false, err
+	}
+	if account.Disabled = disabled; disabled {
+		account.CodeHash = nil
+		if _, err := EndSessions(tx, staff, syncengine.ID{}, "account disabled"); err != nil {
+			return false, err
+		}
+	}
+	return true, tx.SaveAccount(account)
 }
 
 // Listed is one account in a list.

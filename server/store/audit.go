@@ -386,10 +386,17 @@ func (l *AuditLog) Check(witnesses []audit.Witness) (*audit.Report, error) {
 // Keys returns the public keys of the replicas that the database knows.
 func (l *AuditLog) Keys() (map[syncengine.ID]ed25519.PublicKey, error) {
 	keys := map[syncengine.ID]ed25519.PublicKey{}
-	err := l.v.c.each("SELECT id, public_key FROM replica WHERE org = $1", []any{l.v.org.num}, func(rows *sql.Rows) error {
+	err := l.v.c.each("SELECT id, public_key, former FROM replica WHERE org = $1", []any{l.v.org.num}, func(rows *sql.Rows) error {
 		var id syncengine.ID
-		var key []byte
-		err := rows.Scan((*scanID)(&id), &key)
+		var key, packed []byte
+		if err := rows.Scan((*scanID)(&id), &key, &packed); err != nil {
+			return err
+		}
+		former, err := unpackFormer(packed)
+		if len(former) > 0 {
+			// The log says itself from where on another one holds.
+			key = former[0].Key
+		}
 		keys[id] = key
 		return err
 	})

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -145,6 +148,17 @@ func (s *Store) Backups(ctx context.Context, org syncengine.ID) (all []*Backup, 
 // journal are not in it: they are to be copied by themselves, to somewhere else. Reads
 // and writes go on meanwhile.
 func (s *Store) BackUp(ctx context.Context, to string) (made []*Backup, err error) {
+	return s.BackUpThrough(ctx, to, nil)
+}
+
+// plainCopy is the name, in the data directory, of the copy that is verified before it is
+// encrypted.
+const plainCopy = "backup.tmp"
+
+// BackUpThrough is BackUp where what is written goes through a writer that encrypts it;
+// nil for none. The copy in the clear that is verified stands in the data directory
+// meanwhile, beside the database that it is of, and nowhere else.
+func (s *Store) BackUpThrough(ctx context.Context, to string, encrypt func(io.Writer) (io.WriteCloser, error)) (made []*Backup, err error) {
 	if s.remote != nil {
 		return nil, ErrFileOnly
 	}
@@ -162,15 +176,29 @@ func (s *Store) BackUp(ctx context.Context, to string) (made []*Backup, err erro
 			_ = os.Remove(to)
 		}
 	}()
-	if err := s.vacuumInto(ctx, to); err != nil {
+	plain := to
+	if encrypt != nil {
+		plain = filepath.Join(s.dir, plainCopy)
+		// What an interrupted backup has left.
+		if err := os.Remove(plain); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("making a backup: %w", err)
+		}
+		defer os.Remove(plain) //nolint:errcheck // The next backup removes it.
+	}
+	if err := s.vacuumInto(ctx, plain); err != nil {
 		return nil, err
 	}
 	for _, o := range orgs {
-		b, err := s.checkCopy(ctx, to, o)
+		b, err := s.checkCopy(ctx, plain, o)
 		if err != nil {
 			return nil, err
 		}
 		made = append(made, b)
+	}
+	if encrypt != nil {
+		if err := encryptTo(plain, to, encrypt); err != nil {
+			return nil, err
+		}
 	}
 	for _, b := range made {
 		if b.Seq == 0 {
@@ -181,6 +209,51 @@ func (s *Store) BackUp(ctx context.Context, to string) (made []*Backup, err erro
 		}
 	}
 	return made, nil
+}
+
+// encryptTo writes a file through a writer, and reads back what came of it: nobody here can
+// open it, but it is what was written.
+func encryptTo(from, to string, encrypt func(io.Writer) (io.WriteCloser, error)) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("encrypting the backup: %w", err)
+		}
+	}()
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // It was only read.
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close() //nolint:errcheck // It is synced before.
+	wrote := sha256.New()
+	sealed, err := encrypt(io.MultiWriter(out, wrote))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(sealed, in); err != nil {
+		return err
+	}
+	if err := sealed.Close(); err != nil {
+		return err
+	}
+	if err := out.Sync(); err != nil {
+		return err
+	}
+	if _, err := out.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	read := sha256.New()
+	if _, err := io.Copy(read, out); err != nil {
+		return err
+	}
+	if !bytes.Equal(read.Sum(nil), wrote.Sum(nil)) {
+		return ErrBackupBad
+	}
+	return syncDir(filepath.Dir(to))
 }
 
 // vacuumInto writes a copy and syncs it.

@@ -30,6 +30,11 @@ const (
 	EventRevoked = "revoked"
 	// EventWiped: a device was ordered to wipe itself, or a replica has acknowledged it.
 	EventWiped = "wiped"
+	// EventRekeyed: a replica has another key.
+	EventRekeyed = "rekeyed"
+	// EventDisabled and EventEnabled: a person may sign in no more, or again.
+	EventDisabled = "disabled"
+	EventEnabled  = "enabled"
 	// EventKeyed: a key was made.
 	EventKeyed = "keyed"
 	// EventErased: a record was erased by law.
@@ -51,8 +56,12 @@ type JournalEvent struct {
 	Person  string `json:"person,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Record  string `json:"record,omitempty"`
-	// Key is the public key of an enrolled replica, or the one that was made.
-	Key []byte `json:"key,omitempty"`
+	// Key is the public key of an enrolled replica, or the one that was made. Generation
+	// counts the keys that a replica had before it, Ops is the newest op that the one before
+	// may have signed.
+	Key        []byte `json:"key,omitempty"`
+	Generation uint64 `json:"generation,omitempty"`
+	Ops        uint64 `json:"ops,omitempty"`
 	// Change is the encoded change by which the server took the right away.
 	Change []byte `json:"change,omitempty"`
 }

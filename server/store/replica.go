@@ -1,6 +1,10 @@
 package store
 
 import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -25,8 +29,8 @@ func (tx *Tx) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	return e.r, nil
 }
 
-// SaveReplica implements syncengine.ServerTx. A replica keeps its first person,
-// device and key.
+// SaveReplica implements syncengine.ServerTx. A replica keeps its first person
+// and device.
 func (tx *Tx) SaveReplica(r *syncengine.Replica) error {
 	known, err := tx.replicaByID(r.ID)
 	if err != nil {
@@ -70,15 +74,36 @@ func (tx *Tx) flushReplicas() error {
 		e.dirty = false
 		r := e.r
 		err := tx.c.exec(`UPDATE replica SET ranges = $1, highest = $2, highest_hash = $3, forked = $4, revoked = $5,
-			unconfirmed = $6, replaces = $7, recovered = $8, epoch = $9, waits = $10, lost = $11, apart = $12, revised = $13, wipe_ms = $14, wiped_ms = $15 WHERE org = $16 AND id = $17`,
+			unconfirmed = $6, replaces = $7, recovered = $8, epoch = $9, waits = $10, lost = $11, apart = $12, revised = $13, wipe_ms = $14, wiped_ms = $15, public_key = $16, former = $17 WHERE org = $18 AND id = $19`,
 			bytesArg(packRanges(r.Ranges)), int64(r.Highest), r.HighestHash[:], boolArg(r.Forked), boolArg(r.Revoked),
 			boolArg(r.Unconfirmed), idArg(r.Replaces), boolArg(r.Recovered), idArg(r.Epoch), int64(r.Waits), bytesArg(packRanges(r.Lost)),
-			bytesArg(packRanges(r.Apart)), int64(r.Revised), r.WipeOrderedMS, r.WipedMS, tx.org.num, r.ID[:])
+			bytesArg(packRanges(r.Apart)), int64(r.Revised), r.WipeOrderedMS, r.WipedMS, r.Key, bytesArg(packFormer(r.Former)), tx.org.num, r.ID[:])
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// packFormer packs the keys that a replica had before.
+func packFormer(keys []syncengine.FormerKey) (packed []byte) {
+	for _, k := range keys {
+		key := make([]byte, ed25519.PublicKeySize)
+		copy(key, k.Key)
+		packed = append(binary.BigEndian.AppendUint64(packed, k.Ops), key...)
+	}
+	return packed
+}
+
+func unpackFormer(packed []byte) (keys []syncengine.FormerKey, err error) {
+	const size = 8 + ed25519.PublicKeySize
+	if len(packed)%size != 0 {
+		return nil, fmt.Errorf("the former keys of a replica: %w", ErrDamaged)
+	}
+	for ; len(packed) > 0; packed = packed[size:] {
+		keys = append(keys, syncengine.FormerKey{Ops: binary.BigEndian.Uint64(packed), Key: packed[8:size:size]})
+	}
+	return keys, nil
 }
 
 // OutcomesIn implements syncengine.ServerView.

@@ -132,12 +132,12 @@ func packDigest(d *syncengine.Digest) []byte {
 // Replica implements syncengine.ServerView.
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
-	var ranges, lost, apart, backed []byte
+	var ranges, lost, apart, backed, former []byte
 	var highest, forked, revoked, unconfirmed, recovered, waits, revised int64
 	ok, err := v.c.one(`SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked,
-			unconfirmed, replaces, recovered, epoch, waits, lost, apart, revised, backed, wipe_ms, wiped_ms FROM replica WHERE org = $1 AND id = $2`,
+			unconfirmed, replaces, recovered, epoch, waits, lost, apart, revised, backed, wipe_ms, wiped_ms, former FROM replica WHERE org = $1 AND id = $2`,
 		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked,
-		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost, &apart, &revised, &backed, &r.WipeOrderedMS, &r.WipedMS)
+		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost, &apart, &revised, &backed, &r.WipeOrderedMS, &r.WipedMS, &former)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -151,6 +151,7 @@ func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 			return nil, err
 		}
 	}
+	r.Former, err = unpackFormer(former)
 	return r, err
 }
 

@@ -163,7 +163,8 @@ func (c *Check) entry(number int64, e *tandemv1.AuditEntry) {
 	case tandemv1.AuditAct_AUDIT_ACT_EPOCH:
 		c.epoch(number, e)
 		c.r.Notes = append(c.r.Notes, fmt.Sprintf("entry %d: a new epoch began, because the database was set back", number))
-	case tandemv1.AuditAct_AUDIT_ACT_ENROLLED, tandemv1.AuditAct_AUDIT_ACT_REINSTANCED, tandemv1.AuditAct_AUDIT_ACT_READMITTED:
+	case tandemv1.AuditAct_AUDIT_ACT_ENROLLED, tandemv1.AuditAct_AUDIT_ACT_REINSTANCED, tandemv1.AuditAct_AUDIT_ACT_READMITTED,
+		tandemv1.AuditAct_AUDIT_ACT_REKEYED:
 		if len(e.GetKey()) == ed25519.PublicKeySize {
 			c.keys[replica] = e.GetKey()
 		}
@@ -180,6 +181,11 @@ func (c *Check) entry(number int64, e *tandemv1.AuditEntry) {
 		}
 	case tandemv1.AuditAct_AUDIT_ACT_CHAIN_FORK:
 		c.r.Notes = append(c.r.Notes, fmt.Sprintf("entry %d: replica %s has two chains: entries %s differ from those that came before", number, replica, rangeText(e.GetOps())))
+		// Where it goes on, it does so from a hash of its own, which its device has signed.
+		ch := c.chain(replica)
+		for _, r := range e.GetOps() {
+			ch.known = ch.known && r.GetLast() <= ch.number
+		}
 	case tandemv1.AuditAct_AUDIT_ACT_CHECKPOINT_LOST:
 		c.r.Notes = append(c.r.Notes, fmt.Sprintf("entry %d: replica %s presented a checkpoint that this log does not hold", number, replica))
 	}

@@ -55,6 +55,8 @@ type MatrixCell struct {
 	Kind, Role string
 	Fields     []string
 	Only       []tandemv1.Compartment
+	// Opens: creation, in a team of which the person opens incidents.
+	Opens bool
 }
 
 // MatrixCells returns every right.
@@ -63,7 +65,7 @@ func MatrixCells() []MatrixCell {
 	for kind, roles := range matrix {
 		for role, cells := range roles {
 			for _, c := range cells {
-				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields, Only: c.in})
+				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields, Only: c.in, Opens: c.opens && len(c.acts) == 1 && c.acts[0] == create})
 			}
 		}
 	}

@@ -63,6 +63,8 @@ type cell struct {
 	except, in []tandemv1.Compartment
 	// imported limits creation to imports.
 	imported bool
+	// opens limits creation to teams of which the person opens incidents.
+	opens bool
 }
 
 type acts = []tandemv1.Act
@@ -93,6 +95,7 @@ var matrix = map[string]map[string][]cell{
 		},
 		lePartner: {
 			{acts: acts{set}, fields: leFields},
+			{acts: acts{create}, opens: true},
 		},
 		lead: {
 			{acts: acts{create}, imported: true},
@@ -452,12 +455,21 @@ func (d *Domain) anyCell(p *syncengine.Principal, w *tandemv1.RecordWrite, fits 
 		cells := k.rights[role]
 		for i := range cells {
 			c := &cells[i]
-			if slices.Contains(c.acts, w.GetAct()) && k.within(c, w) && fits(c) {
+			if slices.Contains(c.acts, w.GetAct()) && (!c.opens || opensIn(p, w)) && k.within(c, w) && fits(c) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// modelCIT is the model of a program whose officers answer calls without a clinician.
+const modelCIT = "cit"
+
+// opensIn reports whether a create names a team of which the person opens incidents.
+func opensIn(p *syncengine.Principal, w *tandemv1.RecordWrite) bool {
+	team, err := syncengine.ParseID((&syncengine.Record{Body: w.GetBody()}).Text(syncengine.FieldTeam))
+	return err == nil && slices.Contains(p.Opens, team)
 }
 
 // within reports whether a write stays inside what a cell says of fields, values

@@ -323,6 +323,16 @@ func (d *Domain) Principal(rec *syncengine.Record, look syncengine.Lookup) (*syn
 		if err == nil && !slices.Contains(p.Programs, program) {
 			p.Programs = append(p.Programs, program)
 		}
+		if err != nil || !slices.Contains(p.Roles, lePartner) {
+			continue
+		}
+		of, err := look(program)
+		if err != nil {
+			return nil, err
+		}
+		if of != nil && of.Lifecycle() != Void && of.Text(d.byName["program"].table.byName["model"].number) == modelCIT {
+			p.Opens = append(p.Opens, id)
+		}
 	}
 	return p, nil
 }

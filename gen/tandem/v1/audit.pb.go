@@ -132,6 +132,8 @@ const (
 	AuditAct_AUDIT_ACT_EMERGENCY_REVIEWED AuditAct = 51
 	// Emergencies were listed: count.
 	AuditAct_AUDIT_ACT_EMERGENCIES_READ AuditAct = 52
+	// A replica has another key, key: number counts the keys that it had before.
+	AuditAct_AUDIT_ACT_REKEYED AuditAct = 53
 	// By a device. A record was opened: subject, of kind.
 	AuditAct_AUDIT_ACT_READ AuditAct = 64
 	// Records were listed: subject of each is in records.
@@ -212,6 +214,7 @@ var (
 		50: "AUDIT_ACT_BROKE_GLASS",
 		51: "AUDIT_ACT_EMERGENCY_REVIEWED",
 		52: "AUDIT_ACT_EMERGENCIES_READ",
+		53: "AUDIT_ACT_REKEYED",
 		64: "AUDIT_ACT_READ",
 		65: "AUDIT_ACT_LISTED",
 		66: "AUDIT_ACT_SEARCHED",
@@ -276,6 +279,7 @@ var (
 		"AUDIT_ACT_BROKE_GLASS":        50,
 		"AUDIT_ACT_EMERGENCY_REVIEWED": 51,
 		"AUDIT_ACT_EMERGENCIES_READ":   52,
+		"AUDIT_ACT_REKEYED":            53,
 		"AUDIT_ACT_READ":               64,
 		"AUDIT_ACT_LISTED":             65,
 		"AUDIT_ACT_SEARCHED":           66,
@@ -652,7 +656,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xd3\f\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xea\f\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -705,7 +709,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x16AUDIT_ACT_FIRST_FACTOR\x10/\x12\x19\n" +
 	"\x15AUDIT_ACT_BROKE_GLASS\x102\x12 \n" +
 	"\x1cAUDIT_ACT_EMERGENCY_REVIEWED\x103\x12\x1e\n" +
-	"\x1aAUDIT_ACT_EMERGENCIES_READ\x104\x12\x12\n" +
+	"\x1aAUDIT_ACT_EMERGENCIES_READ\x104\x12\x15\n" +
+	"\x11AUDIT_ACT_REKEYED\x105\x12\x12\n" +
 	"\x0eAUDIT_ACT_READ\x10@\x12\x14\n" +
 	"\x10AUDIT_ACT_LISTED\x10A\x12\x16\n" +
 	"\x12AUDIT_ACT_SEARCHED\x10B\x12\x1a\n" +

@@ -820,6 +820,119 @@ func (x *ReinstanceResponse) GetSchema() uint32 {
 	return 0
 }
 
+// Asks for another key of a replica.
+type RekeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// JWS in compact form, signed by the old key (EdDSA, typ "tandem-rekey+jws"). Its payload
+	// is another JWS in compact form, signed by the new key, which stands in its header as
+	// jwk (same typ). The payload of that is JSON: account, the replica id as text; oldKey,
+	// the old key as a JWK; ops, the newest op that the old key may have signed.
+	Rollover      string `protobuf:"bytes,1,opt,name=rollover" json:"rollover,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyRequest) Reset() {
+	*x = RekeyRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyRequest) ProtoMessage() {}
+
+func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyRequest.ProtoReflect.Descriptor instead.
+func (*RekeyRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RekeyRequest) GetRollover() string {
+	if x != nil {
+		return x.Rollover
+	}
+	return ""
+}
+
+// The certificate of a replica's new key.
+type RekeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate, as at enrolment.
+	Certificate string `protobuf:"bytes,1,opt,name=certificate" json:"certificate,omitempty"`
+	// Server time, ms since the Unix epoch.
+	ServerMs int64 `protobuf:"varint,2,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
+	// Schema version of the server.
+	Schema        uint32 `protobuf:"varint,3,opt,name=schema" json:"schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyResponse) Reset() {
+	*x = RekeyResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyResponse) ProtoMessage() {}
+
+func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyResponse.ProtoReflect.Descriptor instead.
+func (*RekeyResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RekeyResponse) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *RekeyResponse) GetServerMs() int64 {
+	if x != nil {
+		return x.ServerMs
+	}
+	return 0
+}
+
+func (x *RekeyResponse) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
+}
+
 // The receipt of a store that was wiped.
 type WipedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +951,7 @@ type WipedRequest struct {
 
 func (x *WipedRequest) Reset() {
 	*x = WipedRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +963,7 @@ func (x *WipedRequest) String() string {
 func (*WipedRequest) ProtoMessage() {}
 
 func (x *WipedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +976,7 @@ func (x *WipedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WipedRequest.ProtoReflect.Descriptor instead.
 func (*WipedRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WipedRequest) GetOrg() []byte {
@@ -905,7 +1018,7 @@ type WipedResponse struct {
 
 func (x *WipedResponse) Reset() {
 	*x = WipedResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1030,7 @@ func (x *WipedResponse) String() string {
 func (*WipedResponse) ProtoMessage() {}
 
 func (x *WipedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1043,7 @@ func (x *WipedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WipedResponse.ProtoReflect.Descriptor instead.
 func (*WipedResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WipedResponse) GetSchema() uint32 {
@@ -956,7 +1069,7 @@ type ServerKeys struct {
 
 func (x *ServerKeys) Reset() {
 	*x = ServerKeys{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1081,7 @@ func (x *ServerKeys) String() string {
 func (*ServerKeys) ProtoMessage() {}
 
 func (x *ServerKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1094,7 @@ func (x *ServerKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerKeys.ProtoReflect.Descriptor instead.
 func (*ServerKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ServerKeys) GetKeys() [][]byte {
@@ -1034,7 +1147,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1159,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1172,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Change) GetId() []byte {
@@ -1152,7 +1265,7 @@ type TypedDraft struct {
 
 func (x *TypedDraft) Reset() {
 	*x = TypedDraft{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1277,7 @@ func (x *TypedDraft) String() string {
 func (*TypedDraft) ProtoMessage() {}
 
 func (x *TypedDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1290,7 @@ func (x *TypedDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypedDraft.ProtoReflect.Descriptor instead.
 func (*TypedDraft) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TypedDraft) GetKey() string {
@@ -1222,7 +1335,7 @@ type ChangeTime struct {
 
 func (x *ChangeTime) Reset() {
 	*x = ChangeTime{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1347,7 @@ func (x *ChangeTime) String() string {
 func (*ChangeTime) ProtoMessage() {}
 
 func (x *ChangeTime) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1360,7 @@ func (x *ChangeTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeTime.ProtoReflect.Descriptor instead.
 func (*ChangeTime) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ChangeTime) GetWallMs() int64 {
@@ -1342,7 +1455,7 @@ type RecordWrite struct {
 
 func (x *RecordWrite) Reset() {
 	*x = RecordWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1467,7 @@ func (x *RecordWrite) String() string {
 func (*RecordWrite) ProtoMessage() {}
 
 func (x *RecordWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1480,7 @@ func (x *RecordWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordWrite.ProtoReflect.Descriptor instead.
 func (*RecordWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecordWrite) GetRecord() []byte {
@@ -1448,7 +1561,7 @@ type Import struct {
 
 func (x *Import) Reset() {
 	*x = Import{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1573,7 @@ func (x *Import) String() string {
 func (*Import) ProtoMessage() {}
 
 func (x *Import) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1586,7 @@ func (x *Import) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Import.ProtoReflect.Descriptor instead.
 func (*Import) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Import) GetMapping() string {
@@ -1515,7 +1628,7 @@ type PathWrite struct {
 
 func (x *PathWrite) Reset() {
 	*x = PathWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1640,7 @@ func (x *PathWrite) String() string {
 func (*PathWrite) ProtoMessage() {}
 
 func (x *PathWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1653,7 @@ func (x *PathWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathWrite.ProtoReflect.Descriptor instead.
 func (*PathWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PathWrite) GetField() uint32 {
@@ -1599,7 +1712,7 @@ type Stamps struct {
 
 func (x *Stamps) Reset() {
 	*x = Stamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1724,7 @@ func (x *Stamps) String() string {
 func (*Stamps) ProtoMessage() {}
 
 func (x *Stamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1737,7 @@ func (x *Stamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stamps.ProtoReflect.Descriptor instead.
 func (*Stamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Stamps) GetCreated() uint64 {
@@ -1705,7 +1818,7 @@ type PathStamps struct {
 
 func (x *PathStamps) Reset() {
 	*x = PathStamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1830,7 @@ func (x *PathStamps) String() string {
 func (*PathStamps) ProtoMessage() {}
 
 func (x *PathStamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1843,7 @@ func (x *PathStamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStamps.ProtoReflect.Descriptor instead.
 func (*PathStamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PathStamps) GetField() uint32 {
@@ -1792,7 +1905,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1917,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1930,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Head) GetStamp() uint64 {
@@ -1884,7 +1997,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +2009,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +2022,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Run) GetFirstOp() uint64 {
@@ -1946,7 +2059,7 @@ type OpRange struct {
 
 func (x *OpRange) Reset() {
 	*x = OpRange{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2071,7 @@ func (x *OpRange) String() string {
 func (*OpRange) ProtoMessage() {}
 
 func (x *OpRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2084,7 @@ func (x *OpRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpRange.ProtoReflect.Descriptor instead.
 func (*OpRange) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OpRange) GetFirst() uint64 {
@@ -2053,7 +2166,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2178,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2191,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SyncRequest) GetRuns() []*Run {
@@ -2250,7 +2363,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2375,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2388,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Lookup) GetRecord() []byte {
@@ -2312,7 +2425,7 @@ type ScopePosition struct {
 
 func (x *ScopePosition) Reset() {
 	*x = ScopePosition{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2437,7 @@ func (x *ScopePosition) String() string {
 func (*ScopePosition) ProtoMessage() {}
 
 func (x *ScopePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2450,7 @@ func (x *ScopePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopePosition.ProtoReflect.Descriptor instead.
 func (*ScopePosition) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ScopePosition) GetScope() []byte {
@@ -2373,7 +2486,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2498,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2511,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SyncResponse) GetSchema() uint32 {
@@ -2458,7 +2571,7 @@ type SyncAnswer struct {
 
 func (x *SyncAnswer) Reset() {
 	*x = SyncAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2583,7 @@ func (x *SyncAnswer) String() string {
 func (*SyncAnswer) ProtoMessage() {}
 
 func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2596,7 @@ func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncAnswer.ProtoReflect.Descriptor instead.
 func (*SyncAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SyncAnswer) GetOutcomes() []*Outcome {
@@ -2551,7 +2664,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2676,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2689,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Outcome) GetOp() uint64 {
@@ -2651,7 +2764,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +2776,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +2789,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Page) GetFrom() []*ScopePosition {
@@ -2746,7 +2859,7 @@ type ScopeSet struct {
 
 func (x *ScopeSet) Reset() {
 	*x = ScopeSet{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2871,7 @@ func (x *ScopeSet) String() string {
 func (*ScopeSet) ProtoMessage() {}
 
 func (x *ScopeSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2884,7 @@ func (x *ScopeSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeSet.ProtoReflect.Descriptor instead.
 func (*ScopeSet) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScopeSet) GetScopes() []*Scope {
@@ -2796,7 +2909,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2808,7 +2921,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2821,7 +2934,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Scope) GetId() []byte {
@@ -2872,7 +2985,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +2997,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3010,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Row) GetRecord() []byte {
@@ -2973,7 +3086,7 @@ type PathDelta struct {
 
 func (x *PathDelta) Reset() {
 	*x = PathDelta{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3098,7 @@ func (x *PathDelta) String() string {
 func (*PathDelta) ProtoMessage() {}
 
 func (x *PathDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3111,7 @@ func (x *PathDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathDelta.ProtoReflect.Descriptor instead.
 func (*PathDelta) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PathDelta) GetField() uint32 {
@@ -3085,7 +3198,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3210,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3223,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Trailer) GetProcessed() []*OpRange {
@@ -3260,7 +3373,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3385,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3398,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -3318,7 +3431,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3443,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3456,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -3391,7 +3504,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3516,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3529,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReconcileRequest) GetEpoch() []byte {
@@ -3484,7 +3597,7 @@ type ScopeBuckets struct {
 
 func (x *ScopeBuckets) Reset() {
 	*x = ScopeBuckets{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3496,7 +3609,7 @@ func (x *ScopeBuckets) String() string {
 func (*ScopeBuckets) ProtoMessage() {}
 
 func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3509,7 +3622,7 @@ func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
 func (*ScopeBuckets) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ScopeBuckets) GetScope() []byte {
@@ -3552,7 +3665,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3564,7 +3677,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3577,7 +3690,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReconcileResponse) GetSchema() uint32 {
@@ -3633,7 +3746,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3645,7 +3758,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3658,7 +3771,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeliverRequest) GetEntries() [][]byte {
@@ -3697,7 +3810,7 @@ type WitnessOffer struct {
 
 func (x *WitnessOffer) Reset() {
 	*x = WitnessOffer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3709,7 +3822,7 @@ func (x *WitnessOffer) String() string {
 func (*WitnessOffer) ProtoMessage() {}
 
 func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3722,7 +3835,7 @@ func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
 func (*WitnessOffer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WitnessOffer) GetSerial() uint64 {
@@ -3766,7 +3879,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3778,7 +3891,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3791,7 +3904,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeliverResponse) GetSchema() uint32 {
@@ -3853,7 +3966,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +3978,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +3991,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -3938,7 +4051,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3950,7 +4063,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3963,7 +4076,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -4004,7 +4117,7 @@ type DeliverAnswer struct {
 
 func (x *DeliverAnswer) Reset() {
 	*x = DeliverAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4129,7 @@ func (x *DeliverAnswer) String() string {
 func (*DeliverAnswer) ProtoMessage() {}
 
 func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4142,7 @@ func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
 func (*DeliverAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeliverAnswer) GetDelivered() []*Delivered {
@@ -4066,7 +4179,7 @@ type ReplicaOps struct {
 
 func (x *ReplicaOps) Reset() {
 	*x = ReplicaOps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4191,7 @@ func (x *ReplicaOps) String() string {
 func (*ReplicaOps) ProtoMessage() {}
 
 func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4204,7 @@ func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaOps.ProtoReflect.Descriptor instead.
 func (*ReplicaOps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReplicaOps) GetReplica() []byte {
@@ -4125,7 +4238,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4137,7 +4250,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4150,7 +4263,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -4204,7 +4317,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4216,7 +4329,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4229,7 +4342,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AuditRequest) GetFirst() uint64 {
@@ -4295,7 +4408,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[44]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4307,7 +4420,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[44]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4320,7 +4433,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AuditResponse) GetKept() uint64 {
@@ -4379,7 +4492,7 @@ type BreakGlassRequest struct {
 
 func (x *BreakGlassRequest) Reset() {
 	*x = BreakGlassRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[45]
+	mi := &file_tandem_v1_sync_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4504,7 @@ func (x *BreakGlassRequest) String() string {
 func (*BreakGlassRequest) ProtoMessage() {}
 
 func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[45]
+	mi := &file_tandem_v1_sync_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4517,7 @@ func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassRequest.ProtoReflect.Descriptor instead.
 func (*BreakGlassRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BreakGlassRequest) GetId() []byte {
@@ -4465,7 +4578,7 @@ type BreakGlassResponse struct {
 
 func (x *BreakGlassResponse) Reset() {
 	*x = BreakGlassResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[46]
+	mi := &file_tandem_v1_sync_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4477,7 +4590,7 @@ func (x *BreakGlassResponse) String() string {
 func (*BreakGlassResponse) ProtoMessage() {}
 
 func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[46]
+	mi := &file_tandem_v1_sync_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4490,7 +4603,7 @@ func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassResponse.ProtoReflect.Descriptor instead.
 func (*BreakGlassResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BreakGlassResponse) GetUntilMs() int64 {
@@ -4552,6 +4665,12 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05proof\x18\x02 \x01(\fR\x05proof\x12\x18\n" +
 	"\areplica\x18\x03 \x01(\fR\areplica\"k\n" +
 	"\x12ReinstanceResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
+	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\"*\n" +
+	"\fRekeyRequest\x12\x1a\n" +
+	"\brollover\x18\x01 \x01(\tR\brollover\"f\n" +
+	"\rRekeyResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
 	"\x06schema\x18\x03 \x01(\rR\x06schema\"n\n" +
@@ -4905,11 +5024,12 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x11DELIVERY_UNPROVED\x10\x06\x12\x1c\n" +
 	"\x18DELIVERY_UNKNOWN_REPLICA\x10\a\x12\x11\n" +
 	"\rDELIVERY_FORK\x10\b\x12\x19\n" +
-	"\x15DELIVERY_UNKNOWN_KIND\x10\t2\xd5\x01\n" +
+	"\x15DELIVERY_UNKNOWN_KIND\x10\t2\x91\x02\n" +
 	"\rEnrollService\x12=\n" +
 	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
 	"\n" +
 	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse\x12:\n" +
+	"\x05Rekey\x12\x17.tandem.v1.RekeyRequest\x1a\x18.tandem.v1.RekeyResponse\x12:\n" +
 	"\x05Wiped\x12\x17.tandem.v1.WipedRequest\x1a\x18.tandem.v1.WipedResponse2\xd7\x02\n" +
 	"\vSyncService\x127\n" +
 	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
@@ -4934,7 +5054,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                 // 0: tandem.v1.Class
 	(Act)(0),                   // 1: tandem.v1.Act
@@ -4945,115 +5065,119 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*EnrollResponse)(nil),     // 6: tandem.v1.EnrollResponse
 	(*ReinstanceRequest)(nil),  // 7: tandem.v1.ReinstanceRequest
 	(*ReinstanceResponse)(nil), // 8: tandem.v1.ReinstanceResponse
-	(*WipedRequest)(nil),       // 9: tandem.v1.WipedRequest
-	(*WipedResponse)(nil),      // 10: tandem.v1.WipedResponse
-	(*ServerKeys)(nil),         // 11: tandem.v1.ServerKeys
-	(*Change)(nil),             // 12: tandem.v1.Change
-	(*TypedDraft)(nil),         // 13: tandem.v1.TypedDraft
-	(*ChangeTime)(nil),         // 14: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),        // 15: tandem.v1.RecordWrite
-	(*Import)(nil),             // 16: tandem.v1.Import
-	(*PathWrite)(nil),          // 17: tandem.v1.PathWrite
-	(*Stamps)(nil),             // 18: tandem.v1.Stamps
-	(*PathStamps)(nil),         // 19: tandem.v1.PathStamps
-	(*Head)(nil),               // 20: tandem.v1.Head
-	(*Run)(nil),                // 21: tandem.v1.Run
-	(*OpRange)(nil),            // 22: tandem.v1.OpRange
-	(*SyncRequest)(nil),        // 23: tandem.v1.SyncRequest
-	(*Lookup)(nil),             // 24: tandem.v1.Lookup
-	(*ScopePosition)(nil),      // 25: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),       // 26: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),         // 27: tandem.v1.SyncAnswer
-	(*Outcome)(nil),            // 28: tandem.v1.Outcome
-	(*Page)(nil),               // 29: tandem.v1.Page
-	(*ScopeSet)(nil),           // 30: tandem.v1.ScopeSet
-	(*Scope)(nil),              // 31: tandem.v1.Scope
-	(*Row)(nil),                // 32: tandem.v1.Row
-	(*PathDelta)(nil),          // 33: tandem.v1.PathDelta
-	(*Trailer)(nil),            // 34: tandem.v1.Trailer
-	(*ScopeDigest)(nil),        // 35: tandem.v1.ScopeDigest
-	(*Order)(nil),              // 36: tandem.v1.Order
-	(*ReconcileRequest)(nil),   // 37: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),       // 38: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),  // 39: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),     // 40: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),       // 41: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),    // 42: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),    // 43: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),        // 44: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),      // 45: tandem.v1.DeliverAnswer
-	(*ReplicaOps)(nil),         // 46: tandem.v1.ReplicaOps
-	(*Delivered)(nil),          // 47: tandem.v1.Delivered
-	(*AuditRequest)(nil),       // 48: tandem.v1.AuditRequest
-	(*AuditResponse)(nil),      // 49: tandem.v1.AuditResponse
-	(*BreakGlassRequest)(nil),  // 50: tandem.v1.BreakGlassRequest
-	(*BreakGlassResponse)(nil), // 51: tandem.v1.BreakGlassResponse
-	(Compartment)(0),           // 52: tandem.v1.Compartment
+	(*RekeyRequest)(nil),       // 9: tandem.v1.RekeyRequest
+	(*RekeyResponse)(nil),      // 10: tandem.v1.RekeyResponse
+	(*WipedRequest)(nil),       // 11: tandem.v1.WipedRequest
+	(*WipedResponse)(nil),      // 12: tandem.v1.WipedResponse
+	(*ServerKeys)(nil),         // 13: tandem.v1.ServerKeys
+	(*Change)(nil),             // 14: tandem.v1.Change
+	(*TypedDraft)(nil),         // 15: tandem.v1.TypedDraft
+	(*ChangeTime)(nil),         // 16: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),        // 17: tandem.v1.RecordWrite
+	(*Import)(nil),             // 18: tandem.v1.Import
+	(*PathWrite)(nil),          // 19: tandem.v1.PathWrite
+	(*Stamps)(nil),             // 20: tandem.v1.Stamps
+	(*PathStamps)(nil),         // 21: tandem.v1.PathStamps
+	(*Head)(nil),               // 22: tandem.v1.Head
+	(*Run)(nil),                // 23: tandem.v1.Run
+	(*OpRange)(nil),            // 24: tandem.v1.OpRange
+	(*SyncRequest)(nil),        // 25: tandem.v1.SyncRequest
+	(*Lookup)(nil),             // 26: tandem.v1.Lookup
+	(*ScopePosition)(nil),      // 27: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),       // 28: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),         // 29: tandem.v1.SyncAnswer
+	(*Outcome)(nil),            // 30: tandem.v1.Outcome
+	(*Page)(nil),               // 31: tandem.v1.Page
+	(*ScopeSet)(nil),           // 32: tandem.v1.ScopeSet
+	(*Scope)(nil),              // 33: tandem.v1.Scope
+	(*Row)(nil),                // 34: tandem.v1.Row
+	(*PathDelta)(nil),          // 35: tandem.v1.PathDelta
+	(*Trailer)(nil),            // 36: tandem.v1.Trailer
+	(*ScopeDigest)(nil),        // 37: tandem.v1.ScopeDigest
+	(*Order)(nil),              // 38: tandem.v1.Order
+	(*ReconcileRequest)(nil),   // 39: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),       // 40: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),  // 41: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),     // 42: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),       // 43: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),    // 44: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),    // 45: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),        // 46: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),      // 47: tandem.v1.DeliverAnswer
+	(*ReplicaOps)(nil),         // 48: tandem.v1.ReplicaOps
+	(*Delivered)(nil),          // 49: tandem.v1.Delivered
+	(*AuditRequest)(nil),       // 50: tandem.v1.AuditRequest
+	(*AuditResponse)(nil),      // 51: tandem.v1.AuditResponse
+	(*BreakGlassRequest)(nil),  // 52: tandem.v1.BreakGlassRequest
+	(*BreakGlassResponse)(nil), // 53: tandem.v1.BreakGlassResponse
+	(Compartment)(0),           // 54: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	15, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	17, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
 	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	14, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
-	13, // 3: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
+	16, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	15, // 3: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
 	1,  // 4: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	17, // 5: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	52, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	16, // 7: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	19, // 8: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	52, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	16, // 10: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	20, // 11: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	21, // 12: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	22, // 13: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	25, // 14: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	24, // 15: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
-	28, // 16: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	29, // 17: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	34, // 18: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
-	32, // 19: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
+	19, // 5: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	54, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	18, // 7: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	21, // 8: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	54, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	18, // 10: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	22, // 11: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	23, // 12: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	24, // 13: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	27, // 14: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	26, // 15: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
+	30, // 16: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	31, // 17: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	36, // 18: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	34, // 19: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
 	2,  // 20: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
 	3,  // 21: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	25, // 22: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	25, // 23: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	32, // 24: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	30, // 25: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	31, // 26: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	52, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	33, // 28: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	19, // 29: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	22, // 30: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	35, // 31: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	36, // 32: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	22, // 33: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
-	22, // 34: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
-	38, // 35: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	41, // 36: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
-	44, // 37: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	30, // 38: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	47, // 39: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	46, // 40: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
-	22, // 41: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
+	27, // 22: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	27, // 23: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	34, // 24: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	32, // 25: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	33, // 26: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	54, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	35, // 28: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	21, // 29: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	24, // 30: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	37, // 31: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	38, // 32: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	24, // 33: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	24, // 34: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	40, // 35: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	43, // 36: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	46, // 37: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	32, // 38: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	49, // 39: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	48, // 40: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
+	24, // 41: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
 	4,  // 42: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	28, // 43: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	32, // 44: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
+	30, // 43: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	34, // 44: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
 	5,  // 45: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
 	7,  // 46: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	9,  // 47: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
-	23, // 48: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	37, // 49: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	40, // 50: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	48, // 51: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
-	50, // 52: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
-	6,  // 53: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 54: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	10, // 55: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
-	26, // 56: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	39, // 57: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	42, // 58: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	49, // 59: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
-	51, // 60: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
-	53, // [53:61] is the sub-list for method output_type
-	45, // [45:53] is the sub-list for method input_type
+	9,  // 47: tandem.v1.EnrollService.Rekey:input_type -> tandem.v1.RekeyRequest
+	11, // 48: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
+	25, // 49: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	39, // 50: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	42, // 51: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	50, // 52: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
+	52, // 53: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
+	6,  // 54: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 55: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	10, // 56: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
+	12, // 57: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
+	28, // 58: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	41, // 59: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	44, // 60: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	51, // 61: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	53, // 62: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
+	54, // [54:63] is the sub-list for method output_type
+	45, // [45:54] is the sub-list for method input_type
 	45, // [45:45] is the sub-list for extension type_name
 	45, // [45:45] is the sub-list for extension extendee
 	0,  // [0:45] is the sub-list for field type_name
@@ -5071,7 +5195,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

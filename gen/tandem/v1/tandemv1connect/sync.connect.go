@@ -43,6 +43,8 @@ const (
 	// EnrollServiceReinstanceProcedure is the fully-qualified name of the EnrollService's Reinstance
 	// RPC.
 	EnrollServiceReinstanceProcedure = "/tandem.v1.EnrollService/Reinstance"
+	// EnrollServiceRekeyProcedure is the fully-qualified name of the EnrollService's Rekey RPC.
+	EnrollServiceRekeyProcedure = "/tandem.v1.EnrollService/Rekey"
 	// EnrollServiceWipedProcedure is the fully-qualified name of the EnrollService's Wiped RPC.
 	EnrollServiceWipedProcedure = "/tandem.v1.EnrollService/Wiped"
 	// SyncServiceSyncProcedure is the fully-qualified name of the SyncService's Sync RPC.
@@ -69,6 +71,12 @@ type EnrollServiceClient interface {
 	// write-only until an enrolment code of its person, or an admin, confirms it.
 	// Repeating the call with the same key gives the same answer.
 	Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error)
+	// Gives a replica another key: the old one signs the new one, and the new one signs the
+	// replica's name and the old key, as in RFC 8555, section 7.3.5. Authenticated like a
+	// Sync, by the certificate and a proof of the old key, which is good for nothing else
+	// from then on. Repeating the call gives the same answer, so that a lost answer costs
+	// nothing; to a third key the old one leads no more.
+	Rekey(context.Context, *v1.RekeyRequest) (*v1.RekeyResponse, error)
 	// Acknowledges that a store was wiped at the server's order. The key that would prove
 	// who calls is gone by then, so the receipt was signed before. Repeating it has the
 	// effect of once.
@@ -98,6 +106,12 @@ func NewEnrollServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(enrollServiceMethods.ByName("Reinstance")),
 			connect.WithClientOptions(opts...),
 		),
+		rekey: connect.NewClient[v1.RekeyRequest, v1.RekeyResponse](
+			httpClient,
+			baseURL+EnrollServiceRekeyProcedure,
+			connect.WithSchema(enrollServiceMethods.ByName("Rekey")),
+			connect.WithClientOptions(opts...),
+		),
 		wiped: connect.NewClient[v1.WipedRequest, v1.WipedResponse](
 			httpClient,
 			baseURL+EnrollServiceWipedProcedure,
@@ -111,6 +125,7 @@ func NewEnrollServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 type enrollServiceClient struct {
 	enroll     *connect.Client[v1.EnrollRequest, v1.EnrollResponse]
 	reinstance *connect.Client[v1.ReinstanceRequest, v1.ReinstanceResponse]
+	rekey      *connect.Client[v1.RekeyRequest, v1.RekeyResponse]
 	wiped      *connect.Client[v1.WipedRequest, v1.WipedResponse]
 }
 
@@ -126,6 +141,15 @@ func (c *enrollServiceClient) Enroll(ctx context.Context, req *v1.EnrollRequest)
 // Reinstance calls tandem.v1.EnrollService.Reinstance.
 func (c *enrollServiceClient) Reinstance(ctx context.Context, req *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error) {
 	response, err := c.reinstance.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Rekey calls tandem.v1.EnrollService.Rekey.
+func (c *enrollServiceClient) Rekey(ctx context.Context, req *v1.RekeyRequest) (*v1.RekeyResponse, error) {
+	response, err := c.rekey.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -153,6 +177,12 @@ type EnrollServiceHandler interface {
 	// write-only until an enrolment code of its person, or an admin, confirms it.
 	// Repeating the call with the same key gives the same answer.
 	Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error)
+	// Gives a replica another key: the old one signs the new one, and the new one signs the
+	// replica's name and the old key, as in RFC 8555, section 7.3.5. Authenticated like a
+	// Sync, by the certificate and a proof of the old key, which is good for nothing else
+	// from then on. Repeating the call gives the same answer, so that a lost answer costs
+	// nothing; to a third key the old one leads no more.
+	Rekey(context.Context, *v1.RekeyRequest) (*v1.RekeyResponse, error)
 	// Acknowledges that a store was wiped at the server's order. The key that would prove
 	// who calls is gone by then, so the receipt was signed before. Repeating it has the
 	// effect of once.
@@ -178,6 +208,12 @@ func NewEnrollServiceHandler(svc EnrollServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(enrollServiceMethods.ByName("Reinstance")),
 		connect.WithHandlerOptions(opts...),
 	)
+	enrollServiceRekeyHandler := connect.NewUnaryHandlerSimple(
+		EnrollServiceRekeyProcedure,
+		svc.Rekey,
+		connect.WithSchema(enrollServiceMethods.ByName("Rekey")),
+		connect.WithHandlerOptions(opts...),
+	)
 	enrollServiceWipedHandler := connect.NewUnaryHandlerSimple(
 		EnrollServiceWipedProcedure,
 		svc.Wiped,
@@ -190,6 +226,8 @@ func NewEnrollServiceHandler(svc EnrollServiceHandler, opts ...connect.HandlerOp
 			enrollServiceEnrollHandler.ServeHTTP(w, r)
 		case EnrollServiceReinstanceProcedure:
 			enrollServiceReinstanceHandler.ServeHTTP(w, r)
+		case EnrollServiceRekeyProcedure:
+			enrollServiceRekeyHandler.ServeHTTP(w, r)
 		case EnrollServiceWipedProcedure:
 			enrollServiceWipedHandler.ServeHTTP(w, r)
 		default:
@@ -207,6 +245,10 @@ func (UnimplementedEnrollServiceHandler) Enroll(context.Context, *v1.EnrollReque
 
 func (UnimplementedEnrollServiceHandler) Reinstance(context.Context, *v1.ReinstanceRequest) (*v1.ReinstanceResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EnrollService.Reinstance is not implemented"))
+}
+
+func (UnimplementedEnrollServiceHandler) Rekey(context.Context, *v1.RekeyRequest) (*v1.RekeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.EnrollService.Rekey is not implemented"))
 }
 
 func (UnimplementedEnrollServiceHandler) Wiped(context.Context, *v1.WipedRequest) (*v1.WipedResponse, error) {
