@@ -90,7 +90,7 @@ type (
 	says    struct {
 		OK                                  bool
 		Kind, Code, Words                   string
-		Record                              string
+		Record, Device                      string
 		Requests, Pushed, Rows, Cuts, Asked int
 		Verified, Differing, Checked        int
 		Changed                             bool
@@ -304,7 +304,7 @@ func TestAnotherClient(t *testing.T) {
 	}
 	o.do(command{"do": "enrol", "server": m.URL, "code": strings.ToLower(code)})
 	// A lost answer costs nothing: the same use of the code gets the same certificate.
-	o.do(command{"do": "enrol", "server": m.URL, "code": code})
+	enrolled := o.do(command{"do": "enrol", "server": m.URL, "code": code})
 	begun, _ := r.atServer()
 
 	// Saved without a network, then sent; the answer is the cut that includes it.
@@ -364,6 +364,16 @@ func TestAnotherClient(t *testing.T) {
 		t.Fatalf("nothing was to be done: %+v", s)
 	}
 	again.alike(r)
+
+	// Shut out, it is told that it holds nothing any more, and lets go of it.
+	r.must(r.admin("revoke", "--device", enrolled.Device)...)
+	again.do(command{"do": "sync"})
+	if held := again.do(command{"do": "verify"}).Scopes; len(held) > 0 {
+		t.Errorf("it still holds %v", held)
+	}
+	if got := again.listed(20); len(got) > 0 {
+		t.Errorf("it still shows %v", got)
+	}
 }
 
 // unheard: a push arrives and its answer is lost. The next request carries no changes
