@@ -93,7 +93,7 @@ type (
 		Record, Device                      string
 		Requests, Pushed, Rows, Cuts, Asked int
 		Verified, Differing, Checked        int
-		Changed                             bool
+		Changed, Unserved                   bool
 		Codes                               []int
 		Records                             []otherRecord
 		Scopes                              []otherScope
@@ -354,6 +354,7 @@ func TestAnotherClient(t *testing.T) {
 	o.damaged(r, m)
 	o.conflicting(r, first)
 	o.refused(r)
+	o.setBack(r)
 
 	// The store opened anew goes on where it was.
 	again := newOther(t)
@@ -478,6 +479,37 @@ func (o *other) refused(r *rig) {
 	}
 	if got := o.listed(20); got[unfit].Text != "" || got[fit].Text != "T-5" {
 		t.Errorf("it shows %v", got)
+	}
+	o.alike(r)
+}
+
+// setBack: the server's database is restored from a copy. What it has lost comes again
+// from the client, which reads everything anew.
+func (o *other) setBack(r *rig) {
+	t := o.t
+	t.Helper()
+	files := []string{"tandem.db", "tandem.db-wal", "tandem.db-shm"}
+	r.kill(r.server)
+	copyFiles(t, r.path("server"), r.path("backup"), files...)
+	r.serve()
+	lost := o.do(callOf("T-6", "welfare_check")).Record
+	o.do(command{"do": "sync"})
+	before, _ := r.atServer()
+	r.kill(r.server)
+	copyFiles(t, r.path("backup"), r.path("server"), files...)
+	r.serve()
+	if s := o.do(command{"do": "sync"}); !s.Unserved || s.Pushed != 1 {
+		t.Errorf("at a server that was restored: %+v", s)
+	}
+	r.must("admin", "recover", "confirm", "--data", r.path("server"))
+	if s := o.do(command{"do": "sync"}); s.Unserved || s.Cuts == 0 || s.Differing != 0 {
+		t.Errorf("after the recovery: %+v", s)
+	}
+	if got := o.listed(20)[lost]; got.Text != "T-6" {
+		t.Errorf("what the server had lost shows as %+v", got)
+	}
+	if after, _ := r.atServer(); len(after.byID) != len(before.byID) {
+		t.Errorf("the server had %d calls and has %d", len(before.byID), len(after.byID))
 	}
 	o.alike(r)
 }
