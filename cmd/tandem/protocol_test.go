@@ -14,12 +14,15 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -504,4 +507,53 @@ func (v *vectors) frames() (out []frameVector) {
 		out = append(out, frameVector{f.name, v.raw(f.resp), err == nil})
 	}
 	return out
+}
+
+// TestProtocolPage: the page names every field by which a device and the server talk, and
+// its numbers are those of the code.
+func TestProtocolPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(page)), " ")
+	for _, m := range []proto.Message{
+		&tandemv1.SyncRequest{}, &tandemv1.SyncResponse{}, &tandemv1.SyncAnswer{}, &tandemv1.Page{}, &tandemv1.Row{}, &tandemv1.Trailer{},
+		&tandemv1.Run{}, &tandemv1.PathDelta{},
+	} {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			name := string(fields.Get(i).Name())
+			if !regexp.MustCompile("`([a-z_]+\\.)?"+name+"`").MatchString(text) && !slices.Contains(saidInWords, name) {
+				t.Errorf("docs/protocol.md does not name %s of %s", name, m.ProtoReflect().Descriptor().Name())
+			}
+		}
+	}
+	for _, says := range []string{
+		fmt.Sprintf("at most %d record writes and %d KiB", record.MaxRecords, syncengine.MaxChange>>10),
+		fmt.Sprintf("at most %d,%03d changes and %d MiB", syncengine.MaxPushChanges/1000, syncengine.MaxPushChanges%1000, syncengine.MaxPush>>20),
+		fmt.Sprintf("bytes of page wanted, at most %d MiB", syncengine.MaxPage>>20),
+		fmt.Sprintf("whole row is wanted; at most %d", syncengine.MaxWant),
+		fmt.Sprintf("lives for %d minutes", int(auth.CodeLife.Minutes())),
+		"`" + server.SchemaHeader + "`", "`" + syncengine.EndMark + "`", fmt.Sprintf("`schema` (%d)", syncengine.Schema),
+	} {
+		if !strings.Contains(text, says) {
+			t.Errorf("docs/protocol.md does not say: %s", says)
+		}
+	}
+	files, err := os.ReadDir(protocolDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !strings.Contains(text, "`"+f.Name()+"`") {
+			t.Errorf("docs/protocol.md does not name %s", f.Name())
+		}
+	}
+}
+
+// saidInWords are fields that the page tells of without their names.
+var saidInWords = []string{
+	"outcomes", "page", "trailer", "looked_up_more", "rows", "record", "kind", "field", "key", "changes", "first_op", "prev_hash", "server_ms",
 }

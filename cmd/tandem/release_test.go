@@ -75,7 +75,7 @@ func TestRelease(t *testing.T) {
 			shipped(t, first, name)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
+	cmd := exec.CommandContext(t.Context(), need.Program(t, "sha256sum", "apt-get install coreutils"), "--check", "--strict", "SHA256SUMS")
 	cmd.Dir = first
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("sha256sum: %v\n%s", err, said)
@@ -123,7 +123,8 @@ func shipped(t *testing.T, dir, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, place := range []string{t.TempDir(), os.TempDir() + "/tandem-release", runtime.GOROOT() + "/src"} { //nolint:staticcheck // Where this test's own Go stands.
+	// The clone that it was built from, and the cache of modules.
+	for _, place := range []string{"/tandem-release", "/pkg/mod/"} {
 		if bytes.Contains(raw, []byte(place)) {
 			t.Errorf("%s names a place of the machine that built it", name)
 		}

@@ -90,10 +90,10 @@ type (
 	says    struct {
 		OK                                  bool
 		Kind, Code, Words                   string
-		Record                              string
+		Record, Device                      string
 		Requests, Pushed, Rows, Cuts, Asked int
 		Verified, Differing, Checked        int
-		Changed                             bool
+		Changed, Unserved                   bool
 		Codes                               []int
 		Records                             []otherRecord
 		Scopes                              []otherScope
@@ -304,7 +304,7 @@ func TestAnotherClient(t *testing.T) {
 	}
 	o.do(command{"do": "enrol", "server": m.URL, "code": strings.ToLower(code)})
 	// A lost answer costs nothing: the same use of the code gets the same certificate.
-	o.do(command{"do": "enrol", "server": m.URL, "code": code})
+	enrolled := o.do(command{"do": "enrol", "server": m.URL, "code": code})
 	begun, _ := r.atServer()
 
 	// Saved without a network, then sent; the answer is the cut that includes it.
@@ -354,6 +354,7 @@ func TestAnotherClient(t *testing.T) {
 	o.damaged(r, m)
 	o.conflicting(r, first)
 	o.refused(r)
+	o.setBack(r)
 
 	// The store opened anew goes on where it was.
 	again := newOther(t)
@@ -364,6 +365,16 @@ func TestAnotherClient(t *testing.T) {
 		t.Fatalf("nothing was to be done: %+v", s)
 	}
 	again.alike(r)
+
+	// Shut out, it is told that it holds nothing any more, and lets go of it.
+	r.must(r.admin("revoke", "--device", enrolled.Device)...)
+	again.do(command{"do": "sync"})
+	if held := again.do(command{"do": "verify"}).Scopes; len(held) > 0 {
+		t.Errorf("it still holds %v", held)
+	}
+	if got := again.listed(20); len(got) > 0 {
+		t.Errorf("it still shows %v", got)
+	}
 }
 
 // unheard: a push arrives and its answer is lost. The next request carries no changes
@@ -468,6 +479,37 @@ func (o *other) refused(r *rig) {
 	}
 	if got := o.listed(20); got[unfit].Text != "" || got[fit].Text != "T-5" {
 		t.Errorf("it shows %v", got)
+	}
+	o.alike(r)
+}
+
+// setBack: the server's database is restored from a copy. What it has lost comes again
+// from the client, which reads everything anew.
+func (o *other) setBack(r *rig) {
+	t := o.t
+	t.Helper()
+	files := []string{"tandem.db", "tandem.db-wal", "tandem.db-shm"}
+	r.kill(r.server)
+	copyFiles(t, r.path("server"), r.path("backup"), files...)
+	r.serve()
+	lost := o.do(callOf("T-6", "welfare_check")).Record
+	o.do(command{"do": "sync"})
+	before, _ := r.atServer()
+	r.kill(r.server)
+	copyFiles(t, r.path("backup"), r.path("server"), files...)
+	r.serve()
+	if s := o.do(command{"do": "sync"}); !s.Unserved || s.Pushed != 1 {
+		t.Errorf("at a server that was restored: %+v", s)
+	}
+	r.must("admin", "recover", "confirm", "--data", r.path("server"))
+	if s := o.do(command{"do": "sync"}); s.Unserved || s.Cuts == 0 || s.Differing != 0 {
+		t.Errorf("after the recovery: %+v", s)
+	}
+	if got := o.listed(20)[lost]; got.Text != "T-6" {
+		t.Errorf("what the server had lost shows as %+v", got)
+	}
+	if after, _ := r.atServer(); len(after.byID) != len(before.byID) {
+		t.Errorf("the server had %d calls and has %d", len(before.byID), len(after.byID))
 	}
 	o.alike(r)
 }

@@ -19,7 +19,11 @@ const pushBytes = 64 << 10;
 const pushChanges = 500;
 const zeroHash = "00".repeat(32);
 
-export type Report = { requests: number; pushed: number; rows: number; cuts: number; verified: number; differing: number; asked: number };
+export type Report = {
+  requests: number; pushed: number; rows: number; cuts: number; verified: number; differing: number; asked: number; unserved: boolean;
+};
+
+const nothing = (): Report => ({ requests: 0, pushed: 0, rows: 0, cuts: 0, verified: 0, differing: 0, asked: 0, unserved: false });
 
 const short = (hash: string): string => hash.slice(0, 16);
 
@@ -180,7 +184,7 @@ export class Device {
 
   // sync sends what waits and reads to the end of what is there.
   async sync(): Promise<Report> {
-    const report: Report = { requests: 0, pushed: 0, rows: 0, cuts: 0, verified: 0, differing: 0, asked: 0 };
+    const report = nothing();
     for (let round = 0; round < 100; round++) {
       const { req, ops } = this.plan();
       if (ops.length > 0) this.last = req;
@@ -197,11 +201,14 @@ export class Device {
       }
       let more = false;
       this.store.change((k) => {
-        more = this.receive(k, req, answer, report);
         if (asking) k.asking = false;
+        more = this.receive(k, req, answer, report);
       });
       if (this.kept.forked) throw new Error("another history has this replica's id: it needs a new one");
-      if (!more && !this.kept.ops.some((o) => o.state === "queued" || o.state === "applied")) return report;
+      // While the server sends no pages there is no cut to wait for.
+      report.unserved = answer.trailer!.recovering || answer.trailer!.unconfirmed;
+      const left = (state: Op["state"]) => this.kept.ops.some((o) => o.state === state);
+      if (!more && !left("queued") && (report.unserved || !left("applied"))) return report;
     }
     throw new Error("the sync comes to no end");
   }
@@ -211,7 +218,7 @@ export class Device {
     if (!this.last) throw new Error("nothing was pushed yet");
     const before = JSON.stringify(this.kept);
     const answer = await this.way().exchange(this.last);
-    this.store.change((k) => void this.receive(k, this.last!, answer, { requests: 0, pushed: 0, rows: 0, cuts: 0, verified: 0, differing: 0, asked: 0 }));
+    this.store.change((k) => void this.receive(k, this.last!, answer, nothing()));
     return { codes: answer.outcomes.map((o) => o.code), changed: JSON.stringify(this.kept) !== before };
   }
 

@@ -3,6 +3,7 @@
 
 import { createInterface } from "node:readline";
 import { numberField, stringField, textOf } from "./body.js";
+import { idText, unhex } from "./bytes.js";
 import { Device } from "./device.js";
 import { NoAnswer, Refused } from "./link.js";
 import { checkVectors } from "./vectors.js";
@@ -32,7 +33,7 @@ async function run(c: Command): Promise<object> {
       return { saved: device.kept.ops.length, enrolled: device.kept.certificate !== "" };
     case "enrol":
       await opened().enrol(c.server!, c.code!);
-      return { person: opened().kept.person, replica: opened().kept.replica };
+      return { device: idText(unhex(opened().kept.device)) };
     case "create":
       return { record: opened().create(c.kind!, c.lifecycle!, fieldsOf(c).flatMap((f) => f.raw ?? []), c.urgent) };
     case "set":
