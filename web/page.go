@@ -48,10 +48,11 @@ type Hidden struct{ Name, Value string }
 type Field struct {
 	Name, Kind, Label, Value, Hint, Problem, Mode, Lang string
 	// When says what must be chosen for the field to be asked: "name=code,code".
-	When               string
-	Required, Many, On bool
-	Max                int
-	Options            []Option
+	When string
+	// More: it is folded away until somebody asks for it.
+	Required, Many, On, More bool
+	Max                      int
+	Options                  []Option
 	// Others are values that another window has typed there.
 	Others []string
 }

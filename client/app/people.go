@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"slices"
@@ -202,6 +203,9 @@ func (v *visit) newPerson() error {
 	}
 	if len(p.GetNames()) > 0 && p.GetNames()[0].Use == nil {
 		p.Names[0].Use = new("legal")
+	}
+	if err := v.domain().EnsureElements(p, rand.Reader); err != nil {
+		return err
 	}
 	var problems []record.Problem
 	for _, pr := range v.domain().Validate(p, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"crypto/rand"
 	"fmt"
 	"slices"
 
@@ -108,6 +109,9 @@ func (v *visit) newReferral() error {
 		m.EncounterId = &encounter
 	}
 	m.Events = []*tandemv1.ReferralEvent{{At: v.tapNow(), By: new(v.me.Person.String()), State: new("offered")}}
+	if err := v.domain().EnsureElements(m, rand.Reader); err != nil {
+		return err
+	}
 	var problems []record.Problem
 	for _, p := range v.domain().Validate(m, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn && !slices.Contains(p.Fields, "lifecycle") {

@@ -34,6 +34,8 @@ type spec struct {
 	when string
 	// need: it is asked for before the record is signed or the call cleared.
 	need bool
+	// more: it is folded away until somebody asks for it.
+	more bool
 }
 
 // sheets are the forms of each kind, in the order of a page.
@@ -55,7 +57,7 @@ var sheets = map[string][]section{
 		}},
 	},
 	"encounter": {
-		{"secPresenting", []spec{{name: "presenting_primary", need: true}, {name: "presenting_other"}, {name: "substance", need: true}}},
+		{"secPresenting", []spec{{name: "presenting_primary", need: true}, {name: "presenting_other", more: true}, {name: "substance", need: true}}},
 		{"secDanger", []spec{{name: "danger_self", need: true}, {name: "danger_others", need: true}, {name: "cannot_care_for_self", need: true}}},
 		{"secDone", []spec{{name: "interventions", need: true}}},
 		{"secOutcome", []spec{
@@ -192,7 +194,7 @@ func (s *sheet) Section(key string) sheetSection {
 
 // field makes the input of a spec.
 func (v *visit) field(kind string, sp spec) web.Field {
-	f := web.Field{Name: sp.name, Label: v.domain().FieldLabel(kind, sp.name, v.lang), Required: sp.need, When: sp.when, Kind: "text"}
+	f := web.Field{Name: sp.name, Label: v.domain().FieldLabel(kind, sp.name, v.lang), Required: sp.need, More: sp.more, When: sp.when, Kind: "text"}
 	if _, ok := words["field."+kind+"."+sp.name]; ok {
 		f.Label = v.t("field." + kind + "." + sp.name)
 	}

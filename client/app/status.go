@@ -54,6 +54,10 @@ func (v *visit) line(ctx context.Context) web.Status {
 	case st.Queued > 0:
 		s.State, s.Word = "here", v.t("stHere")
 		more = append(more, v.estimate(ctx, st.Queued))
+	case v.a.typing.some():
+		// What is typed and no save yet is here and nowhere else.
+		s.State, s.Word = "here", v.t("stHere")
+		more = append(more, v.t("stTyped"))
 	case st.VerifiedMS > 0 && st.Applied == 0:
 		s.State, s.Word = "verified", v.t("stVerified")
 		more = append(more, v.at(st.VerifiedMS).Format("15:04"))

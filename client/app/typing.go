@@ -65,6 +65,18 @@ type typed struct {
 	Others []string `json:"others,omitempty"`
 }
 
+// some reports whether there is typing that is no save yet.
+func (t *typing) some() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range t.open {
+		if d != nil {
+			return true
+		}
+	}
+	return false
+}
+
 func draftKey(kind, id string) string { return "sheet/" + kind + "/" + id }
 
 // fingerprint tells whether a record looks as it did.

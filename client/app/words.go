@@ -13,6 +13,7 @@ var words = web.Words{
 	// The status.
 	"stHere": {"Saved here", "Guardado aquí"}, "stSent": {"Sent", "Enviado"}, "stVerified": {"Verified", "Verificado"}, "stNeeds": {"Needs you", "Le necesita"},
 	"stNoContact": {"Saved here, never sent yet", "Guardado aquí, aún sin enviar"}, "stUnknown": {"The store cannot be read", "No se puede leer el almacén"},
+	"stTyped":  {"typing, not sent yet", "texto aún sin enviar"},
 	"stUnsent": {"%d not sent", "%d sin enviar"}, "stNoSignal": {"no signal", "sin señal"},
 	"estUrgentOne": {"1 urgent %s", "1 %s urgente"}, "estUrgent": {"%d urgent", "%d urgentes"}, "estOthers": {"%d others", "%d más"}, "estAbout": {"about %s", "unos %s"},
 	"recHere": {"Saved here", "Guardado aquí"}, "recSent": {"Sent", "Enviado"},
