@@ -234,3 +234,16 @@ func quote(s string) string {
 }
 
 var _ = kb.Enter
+
+// stroke draws on glass.
+func (b *browser) stroke(sel string) {
+	b.tb.Helper()
+	at := eval[[]float64](b, `(() => { const e = document.querySelector(`+quote(sel)+`); e.scrollIntoView({ block: "center", behavior: "instant" }); const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })()`)
+	x, y, w, h := at[0], at[1], at[2], at[3]
+	b.do(chromedp.MouseEvent(chromedp.MousePressed, x+w*.1, y+h*.6, chromedp.ButtonLeft))
+	for i := range 20 {
+		f := float64(i) / 20
+		b.do(chromedp.MouseEvent(chromedp.MouseMoved, x+w*(.1+.8*f), y+h*(.5+.3*f*(1-f)*float64(1-2*(i%2))), chromedp.ButtonLeft))
+	}
+	b.do(chromedp.MouseEvent(chromedp.MouseReleased, x+w*.9, y+h*.5, chromedp.ButtonLeft))
+}

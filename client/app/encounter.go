@@ -97,6 +97,7 @@ type encounterData struct {
 	At      time.Time
 	Needs   int
 	Flags   []string
+	Safety  []lineItem
 }
 
 // readSection is a part of a signed record, to be read.
@@ -144,6 +145,11 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 		d.Read = v.read("encounter", m)
 	} else if d.Sheet, err = v.sheetOf("encounter", d.ID, m, problems); err != nil {
 		return err
+	}
+	if pid, err := parseID(d.Person); err == nil {
+		if d.Safety, err = v.safety(pid); err != nil {
+			return err
+		}
 	}
 	for kind, into := range map[string]*[]lineItem{"referral": &d.Refers, "note": &d.Notes} {
 		views, err := v.dev.List(v.ctx(), kind, client.Filter{Parent: view.ID}, client.Oldest, 30)
@@ -226,13 +232,37 @@ func (v *visit) sign() error {
 	if len(problems) > 0 {
 		return v.showEncounter(view, problems, v.t("signMissing"))
 	}
-	if _, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error { return e.Sign(view, m) }); err != nil {
+	opens, err := v.opensEpisode(m)
+	if err != nil {
+		return err
+	}
+	if _, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error {
+		if opens != nil {
+			if _, err := v.openEpisode(e, opens, view.ID.String()); err != nil {
+				return err
+			}
+		}
+		return e.Sign(view, m)
+	}); err != nil {
 		return err
 	}
 	if call := m.GetIncidentId(); call != "" {
 		return v.to("call/" + call)
 	}
 	return v.to("encounter/" + view.ID.String())
+}
+
+// opensEpisode returns the person for whom an encounter's plan opens an episode, nil
+// where it opens none or one is under way.
+func (v *visit) opensEpisode(m *tandemv1.Encounter) (*client.View, error) {
+	id, err := parseID(m.GetPersonId())
+	if err != nil || m.GetFollowUpPlan() != "opened_episode" {
+		return nil, nil //nolint:nilerr // Nobody is known: there is nobody to call.
+	}
+	if under, err := v.activeEpisode(id); err != nil || under != nil {
+		return nil, err
+	}
+	return v.look("person", id)
 }
 
 // amend adds words to a signed encounter: an addendum, which is a note of its own.

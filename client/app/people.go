@@ -333,6 +333,9 @@ type personData struct {
 	Needs   int
 	Refers  []lineItem
 	Printed time.Time
+	// Safety are alerts, Episode the one under way.
+	Safety  []lineItem
+	Episode *lineItem
 }
 
 // personPage is the timeline of a person.
@@ -360,6 +363,17 @@ func (v *visit) personPage() error {
 			}
 			d.About = append(d.About, [2]string{v.domain().FieldLabel("person", sp.name, v.lang), text})
 		}
+	}
+	if d.Safety, err = v.safety(view.ID); err != nil {
+		return err
+	}
+	episode, err := v.activeEpisode(view.ID)
+	if err != nil {
+		return err
+	}
+	if episode != nil {
+		l := v.episodeLine(episode)
+		d.Episode = &l
 	}
 	if err := v.timeline(d, view.ID); err != nil {
 		return err
@@ -399,6 +413,33 @@ func (v *visit) timeline(d *personData, id syncengine.ID) error {
 		}
 		d.Line = append(d.Line, l)
 	}
+	for kind, line := range map[string]func(*client.View) lineItem{"episode": v.episodeLine, "consent": v.consentLine, "follow_up": func(f *client.View) lineItem { return v.followUpLine(f, false) }} {
+		views, err := v.dev.List(v.ctx(), kind, client.Filter{Person: id}, client.Newest, 60)
+		if err != nil {
+			return err
+		}
+		for _, view := range views {
+			if view.Lifecycle != "planned" && view.Lifecycle != "void" {
+				d.Line = append(d.Line, line(view))
+			}
+		}
+	}
 	slices.SortStableFunc(d.Line, func(a, b lineItem) int { return b.At.Compare(a.At) })
 	return nil
+}
+
+func (v *visit) episodeLine(view *client.View) lineItem {
+	l := lineItem{Href: "episode/" + view.ID.String(), Title: v.domain().KindLabel("episode", v.lang), At: v.at(view.Origin.AtMS), Where: v.where(view), Badge: v.code("lifecycle_episode", view.Lifecycle)}
+	if m, ok := view.Message.(*tandemv1.Episode); ok {
+		l.About = v.tf("dayOf", int(v.a.o.Now().UnixMilli()-m.GetOpenedAt().GetAtMs())/(24*3600*1000)+1, m.GetWindowDays())
+	}
+	return l
+}
+
+func (v *visit) consentLine(view *client.View) lineItem {
+	l := lineItem{Href: "consent/" + view.ID.String(), Title: v.domain().KindLabel("consent", v.lang), At: v.at(view.Origin.AtMS), Where: v.where(view), Badge: v.code("lifecycle_consent", view.Lifecycle)}
+	if m, ok := view.Message.(*tandemv1.Consent); ok {
+		l.About = join(v.code("consent_type", m.GetType()), m.GetExpiresOn())
+	}
+	return l
 }

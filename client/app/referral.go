@@ -30,6 +30,8 @@ type referralFormData struct {
 	Outcomes            []web.Option
 	Closed              bool
 	Urgent              bool
+	Places              []placeLine
+	Only                map[string]bool
 }
 
 func (v *visit) referralLine(view *client.View) lineItem {
@@ -71,6 +73,15 @@ func (v *visit) showNewReferral(id, person, encounter string, problems []record.
 	if len(problems) > 0 {
 		d.Page.Error = v.t("fillIn")
 	}
+	q := v.r.URL.Query()
+	d.Only = map[string]bool{"open": q.Get("open") != "", "police": q.Get("police") != "", "es": q.Get("es") != ""}
+	var need string
+	if typed, err := v.typedIn("referral", id); err == nil && typed != nil && typed.Fields["need"] != nil {
+		need = last(typed.Fields["need"].Values)
+	}
+	if d.Places, err = v.places(need, "", d.Only, 12); err != nil {
+		return err
+	}
 	// Where people were sent before stands at hand.
 	recent, err := v.dev.List(v.ctx(), "referral", client.Filter{}, client.Newest, 80)
 	if err != nil {
@@ -103,6 +114,18 @@ func (v *visit) newReferral() error {
 	}
 	if t := v.r.PostForm.Get("target"); t != "" && m.GetTargetText() == "" {
 		m.TargetText = new(clip(t, 200))
+	}
+	if rid, err := parseID(v.r.PostForm.Get("resource")); err == nil {
+		place, err := v.look("resource", rid)
+		if err != nil {
+			return err
+		}
+		if r, ok := place.Message.(*tandemv1.Resource); ok {
+			m.ResourceId = new(rid.String())
+			if m.GetTargetText() == "" {
+				m.TargetText = new(clip(cmp.Or(r.GetServiceName().GetEn(), r.GetOrgName()), 200))
+			}
+		}
 	}
 	m.PersonId, m.State = &person, new("offered")
 	if encounter != "" {

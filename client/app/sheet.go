@@ -446,13 +446,17 @@ func (v *visit) saveSheet() error {
 	}
 	to := v.r.PostForm.Get("to")
 	if to == "" || strings.Contains(to, ":") || strings.HasPrefix(to, "/") {
-		to = map[string]string{"incident": "call"}[kind]
-		if to == "" {
-			to = kind
-		}
-		to += "/" + id
+		to = pageOf(kind) + "/" + id
 	}
 	return v.to(to)
+}
+
+// pageOf is where the records of a kind are shown.
+func pageOf(kind string) string {
+	if page, ok := map[string]string{"incident": "call", "follow_up": "followup", "safety_alert": "alert"}[kind]; ok {
+		return page
+	}
+	return kind
 }
 
 // settled settles what is typed in a record's sheet, and returns the record as it is

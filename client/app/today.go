@@ -83,6 +83,7 @@ type todayData struct {
 	Cleared []callLine
 	Drafts  []draftLine
 	Officer bool
+	Due     []lineItem
 }
 
 // today is the page of a shift: the calls under way, a new one, what is not finished.
@@ -105,6 +106,9 @@ func (v *visit) today() error {
 	}
 	if !d.Officer {
 		if err := v.unfinished(d); err != nil {
+			return err
+		}
+		if d.Due, err = v.due(); err != nil {
 			return err
 		}
 		chips, err := v.chips()
@@ -165,7 +169,7 @@ func (v *visit) unfinished(d *todayData) error {
 			continue
 		}
 		d.Drafts = append(d.Drafts, draftLine{
-			Href: kind + "/new?id=" + id, Title: v.domain().KindLabel(kind, v.lang), About: v.t("notSavedYet"),
+			Href: pageOf(kind) + "/new?id=" + id, Title: v.domain().KindLabel(kind, v.lang), About: v.t("notSavedYet"),
 			At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old),
 		})
 	}

@@ -56,6 +56,11 @@ func (a *App) routes() {
 		"GET /referral/new": (*visit).newReferralPage, "POST /referral/new": (*visit).newReferral, "GET /referral/{id}": (*visit).referralPage,
 		"POST /referral/{id}/step": (*visit).stepReferral,
 		"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage,
+		"POST /person/{id}/episode": (*visit).newEpisode, "GET /episode/{id}": (*visit).episodePage, "POST /episode/{id}/step": (*visit).stepEpisode,
+		"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
+		"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
+		"GET /alert/new": (*visit).newAlertPage, "POST /alert/new": (*visit).newAlert, "GET /alert/{id}": (*visit).alertPage,
+		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
 		"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
 		"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
@@ -162,12 +167,12 @@ func (v *visit) page(title string) *web.Page {
 }
 
 func (v *visit) nav() []web.NavItem {
-	items := []web.NavItem{{Href: "today", Icon: "today", Word: "navToday"}, {Href: "people", Icon: "people", Word: "navPeople"}, {Href: "tray", Icon: "tray", Word: "navTray"}, {Href: "settings", Icon: "more", Word: "navMore"}}
+	items := []web.NavItem{{Href: "today", Icon: "today", Word: "navToday"}, {Href: "people", Icon: "people", Word: "navPeople"}, {Href: "directory", Icon: "phone", Word: "navDirectory"}, {Href: "tray", Icon: "tray", Word: "navTray"}, {Href: "settings", Icon: "more", Word: "navMore"}}
 	if v.officer() {
-		items = slices.Delete(items, 1, 2)
+		items[1] = web.NavItem{Href: "cards", Icon: "alert", Word: "navCards"}
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(v.r.URL.Path, "/"), "/")
-	belongs := map[string]string{"": "today", "call": "today", "calls": "today", "shift": "settings", "person": "people", "encounter": "today", "referral": "people", "note": "people"}
+	belongs := map[string]string{"": "today", "call": "today", "calls": "today", "shift": "settings", "person": "people", "encounter": "today", "referral": "people", "note": "people", "consent": "people", "alert": "people", "episode": "people", "followup": "today"}
 	if place, ok := belongs[first]; ok {
 		first = place
 	}

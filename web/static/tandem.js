@@ -223,6 +223,26 @@
       }, 120);
     });
   }
+  // --- a signature on glass -------------------------------------------------------------
+  for (const pad of $$("canvas[data-sign]")) {
+    const out = $("input[name=signature]", pad.form || pad.closest("form"));
+    const pen = pad.getContext("2d");
+    let strokes = [], stroke = null;
+    const size = () => { pad.width = pad.clientWidth; pad.height = pad.clientHeight; draw(); };
+    const draw = () => {
+      pen.clearRect(0, 0, pad.width, pad.height);
+      pen.lineWidth = 3; pen.lineCap = pen.lineJoin = "round"; pen.strokeStyle = "#111";
+      for (const s of strokes) { pen.beginPath(); s.forEach(([x, y], i) => (i ? pen.lineTo(x * pad.width / 1000, y * pad.height / 1000) : pen.moveTo(x * pad.width / 1000, y * pad.height / 1000))); pen.stroke(); }
+      out.value = strokes.map((s) => s.map(([x, y], i) => (i ? "L" : "M") + x + " " + y).join("")).join("");
+      if (out.value.length > 15900) out.value = out.value.slice(0, 15900).replace(/[ML][0-9]*( [0-9]*)?$/, "");
+    };
+    const at = (e) => { const r = pad.getBoundingClientRect(); const n = (v, w) => Math.min(1000, Math.max(0, Math.round((v / w) * 1000))); return [n(e.clientX - r.x, r.width), n(e.clientY - r.y, r.height)]; };
+    pad.addEventListener("pointerdown", (e) => { pad.setPointerCapture(e.pointerId); strokes.push((stroke = [at(e)])); e.preventDefault(); });
+    pad.addEventListener("pointermove", (e) => { if (stroke) { stroke.push(at(e)); draw(); } });
+    for (const k of ["pointerup", "pointercancel"]) pad.addEventListener(k, () => { stroke = null; draw(); });
+    for (const b of $$("[data-sign-clear]", pad.closest("form"))) b.addEventListener("click", () => { strokes = []; draw(); });
+    new ResizeObserver(size).observe(pad);
+  }
   for (const b of $$("[data-print]")) { b.hidden = false; b.addEventListener("click", () => print()); }
   for (const b of $$("[data-noscript]")) b.hidden = true;
   document.documentElement.dataset.ready = "1";
