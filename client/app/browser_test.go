@@ -23,6 +23,8 @@ type browser struct {
 	ctx  context.Context
 	size [2]int64
 	taps int
+	// prefix of the names of screenshots.
+	prefix string
 }
 
 // phone and laptop are the sizes of the two devices.
@@ -188,7 +190,7 @@ func (b *browser) kept() {
 func (b *browser) types(name, text string) {
 	b.tb.Helper()
 	sel := fmt.Sprintf(`[name=%q]`, name)
-	eval[bool](b, `(() => { for (const e of document.querySelectorAll(`+quote(sel)+`)) if (e.type !== "hidden") { for (let d = e.closest("details"); d; d = d.parentElement.closest("details")) d.open = true; e.focus(); } return true; })()`)
+	eval[bool](b, `(() => { for (const e of document.querySelectorAll(`+quote(sel)+`)) if (e.type !== "hidden") { for (let d = e.closest("details"); d; d = d.parentElement.closest("details")) d.open = true; e.focus(); if (e.setSelectionRange && e.type !== "number" && e.type !== "date") e.setSelectionRange(e.value.length, e.value.length); } return true; })()`)
 	b.do(chromedp.KeyEvent(text))
 }
 
@@ -224,7 +226,7 @@ func (b *browser) shot(name string) {
 	if err := os.MkdirAll(*shots, 0o755); err != nil {
 		b.tb.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(*shots, name+".png"), png, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(*shots, b.prefix+name+".png"), png, 0o644); err != nil {
 		b.tb.Fatal(err)
 	}
 }
@@ -232,6 +234,51 @@ func (b *browser) shot(name string) {
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }
+
+// look takes a screenshot where they are asked for, and has axe check the page.
+func (b *browser) look(name string) {
+	b.tb.Helper()
+	b.axe(name)
+	b.shot(name)
+}
+
+// axe has every rule of WCAG 2.2 at level AA checked, and that targets are 48 pixels.
+func (b *browser) axe(name string) {
+	b.tb.Helper()
+	src, err := os.ReadFile("../../tools/axe/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		need.Missing(b.tb, "axe: npm ci in tools/axe")
+	}
+	eval[bool](b, "(() => { for (const a of document.getAnimations()) a.finish(); return true; })()")
+	eval[bool](b, string(src)+";true")
+	found := eval[[]string](b, `axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }).then((r) => r.violations.flatMap((v) => v.nodes.map((n) => v.id + ": " + n.html.slice(0, 160) + " " + (n.any[0] ? n.any[0].message : n.none[0] ? n.none[0].message : ""))))`)
+	for _, f := range found {
+		b.tb.Errorf("%s: %s", name, f)
+	}
+	small := eval[[]string](b, `[...document.querySelectorAll("button, a, input, textarea, select, summary")].filter((e) => e.checkVisibility() && !e.closest(".skip") && e.type !== "hidden" && !(e.tagName === "A" && getComputedStyle(e).display === "inline")).map((e) => [e, (e.closest("label") || e).getBoundingClientRect()]).filter(([e, r]) => r.width > 0 && (r.height < 47.5 || r.width < 47.5)).map(([e, r]) => e.outerHTML.slice(0, 120) + " " + r.width + "x" + r.height)`)
+	for _, f := range small {
+		b.tb.Errorf("%s: a target under 48 pixels: %s", name, f)
+	}
+	// Text is 7:1 and more, by the formula of WCAG.
+	pale := eval[[]string](b, contrast)
+	for _, f := range pale {
+		b.tb.Errorf("%s: contrast under 7:1: %s", name, f)
+	}
+}
+
+const contrast = `(() => {
+  const rgb = (c) => c.match(/[0-9.]+/g).map(Number);
+  const lum = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
+  const under = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; } return rgb(getComputedStyle(document.documentElement).backgroundColor); };
+  const out = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (!e.checkVisibility() || e.closest(".skip, :disabled") || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
+    const a = lum(rgb(getComputedStyle(e).color)), b = lum(under(e));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 7) out.push(e.outerHTML.slice(0, 100) + " " + ratio.toFixed(2));
+  }
+  return out;
+})()`
 
 var _ = kb.Enter
 

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +41,8 @@ type clash struct {
 	Number                            uint32
 	Sides                             []side
 	Shown                             bool
+	// May: who works here may settle it; else the record's author or a lead does.
+	May bool
 }
 
 // side is one value of it, and who wrote it.
@@ -83,6 +87,10 @@ func (v *visit) tray() error {
 			d.Notices = append(d.Notices, v.t(key))
 		}
 	}
+	d.Page.Record = "tray"
+	if d.Page.Hash, err = v.trayPrint(); err != nil {
+		return err
+	}
 	conflicts, err := v.dev.Conflicts(v.ctx())
 	if err != nil {
 		return err
@@ -109,6 +117,27 @@ func (v *visit) tray() error {
 	return v.show("tray", d)
 }
 
+// trayPrint tells whether the tray holds what it held.
+func (v *visit) trayPrint() (string, error) {
+	h := sha256.New()
+	conflicts, err := v.dev.Conflicts(v.ctx())
+	if err != nil {
+		return "", err
+	}
+	for _, view := range conflicts {
+		for _, c := range view.Conflicts {
+			for _, ch := range c.Choices {
+				fmt.Fprintln(h, view.ID, c.Path, ch.Stamp, ch.Author)
+			}
+		}
+	}
+	refused, err := v.dev.Quarantined(v.ctx())
+	for _, n := range refused {
+		fmt.Fprintln(h, n.Op)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), err
+}
+
 // titleOf names a record.
 func (v *visit) titleOf(view *client.View) (title, href string) {
 	if view.Kind == nil {
@@ -133,6 +162,7 @@ func (v *visit) titleOf(view *client.View) (title, href string) {
 func (v *visit) clash(view *client.View, c *client.Conflict) clash {
 	out := clash{Record: view.ID.String(), Field: c.Field, Key: hex.EncodeToString([]byte(c.Path.Key)), Number: c.Path.Field, Shown: c.Displayed}
 	out.Title, out.Href = v.titleOf(view)
+	out.May = view.Origin.Author == v.me.Person || slices.Contains(v.me.Roles, "lead")
 	out.Label = v.domain().FieldLabel(view.Kind.Name, c.Field, v.lang)
 	var first string
 	for i, ch := range c.Choices {
@@ -320,3 +350,9 @@ func difference(a, b string) []piece {
 
 // parts are words, each with the space after it.
 func parts(s string) []string { return strings.SplitAfter(s, " ") }
+
+// wake has what waits tried now: somebody sees that the signal is back.
+func (v *visit) wake() error {
+	v.dev.Wake()
+	return v.to("tray")
+}

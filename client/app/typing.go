@@ -125,6 +125,10 @@ func (t *typing) newest(id, print string) string {
 // changed reports whether a record is no longer what a page shows, by somebody else's
 // hand.
 func (v *visit) changed(record, print string) bool {
+	if record == "tray" {
+		now, err := v.trayPrint()
+		return err == nil && now != print
+	}
 	id, err := syncengine.ParseID(record)
 	if err != nil || print == "" {
 		return false

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -197,6 +198,47 @@ func serve(tb testing.TB, o app.Options) *field {
 }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("TANDEM_APP_CHILD"); dir != "" {
+		child(dir)
+		return
+	}
 	flag.Parse()
 	os.Exit(m.Run())
+}
+
+// child is the app in a process of its own, to be killed.
+func child(dir string) {
+	ctx := context.Background()
+	a, err := app.New(ctx, app.Options{Dir: dir, Client: options(), Zone: time.UTC, Link: func(url string) { fmt.Println(url) }})
+	if err == nil {
+		var listener net.Listener
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err == nil {
+			err = a.Serve(ctx, listener)
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+}
+
+// locked are the options of an app that asks for the passphrase on its page.
+func locked() client.Options {
+	o := options()
+	o.Passphrase = nil
+	return o
+}
+
+// settings sets what a person would set.
+func (o *office) settings(dir string, values map[string]string) {
+	o.tb.Helper()
+	dev, err := client.Open(o.tb.Context(), dir, options())
+	if err != nil {
+		o.tb.Fatal(err)
+	}
+	for key, value := range values {
+		if err := dev.SetSetting(o.tb.Context(), key, []byte(value)); err != nil {
+			o.tb.Fatal(err)
+		}
+	}
+	if err := dev.Close(); err != nil {
+		o.tb.Fatal(err)
+	}
 }
