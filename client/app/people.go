@@ -99,9 +99,11 @@ func (v *visit) peopleData(call string) (*peopleData, error) {
 			return nil, err
 		}
 	}
-	recent, err := v.dev.List(v.ctx(), "person", client.Filter{Lifecycle: record.Active}, client.Newest, 12)
+	recent, err := v.dev.List(v.ctx(), "person", client.Filter{}, client.Newest, 16)
 	for _, view := range recent {
-		d.Recent = append(d.Recent, v.personLine(view))
+		if view.Lifecycle == record.Active && len(d.Recent) < 12 {
+			d.Recent = append(d.Recent, v.personLine(view))
+		}
 	}
 	return d, err
 }

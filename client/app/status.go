@@ -39,7 +39,7 @@ func (v *visit) touch() error {
 
 // line says how far the words are. Every word of it is a fact of the store.
 func (v *visit) line(ctx context.Context) web.Status {
-	st, err := v.dev.Status(ctx)
+	st, err := v.stands(ctx)
 	if err != nil {
 		return web.Status{State: "needs", Word: v.t("stUnknown")}
 	}
@@ -73,12 +73,24 @@ func (v *visit) line(ctx context.Context) web.Status {
 	return s
 }
 
+// stands is how the device stood when this request first asked.
+func (v *visit) stands(ctx context.Context) (*client.Status, error) {
+	if v.st == nil {
+		st, err := v.dev.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		v.st = st
+	}
+	return v.st, nil
+}
+
 // needsYou counts what a person has to decide.
 func (v *visit) needsYou() int {
 	if v.dev == nil || v.dev.Locked() {
 		return 0
 	}
-	st, err := v.dev.Status(v.ctx())
+	st, err := v.stands(v.ctx())
 	if err != nil {
 		return 0
 	}

@@ -31,6 +31,8 @@ type visit struct {
 	// dev is the open store, me who works on it.
 	dev *client.Client
 	me  *client.Session
+	// st is how the device stood when this request first asked.
+	st *client.Status
 }
 
 // routes says which page answers what.
