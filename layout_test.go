@@ -28,7 +28,7 @@ var floors = []floor{
 	{
 		// The binary, where client and server meet.
 		path:  "cmd/...",
-		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/fieldsync"},
+		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/fieldsync"},
 		tests: []string{"internal/need", "internal/pgtest"},
 	},
 	{
@@ -39,18 +39,18 @@ var floors = []floor{
 	},
 	{
 		path:  "client/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/vfs"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/vfs"},
 		tests: []string{"server/...", "internal/faultfs", "internal/need"},
 	},
 	{
 		path:  "server/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "gen/...", "internal/vfs"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/vfs"},
 		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/pgtest", "internal/storetest", "internal/tamper"},
 	},
 	{
 		// What field app and console share; it knows no storage.
 		path:  "web/...",
-		below: []string{"syncengine", "syncengine/record", "gen/..."},
+		below: []string{"syncengine", "syncengine/record", "syncengine/form", "syncengine/directory", "gen/..."},
 		tests: []string{"internal/need"},
 	},
 	{
@@ -68,6 +68,18 @@ var floors = []floor{
 		// The log of who did what; the server keeps it, devices keep what proves it.
 		path:  "syncengine/audit",
 		below: []string{"syncengine", "gen/..."},
+		tests: []string{"internal/need"},
+	},
+	{
+		// Questionnaires: what is asked, what is missing, what is scored.
+		path:  "syncengine/form",
+		below: []string{"gen/..."},
+		tests: []string{"internal/need"},
+	},
+	{
+		// The directory of services: what is read into it, and what is shown of it.
+		path:  "syncengine/directory",
+		below: []string{"gen/..."},
 		tests: []string{"internal/need"},
 	},
 	{
@@ -117,6 +129,18 @@ var barred = []struct {
 		paths: pure,
 		remedy: "the format has no I/O, clock, logger or chance of its own: " +
 			"take the value, an io.Reader or the transaction as a parameter",
+	},
+	{
+		floor: "syncengine/form",
+		paths: pure,
+		remedy: "forms have no I/O, clock, logger or chance of their own: " +
+			"take the value or an io.Reader as a parameter",
+	},
+	{
+		floor: "syncengine/directory",
+		paths: pure,
+		remedy: "the directory has no I/O, clock, logger or chance of its own: " +
+			"take the value, an fs.FS or an io.Reader as a parameter",
 	},
 	{
 		floor:  "web/...",

@@ -141,6 +141,9 @@ const (
 	mPrivate = tandemv1.Compartment_COMPARTMENT_PRIVATE
 )
 
+// impersonal is what makes a response one that everybody reads.
+const impersonal = `subject: "community"`
+
 const voided = `lifecycle: "void" void_reason: "entered twice"`
 
 var matrixActs = map[string]matrixAct{
@@ -252,44 +255,62 @@ var matrixActs = map[string]matrixAct{
 	"resource void":    {act: mVoid, text: voided, reason: "entered twice"},
 	"resource restore": {act: mRestore, text: `lifecycle: "proposed"`, reason: "it was none"},
 
-	"code_set create": {act: mCreate},
-	"code_set edit":   {act: mSet, text: `list: "need_$n"`},
-	"agency edit":     {act: mSet, text: `name: "Example $n"`},
-	"program create":  {act: mCreate},
-	"program edit":    {act: mSet, text: `area: "north $n"`},
-	"team create":     {act: mCreate},
-	"team edit":       {act: mSet, text: `area: "north $n"`},
-	"team members":    {act: mSet, text: `member_ids: "$new"`},
-	"staff create":    {act: mCreate},
-	"staff edit":      {act: mSet, text: `display_name: "Person $n"`},
-	"device create":   {act: mCreate},
-	"device edit":     {act: mSet, text: `label: "car $n"`},
+	"code_set create":         {act: mCreate},
+	"code_set edit":           {act: mSet, text: `list: "need_$n"`},
+	"form_response create":    {act: mCreate},
+	"form_response sud":       {act: mCreate, in: mSUD},
+	"form_response community": {act: mCreate, text: impersonal, in: mRef},
+	"form_response program":   {act: mCreate, text: `subject: "program"`, in: mRef},
+	"form_response edit":      {act: mSet, text: `lang: "es"`},
+	"form_response sign":      {act: mSign, text: `lifecycle: "signed"`},
+	"form_response amend":     {act: mAmend, text: `lifecycle: "amended" amend_reason: "a slip"`, reason: "a slip", sign: true},
+	"form_response void":      {act: mVoid, text: voided, reason: "entered twice"},
+	"form_response restore":   {act: mRestore, text: `lifecycle: "draft"`, reason: "it was none"},
+	"form_response readsud":   {in: mSUD},
+	"form_response readref":   {in: mRef},
+	"form_response editref":   {act: mSet, text: `lang: "es"`, in: mRef},
+
+	"form create":    {act: mCreate},
+	"form edit":      {act: mSet, text: `licence: "free $n"`},
+	"form publish":   {act: mSign, text: `lifecycle: "published"`},
+	"agency edit":    {act: mSet, text: `name: "Example $n"`},
+	"program create": {act: mCreate},
+	"program edit":   {act: mSet, text: `area: "north $n"`},
+	"team create":    {act: mCreate},
+	"team edit":      {act: mSet, text: `area: "north $n"`},
+	"team members":   {act: mSet, text: `member_ids: "$new"`},
+	"staff create":   {act: mCreate},
+	"staff edit":     {act: mSet, text: `display_name: "Person $n"`},
+	"device create":  {act: mCreate},
+	"device edit":    {act: mSet, text: `label: "car $n"`},
 }
 
 // matrixBases are the messages that objects are made of.
 var matrixBases = map[string]string{
-	"incident":     `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
-	"person":       `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
-	"encounter":    `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
-	"note":         `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
-	"referral":     `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
-	"episode":      `agency_id: "$agency" team_id: "$team" lifecycle: "active" window_days: 60`,
-	"follow_up":    `agency_id: "$agency" team_id: "$team" lifecycle: "planned" target_hours: 24`,
-	"consent":      `agency_id: "$agency" team_id: "$team" lifecycle: "active" type: "treatment" decision: "given"`,
-	"disclosure":   `agency_id: "$agency" team_id: "$team" lifecycle: "recorded" basis: "treatment" recipient: "the house"`,
-	"safety_alert": `agency_id: "$agency" team_id: "$team" lifecycle: "proposed" category: "animal" text: "a dog" audience: "clinical"`,
-	"alert_card":   `agency_id: "$agency" team_id: "$team" lifecycle: "active" category: "animal" text: "a dog"`,
-	"attachment":   `agency_id: "$agency" team_id: "$team" lifecycle: "active" category: "document" title: "page 1"`,
-	"review":       `agency_id: "$agency" team_id: "$team" lifecycle: "recorded" decision: "noted" comment: "well done"`,
-	"resource":     `agency_id: "$agency" lifecycle: "proposed" org_name: "The house" status: "active"`,
-	"code_set":     `agency_id: "$agency" lifecycle: "active" list: "need"`,
-	"program":      `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
-	"team":         `agency_id: "$agency" lifecycle: "active" name: "Another"`,
-	"staff":        `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
-	"device":       `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
+	"incident":      `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
+	"person":        `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
+	"encounter":     `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
+	"note":          `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
+	"referral":      `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
+	"episode":       `agency_id: "$agency" team_id: "$team" lifecycle: "active" window_days: 60`,
+	"follow_up":     `agency_id: "$agency" team_id: "$team" lifecycle: "planned" target_hours: 24`,
+	"consent":       `agency_id: "$agency" team_id: "$team" lifecycle: "active" type: "treatment" decision: "given"`,
+	"disclosure":    `agency_id: "$agency" team_id: "$team" lifecycle: "recorded" basis: "treatment" recipient: "the house"`,
+	"safety_alert":  `agency_id: "$agency" team_id: "$team" lifecycle: "proposed" category: "animal" text: "a dog" audience: "clinical"`,
+	"alert_card":    `agency_id: "$agency" team_id: "$team" lifecycle: "active" category: "animal" text: "a dog"`,
+	"attachment":    `agency_id: "$agency" team_id: "$team" lifecycle: "active" category: "document" title: "page 1"`,
+	"review":        `agency_id: "$agency" team_id: "$team" lifecycle: "recorded" decision: "noted" comment: "well done"`,
+	"resource":      `agency_id: "$agency" lifecycle: "proposed" org_name: "The house" status: "active"`,
+	"code_set":      `agency_id: "$agency" lifecycle: "active" list: "need"`,
+	"form_response": `agency_id: "$agency" team_id: "$team" lifecycle: "draft" form_code: "wellbeing" form_version: 1 subject: "person"`,
+	"form":          `agency_id: "$agency" lifecycle: "draft" code: "wellbeing" version: 1 title: {en: "Wellbeing"} subject: "person" category: "custom" answers_in: "clinical"`,
+	"program":       `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
+	"team":          `agency_id: "$agency" lifecycle: "active" name: "Another"`,
+	"staff":         `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
+	"device":        `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
 }
 
-var matrixReference = []string{"agency", "program", "team", "staff", "device", "code_set"}
+var matrixReference = []string{"agency", "program", "team", "staff", "device", "code_set", "form"}
 
 // cell is one cell: an act of a role on an object.
 type matrixCell struct {
@@ -357,6 +378,10 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 			'o': m.admin.dev,
 			'f': w.enrolled(fill+1, w.partner).dev,
 		},
+		"form": {
+			'o': id(w.admin.AddForm(ctx, w.agency, matrixForm(w.id()))),
+			'f': id(w.admin.AddForm(ctx, w.police, matrixForm(w.id()))),
+		},
 	}
 	made := func(kind, more string, in tandemv1.Compartment) map[byte]syncengine.ID {
 		change := m.admin.change(w.id(), kind, mCreate, m.text(kind, w.team, more)...)
@@ -375,6 +400,17 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 	m.other["t"].must(m.other["t"].push(m.other["t"].authored(change)))
 	m.person = syncengine.ID(change.GetRecords()[0].GetRecord())
 	return m
+}
+
+// matrixForm is a form that may be published, and has no other version.
+func matrixForm(id syncengine.ID) *tandemv1.Form {
+	return &tandemv1.Form{
+		Code: new("f_" + strings.ToLower(id.String())), Title: &tandemv1.LocalizedText{En: new("Wellbeing")},
+		Subject: new("person"), Category: new("custom"), AnswersIn: new("clinical"),
+		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{{
+			LinkId: new("1"), Type: new("boolean"), Text: &tandemv1.FormText{En: new("Well?")},
+		}}},
+	}
 }
 
 // plan lists the cells of the table.
@@ -402,7 +438,7 @@ func (m *matrixWorld) plan(table matrixTable) (cells []*matrixCell) {
 func (m *matrixWorld) applies(c *matrixCell) bool {
 	spec := matrixActs[c.kind+" "+c.act]
 	switch {
-	case slices.Contains(matrixReference, c.kind) || spec.in == mRef || c.kind == "resource" && spec.act == mCreate:
+	case slices.Contains(matrixReference, c.kind) || spec.in == mRef && c.kind == "attachment" || c.kind == "resource" && spec.act == mCreate:
 		if spec.act == mCreate {
 			return c.on == 'o' || c.on == 'f'
 		}
@@ -447,7 +483,11 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 	for _, c := range cells {
 		spec := matrixActs[c.kind+" "+c.act]
 		if shared := m.shared(c); shared != nil {
-			c.object = shared[c.on]
+			if c.object = shared[c.on]; c.kind == "form" && spec.act != mCreate {
+				// What one has published nobody else can.
+				agency := map[byte]syncengine.ID{'o': m.w.agency, 'f': m.w.police}[c.on]
+				c.object = must[syncengine.ID](m.w.t)(m.w.admin.AddForm(m.w.t.Context(), agency, matrixForm(m.w.id())))
+			}
 			continue
 		}
 		if spec.act == mCreate {
@@ -468,6 +508,8 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 		// What a role writes of its own is of a type that it may write.
 		more := ""
 		switch own := c.on == 'o' || c.on == 'd'; {
+		case spec.in == mRef:
+			more = impersonal
 		case spec.in == mPrivate:
 			more = `type: "private_psychotherapy"`
 		case own && c.kind == "encounter" && c.role == "peer":
@@ -625,7 +667,8 @@ func (d *device) readLong() (rows []*tandemv1.Row) {
 	for {
 		answer := d.must(req)
 		rows = append(rows, answer.GetPage().GetRows()...)
-		if answer.GetPage().GetClosing() {
+		// A page may be full, and close the scopes that are ready.
+		if answer.GetPage().GetClosing() && len(answer.GetPage().GetRows()) < syncengine.MaxRows {
 			return rows
 		}
 		for _, to := range answer.GetPage().GetTo() {

@@ -22,6 +22,8 @@ type adminCmd struct {
 	Staff      adminStaffCmd      `cmd:"" help:"People who write and read."`
 	Account    adminAccountCmd    `cmd:"" help:"Accounts by which people sign in with a browser."`
 	Session    adminSessionCmd    `cmd:"" help:"Browsers that are signed in."`
+	Form       adminFormCmd       `cmd:"" help:"Questionnaires: import, word, publish them."`
+	Directory  adminDirectoryCmd  `cmd:"" help:"The directory of services: import, list."`
 	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
 	Items      adminItemsCmd      `cmd:"" help:"What records ask of a lead: differing values, late edits, times of a wrong clock."`

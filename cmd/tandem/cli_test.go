@@ -106,6 +106,16 @@ func TestJSON(t *testing.T) {
 		{"admin program create", "", "--data " + dir + " --name x --model crt --agency AGENCY"},
 		{"admin team create", "", "--data " + dir + " --name x --program PROGRAM"},
 		{"admin staff create", "", "--data " + dir + " --name x --role lead --discipline nurse --agency AGENCY --team TEAM"},
+		{"admin form import", "", "--data " + dir + " --agency AGENCY " + filepath.Join(formPacks, "readiness")},
+		{"admin form list", "", "--data " + dir},
+		{"admin form show", "", "--data " + dir + " FORM"},
+		{"admin form export", "", "--data " + dir + " FORM"},
+		{"admin form wording", "", "--data " + dir + " --template FORM"},
+		{"admin form publish", "", "--data " + dir + " FORM"},
+		{"admin form retire", "", "--data " + dir + " FORM"},
+		{"admin form void", "", "--data " + dir + " --reason x FORM"},
+		{"admin directory import", "", "--data " + dir + " --agency AGENCY " + hsds},
+		{"admin directory list", "", "--data " + dir + " --need food"},
 		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
 		{"status", "", "--data " + dir},
 		{"admin replica list", "", "--data " + dir},
@@ -158,8 +168,8 @@ func TestJSON(t *testing.T) {
 				t.Errorf("tandem %s --json prints %q: %v", l.command, line, err)
 			}
 		}
-		if words := strings.Fields(l.command); words[0] == "admin" && words[len(words)-1] == "create" {
-			made[strings.ToUpper(words[1])] = decode[map[string]string](t, r.out)["id"]
+		if words := strings.Fields(l.command); words[0] == "admin" && (words[len(words)-1] == "create" || l.command == "admin form import") {
+			made[strings.ToUpper(words[1])], _ = decode[map[string]any](t, r.out)["id"].(string)
 		}
 	}
 	for _, n := range commands(t) {

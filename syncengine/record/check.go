@@ -202,12 +202,13 @@ func (k *kind) takes(c tandemv1.Compartment) bool {
 	switch c {
 	case tandemv1.Compartment_COMPARTMENT_UNSPECIFIED, k.Compartment:
 		return true
+	case tandemv1.Compartment_COMPARTMENT_REF:
+		// Which of the responses, see checker.response.
+		return k.Name == attachment || k.Name == formResponse
 	case tandemv1.Compartment_COMPARTMENT_SUD:
 		return k.Compartment == tandemv1.Compartment_COMPARTMENT_CLINICAL
 	case tandemv1.Compartment_COMPARTMENT_PRIVATE:
 		return k.Name == note
-	case tandemv1.Compartment_COMPARTMENT_REF:
-		return k.Name == attachment
 	}
 	return false
 }
@@ -251,6 +252,9 @@ func (c *checker) create(w *tandemv1.RecordWrite) {
 	}
 	if team == nil && c.kind.ofTeam() && w.GetCompartment() != tandemv1.Compartment_COMPARTMENT_REF {
 		c.fault("team_id")
+	}
+	if c.kind.Name == formResponse {
+		c.response(w.GetCompartment(), fields)
 	}
 	if c.kind.Name == note {
 		code, _ := syncengine.RawString(sort)
@@ -306,6 +310,10 @@ func (c *checker) writes(w *tandemv1.RecordWrite) {
 			values = append(values, pw.GetValue()...)
 		}
 		if w.GetAct() == tandemv1.Act_ACT_APPEND && syncengine.ShapeOf(path.Field) != syncengine.ShapeAppend {
+			c.faultAt(path.Field)
+		}
+		if c.kind.Name == formResponse && path.Field == responseSubject {
+			// It decides about the compartment, which is set once.
 			c.faultAt(path.Field)
 		}
 		// The compartment is set once, at creation.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -53,6 +54,7 @@ func (d *Domain) Invalid(msg proto.Message) []string { return d.invalid(msg) }
 type MatrixCell struct {
 	Kind, Role string
 	Fields     []string
+	Only       []tandemv1.Compartment
 }
 
 // MatrixCells returns every right.
@@ -61,7 +63,7 @@ func MatrixCells() []MatrixCell {
 	for kind, roles := range matrix {
 		for role, cells := range roles {
 			for _, c := range cells {
-				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields})
+				out = append(out, MatrixCell{Kind: kind, Role: role, Fields: c.fields, Only: c.in})
 			}
 		}
 	}

@@ -31,11 +31,12 @@ const (
 	Proposed   = "proposed"
 	Superseded = "superseded"
 	Recorded   = "recorded"
+	Published  = "published"
 )
 
 // sealed lists the lifecycle codes under which plain writes are kept and no
 // longer displayed.
-var sealed = map[string]bool{Signed: true, Amended: true, Locked: true, Void: true, Merged: true}
+var sealed = map[string]bool{Signed: true, Amended: true, Locked: true, Void: true, Merged: true, Published: true}
 
 // done lists the codes, of lifecycle and state, that end the work on a record: it
 // leaves the open tier. Signed encounters stay open, since their follow-up runs.
@@ -137,6 +138,13 @@ var transitions = map[string]steps{
 	},
 	"lifecycle_encounter": signedKind,
 	"lifecycle_note":      signedKind,
+	"lifecycle_form": {
+		Draft:     {Published},
+		Published: {Retired},
+		Retired:   {},
+		Void:      {},
+	},
+	"lifecycle_form_response": signedKind,
 	"lifecycle_referral": {
 		Active: {},
 		Void:   {},
@@ -218,9 +226,9 @@ var actCodes = map[tandemv1.Act]struct {
 	tandemv1.Act_ACT_SET:     {codes: plain},
 	tandemv1.Act_ACT_APPEND:  {},
 	tandemv1.Act_ACT_VOID:    {codes: []string{Void}, must: true},
-	tandemv1.Act_ACT_RESTORE: {codes: slices.Concat(plain, []string{Proposed, Recorded, Closed, Locked, Signed, Amended, Merged}), must: true},
-	tandemv1.Act_ACT_RESOLVE: {codes: slices.Concat(plain, []string{Proposed, Recorded, Closed, Locked, Signed, Amended, Merged, Void})},
-	tandemv1.Act_ACT_SIGN:    {codes: []string{Signed}, must: true},
+	tandemv1.Act_ACT_RESTORE: {codes: slices.Concat(plain, []string{Proposed, Recorded, Closed, Locked, Signed, Amended, Merged, Published}), must: true},
+	tandemv1.Act_ACT_RESOLVE: {codes: slices.Concat(plain, []string{Proposed, Recorded, Closed, Locked, Signed, Amended, Merged, Void, Published})},
+	tandemv1.Act_ACT_SIGN:    {codes: []string{Signed, Published}, must: true},
 	tandemv1.Act_ACT_AMEND:   {codes: []string{Amended, Locked}, must: true},
 	tandemv1.Act_ACT_CLOSE:   {codes: []string{Cleared, Locked, Closed, Retired}},
 	tandemv1.Act_ACT_MERGE:   {codes: []string{Merged}, must: true},

@@ -22,6 +22,9 @@ const (
 	safetyAlert = "safety_alert"
 	attachment  = "attachment"
 	review      = "review"
+	// form and formResponse: see forms.go.
+	form         = "form"
+	formResponse = "form_response"
 )
 
 // Role codes of the list staff_role.

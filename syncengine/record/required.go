@@ -104,6 +104,11 @@ var needs = map[string]map[string][]need{
 	)},
 	resource: {anyState: all("service_name", "org_name", "category", "status")},
 	codeSet:  {anyState: all("list")},
+	form: {
+		anyState:  all("code", "version", "title", "subject", "category", "answers_in"),
+		Published: all("definition"),
+	},
+	formResponse: formResponseNeeds,
 }
 
 // released reports whether a consent lets something be passed on: then it says who may
@@ -128,7 +133,7 @@ var incidentNeeds = slices.Concat(
 // entered maps a lifecycle code to the one whose needs hold there too.
 var entered = map[string]string{
 	Cleared: Cleared, Locked: Cleared, Signed: Signed, Amended: Signed,
-	Closed: Closed, Done: Done, Revoked: Revoked, Active: Active,
+	Closed: Closed, Done: Done, Revoked: Revoked, Active: Active, Published: Published,
 }
 
 // all needs each of the fields.

@@ -273,8 +273,10 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{set}, reach: ofMember, fields: []string{"member_ids"}},
 		},
 	},
-	staff:  reference,
-	device: reference,
+	staff:        reference,
+	device:       reference,
+	form:         formRights,
+	formResponse: formResponseRights,
 }
 
 // reference is the column of reference data: the operator at the server, and the
@@ -396,6 +398,9 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		return false
 	}
 	held := rec.Compartment(&k.Kind)
+	if !k.formAllows(w, rec, held) {
+		return false
+	}
 	if held == private && origin.Author != p.Person {
 		return false
 	}

@@ -98,6 +98,10 @@ func (b *builder) kind(desc protoreflect.MessageDescriptor) (*kind, error) {
 			k.Sealed[c.GetCode()] = true
 		}
 	}
+	if k.Name == form {
+		// Elsewhere what is retired may still be edited.
+		k.Sealed[Retired] = true
+	}
 	for _, f := range t.byName {
 		rule, err := f.engine()
 		if err != nil {

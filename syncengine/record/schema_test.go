@@ -23,8 +23,8 @@ func TestEveryKindIsAnnotated(t *testing.T) {
 	t.Parallel()
 	d := record.New()
 	want := []string{
-		"agency", "program", "team", "staff", "device", "resource", "code_set", "incident", "alert_card",
-		"person", "encounter", "referral", "note", "episode", "follow_up", "consent", "disclosure", "safety_alert", "attachment", "review",
+		"agency", "program", "team", "staff", "device", "resource", "code_set", "form", "incident", "alert_card",
+		"person", "encounter", "referral", "note", "episode", "follow_up", "consent", "disclosure", "safety_alert", "attachment", "review", "form_response",
 	}
 	var got []string
 	for _, k := range d.Kinds() {

@@ -385,6 +385,9 @@ func (d *Domain) CompartmentFor(msg proto.Message, agency *tandemv1.Agency) tand
 	if n, ok := msg.(*tandemv1.Note); ok && n.GetType() == privateNote {
 		return private
 	}
+	if r, ok := msg.(*tandemv1.FormResponse); ok && slices.Contains(impersonal, r.GetSubject()) {
+		return ref
+	}
 	if agency.GetPart2Program() {
 		return sud
 	}

@@ -1,0 +1,264 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/directory"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+// DirectoryReport counts what an import of a directory did.
+type DirectoryReport struct {
+	// Added, Changed and Same are entries of the source; Retired those of an earlier
+	// import that it no longer has, and Missing those of them that were left in use.
+	Added, Changed, Same, Retired, Missing int
+}
+
+// Directory returns the resources of the directory, with the ids of their records.
+func (a *Admin) Directory(ctx context.Context) (entries []directory.Entry, err error) {
+	domain := record.New()
+	err = a.store.EachRecord(ctx, a.org.ID, domain.KindByName("resource").Number, func(rec *syncengine.StoredRecord) error {
+		msg, err := domain.Message(&rec.Record)
+		if err != nil {
+			return err
+		}
+		if r, ok := msg.(*tandemv1.Resource); ok {
+			entries = append(entries, directory.Entry{ID: rec.ID.String(), Resource: r})
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// directoryImport is one import.
+type directoryImport struct {
+	*Admin
+
+	domain *record.Domain
+	now    int64
+	report DirectoryReport
+	writes []*tandemv1.RecordWrite
+}
+
+// ImportDirectory brings resources into the directory of an agency: all of them or, where
+// one is refused, none. An entry that an earlier import made is found by its key in the
+// source and changed where the source now says otherwise; what people wrote into it
+// besides (Spanish names, capacity) stays. Entries that the source no longer has are
+// retired where retire says so.
+func (a *Admin) ImportDirectory(ctx context.Context, agency syncengine.ID, resources []*tandemv1.Resource, retire bool) (*DirectoryReport, error) {
+	known, err := a.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := &directoryImport{Admin: a, domain: record.New(), now: a.now().UnixMilli()}
+	err = a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+		if _, err := a.find(tx, "agency", agency); err != nil {
+			return err
+		}
+		return i.run(tx, agency, known, resources, retire)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &i.report, nil
+}
+
+func (i *directoryImport) run(tx *store.Tx, agency syncengine.ID, known []directory.Entry, resources []*tandemv1.Resource, retire bool) error {
+	i.report, i.writes = DirectoryReport{}, nil
+	old := map[string]directory.Entry{}
+	for _, e := range known {
+		if key := directory.Key(e.Resource); key != "" && e.GetAgencyId() == agency.String() {
+			old[key] = e
+		}
+	}
+	for _, r := range resources {
+		key := directory.Key(r)
+		e, there := old[key]
+		delete(old, key)
+		if !there {
+			if err := i.add(agency, r); err != nil {
+				return err
+			}
+			continue
+		}
+		if e.GetLifecycle() == record.Void {
+			i.report.Same++
+			continue
+		}
+		changed, err := i.edit(tx, e, merged(e.Resource, r))
+		if err != nil {
+			return err
+		}
+		if changed {
+			i.report.Changed++
+		} else {
+			i.report.Same++
+		}
+	}
+	for _, e := range old {
+		if e.GetLifecycle() != record.Active {
+			continue
+		}
+		if !retire {
+			i.report.Missing++
+			continue
+		}
+		gone := proto.CloneOf(e.Resource)
+		gone.Lifecycle = new(record.Retired)
+		if _, err := i.edit(tx, e, gone); err != nil {
+			return err
+		}
+		i.report.Retired++
+	}
+	return i.apply(tx)
+}
+
+// merged is an entry with what a source says of it now.
+func merged(before, source *tandemv1.Resource) *tandemv1.Resource {
+	after := proto.CloneOf(before)
+	after.Lifecycle = new(record.Active)
+	after.ServiceName.En = source.GetServiceName().En
+	after.OrgName, after.OrgKey, after.Description, after.Status = source.OrgName, source.OrgKey, source.Description, source.Status
+	after.Address, after.City, after.Zip5, after.Lat, after.Lon = source.Address, source.City, source.Zip5, source.Lat, source.Lon
+	after.Url, after.Email, after.Eligibility, after.Alert = source.Url, source.Email, source.Eligibility, source.Alert
+	after.MinAge, after.MaxAge, after.AssuredOn = source.MinAge, source.MaxAge, source.AssuredOn
+	after.Phones, after.Hours, after.Open_24_7, after.HsdsIds = source.Phones, source.Hours, source.Open_24_7, source.HsdsIds
+	after.Langs, after.Category = source.Langs, source.Category
+	if source.GetCost() != "unknown" {
+		after.Cost = source.Cost
+	}
+	if source.GetAcceptsWalkIn() {
+		after.AcceptsWalkIn = source.AcceptsWalkIn
+	}
+	if source.GetAcceptsPoliceDropoff() {
+		after.AcceptsPoliceDropoff = source.AcceptsPoliceDropoff
+	}
+	if source.GetIsCrisisLine() {
+		after.IsCrisisLine = source.IsCrisisLine
+	}
+	return after
+}
+
+// check refuses a resource that a form would not take.
+func (i *directoryImport) check(r, before *tandemv1.Resource) error {
+	e := record.Entry{NowMS: i.now}
+	if before != nil {
+		e.Before = before
+	}
+	var faults []record.Problem
+	for _, p := range i.domain.Validate(r, e) {
+		if !p.Warn {
+			faults = append(faults, p)
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%s: %w", directory.Key(r), &InvalidError{Problems: faults})
+	}
+	return nil
+}
+
+func (i *directoryImport) add(agency syncengine.ID, source *tandemv1.Resource) error {
+	r := proto.CloneOf(source)
+	r.AgencyId, r.Lifecycle, r.Schema = new(agency.String()), new(record.Active), schema()
+	if err := i.check(r, nil); err != nil {
+		return err
+	}
+	body, err := i.domain.Body(r)
+	if err != nil {
+		return err
+	}
+	id, err := syncengine.NewID(i.now, i.rand)
+	if err != nil {
+		return err
+	}
+	i.report.Added++
+	i.writes = append(i.writes, &tandemv1.RecordWrite{
+		Record: id[:], Kind: i.domain.KindOf(r).Number, Act: tandemv1.Act_ACT_CREATE, Body: body,
+	})
+	return nil
+}
+
+// edit writes what has changed of an entry, and reports whether anything has.
+func (i *directoryImport) edit(tx *store.Tx, e directory.Entry, after *tandemv1.Resource) (bool, error) {
+	id, err := syncengine.ParseID(e.ID)
+	if err != nil {
+		return false, err
+	}
+	rec, err := i.find(tx, "resource", id)
+	if err != nil {
+		return false, err
+	}
+	fields, err := i.domain.Diff(e.Resource, after)
+	if err != nil || len(fields) == 0 {
+		return false, err
+	}
+	if err := i.check(after, e.Resource); err != nil {
+		return false, err
+	}
+	state, err := syncengine.Decode(&rec.Record)
+	if err != nil {
+		return false, err
+	}
+	w := &tandemv1.RecordWrite{Record: id[:], Kind: rec.Kind, Act: tandemv1.Act_ACT_SET}
+	for _, f := range fields {
+		w.Writes = append(w.Writes, &tandemv1.PathWrite{
+			Field: f.Path.Field, Key: []byte(f.Path.Key), Value: f.Raw, Bases: syncengine.EncodeStamps(state.Bases(f.Path, true)),
+		})
+	}
+	i.writes = append(i.writes, w)
+	return true, nil
+}
+
+// apply applies what was gathered, as many changes as it takes in one transaction.
+func (i *directoryImport) apply(tx *store.Tx) error {
+	if len(i.writes) == 0 {
+		return nil
+	}
+	batch, err := i.engine().Begin(tx, i.now)
+	if err != nil {
+		return err
+	}
+	const most, size = 50, syncengine.MaxChange / 2
+	for from := 0; from < len(i.writes); {
+		to, bytes := from, 0
+		for to < len(i.writes) && to-from < most && (to == from || bytes+proto.Size(i.writes[to]) < size) {
+			bytes += proto.Size(i.writes[to])
+			to++
+		}
+		if err := i.change(batch, i.writes[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	if _, err := batch.Commit(); err != nil {
+		return err
+	}
+	return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_SET_UP, Kind: i.writes[0].GetKind()})
+}
+
+func (i *directoryImport) change(batch *syncengine.Batch, writes []*tandemv1.RecordWrite) error {
+	id, err := syncengine.NewID(i.now, i.rand)
+	if err != nil {
+		return err
+	}
+	raw, err := proto.Marshal(&tandemv1.Change{
+		Id: id[:], Author: i.org.ID[:], Class: tandemv1.Class_CLASS_BULK, Schema: syncengine.Schema,
+		Time: &tandemv1.ChangeTime{WallMs: i.now, OffsetKnown: true}, Records: writes,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding a change: %w", err)
+	}
+	out, err := batch.Local(operator, raw)
+	if err != nil {
+		return err
+	}
+	if out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
+		return fmt.Errorf("%w: %s %v", errNotApplied, out.GetRefusal(), out.GetFields())
+	}
+	return nil
+}
