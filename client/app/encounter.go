@@ -23,6 +23,9 @@ func (v *visit) beginEncounter(call, person, identity string) error {
 	if err != nil {
 		return client.ErrNotFound
 	}
+	if err := v.a.settle(v.ctx(), v.dev, "incident", call); err != nil {
+		return err
+	}
 	view, err := v.look("incident", id)
 	if err != nil {
 		return err

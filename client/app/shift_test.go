@@ -29,7 +29,7 @@ var looks = []struct {
 func TestShift(t *testing.T) {
 	t.Parallel()
 	for _, l := range looks {
-		if !l.often && !*everyLook && *shots == "" {
+		if !l.often && !*everyLook {
 			continue
 		}
 		t.Run(l.name, func(t *testing.T) {

@@ -27,6 +27,7 @@ func visitEncounter(b *browser) {
 	b.goes("Welfare check")
 	b.goes("Arrived")
 	b.chip("place_type", "home")
+	b.kept()
 	b.goes("Contact made")
 	b.goes("Not identified")
 }

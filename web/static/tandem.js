@@ -40,7 +40,7 @@
       if (!this.timer) this.timer = setTimeout(() => { this.timer = 0; this.send(); }, wait);
     }
     state(s) {
-      for (const el of $$("[data-kept]", this.form)) { el.textContent = el.dataset[s] || ""; el.dataset.state = s; }
+      for (const el of $$("[data-kept]")) { el.textContent = el.dataset[s] || ""; el.dataset.state = s; }
     }
     pack(names) {
       const data = new URLSearchParams();
