@@ -190,7 +190,9 @@ func (a *App) Serve(ctx context.Context, listener net.Listener) (err error) {
 		quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		err = srv.Shutdown(quick)
 		cancel()
-		<-ended
+		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
 	}
 	stop()
 	wg.Wait()

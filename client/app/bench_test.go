@@ -80,7 +80,11 @@ func BenchmarkPages(b *testing.B) {
 	}
 	c := &http.Client{Jar: jar}
 	ask := func(address string) {
-		res, err := c.Get(address)
+		req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, address, http.NoBody)
+		if err != nil {
+			b.Fatal(err)
+		}
+		res, err := c.Do(req)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -186,7 +186,7 @@ func (b *browser) kept() {
 	b.until(`[...document.querySelectorAll("[data-kept]")].every((e) => e.dataset.state !== "typing")`)
 }
 
-// types types into a field, key by key.
+// types enters text in a field, key by key.
 func (b *browser) types(name, text string) {
 	b.tb.Helper()
 	sel := fmt.Sprintf(`[name=%q]`, name)

@@ -74,7 +74,7 @@ func (v *visit) openEpisode(e *client.Edit, person *client.View, encounter strin
 			}
 		}
 	}
-	id, pid := syncengine.ID{}, person.ID.String()
+	pid := person.ID.String()
 	m := &tandemv1.Episode{PersonId: &pid, ProgramId: &program, OpenedAt: v.tapNow(), WindowDays: &days, LeadStaffId: new(v.me.Person.String())}
 	if encounter != "" {
 		m.EncounterId = &encounter

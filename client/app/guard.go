@@ -66,6 +66,7 @@ func (a *App) open(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, a.path+"today", http.StatusSeeOther)
 		return
 	}
+	//nolint:gosec // Loopback has no TLS; the cookie is bound to a path that only this app has.
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: a.cookie, Path: a.path, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
 		a.tellLink(addr)

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
@@ -14,7 +15,7 @@ func (b *browser) press(words, key string) {
 	for range 140 {
 		b.keys(kb.Tab)
 		at := eval[[]string](b, `(() => { const e = document.activeElement; const l = e.closest("label"); const s = getComputedStyle(l && e.matches("input") ? l.querySelector("span") || l : e); return [(l && e.matches("[type=radio],[type=checkbox]") ? l.innerText : e.innerText || e.getAttribute("aria-label") || e.name || "").trim().replace(/\s+/g, " "), s.outlineStyle + s.outlineWidth]; })()`)
-		if at[0] != words && !(len(at[0]) > len(words) && at[0][:len(words)] == words) {
+		if !strings.HasPrefix(at[0], words) {
 			continue
 		}
 		if at[1] == "none0px" || at[1] == "none3px" {

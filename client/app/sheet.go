@@ -95,9 +95,6 @@ var sheets = map[string][]section{
 // officerSections are what a police partner writes of a call.
 var officerSections = []string{"secPolice"}
 
-// firstOf are the messages in lists of which a form shows the first.
-var firstOf = map[string]bool{"names": true, "phones": true}
-
 // contractField is the field of the contract that a field of a form is about.
 func contractField(name string) string { return name }
 
@@ -182,7 +179,7 @@ func empty(values []string) bool {
 	return !slices.ContainsFunc(values, func(s string) bool { return s != "" })
 }
 
-// section returns a part of the sheet by its key.
+// Section returns a part of the sheet by its key.
 func (s *sheet) Section(key string) sheetSection {
 	for _, sec := range s.Sections {
 		if sec.Key == key {

@@ -96,8 +96,8 @@ func (t *typing) remember(view *client.View) string {
 }
 
 func (t *typing) rememberLocked(view *client.View) string {
-	print := fingerprint(view)
-	key := view.ID.String() + print
+	mark := fingerprint(view)
+	key := view.ID.String() + mark
 	if t.shown[key] == nil {
 		t.order = append(t.order, key)
 		if len(t.order) > mostShown {
@@ -107,30 +107,30 @@ func (t *typing) rememberLocked(view *client.View) string {
 		}
 	}
 	t.shown[key] = view.Record()
-	return print
+	return mark
 }
 
 // newest follows the app's own saves from what a page showed.
-func (t *typing) newest(id, print string) string {
+func (t *typing) newest(id, mark string) string {
 	for range mostShown {
-		next, ok := t.own[id+print]
+		next, ok := t.own[id+mark]
 		if !ok {
 			break
 		}
-		print = next
+		mark = next
 	}
-	return print
+	return mark
 }
 
 // changed reports whether a record is no longer what a page shows, by somebody else's
 // hand.
-func (v *visit) changed(record, print string) bool {
+func (v *visit) changed(record, mark string) bool {
 	if record == "tray" {
 		now, err := v.trayPrint()
-		return err == nil && now != print
+		return err == nil && now != mark
 	}
 	id, err := syncengine.ParseID(record)
-	if err != nil || print == "" {
+	if err != nil || mark == "" {
 		return false
 	}
 	view, err := v.dev.Get(v.ctx(), id)
@@ -140,7 +140,7 @@ func (v *visit) changed(record, print string) bool {
 	t := &v.a.typing
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.newest(record, print) != fingerprint(view)
+	return t.newest(record, mark) != fingerprint(view)
 }
 
 // draft returns the draft of a sheet, nil for none. The caller holds typing.mu.
@@ -227,9 +227,9 @@ func (v *visit) keepTyping() error {
 
 // base notes the record that the page shows: with it the save will name what its author
 // saw.
-func (v *visit) base(d *draft, print string) {
+func (v *visit) base(d *draft, mark string) {
 	t := &v.a.typing
-	rec := t.shown[d.Record+t.newest(d.Record, print)]
+	rec := t.shown[d.Record+t.newest(d.Record, mark)]
 	if rec == nil {
 		id, err := syncengine.ParseID(d.Record)
 		if err != nil {

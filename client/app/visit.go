@@ -69,7 +69,7 @@ func (a *App) routes() {
 	} {
 		a.mux.HandleFunc(pattern, a.inside(do))
 	}
-	a.mux.HandleFunc("/", a.plain(func(v *visit) error { return client.ErrNotFound }))
+	a.mux.HandleFunc("/", a.plain(func(*visit) error { return client.ErrNotFound }))
 }
 
 // plain answers also while the store is locked.

@@ -3,6 +3,8 @@ package app
 import "github.com/tandem-response/tandem/web"
 
 // words are what the pages say beyond what the contract says of fields and codes.
+//
+//nolint:misspell // Half of it is Spanish.
 var words = web.Words{
 	// Menu and titles.
 	"navToday": {"Today", "Hoy"}, "navPeople": {"People", "Personas"}, "navTray": {"To decide", "Por decidir"}, "navMore": {"Settings", "Ajustes"},

@@ -209,7 +209,7 @@ func TestMain(m *testing.M) {
 // child is the app in a process of its own, to be killed.
 func child(dir string) {
 	ctx := context.Background()
-	a, err := app.New(ctx, app.Options{Dir: dir, Client: options(), Zone: time.UTC, Link: func(url string) { fmt.Println(url) }})
+	a, err := app.New(ctx, app.Options{Dir: dir, Client: options(), Zone: time.UTC, Link: func(url string) { fmt.Fprintln(os.Stdout, url) }})
 	if err == nil {
 		var listener net.Listener
 		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err == nil {
