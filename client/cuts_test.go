@@ -3,12 +3,15 @@ package client
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"syscall"
 	"testing"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/faultfs"
 	"github.com/tandem-response/tandem/internal/need"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // TestPowerCuts cuts the power of the device, anywhere in a shift of saves, imports
@@ -185,6 +188,8 @@ func TestEveryCall(t *testing.T) {
 		"no room":                   {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}, false},
 		"input and output, a vault": {syscall.EIO, []error{ErrStorage}, true},
 		"no room, a vault":          {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}, true},
+		"half":                      {io.ErrUnexpectedEOF, []error{ErrStorage}, false},
+		"half, a vault":             {io.ErrUnexpectedEOF, []error{ErrStorage}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -233,4 +238,55 @@ func oneOf(err error, kinds []error) bool {
 		}
 	}
 	return false
+}
+
+// TestSlowDisk holds a save back in a sync of the disk: until it returns the save is not
+// said to be saved, and meanwhile charts and lists are read.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	for name, inVault := range map[string]bool{"plain": false, "vault": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			w := newDisked(t, inVault)
+			device := w.device.Copy(1)
+			l := w.start(device, w.server.Copy(1), 5)
+			before := create(t, l.c, &tandemv1.Incident{CallType: new("outreach")})
+			waits, goOn := make(chan bool, 1), make(chan bool)
+			device.Set(faultfs.Faults{Slow: func() {
+				select {
+				case waits <- true:
+				default:
+				}
+				<-goOn
+			}})
+			saved := make(chan error, 1)
+			var after syncengine.ID
+			go func() {
+				_, err := l.c.Edit(ctx, func(e *Edit) (err error) {
+					after, err = e.Create(&tandemv1.Incident{CallType: new("welfare_check")})
+					return err
+				})
+				saved <- err
+			}()
+			<-waits
+			if _, err := l.c.Get(ctx, before); err != nil {
+				t.Errorf("reading while a save waits for the disk: %v", err)
+			}
+			if _, err := l.c.Status(ctx); err != nil {
+				t.Errorf("the status while a save waits for the disk: %v", err)
+			}
+			select {
+			case err := <-saved:
+				t.Errorf("said to be saved (%v) before the disk had it", err)
+			default:
+			}
+			close(goOn)
+			w.must(<-saved)
+			if _, err := l.c.Get(ctx, after); err != nil {
+				t.Errorf("once it is saved: %v", err)
+			}
+			w.must(l.stop())
+		})
+	}
 }

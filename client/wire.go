@@ -141,6 +141,12 @@ func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 		Protocols: new(http.Protocols),
 		// A connection that has died is found out while a request waits for news.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: o.ping, PingTimeout: o.ping},
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusProxyAuthRequired {
+				return errProxyPassword
+			}
+			return nil
+		},
 	}
 	if u.Scheme == "http" {
 		t.Proxy = nil
@@ -203,6 +209,9 @@ type contact struct {
 }
 
 type contactKey struct{}
+
+// errProxyPassword says that a proxy wants to know who asks.
+var errProxyPassword = errors.New("the proxy asks for a password")
 
 // errForeign says that an answer is not from a Tandem server.
 var errForeign = errors.New("the answer is not from a Tandem server")
@@ -387,6 +396,12 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 			return &ContactError{
 				Kind: ErrNetwork, Words: foreignWords, Err: fmt.Errorf("HTTP status %d", met.foreign),
 				large: met.foreign == http.StatusRequestEntityTooLarge,
+			}
+		}
+		if errors.Is(err, errProxyPassword) {
+			return &ContactError{
+				Kind: ErrNetwork, Err: cause,
+				Words: "the network's proxy asks for a name and a password: ask who runs the network for them, and put them into HTTPS_PROXY, as http://name:password@proxy:port",
 			}
 		}
 		return &ContactError{Kind: ErrNetwork, Words: "no answer from the server: there may be no signal, or the address is wrong", Err: cause}

@@ -42,7 +42,7 @@ const (
 // devicesOfAProcess. With -devices 1000 it takes minutes:
 //
 //	go test ./cmd/tandem -run TestHerd/sqlite -devices 1000 -timeout 30m -v
-//	go test ./cmd/tandem -run TestHerd/postgres -devices 5000 -orgs 10 -servers 2 -timeout 90m -v
+//	go test ./cmd/tandem -run TestHerd/postgres -devices 5000 -orgs 50 -servers 2 -timeout 90m -v
 //
 // Each device holds the directory of its org, two records for each of its devices: with
 // one org of 5,000 that is 50 million rows to be sent, and 20 MB a store while it runs.
@@ -164,9 +164,6 @@ func newHerd(t *testing.T, database string, servers int) *herd {
 			h.kill(s)
 		}
 	})
-	if servers > 1 {
-		balance(t, h.addr, h.addrs...)
-	}
 	return h
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -39,7 +40,7 @@ type pack struct {
 // gather starts a process of devices.
 func (h *herd) gather(first, devices int) {
 	h.t.Helper()
-	cmd := exec.CommandContext(h.t.Context(), "tandem-pack", h.dir, "http://"+h.addr,
+	cmd := exec.CommandContext(h.t.Context(), "tandem-pack", h.dir, "http://"+h.addr, strings.Join(h.addrs, ","),
 		strconv.Itoa(first), strconv.Itoa(devices), strconv.Itoa(*herdDevices), strconv.Itoa(*herdChanges))
 	p := &pack{cmd: cmd, devices: devices, log: &bytes.Buffer{}}
 	cmd.Stderr = p.log
@@ -111,7 +112,10 @@ func devices() {
 
 // grazing is the devices of a pack.
 type grazing struct {
-	dir, server               string
+	dir, server string
+	// servers are where the server's address leads: each device goes to one of them, as
+	// by a balancer.
+	servers                   []string
 	first, count, all, change int
 
 	devices []*client.Client
@@ -125,9 +129,9 @@ type grazing struct {
 }
 
 func pasture(ctx context.Context, args []string) error {
-	g := &grazing{dir: args[0], server: args[1]}
+	g := &grazing{dir: args[0], server: args[1], servers: strings.Split(args[2], ",")}
 	for i, into := range []*int{&g.first, &g.count, &g.all, &g.change} {
-		n, err := strconv.Atoi(args[2+i])
+		n, err := strconv.Atoi(args[3+i])
 		if err != nil {
 			return err
 		}
@@ -224,12 +228,19 @@ func (g *grazing) err() error {
 
 func (g *grazing) open(ctx context.Context, i int) (*client.Client, error) {
 	g.news[i] = make(chan struct{}, 1)
-	return client.Open(ctx, filepath.Join(g.dir, fmt.Sprint("device", g.first+i)), client.Options{Version: "test", OnChange: func([]syncengine.ID) {
-		select {
-		case g.news[i] <- struct{}{}:
-		default:
-		}
-	}})
+	return client.Open(ctx, filepath.Join(g.dir, fmt.Sprint("device", g.first+i)), client.Options{
+		Version: "test",
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, g.servers[(g.first+i)%len(g.servers)])
+		},
+		OnChange: func([]syncengine.ID) {
+			select {
+			case g.news[i] <- struct{}{}:
+			default:
+			}
+		},
+	})
 }
 
 // begin enrols a device and lets it work without a network.
@@ -285,7 +296,7 @@ func (g *grazing) run(ctx context.Context) {
 
 // watch waits until a device stands so.
 func (g *grazing) watch(ctx context.Context, i int, so func(*client.Status) (bool, error)) error {
-	look := time.NewTicker(10 * time.Second)
+	look := time.NewTicker(30 * time.Second)
 	defer look.Stop()
 	for {
 		s, err := g.devices[i].Status(ctx)

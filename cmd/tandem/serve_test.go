@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"debug/elf"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -296,66 +293,6 @@ func TestUnit(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), analyze, "verify", unit).CombinedOutput()
 	if err != nil || bytes.Contains(out, []byte("tandem.service")) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
-	}
-}
-
-// TestContainer: the binary needs no other file, what the image copies is there, and it
-// starts what exists.
-func TestContainer(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile(deploy + "Containerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := map[string][]string{}
-	for line := range strings.Lines(string(text)) {
-		if word, rest, ok := strings.Cut(strings.TrimSpace(line), " "); ok && word != "#" {
-			lines[word] = append(lines[word], rest)
-		}
-	}
-	if from := lines["FROM"]; len(from) != 1 || from[0] != "scratch" {
-		t.Errorf("FROM %q", from)
-	}
-	build := regexp.MustCompile(`(?m)^#\s+(CGO_ENABLED=0) go (build .*) -o tandem \./cmd/tandem$`).FindStringSubmatch(string(text))
-	if build == nil {
-		t.Fatal("it does not say how the binary is built")
-	}
-	bin := filepath.Join(t.TempDir(), "tandem")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), build[1], "GOOS=linux")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go %s: %v\n%s", build[2], err, out)
-	}
-	f, err := elf.Open(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	libs, err := f.ImportedLibraries()
-	if err != nil || len(libs) > 0 {
-		t.Errorf("the binary wants %v, %v", libs, err)
-	}
-	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		t.Error("the binary wants an interpreter")
-	}
-	for _, copied := range lines["COPY"] {
-		words := strings.Fields(copied)
-		for _, name := range words[:len(words)-1] {
-			if _, err := os.Stat("../../" + name); err != nil && name != "tandem" {
-				t.Errorf("COPY %s: %v", name, err)
-			}
-		}
-	}
-	var entry []string
-	if len(lines["ENTRYPOINT"]) != 1 || json.Unmarshal([]byte(lines["ENTRYPOINT"][0]), &entry) != nil || fmt.Sprint(entry) != "[/tandem serve]" {
-		t.Errorf("it starts %q", lines["ENTRYPOINT"])
-	}
-	serve := commands(t)[slices.IndexFunc(commands(t), func(n *kong.Node) bool { return n.Name == "serve" })]
-	for word := range strings.FieldsSeq(strings.Join(lines["ENV"], " ")) {
-		name, _, _ := strings.Cut(word, "=")
-		if !slices.ContainsFunc(serve.Flags, func(f *kong.Flag) bool { return slices.Contains(f.Envs, name) }) {
-			t.Errorf("ENV %s sets nothing", name)
-		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tandem-response/tandem/internal/pgtest"
 )
@@ -41,8 +43,13 @@ func balance(t *testing.T, addr string, servers ...string) {
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
-			if err != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			if err != nil {
+				// Too many open files, as a rule.
+				time.Sleep(gathers)
+				continue
 			}
 			go b.pass(c)
 		}

@@ -32,8 +32,13 @@ type Faults struct {
 	// FailAt is the call that returns Err, and FailFor how many calls from it on;
 	// 0 is never, and once. Only calls for which Err is possible count where Err is
 	// ENOSPC: those that take room.
+	// A read or a write that fails with io.ErrUnexpectedEOF has done half of what it was
+	// to do.
 	FailAt, FailFor int
 	Err             error
+	// Slow, where it is set, is called before each sync, and may take its time: meanwhile
+	// others use the disk.
+	Slow func()
 	// Limit is the number of bytes that all files may take up; 0 sets none.
 	Limit int64
 	// Lies: a sync returns at once and makes nothing durable.
@@ -204,6 +209,16 @@ func (d *Disk) power() error {
 		return ErrPower
 	}
 	return nil
+}
+
+// wait is what a slow disk does before a sync.
+func (d *Disk) wait() {
+	d.mu.Lock()
+	slow := d.faults.Slow
+	d.mu.Unlock()
+	if slow != nil {
+		slow()
+	}
 }
 
 // Cut turns the power off now.
