@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -222,4 +223,13 @@ func (c *Client) UnlockPassphrase(ctx context.Context, passphrase []byte) error 
 	c.curtain.mu.Lock()
 	defer c.curtain.mu.Unlock()
 	return c.rise(ctx)
+}
+
+// HasPIN reports whether a PIN was set for this store.
+func (c *Client) HasPIN(ctx context.Context) (bool, error) {
+	var n int
+	err := c.store.read(ctx, "reading the PIN", func(rtx *sql.Tx) error {
+		return rtx.QueryRowContext(ctx, `SELECT count(*) FROM meta WHERE key = $1`, metaPIN).Scan(&n)
+	})
+	return n > 0, err
 }

@@ -31,6 +31,7 @@ type cli struct {
 	Demo       demoCmd       `cmd:"" help:"Play a night shift: a server and three devices in one process."`
 	Serve      serveCmd      `cmd:"" help:"Run the server."`
 	Enroll     enrollCmd     `cmd:"" help:"Enrol this device with a one-time code."`
+	Device     deviceCmd     `cmd:"" help:"The field app: pages on loopback from a device's store, with sync in the background."`
 	Sync       syncCmd       `cmd:"" help:"Sync a device once and say what moved."`
 	Status     statusCmd     `cmd:"" help:"Say what a device holds and what still waits."`
 	Quarantine quarantineCmd `cmd:"" help:"Saves that were not accepted: see why, correct them, take them back."`

@@ -136,7 +136,7 @@ func TestJSON(t *testing.T) {
 	made := map[string]string{}
 	// TestServeJSON and testdata/scripts/backup.txtar: what follows on something of the
 	// run, or may print nothing.
-	seen := map[string]bool{"serve": true, "backup mark": true, "admin revoke": true, "admin witness list": true, "admin items": true /* TestItems */, "migrate": true /* TestDrill */}
+	seen := map[string]bool{"serve": true, "device": true /* TestFieldApp */, "backup mark": true, "admin revoke": true, "admin witness list": true, "admin items": true /* TestItems */, "migrate": true /* TestDrill */}
 	for _, act := range []string{"list", "show", "fix", "withdraw"} {
 		seen["quarantine "+act] = true // TestQuarantine
 	}

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/tandem-response/tandem/client"
+	fieldapp "github.com/tandem-response/tandem/client/app"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -319,8 +321,37 @@ func (s *shift) stay() error {
 			}
 		})
 	}
-	<-ctx.Done()
+	err = s.fieldApps(ctx, &wg)
+	if err == nil {
+		<-ctx.Done()
+	}
+	stop()
 	wg.Wait()
 	s.a.say("Ended.")
+	return err
+}
+
+// fieldApps serves the pages of the clinician and of the officer, mid-shift.
+func (s *shift) fieldApps(ctx context.Context, wg *sync.WaitGroup) error {
+	zone, err := time.LoadLocation("America/Chicago")
+	if err != nil {
+		zone = time.UTC
+	}
+	for _, m := range []*member{s.maya, s.dale} {
+		field, err := fieldapp.New(ctx, fieldapp.Options{Device: m.dev, Now: s.clock.now, Zone: zone, Log: s.a.log, Link: s.a.link(false, m.name+" ("+m.role+"): ")})
+		if err != nil {
+			return err
+		}
+		var lc net.ListenConfig
+		listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		wg.Go(func() {
+			if err := field.Serve(ctx, listener); err != nil && ctx.Err() == nil {
+				s.a.log.Error().Err(err).Str("device", m.label).Msg("the field app stopped")
+			}
+		})
+	}
 	return nil
 }

@@ -1,0 +1,108 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/tandem-response/tandem/client/app"
+)
+
+// press goes to what bears the words by the tab key alone, and presses it. It fails where
+// the way is longer than the page, or where the focus cannot be seen.
+func (b *browser) press(words, key string) {
+	b.tb.Helper()
+	for range 140 {
+		b.keys(kb.Tab)
+		at := eval[[]string](b, `(() => { const e = document.activeElement; const l = e.closest("label"); const s = getComputedStyle(l && e.matches("input") ? l.querySelector("span") || l : e); return [(l && e.matches("[type=radio],[type=checkbox]") ? l.innerText : e.innerText || e.getAttribute("aria-label") || e.name || "").trim().replace(/\s+/g, " "), s.outlineStyle + s.outlineWidth]; })()`)
+		if !strings.HasPrefix(at[0], words) {
+			continue
+		}
+		if at[1] == "none0px" || at[1] == "none3px" {
+			b.tb.Errorf("the focus on %q cannot be seen", words)
+		}
+		b.keys(key)
+		return
+	}
+	b.tb.Fatalf("the tab key does not lead to %q:\n%s", words, b.words())
+}
+
+func (b *browser) pressGoes(words string) {
+	b.tb.Helper()
+	eval[bool](b, "window.stale = true")
+	b.press(words, kb.Enter)
+	b.until(`!window.stale && document.readyState === "complete"`)
+	b.ready()
+}
+
+// The shift without a mouse and without glass.
+func TestKeyboard(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	f := serve(t, app.Options{Dir: o.enrol(o.maya, "Car 12"), Client: locked()})
+	b := newBrowser(t, laptop)
+	b.open(f.next())
+	// The passphrase has the focus.
+	b.keys(passphrase + kb.Enter)
+	b.says("No shift is under way")
+	b.pressGoes("Start shift")
+	b.press("unit", "C7")
+	b.pressGoes("Start shift")
+	b.pressGoes("Welfare check")
+	b.pressGoes("Arrived")
+	b.press("Home", " ")
+	b.pressGoes("Contact made")
+	b.pressGoes("Not identified")
+	b.press("Suicidal thoughts", " ")
+	b.press("narrative", "He talks.")
+	b.kept()
+	b.pressGoes("Leave as a draft")
+	b.says("Suicidal thoughts", "Draft")
+	b.pressGoes("Clear the call")
+	b.says("Cleared")
+	b.pressGoes("Undo")
+	b.says("Clear the call")
+	b.pressGoes("To decide")
+	b.says("Nothing needs you")
+	b.pressGoes("Español")
+	b.says("Nada le necesita")
+	b.pressGoes("Bloquear ahora")
+	b.says("Frase de contraseña")
+}
+
+// A police partner sees the calls of the team and writes what the police did; no page
+// leads to a person.
+func TestOfficer(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	f := serve(t, app.Options{Dir: o.enrol(o.maya, "Car 12"), Client: options()})
+	b := newBrowser(t, phone)
+	b.open(f.next())
+	visitEncounter(b)
+	b.types("narrative", "Words of the visit.")
+	b.kept()
+	b.goes("Leave as a draft")
+	b.until(`!document.querySelector("#status").innerText.includes("here")`)
+
+	g := serve(t, app.Options{Dir: o.enrol(o.dale, "Car 7"), Client: options()})
+	p := newBrowser(t, phone)
+	p.prefix = "officer-"
+	p.open(g.next())
+	p.until(`document.body.innerText.includes("Welfare check") || (location.reload(), false)`)
+	p.look("today")
+	p.goes("Welfare check")
+	p.chip("le_involvement", "partner_on_team")
+	p.chip("le_actions", "standby")
+	p.chip("force_used", "no")
+	p.goes("Police cleared")
+	p.look("call")
+	p.page("cards")
+	p.look("cards")
+	for _, page := range []string{"people", "person/new", "directory", "today"} {
+		p.page(page)
+		if eval[bool](p, `document.body.innerText.includes("Words of the visit")`) {
+			t.Errorf("%s shows a police partner what was written of a person", page)
+		}
+	}
+	b.until(`document.body.innerText.includes("Standby") || document.body.innerText.includes("Stood by") || (location.reload(), false)`)
+}

@@ -1,0 +1,69 @@
+package app_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/tandem-response/tandem/client/app"
+)
+
+// The status is never ahead of the truth: at each step it says what the store and the
+// server hold, and no more.
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	dev := o.device(o.enrol(o.maya, "Car 12"))
+	f := serve(t, app.Options{Device: dev})
+	b := newBrowser(t, phone)
+	b.open(f.next())
+	line := func() string { return eval[string](b, `document.querySelector("#status").innerText`) }
+	want := func(step, state string, not ...string) {
+		t.Helper()
+		b.page("today")
+		got := line()
+		for _, n := range not {
+			if strings.Contains(got, n) {
+				t.Errorf("%s: the page says %q", step, got)
+			}
+		}
+		if !strings.Contains(got, state) {
+			t.Errorf("%s: the page says %q, not %q", step, got, state)
+		}
+	}
+	want("in step", "Verified")
+	o.away.Store(true)
+	visitEncounter(b)
+	here := eval[string](b, "location.href")
+	want("saved with no signal", "Saved here", "Sent", "Verified")
+	// The server has the words and the answer is lost: the device does not know.
+	if _, err := dev.Sync(t.Context()); err == nil {
+		t.Fatal("a sync without a server")
+	}
+	want("after a try", "no signal", "Sent", "Verified")
+	o.away.Store(false)
+	// A push whose answer does not come is no verdict.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := dev.Sync(ctx); err == nil {
+		t.Fatal("a sync that was cancelled")
+	}
+	want("after a try that was cut off", "Saved here", "Sent", "Verified")
+	if _, err := dev.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st, err := dev.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Queued != 0 || st.VerifiedMS == 0 {
+		t.Fatalf("%d are queued, verified at %d", st.Queued, st.VerifiedMS)
+	}
+	want("in step again", "Verified", "not sent")
+	// Typing that is no save yet is at no server.
+	b.open(here)
+	b.types("narrative", "Not a save yet.")
+	b.kept()
+	b.until(`document.querySelector("#status").innerText.includes("typing, not sent yet")`)
+	want("typed", "Saved here")
+}

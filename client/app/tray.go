@@ -1,0 +1,358 @@
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tandem-response/tandem/client"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/web"
+	"google.golang.org/protobuf/proto"
+)
+
+type trayData struct {
+	Page      *web.Page
+	Clashes   []clash
+	Refused   []refused
+	Closed    []refused
+	Waiting   string
+	Queued    int
+	Oldest    time.Time
+	Verified  time.Time
+	Contact   time.Time
+	HasOldest bool
+	HasVerify bool
+	HasTalked bool
+	Fault     bool
+	Notices   []string
+	Drafts    int
+}
+
+// clash is one field of one record that two people wrote.
+type clash struct {
+	Record, Href, Title, Field, Label string
+	Key                               string
+	Number                            uint32
+	Sides                             []side
+	Shown                             bool
+	// May: who works here may settle it; else the record's author or a lead does.
+	May bool
+}
+
+// side is one value of it, and who wrote it.
+type side struct {
+	Stamp, Value, Who, Device string
+	At                        time.Time
+	Known, Shown, Empty       bool
+	Diff                      []piece
+}
+
+// piece is a part of a difference: the same in both, only there, only here.
+type piece struct {
+	Text string
+	Op   string
+}
+
+type refused struct {
+	Op      uint64
+	At      time.Time
+	Why     string
+	Records []lineItem
+	Values  [][2]string
+	Verdict string
+}
+
+// tray shows what a person has to decide, and how everything stands.
+func (v *visit) tray() error {
+	d := &trayData{Page: v.page(v.t("navTray"))}
+	st, err := v.dev.Status(v.ctx())
+	if err != nil {
+		return err
+	}
+	d.Queued, d.Drafts, d.Fault = st.Queued, st.Drafts, st.LastFault != ""
+	if st.Queued > 0 {
+		d.Waiting = v.estimate(v.ctx(), st.Queued)
+	}
+	d.Oldest, d.HasOldest = v.at(st.OldestMS), st.OldestMS > 0
+	d.Verified, d.HasVerify = v.at(st.VerifiedMS), st.VerifiedMS > 0
+	d.Contact, d.HasTalked = v.at(st.LastContactMS), st.LastContactMS > 0
+	for is, key := range map[bool]string{st.Unconfirmed: "ntUnconfirmed", st.Skewed: "ntClock", st.Recovering: "ntRecovering", st.Closed: "errLease", st.Damaged > 0: "ntDamaged", st.Lost > 0: "ntLost"} {
+		if is {
+			d.Notices = append(d.Notices, v.t(key))
+		}
+	}
+	d.Page.Record = "tray"
+	if d.Page.Hash, err = v.trayPrint(); err != nil {
+		return err
+	}
+	conflicts, err := v.dev.Conflicts(v.ctx())
+	if err != nil {
+		return err
+	}
+	for _, view := range conflicts {
+		for i := range view.Conflicts {
+			d.Clashes = append(d.Clashes, v.clash(view, &view.Conflicts[i]))
+		}
+	}
+	notAccepted, err := v.dev.Quarantined(v.ctx())
+	if err != nil {
+		return err
+	}
+	for i := range notAccepted {
+		d.Refused = append(d.Refused, v.refused(&notAccepted[i]))
+	}
+	closed, err := v.dev.Closed(v.ctx())
+	if err != nil {
+		return err
+	}
+	for i := range closed {
+		d.Closed = append(d.Closed, v.refused(&closed[i]))
+	}
+	return v.show("tray", d)
+}
+
+// trayPrint tells whether the tray holds what it held.
+func (v *visit) trayPrint() (string, error) {
+	h := sha256.New()
+	conflicts, err := v.dev.Conflicts(v.ctx())
+	if err != nil {
+		return "", err
+	}
+	for _, view := range conflicts {
+		for _, c := range view.Conflicts {
+			for _, ch := range c.Choices {
+				fmt.Fprintln(h, view.ID, c.Path, ch.Stamp, ch.Author)
+			}
+		}
+	}
+	refused, err := v.dev.Quarantined(v.ctx())
+	for _, n := range refused {
+		fmt.Fprintln(h, n.Op)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), err
+}
+
+// titleOf names a record.
+func (v *visit) titleOf(view *client.View) (title, href string) {
+	if view.Kind == nil {
+		return v.t("unknownKind"), "tray"
+	}
+	title, href = v.domain().KindLabel(view.Kind.Name, v.lang), view.Kind.Name+"/"+view.ID.String()
+	switch m := view.Message.(type) {
+	case *tandemv1.Incident:
+		return title + " " + m.GetNumber(), "call/" + view.ID.String()
+	case *tandemv1.Person:
+		return title + ": " + nameOf(m), href
+	case *tandemv1.Encounter:
+		return title + ": " + v.personName(m.GetPersonId()), href
+	case *tandemv1.Referral:
+		return title + ": " + v.code("need", m.GetNeed()), href
+	case *tandemv1.Note:
+		return title, href
+	}
+	return title, "tray"
+}
+
+func (v *visit) clash(view *client.View, c *client.Conflict) clash {
+	out := clash{Record: view.ID.String(), Field: c.Field, Key: hex.EncodeToString([]byte(c.Path.Key)), Number: c.Path.Field, Shown: c.Displayed}
+	out.Title, out.Href = v.titleOf(view)
+	out.May = view.Origin.Author == v.me.Person || slices.Contains(v.me.Roles, "lead")
+	out.Label = v.domain().FieldLabel(view.Kind.Name, c.Field, v.lang)
+	var first string
+	for i, ch := range c.Choices {
+		s := side{Stamp: strconv.FormatUint(uint64(ch.Stamp), 16), Value: v.say(view.Kind.Name, c.Field, ch.Message), Shown: i == 0 && c.Displayed, At: v.at(ch.AtMS), Known: ch.AtMS != 0}
+		s.Empty = s.Value == ""
+		if m := v.staff(ch.Author.String()); m != nil {
+			s.Who = m.GetDisplayName()
+		} else {
+			s.Who = v.t("somebody")
+		}
+		if ch.Author == v.me.Person {
+			s.Who += " (" + v.t("you") + ")"
+		}
+		if i == 0 {
+			first = s.Value
+		} else if long(first) || long(s.Value) {
+			s.Diff = difference(first, s.Value)
+		}
+		out.Sides = append(out.Sides, s)
+	}
+	return out
+}
+
+// say is the value of a field in words.
+func (v *visit) say(kind, field string, msg proto.Message) string {
+	if msg == nil {
+		return ""
+	}
+	list := v.domain().FieldCodes(kind, field)
+	values := valuesOf(msg, field, v.a.o.Zone)
+	if list != "" {
+		var out []string
+		for _, c := range values {
+			out = append(out, v.code(list, c))
+		}
+		return strings.Join(out, ", ")
+	}
+	switch {
+	case len(values) > 0 && (values[0] == "true" || values[0] == "false"):
+		return v.t(map[string]string{"true": "yes", "false": "no"}[values[0]])
+	case len(values) > 0:
+		return strings.Join(values, ", ")
+	case field == "names":
+		if p, ok := msg.(*tandemv1.Person); ok {
+			return nameOf(p)
+		}
+	}
+	// A message in a list: what it says, in order.
+	fd, ok := fieldOf(msg.ProtoReflect().Descriptor(), field)
+	if !ok || !msg.ProtoReflect().Has(fd) {
+		return ""
+	}
+	return v.t("aValue")
+}
+
+// refused says what was not accepted, and why.
+func (v *visit) refused(n *client.NotAccepted) refused {
+	r := refused{Op: n.Op, At: v.at(n.AtMS)}
+	key := "refusal." + strconv.Itoa(int(n.Code))
+	if _, ok := words[key]; ok {
+		r.Why = v.t(key)
+	} else {
+		r.Why = v.t("refusal.0")
+	}
+	switch n.Verdict {
+	case tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED:
+		r.Verdict = join(v.t("vdDismissed"), n.Reason)
+	case tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED:
+		r.Verdict = v.t("vdReplaced")
+	}
+	for _, w := range n.Decoded.GetRecords() {
+		id, ok := syncengine.IDFromBytes(w.GetRecord())
+		if !ok {
+			continue
+		}
+		l := lineItem{Title: v.t("unknownKind"), Href: "tray"}
+		if k := v.domain().Kind(w.GetKind()); k != nil {
+			l.Title = v.domain().KindLabel(k.Name, v.lang)
+		}
+		if view, err := v.dev.Get(v.ctx(), id); err == nil {
+			l.Title, l.Href = v.titleOf(view)
+		}
+		r.Records = append(r.Records, l)
+	}
+	for _, val := range n.Values {
+		if val.Message == nil || val.Path.Field < 20 {
+			continue
+		}
+		kind := v.domain().KindOf(val.Message)
+		if text := v.say(kind.Name, val.Field, val.Message); text != "" {
+			r.Values = append(r.Values, [2]string{v.domain().FieldLabel(kind.Name, val.Field, v.lang), text})
+		}
+	}
+	return r
+}
+
+// settleConflict takes the side that a person has chosen.
+func (v *visit) settleConflict() error {
+	id, err := parseID(v.r.PostFormValue("record"))
+	if err != nil {
+		return client.ErrNotFound
+	}
+	number, err := strconv.ParseUint(v.r.PostFormValue("number"), 10, 32)
+	if err != nil {
+		return client.ErrNotFound
+	}
+	stamp, err := strconv.ParseUint(v.r.PostFormValue("stamp"), 16, 64)
+	if err != nil {
+		return client.ErrNotFound
+	}
+	key, err := hex.DecodeString(v.r.PostFormValue("key"))
+	if err != nil {
+		return client.ErrNotFound
+	}
+	view, err := v.dev.Get(v.ctx(), id)
+	if err != nil {
+		return err
+	}
+	path := syncengine.Path{Field: uint32(number), Key: string(key)}
+	if _, err := v.dev.Resolve(v.ctx(), view, path, client.Choose{Stamp: syncengine.Stamp(stamp)}); err != nil {
+		return fmt.Errorf("settling: %w", err)
+	}
+	return v.to("tray")
+}
+
+// withdraw takes back a save that was not accepted. Its words are kept.
+func (v *visit) withdraw() error {
+	op, err := strconv.ParseUint(v.r.PostFormValue("op"), 10, 64)
+	if err != nil {
+		return client.ErrNotFound
+	}
+	if _, err := v.dev.Withdraw(v.ctx(), op); err != nil {
+		return err
+	}
+	return v.to("tray")
+}
+
+// mostDiffed bounds the words of a difference.
+const mostDiffed = 1200
+
+// difference says word by word what b has that a has not, and the other way.
+func difference(a, b string) []piece {
+	x, y := parts(a), parts(b)
+	if len(x) > mostDiffed || len(y) > mostDiffed {
+		return []piece{{a, "del"}, {b, "ins"}}
+	}
+	// The longest words in common.
+	n := make([][]uint16, len(x)+1)
+	for i := range n {
+		n[i] = make([]uint16, len(y)+1)
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		for j := len(y) - 1; j >= 0; j-- {
+			if x[i] == y[j] {
+				n[i][j] = n[i+1][j+1] + 1
+			} else {
+				n[i][j] = max(n[i+1][j], n[i][j+1])
+			}
+		}
+	}
+	var out []piece
+	put := func(op, text string) {
+		if len(out) > 0 && out[len(out)-1].Op == op {
+			out[len(out)-1].Text += text
+			return
+		}
+		out = append(out, piece{text, op})
+	}
+	i, j := 0, 0
+	for i < len(x) || j < len(y) {
+		switch {
+		case i < len(x) && j < len(y) && x[i] == y[j]:
+			put("", x[i])
+			i, j = i+1, j+1
+		case j == len(y) || i < len(x) && n[i+1][j] >= n[i][j+1]:
+			put("del", x[i])
+			i++
+		default:
+			put("ins", y[j])
+			j++
+		}
+	}
+	return out
+}
+
+// parts are words, each with the space after it.
+func parts(s string) []string { return strings.SplitAfter(s, " ") }
+
+// wake has what waits tried now: somebody sees that the signal is back.
+func (v *visit) wake() error {
+	v.dev.Wake()
+	return v.to("tray")
+}

@@ -1,0 +1,64 @@
+package web
+
+// Page is what the layout shows around a page. Its data holds one in a field Page.
+type Page struct {
+	// Title of the page, Base the address that its links are relative to, Here its own.
+	Title, Base, Here string
+	// Theme is dark, light or red.
+	Theme string
+	// Bare pages have neither menu nor status: the lock screen.
+	Bare bool
+	// CanLock: there is a button that locks.
+	CanLock bool
+	// Live pages follow the status.
+	Live bool
+	// Record and Hash are what the page shows, so that it learns when that changes.
+	Record, Hash string
+	Nav          []NavItem
+	Status       Status
+	// Flash says what was done, Error what was not.
+	Flash, Error string
+	Undo         *Undo
+}
+
+// NavItem is a place of the menu.
+type NavItem struct {
+	Href, Icon, Word string
+	Here             bool
+	Count            int
+}
+
+// Status is the line that says where the words are: State is here, sent, verified or
+// needs.
+type Status struct {
+	State, Word, More string
+}
+
+// Undo takes back what was just done, until a moment.
+type Undo struct {
+	Action, Words string
+	UntilMS       int64
+	Values        []Hidden
+}
+
+// Hidden is a hidden value of a form.
+type Hidden struct{ Name, Value string }
+
+// Field is an input: Kind is chips, area, switch, or a type of input.
+type Field struct {
+	Name, Kind, Label, Value, Hint, Problem, Mode, Lang string
+	// When says what must be chosen for the field to be asked: "name=code,code".
+	When string
+	// More: it is folded away until somebody asks for it.
+	Required, Many, On, More bool
+	Max                      int
+	Options                  []Option
+	// Others are values that another window has typed there.
+	Others []string
+}
+
+// Option is a choice of a field.
+type Option struct {
+	Code, Label string
+	On          bool
+}

@@ -1,0 +1,249 @@
+// What makes the pages better where scripts run: typing is kept as it happens, the
+// status is followed, timers run. Nothing here decides anything.
+"use strict";
+(() => {
+  const $ = (s, at = document) => at.querySelector(s);
+  const $$ = (s, at = document) => [...at.querySelectorAll(s)];
+  const body = document.body;
+  const post = (url, data) => fetch(url, { method: "POST", body: data, credentials: "same-origin", keepalive: true });
+  let leaving = false;
+  addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+
+  // --- typing is kept ---------------------------------------------------------
+  // Each form with data-draft sends what changed, at most 300 ms after the first
+  // keystroke that is not kept; a failure is tried again until it works.
+  const forms = [];
+  const windows = "BroadcastChannel" in self ? new BroadcastChannel("tandem-drafts" + new URL(document.baseURI).pathname) : null;
+  const valuesOf = (form, name) => {
+    const out = [];
+    for (const el of form.elements) {
+      if (el.name !== name || el.disabled) continue;
+      if ((el.type === "radio" || el.type === "checkbox") && !el.checked) continue;
+      if (el.type === "hidden") continue;
+      out.push(el.value);
+    }
+    return out;
+  };
+  class Keeper {
+    constructor(form) {
+      this.form = form; this.url = form.dataset.draft; this.dirty = new Set(); this.flying = null; this.timer = 0; this.failed = 0;
+      this.seen = JSON.parse(form.dataset.seen || "{}");
+      form.addEventListener("input", (e) => this.touch(e.target));
+      form.addEventListener("change", (e) => this.touch(e.target));
+    }
+    touch(el) {
+      if (!el.name || el.dataset.local !== undefined) return;
+      this.dirty.add(el.name);
+      this.state("typing");
+      const wait = el.type === "radio" || el.type === "checkbox" ? 0 : 300;
+      if (wait === 0) { clearTimeout(this.timer); this.timer = 0; this.send(); return; }
+      if (!this.timer) this.timer = setTimeout(() => { this.timer = 0; this.send(); }, wait);
+    }
+    state(s) {
+      for (const el of $$("[data-kept]")) { el.textContent = el.dataset[s] || ""; el.dataset.state = s; }
+    }
+    pack(names) {
+      const data = new URLSearchParams();
+      data.set("hash", body.dataset.hash || "");
+      for (const n of names) {
+        data.append("field", n);
+        data.append("seen." + n, this.seen[n] || 0);
+        for (const v of valuesOf(this.form, n)) data.append("v." + n, v);
+      }
+      return data;
+    }
+    async send() {
+      if (this.flying || this.dirty.size === 0) return;
+      const names = [...this.dirty];
+      this.dirty.clear(); this.flying = names;
+      let ok = false, answer = {};
+      try {
+        const r = await post(this.url, this.pack(names));
+        ok = r.ok;
+        if (ok) answer = await r.json();
+        if (r.status === 423) { location.href = "lock"; }
+        if (r.status === 410) { location.href = answer.to || "today"; }
+      } catch { ok = false; }
+      this.flying = null;
+      if (!ok) {
+        for (const n of names) this.dirty.add(n);
+        this.failed++;
+        if (this.failed > 1) $("#unsaved").hidden = false;
+        if (!this.timer) this.timer = setTimeout(() => { this.timer = 0; this.send(); }, 700);
+        return;
+      }
+      this.failed = 0; $("#unsaved").hidden = true;
+      Object.assign(this.seen, answer.seen || {});
+      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
+      this.state("kept");
+      if (this.dirty.size) this.send(); else poll();
+    }
+    // What another window typed shows here, where nobody types.
+    take(m) {
+      for (const [n, values] of Object.entries(m.values)) {
+        if (this.dirty.has(n) || (document.activeElement && document.activeElement.name === n && document.hasFocus())) continue;
+        for (const el of this.form.elements) {
+          if (el.name !== n || el.type === "hidden") continue;
+          if (el.type === "radio" || el.type === "checkbox") el.checked = values.includes(el.value);
+          else el.value = values[0] || "";
+        }
+        this.seen[n] = m.seen[n] || this.seen[n];
+      }
+      when();
+    }
+    flush() {
+      if (this.dirty.size === 0 && !this.flying) return;
+      const names = [...new Set([...this.dirty, ...(this.flying || [])])];
+      navigator.sendBeacon(this.url, this.pack(names));
+    }
+  }
+  for (const f of $$("form[data-draft]")) forms.push(new Keeper(f));
+  if (windows) windows.onmessage = (e) => { for (const k of forms) if (k.url === e.data.url) k.take(e.data); };
+  addEventListener("pagehide", () => {
+    if (!leaving) for (const k of forms) k.flush();
+    for (const k of forms) if (k.form.dataset.settle) navigator.sendBeacon(k.form.dataset.settle, new URLSearchParams({ leaving: "1" }));
+  });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) for (const k of forms) k.flush(); });
+
+  // A button waits until what was typed is kept, which takes a moment, and then sends no
+  // field of its own but those that are no typing.
+  document.addEventListener("submit", async (e) => {
+    const form = e.target;
+    if (form.dataset.sent) return;
+    const own = forms.find((k) => k.form === form);
+    if (own && !$('input[name=kept]', form)) {
+      const el = document.createElement("input"); el.type = "hidden"; el.name = "kept"; el.value = "1"; form.append(el);
+    }
+    if (!forms.some((k) => k.dirty.size || k.flying)) { leaving = true; return; }
+    e.preventDefault();
+    for (let i = 0; i < 40 && forms.some((k) => k.dirty.size || k.flying); i++) {
+      for (const k of forms) k.send();
+      await new Promise((done) => setTimeout(done, 25));
+    }
+    if (forms.some((k) => k.dirty.size || k.flying)) { $("#unsaved").hidden = false; return; }
+    leaving = true; form.dataset.sent = "1";
+    form.requestSubmit(e.submitter && e.submitter.form === form ? e.submitter : undefined);
+  });
+
+  // A chosen chip of one can be taken back by another tap.
+  document.addEventListener("click", (e) => {
+    const el = e.target;
+    if (el.matches?.(".chips input[type=radio]")) {
+      if (el.dataset.was === "1") { el.checked = false; el.dataset.was = ""; el.dispatchEvent(new Event("change", { bubbles: true })); }
+      else { for (const o of $$(`input[name="${el.name}"]`, el.form || document)) o.dataset.was = ""; el.dataset.was = "1"; }
+    }
+  });
+  for (const el of $$(".chips input[type=radio]:checked")) el.dataset.was = "1";
+  // Forms whose choice is the whole answer go at once.
+  document.addEventListener("change", (e) => { const f = e.target.closest?.("form[data-go]"); if (f) f.requestSubmit(); });
+
+  // Fields that are asked only after an answer.
+  const when = () => {
+    for (const el of $$("[data-when]")) {
+      const [name, codes] = el.dataset.when.split("=");
+      const form = el.closest("form");
+      const have = form ? valuesOf(form, name) : [];
+      const prefix = (c) => c.endsWith("*");
+      el.hidden = !codes.split(",").some((c) => (prefix(c) ? have.some((h) => h.startsWith(c.slice(0, -1))) : c === "!" ? have.length > 0 && !have.includes("none") : have.includes(c)));
+    }
+  };
+  document.addEventListener("change", when);
+  when();
+
+  // --- the status is followed ---------------------------------------------------
+  let polling = false;
+  async function poll() {
+    if (polling || body.dataset.live === undefined) return;
+    polling = true;
+    try {
+      const q = new URLSearchParams({ record: body.dataset.record || "", hash: body.dataset.hash || "" });
+      const r = await fetch("status?" + q, { credentials: "same-origin" });
+      if (r.ok) {
+        const s = await r.json();
+        const el = $("#status");
+        if (el && el.innerHTML !== s.html && !el.contains(document.activeElement)) el.innerHTML = s.html;
+        if (s.theme) document.documentElement.dataset.theme = s.theme;
+        if (s.locked) {
+          await Promise.all(forms.map((k) => k.send()));
+          location.href = "lock";
+        }
+        if (s.changed) {
+          const busy = forms.some((k) => k.dirty.size || k.flying);
+          const typing = document.activeElement && document.activeElement.matches("input, textarea");
+          if (!busy && !typing) { sessionStorage.setItem("y", String(scrollY)); location.reload(); } else $("#moved").hidden = false;
+        }
+      }
+    } catch { /* The app is not there: typing says so. */ }
+    polling = false;
+  }
+  const y = sessionStorage.getItem("y");
+  if (y) { scrollTo(0, Number(y)); sessionStorage.removeItem("y"); }
+  setInterval(() => { if (!document.hidden) poll(); }, 2000);
+
+  // Using the device keeps it open.
+  let touched = 0;
+  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => {
+    if (body.dataset.live !== undefined && Date.now() - touched > 15000) { touched = Date.now(); post("touch", new URLSearchParams()).catch(() => {}); }
+  }, { passive: true });
+
+  // --- timers ---------------------------------------------------------------------
+  const ticks = () => {
+    for (const el of $$("[data-since]")) {
+      const s = Math.max(0, Math.floor((Date.now() - Number(el.dataset.since)) / 1000));
+      const p = (n) => String(n).padStart(2, "0");
+      el.textContent = s >= 3600 ? Math.floor(s / 3600) + ":" + p(Math.floor(s / 60) % 60) + ":" + p(s % 60) : Math.floor(s / 60) + ":" + p(s % 60);
+    }
+    for (const el of $$("[data-until]")) if (Date.now() > Number(el.dataset.until)) el.remove();
+  };
+  ticks();
+  setInterval(ticks, 1000);
+  // A long press on a timer edits it; so does the link under it.
+  let held = 0, pressed = null;
+  document.addEventListener("pointerdown", (e) => {
+    const el = e.target.closest?.("[data-edit]");
+    if (!el) return;
+    pressed = el; held = setTimeout(() => { if (pressed === el) { el.dataset.held = "1"; location.href = el.dataset.edit; } }, 550);
+  });
+  for (const kind of ["pointerup", "pointercancel", "pointermove"]) document.addEventListener(kind, (e) => { if (kind !== "pointermove" || Math.abs(e.movementX) + Math.abs(e.movementY) > 12) { clearTimeout(held); pressed = null; } });
+  document.addEventListener("click", (e) => { const el = e.target.closest?.("[data-held]"); if (el) e.preventDefault(); }, true);
+  document.addEventListener("contextmenu", (e) => { if (e.target.closest?.("[data-edit]")) e.preventDefault(); });
+
+  // --- search -----------------------------------------------------------------------
+  for (const input of $$("input[data-search]")) {
+    let timer = 0, n = 0;
+    input.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(async () => {
+        const mine = ++n;
+        const q = new URLSearchParams(new FormData(input.form));
+        try {
+          const r = await fetch(input.dataset.search + "?" + q, { credentials: "same-origin" });
+          if (r.ok && mine === n) $(input.dataset.into).innerHTML = await r.text();
+        } catch { /* What is shown stays. */ }
+      }, 120);
+    });
+  }
+  // --- a signature on glass -------------------------------------------------------------
+  for (const pad of $$("canvas[data-sign]")) {
+    const out = $("input[name=signature]", pad.form || pad.closest("form"));
+    const pen = pad.getContext("2d");
+    let strokes = [], stroke = null;
+    const size = () => { pad.width = pad.clientWidth; pad.height = pad.clientHeight; draw(); };
+    const draw = () => {
+      pen.clearRect(0, 0, pad.width, pad.height);
+      pen.lineWidth = 3; pen.lineCap = pen.lineJoin = "round"; pen.strokeStyle = "#111";
+      for (const s of strokes) { pen.beginPath(); s.forEach(([x, y], i) => (i ? pen.lineTo(x * pad.width / 1000, y * pad.height / 1000) : pen.moveTo(x * pad.width / 1000, y * pad.height / 1000))); pen.stroke(); }
+      out.value = strokes.map((s) => s.map(([x, y], i) => (i ? "L" : "M") + x + " " + y).join("")).join("");
+      if (out.value.length > 15900) out.value = out.value.slice(0, 15900).replace(/[ML][0-9]*( [0-9]*)?$/, "");
+    };
+    const at = (e) => { const r = pad.getBoundingClientRect(); const n = (v, w) => Math.min(1000, Math.max(0, Math.round((v / w) * 1000))); return [n(e.clientX - r.x, r.width), n(e.clientY - r.y, r.height)]; };
+    pad.addEventListener("pointerdown", (e) => { pad.setPointerCapture(e.pointerId); strokes.push((stroke = [at(e)])); e.preventDefault(); });
+    pad.addEventListener("pointermove", (e) => { if (stroke) { stroke.push(at(e)); draw(); } });
+    for (const k of ["pointerup", "pointercancel"]) pad.addEventListener(k, () => { stroke = null; draw(); });
+    for (const b of $$("[data-sign-clear]", pad.closest("form"))) b.addEventListener("click", () => { strokes = []; draw(); });
+    new ResizeObserver(size).observe(pad);
+  }
+  for (const b of $$("[data-print]")) { b.hidden = false; b.addEventListener("click", () => print()); }
+  for (const b of $$("[data-noscript]")) b.hidden = true;
+  document.documentElement.dataset.ready = "1";
+})();

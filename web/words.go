@@ -1,0 +1,21 @@
+package web
+
+// Common are the words that every app of this package uses.
+var Common = Words{
+	"skip":     {"Skip to the content", "Saltar al contenido"},
+	"lang":     {"Español", "English"},
+	"langSay":  {"Cambiar a español", "Switch to English"},
+	"back":     {"Back", "Volver"},
+	"save":     {"Save", "Guardar"},
+	"cancel":   {"Cancel", "Cancelar"},
+	"undo":     {"Undo", "Deshacer"},
+	"yes":      {"Yes", "Sí"},
+	"no":       {"No", "No"},
+	"none":     {"Nothing", "Nada"},
+	"main":     {"Main menu", "Menú principal"},
+	"optional": {"optional", "opcional"},
+	"choose":   {"Choose one", "Elija una opción"},
+	"chooseN":  {"Choose any", "Elija las que correspondan"},
+	"required": {"needed", "necesario"},
+	"noScript": {"Without scripts: press Save before you leave a page.", "Sin scripts: pulse Guardar antes de salir de una página."},
+}
