@@ -30,16 +30,25 @@ var columnFields = map[string]struct {
 	at, incident, person, parent, number, cadNumber string
 	words                                           bool
 }{
-	"agency":    {words: true},
-	"program":   {words: true},
-	"team":      {words: true},
-	"staff":     {words: true},
-	"device":    {words: true},
-	"person":    {words: true},
-	"incident":  {at: "received_at", number: "number", cadNumber: "cad_number"},
-	"encounter": {at: "started_at", incident: "incident_id", person: "person_id"},
-	"referral":  {person: "person_id", parent: "encounter_id"},
-	"note":      {parent: "target"},
+	"agency":       {words: true},
+	"program":      {words: true},
+	"team":         {words: true},
+	"staff":        {words: true},
+	"device":       {words: true},
+	"person":       {words: true},
+	"incident":     {at: "received_at", number: "number", cadNumber: "cad_number"},
+	"encounter":    {at: "started_at", incident: "incident_id", person: "person_id"},
+	"referral":     {person: "person_id", parent: "encounter_id"},
+	"note":         {parent: "target"},
+	"resource":     {words: true},
+	"alert_card":   {words: true},
+	"episode":      {at: "opened_at", person: "person_id", parent: "encounter_id"},
+	"follow_up":    {at: "due_at", person: "person_id", parent: "episode_id"},
+	"consent":      {person: "person_id"},
+	"disclosure":   {at: "at", person: "person_id", parent: "encounter_id"},
+	"safety_alert": {person: "person_id"},
+	"attachment":   {parent: "owner"},
+	"review":       {at: "at", parent: "target"},
 }
 
 // newColumns resolves the names; it fails where the contract has no such field.
@@ -188,6 +197,10 @@ func nameWords(msg proto.Message) []string {
 		return []string{m.GetDisplayName()}
 	case *tandemv1.Device:
 		return []string{m.GetLabel()}
+	case *tandemv1.Resource:
+		return []string{m.GetServiceName().GetEn(), m.GetServiceName().GetEs(), m.GetOrgName()}
+	case *tandemv1.AlertCard:
+		return []string{m.GetName()}
 	case *tandemv1.Person:
 		words := []string{m.GetDescriptor_()}
 		for _, n := range m.GetNames() {

@@ -177,6 +177,12 @@ func (e *Edit) Amend(v *View, after proto.Message, reason string) error {
 	return e.write(v, after, tandemv1.Act_ACT_AMEND, lifecycle, reason)
 }
 
+// Approve puts a proposed record in force, as v showed it and with the changes that
+// after makes.
+func (e *Edit) Approve(v *View, after proto.Message) error {
+	return e.write(v, after, tandemv1.Act_ACT_APPROVE, record.Active, "")
+}
+
 // Void voids a record, with a reason. Nothing is deleted.
 func (e *Edit) Void(v *View, reason string) error {
 	return e.write(v, v.Message, tandemv1.Act_ACT_VOID, record.Void, reason)
@@ -239,7 +245,11 @@ func (e *Edit) write(v *View, after proto.Message, act tandemv1.Act, lifecycle, 
 		if err != nil {
 			return e.fail(err)
 		}
-		if err := e.c.judge(v.Kind, after, record.Entry{Before: before, Target: lifecycle}, touched); err != nil {
+		target := lifecycle
+		if target == "" && touched["lifecycle"] {
+			target = lifecycleOf(after)
+		}
+		if err := e.c.judge(v.Kind, after, record.Entry{Before: before, Target: target}, touched); err != nil {
 			return e.fail(err)
 		}
 	}
@@ -254,6 +264,12 @@ func (e *Edit) write(v *View, after proto.Message, act tandemv1.Act, lifecycle, 
 	}
 	e.change.Records = append(e.change.Records, w)
 	return nil
+}
+
+// lifecycleOf returns the lifecycle code of a kind's message.
+func lifecycleOf(msg proto.Message) string {
+	m := msg.ProtoReflect()
+	return m.Get(m.Descriptor().Fields().ByNumber(syncengine.FieldLifecycle)).String()
 }
 
 // begin starts the write of an act on what v showed.
@@ -442,6 +458,8 @@ func (c *Client) complete(kind *syncengine.Kind, msg proto.Message) error {
 			c.fill(msg, "program_id", idText(s.Programs[0]))
 		}
 		c.fill(msg, "tz", c.opts.Timezone)
+	} else if kind.Name == "resource" || kind.Name == "code_set" {
+		c.fill(msg, "agency_id", idText(s.Agency))
 	}
 	if codes := c.domain.Codes(c.domain.FieldCodes(kind.Name, "lifecycle")); len(codes) > 0 {
 		c.fill(msg, "lifecycle", codes[0].Code)

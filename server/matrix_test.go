@@ -14,6 +14,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/encoding/prototext"
@@ -116,9 +117,11 @@ type matrixAct struct {
 	act    tandemv1.Act
 	text   string
 	reason string
-	// sign: the object is signed first. in: the compartment, if not the kind's own.
-	sign bool
-	in   tandemv1.Compartment
+	// sign: the object is signed first; closed: it is closed first. in: the compartment,
+	// if not the kind's own. base: more of what the object is made of.
+	sign, closed bool
+	in           tandemv1.Compartment
+	base         string
 }
 
 const (
@@ -130,7 +133,10 @@ const (
 	mRestore = tandemv1.Act_ACT_RESTORE
 	mClose   = tandemv1.Act_ACT_CLOSE
 	mMerge   = tandemv1.Act_ACT_MERGE
+	mApprove = tandemv1.Act_ACT_APPROVE
+	mResolve = tandemv1.Act_ACT_RESOLVE
 
+	mRef     = tandemv1.Compartment_COMPARTMENT_REF
 	mSUD     = tandemv1.Compartment_COMPARTMENT_SUD
 	mPrivate = tandemv1.Compartment_COMPARTMENT_PRIVATE
 )
@@ -182,32 +188,108 @@ var matrixActs = map[string]matrixAct{
 	"referral void":    {act: mVoid, text: voided, reason: "entered twice"},
 	"referral restore": {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
 
-	"agency edit":    {act: mSet, text: `name: "Example $n"`},
-	"program create": {act: mCreate},
-	"program edit":   {act: mSet, text: `area: "north $n"`},
-	"team create":    {act: mCreate},
-	"team edit":      {act: mSet, text: `area: "north $n"`},
-	"team members":   {act: mSet, text: `member_ids: "$new"`},
-	"staff create":   {act: mCreate},
-	"staff edit":     {act: mSet, text: `display_name: "Person $n"`},
-	"device create":  {act: mCreate},
-	"device edit":    {act: mSet, text: `label: "car $n"`},
+	"episode create":  {act: mCreate},
+	"episode edit":    {act: mSet, text: `goals: "a place of one's own"`},
+	"episode propose": {act: mSet, text: `proposed_close_reason: "moved"`},
+	"episode extend":  {act: mSet, text: `extended_to: "2026-12-31" extension_reason: "waiting for a bed"`},
+	"episode close":   {act: mClose, text: `lifecycle: "closed" close_reason: "moved"`},
+	"episode reopen":  {act: mResolve, text: `lifecycle: "active"`, reason: "back in town", closed: true},
+	"episode void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"episode restore": {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
+
+	"follow_up create":   {act: mCreate},
+	"follow_up edit":     {act: mSet, text: `lifecycle: "done" outcome: "no_answer"`},
+	"follow_up assigned": {act: mSet, text: `lifecycle: "done" outcome: "no_answer"`, base: `staff_id: "$self"`},
+	"follow_up assign":   {act: mSet, text: `staff_id: "$new"`},
+	"follow_up void":     {act: mVoid, text: voided, reason: "entered twice"},
+	"follow_up restore":  {act: mRestore, text: `lifecycle: "planned"`, reason: "it was none"},
+
+	"consent create":  {act: mCreate},
+	"consent contact": {act: mCreate, text: `type: "contact"`},
+	"consent edit":    {act: mSet, text: `purpose: "another"`},
+	"consent revoke":  {act: mSet, text: `lifecycle: "revoked" revoked_on: "2026-11-22"`},
+	"consent attach":  {act: mSet, text: `attachment_id: "$new"`},
+	"consent void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"consent restore": {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
+
+	"disclosure create":  {act: mCreate},
+	"disclosure edit":    {act: mSet, text: `note: "another"`},
+	"disclosure void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"disclosure restore": {act: mRestore, text: `lifecycle: "recorded"`, reason: "it was none"},
+
+	"safety_alert create":   {act: mCreate},
+	"safety_alert clinical": {act: mCreate, text: `lifecycle: "active"`},
+	"safety_alert police":   {act: mCreate, text: `lifecycle: "active" audience: "team_with_le" basis: "consent"`},
+	"safety_alert edit":     {act: mSet, text: `text: "two dogs"`},
+	"safety_alert inforce":  {act: mSet, text: `text: "two dogs"`, base: `lifecycle: "active"`},
+	"safety_alert activate": {act: mApprove, text: `lifecycle: "active" audience: "team_with_le" basis: "consent"`},
+	"safety_alert approve":  {act: mApprove, text: `lifecycle: "active"`},
+	"safety_alert retire":   {act: mClose, text: `lifecycle: "retired"`},
+	"safety_alert void":     {act: mVoid, text: voided, reason: "entered twice"},
+	"safety_alert restore":  {act: mRestore, text: `lifecycle: "proposed"`, reason: "it was none"},
+
+	"alert_card create": {act: mCreate},
+	"alert_card edit":   {act: mSet, text: `text: "two dogs"`},
+	"alert_card void":   {act: mVoid, text: voided, reason: "entered twice"},
+
+	"attachment create":       {act: mCreate},
+	"attachment edit":         {act: mSet, text: `title: "page 2"`},
+	"attachment void":         {act: mVoid, text: voided, reason: "entered twice"},
+	"attachment restore":      {act: mRestore, text: `lifecycle: "active"`, reason: "it was none"},
+	"attachment protocol":     {act: mCreate, text: `category: "protocol"`, in: mRef},
+	"attachment editprotocol": {act: mSet, text: `title: "page $n"`, in: mRef},
+	"attachment readprotocol": {in: mRef},
+
+	"review create":  {act: mCreate},
+	"review edit":    {act: mSet, text: `comment: "another"`},
+	"review void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"review restore": {act: mRestore, text: `lifecycle: "recorded"`, reason: "it was none"},
+
+	"resource create":  {act: mCreate, text: `lifecycle: "active"`},
+	"resource propose": {act: mCreate},
+	"resource edit":    {act: mSet, text: `org_name: "Another"`},
+	"resource approve": {act: mApprove, text: `lifecycle: "active"`},
+	"resource void":    {act: mVoid, text: voided, reason: "entered twice"},
+	"resource restore": {act: mRestore, text: `lifecycle: "proposed"`, reason: "it was none"},
+
+	"code_set create": {act: mCreate},
+	"code_set edit":   {act: mSet, text: `list: "need_$n"`},
+	"agency edit":     {act: mSet, text: `name: "Example $n"`},
+	"program create":  {act: mCreate},
+	"program edit":    {act: mSet, text: `area: "north $n"`},
+	"team create":     {act: mCreate},
+	"team edit":       {act: mSet, text: `area: "north $n"`},
+	"team members":    {act: mSet, text: `member_ids: "$new"`},
+	"staff create":    {act: mCreate},
+	"staff edit":      {act: mSet, text: `display_name: "Person $n"`},
+	"device create":   {act: mCreate},
+	"device edit":     {act: mSet, text: `label: "car $n"`},
 }
 
 // matrixBases are the messages that objects are made of.
 var matrixBases = map[string]string{
-	"incident":  `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
-	"person":    `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
-	"encounter": `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
-	"note":      `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
-	"referral":  `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
-	"program":   `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
-	"team":      `agency_id: "$agency" lifecycle: "active" name: "Another"`,
-	"staff":     `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
-	"device":    `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
+	"incident":     `agency_id: "$agency" team_id: "$team" lifecycle: "open" call_type: "welfare_check"`,
+	"person":       `agency_id: "$agency" team_id: "$team" lifecycle: "active" descriptor: "grey coat"`,
+	"encounter":    `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "crisis_response" narrative: "seen"`,
+	"note":         `agency_id: "$agency" team_id: "$team" lifecycle: "draft" type: "case" text: "seen"`,
+	"referral":     `agency_id: "$agency" team_id: "$team" lifecycle: "active" need: "crisis_bed" state: "offered" target_text: "the house"`,
+	"episode":      `agency_id: "$agency" team_id: "$team" lifecycle: "active" window_days: 60`,
+	"follow_up":    `agency_id: "$agency" team_id: "$team" lifecycle: "planned" target_hours: 24`,
+	"consent":      `agency_id: "$agency" team_id: "$team" lifecycle: "active" type: "treatment" decision: "given"`,
+	"disclosure":   `agency_id: "$agency" team_id: "$team" lifecycle: "recorded" basis: "treatment" recipient: "the house"`,
+	"safety_alert": `agency_id: "$agency" team_id: "$team" lifecycle: "proposed" category: "animal" text: "a dog" audience: "clinical"`,
+	"alert_card":   `agency_id: "$agency" team_id: "$team" lifecycle: "active" category: "animal" text: "a dog"`,
+	"attachment":   `agency_id: "$agency" team_id: "$team" lifecycle: "active" category: "document" title: "page 1"`,
+	"review":       `agency_id: "$agency" team_id: "$team" lifecycle: "recorded" decision: "noted" comment: "well done"`,
+	"resource":     `agency_id: "$agency" lifecycle: "proposed" org_name: "The house" status: "active"`,
+	"code_set":     `agency_id: "$agency" lifecycle: "active" list: "need"`,
+	"program":      `agency_id: "$agency" lifecycle: "active" name: {en: "Another"} model: "crt"`,
+	"team":         `agency_id: "$agency" lifecycle: "active" name: "Another"`,
+	"staff":        `agency_id: "$agency" lifecycle: "active" display_name: "Another" discipline: "nurse"`,
+	"device":       `agency_id: "$agency" lifecycle: "active" label: "car 1"`,
 }
 
-var matrixReference = []string{"agency", "program", "team", "staff", "device"}
+var matrixReference = []string{"agency", "program", "team", "staff", "device", "code_set"}
 
 // cell is one cell: an act of a role on an object.
 type matrixCell struct {
@@ -231,10 +313,11 @@ type matrixWorld struct {
 	// the person's own, by team; admin sets up.
 	role, other map[string]*device
 	admin       *device
+	far         *device       // someone of another agency
 	person      syncengine.ID // someone to merge into
 	// held are, by role, the records that their pages have brought.
 	held map[string]map[syncengine.ID]bool
-	// reference are, by kind, the record of the own agency and a foreign one.
+	// reference are, by kind or by line, the record of the own agency and a foreign one.
 	reference map[string]map[byte]syncengine.ID
 }
 
@@ -250,19 +333,21 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 		'f': id(w.admin.AddTeam(ctx, server.TeamOptions{Name: "Far", Program: foreign})),
 	}
 	fill := byte(0)
-	enrol := func(role string, agency, team syncengine.ID) *device {
+	enrol := func(agency, team syncengine.ID, roles ...string) *device {
 		fill++
 		return w.enrolled(fill, id(w.admin.AddStaff(ctx, server.StaffOptions{
-			Name: "Person " + role, Discipline: "nurse", Roles: []string{role}, Agency: agency, Teams: []syncengine.ID{team},
+			Name: "Person " + roles[0], Discipline: "nurse", Roles: roles, Agency: agency, Teams: []syncengine.ID{team},
 		})))
 	}
-	m.admin = enrol("admin", w.agency, w.team)
+	m.admin = enrol(w.agency, w.team, "admin")
+	// Until they take their roles, everybody is what it takes to make the objects.
 	for _, role := range matrixRoles {
-		m.role[role] = enrol("clinician", w.agency, w.team)
+		m.role[role] = enrol(w.agency, w.team, "clinician", "lead")
 	}
 	for on, team := range m.teams {
-		m.other[string(on)] = enrol("clinician", w.agency, team)
+		m.other[string(on)] = enrol(w.agency, team, "clinician", "lead")
 	}
+	m.far = enrol(w.police, m.teams['f'], "clinician")
 	m.reference = map[string]map[byte]syncengine.ID{
 		"agency":  {'o': w.agency, 'f': w.police},
 		"program": {'o': w.program, 'f': foreign},
@@ -273,6 +358,19 @@ func newMatrixWorld(t *testing.T, on engine) *matrixWorld {
 			'f': w.enrolled(fill+1, w.partner).dev,
 		},
 	}
+	made := func(kind, more string, in tandemv1.Compartment) map[byte]syncengine.ID {
+		change := m.admin.change(w.id(), kind, mCreate, m.text(kind, w.team, more)...)
+		change.Records[0].Compartment = in
+		for _, o := range m.admin.must(m.admin.push(change)).GetOutcomes() {
+			if o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+				t.Fatalf("making a %s: %v", kind, o)
+			}
+		}
+		return map[byte]syncengine.ID{'o': syncengine.ID(change.GetRecords()[0].GetRecord())}
+	}
+	m.reference["code_set"] = made("code_set", "", 0)
+	m.reference["attachment editprotocol"] = made("attachment", `category: "protocol"`, mRef)
+	m.reference["attachment readprotocol"] = m.reference["attachment editprotocol"]
 	change := m.admin.change(w.id(), "person", mCreate, m.text("person", w.team, "")...)
 	m.other["t"].must(m.other["t"].push(m.other["t"].authored(change)))
 	m.person = syncengine.ID(change.GetRecords()[0].GetRecord())
@@ -304,11 +402,15 @@ func (m *matrixWorld) plan(table matrixTable) (cells []*matrixCell) {
 func (m *matrixWorld) applies(c *matrixCell) bool {
 	spec := matrixActs[c.kind+" "+c.act]
 	switch {
-	case slices.Contains(matrixReference, c.kind):
+	case slices.Contains(matrixReference, c.kind) || spec.in == mRef || c.kind == "resource" && spec.act == mCreate:
 		if spec.act == mCreate {
 			return c.on == 'o' || c.on == 'f'
 		}
-		return !m.reference[c.kind][c.on].IsZero()
+		return !m.shared(c)[c.on].IsZero()
+	case c.kind == "resource" && c.on == 'p':
+		return false
+	case c.kind == "alert_card" && (c.on == 'o' || c.on == 'd'):
+		return false
 	case spec.act == mCreate:
 		return strings.IndexByte("tpf", c.on) >= 0
 	case spec.act == mRestore:
@@ -319,25 +421,33 @@ func (m *matrixWorld) applies(c *matrixCell) bool {
 	return true
 }
 
+// shared are the objects of reference data that every cell of a line plays on.
+func (m *matrixWorld) shared(c *matrixCell) map[byte]syncengine.ID {
+	if of, ok := m.reference[c.kind+" "+c.act]; ok {
+		return of
+	}
+	return m.reference[c.kind]
+}
+
 // text is the message that an object of a kind is made of, a part of it after another.
 func (m *matrixWorld) text(kind string, team syncengine.ID, more string) []string {
 	agency := m.w.agency
-	if slices.Contains(matrixReference, kind) && team == m.teams['f'] {
+	if (slices.Contains(matrixReference, kind) || kind == "resource" || kind == "attachment" && strings.Contains(more, "protocol")) && team == m.teams['f'] {
 		agency = m.w.police
 	}
 	fill := strings.NewReplacer("$agency", agency.String(), "$team", team.String(), "$other", m.person.String())
-	return []string{fill.Replace(matrixBases[kind]), more}
+	return []string{fill.Replace(matrixBases[kind]), fill.Replace(more)}
 }
 
 // make makes the objects of the cells: each has its own.
 func (m *matrixWorld) make(cells []*matrixCell) {
 	m.w.t.Helper()
 	changes := map[*device][]*tandemv1.Change{}
-	signed, voids := map[*device][]*matrixCell{}, map[*device][]*matrixCell{}
+	signed, closed, voids := map[*device][]*matrixCell{}, map[*device][]*matrixCell{}, map[*device][]*matrixCell{}
 	for _, c := range cells {
 		spec := matrixActs[c.kind+" "+c.act]
-		if slices.Contains(matrixReference, c.kind) {
-			c.object = m.reference[c.kind][c.on]
+		if shared := m.shared(c); shared != nil {
+			c.object = shared[c.on]
 			continue
 		}
 		if spec.act == mCreate {
@@ -347,7 +457,14 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 		if other := m.other[string(c.on)]; other != nil {
 			by, team = other, m.teams[c.on]
 		}
+		if c.kind == "resource" && c.on == 'f' {
+			by = m.far
+		}
 		c.object = m.w.id()
+		if c.kind == "alert_card" {
+			m.card(c.object, team)
+			continue
+		}
 		// What a role writes of its own is of a type that it may write.
 		more := ""
 		switch own := c.on == 'o' || c.on == 'd'; {
@@ -360,11 +477,15 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 		case own && c.kind == "note" && c.role == "lead":
 			more = `type: "addendum"`
 		}
+		more += strings.ReplaceAll(spec.base, "$self", m.role[c.role].person.String())
 		change := by.change(c.object, c.kind, mCreate, m.text(c.kind, team, more)...)
 		change.Records[0].Compartment = spec.in
 		changes[by] = append(changes[by], change)
 		if spec.sign {
 			signed[by] = append(signed[by], c)
+		}
+		if spec.closed {
+			closed[by] = append(closed[by], c)
 		}
 		if c.on == 'd' {
 			voids[by] = append(voids[by], c)
@@ -389,6 +510,13 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 		}
 		all(d, changes)
 	}
+	for d, list := range closed {
+		changes := make([]*tandemv1.Change, 0, len(list))
+		for _, c := range list {
+			changes = append(changes, m.write(d, c, matrixAct{act: mClose, text: `lifecycle: "closed"`}))
+		}
+		all(d, changes)
+	}
 	for d, list := range voids {
 		changes := make([]*tandemv1.Change, 0, len(list))
 		for _, c := range list {
@@ -398,14 +526,35 @@ func (m *matrixWorld) make(cells []*matrixCell) {
 	}
 }
 
-// takeRoles gives everybody, clinicians until now, the role they are here for.
+// card makes an alert card as the server does.
+func (m *matrixWorld) card(id, team syncengine.ID) {
+	m.w.t.Helper()
+	change := m.admin.change(id, "alert_card", mCreate, m.text("alert_card", team, "")...)
+	change.Author, change.Device = m.w.org.ID[:], nil
+	raw := must[[]byte](m.w.t)(proto.Marshal(change))
+	if err := m.w.s.Write(m.w.t.Context(), m.w.org.ID, 1, func(tx *store.Tx) error {
+		b, err := (&syncengine.Server{Rules: record.New(), Secrets: m.w.org.Secrets}).Begin(tx, m.w.clock().UnixMilli())
+		if err != nil {
+			return err
+		}
+		out, err := b.Local(&syncengine.Principal{Server: true}, raw)
+		if err == nil && out.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+			m.w.t.Fatalf("making a card: %v", out)
+		}
+		if err == nil {
+			_, err = b.Commit()
+		}
+		return err
+	}); err != nil {
+		m.w.t.Fatal(err)
+	}
+}
+
+// takeRoles gives everybody, clinicians and leads until now, the role they are here for.
 func (m *matrixWorld) takeRoles() {
 	m.w.t.Helper()
 	const roles = 200
 	for _, role := range matrixRoles {
-		if role == "clinician" {
-			continue
-		}
 		d := m.role[role]
 		c := &matrixCell{kind: "staff", object: d.person}
 		change := m.write(m.admin, c, matrixAct{act: mSet})
@@ -416,8 +565,12 @@ func (m *matrixWorld) takeRoles() {
 				Bases: syncengine.EncodeStamps(state.Bases(syncengine.Path{Field: roles, Key: code}, false)),
 			})
 		}
-		write("clinician", nil)
-		if role != "none" {
+		for _, had := range []string{"clinician", "lead"} {
+			if had != role {
+				write(had, nil)
+			}
+		}
+		if role != "none" && role != "clinician" && role != "lead" {
 			write(role, syncengine.StringField(roles, role))
 		}
 		for _, o := range m.admin.must(m.admin.push(change)).GetOutcomes() {

@@ -202,7 +202,8 @@ func (k *Kind) choose(field uint32, heads []Head) int {
 		}
 	}
 	switch k.policyOf(field) {
-	case tandemv1.MergePolicy_MERGE_POLICY_SAFEST_HEAD:
+	case tandemv1.MergePolicy_MERGE_POLICY_SAFEST_HEAD, tandemv1.MergePolicy_MERGE_POLICY_STATE_MACHINE:
+		// A state machine without an order of caution ranks every head alike.
 		rule := k.Fields[field]
 		for i := range heads {
 			if rule.caution(heads[i].Raw) > rule.caution(heads[best].Raw) {

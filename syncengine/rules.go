@@ -43,8 +43,9 @@ type FieldRule struct {
 	Name   string
 	// Policy decides which head is displayed and whether a human is asked.
 	Policy Policy
-	// Caution ranks a raw value of a safest-head field, higher is more cautious;
-	// nil for other policies. An unknown code ranks above every reassuring one.
+	// Caution ranks a raw value of a safest-head field, and of a state machine whose
+	// most cautious head is displayed; higher is more cautious. Nil for other fields. An
+	// unknown code ranks above every reassuring one.
 	Caution func(raw []byte) int
 	// Legal reports whether a state machine may step from one raw value to
 	// another (nil: absent); nil for other policies.

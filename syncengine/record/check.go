@@ -196,7 +196,8 @@ func (c *checker) imported(from *tandemv1.Import) {
 }
 
 // takes reports whether a record may be created in a compartment: the kind's own,
-// or a stricter one. Clinical kinds alone have stricter ones.
+// or a stricter one. Clinical kinds alone have stricter ones; a protocol alone is an
+// attachment that everybody reads.
 func (k *kind) takes(c tandemv1.Compartment) bool {
 	switch c {
 	case tandemv1.Compartment_COMPARTMENT_UNSPECIFIED, k.Compartment:
@@ -205,6 +206,8 @@ func (k *kind) takes(c tandemv1.Compartment) bool {
 		return k.Compartment == tandemv1.Compartment_COMPARTMENT_CLINICAL
 	case tandemv1.Compartment_COMPARTMENT_PRIVATE:
 		return k.Name == note
+	case tandemv1.Compartment_COMPARTMENT_REF:
+		return k.Name == attachment
 	}
 	return false
 }
@@ -230,7 +233,7 @@ func (c *checker) create(w *tandemv1.RecordWrite) {
 		c.fault("body")
 		return
 	}
-	var lifecycle, team, typ []byte
+	var lifecycle, team, sort []byte
 	formed := true
 	for _, f := range fields {
 		formed = c.value(f.Path, f.Raw) && formed
@@ -239,19 +242,25 @@ func (c *checker) create(w *tandemv1.RecordWrite) {
 			lifecycle = f.Raw
 		case syncengine.FieldTeam:
 			team = f.Raw
-		case noteType:
-			typ = f.Raw
+		case noteType: // The same number as attachmentCategory.
+			sort = f.Raw
 		}
 	}
 	if lifecycle != nil && w.GetImportedFrom() == nil {
 		c.lifecycle(w.GetAct(), lifecycle)
 	}
-	if team == nil && c.kind.ofTeam() {
+	if team == nil && c.kind.ofTeam() && w.GetCompartment() != tandemv1.Compartment_COMPARTMENT_REF {
 		c.fault("team_id")
 	}
 	if c.kind.Name == note {
-		code, _ := syncengine.RawString(typ)
+		code, _ := syncengine.RawString(sort)
 		if (code == privateNote) != (w.GetCompartment() == tandemv1.Compartment_COMPARTMENT_PRIVATE) {
+			c.fault("compartment")
+		}
+	}
+	if c.kind.Name == attachment {
+		code, _ := syncengine.RawString(sort)
+		if (code == protocol) != (w.GetCompartment() == tandemv1.Compartment_COMPARTMENT_REF) {
 			c.fault("compartment")
 		}
 	}
@@ -299,9 +308,9 @@ func (c *checker) writes(w *tandemv1.RecordWrite) {
 		if w.GetAct() == tandemv1.Act_ACT_APPEND && syncengine.ShapeOf(path.Field) != syncengine.ShapeAppend {
 			c.faultAt(path.Field)
 		}
-		if c.kind.Name == note && path.Field == noteType {
-			// The compartment is set once, at creation.
-			if code, _ := syncengine.RawString(pw.GetValue()); code == privateNote {
+		// The compartment is set once, at creation.
+		if c.kind.Name == note && path.Field == noteType || c.kind.Name == attachment && path.Field == attachmentCategory {
+			if code, _ := syncengine.RawString(pw.GetValue()); code == privateNote || code == protocol {
 				c.faultAt(path.Field)
 			}
 		}

@@ -61,6 +61,15 @@ func (l *list) caution(raw []byte) int {
 	return 2*len(l.codes) - 3
 }
 
+// cautionOf is caution by an order of its own.
+func cautionOf(order []string) func(raw []byte) int {
+	l := &list{place: map[string]int{}, codes: make([]*tandemv1.Code, len(order))}
+	for i, code := range order {
+		l.place[code] = i
+	}
+	return l.caution
+}
+
 // Codes returns the codes of a list in the order of a form, nil where there is no
 // such list. The slice is shared and must not be written to.
 func (d *Domain) Codes(list string) []Code {

@@ -45,6 +45,7 @@ var contract = []protoreflect.FileDescriptor{
 	tandemv1.File_tandem_v1_reference_proto,
 	tandemv1.File_tandem_v1_operations_proto,
 	tandemv1.File_tandem_v1_clinical_proto,
+	tandemv1.File_tandem_v1_care_proto,
 }
 
 func build() (*Domain, error) {

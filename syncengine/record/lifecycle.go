@@ -9,17 +9,28 @@ import (
 
 // Lifecycle codes that several kinds share.
 const (
-	Active  = "active"
-	Draft   = "draft"
-	Open    = "open"
-	Cleared = "cleared"
-	Signed  = "signed"
-	Amended = "amended"
-	Locked  = "locked"
-	Closed  = "closed"
-	Merged  = "merged"
-	Retired = "retired"
-	Void    = "void"
+	Active     = "active"
+	Draft      = "draft"
+	Open       = "open"
+	Cleared    = "cleared"
+	Signed     = "signed"
+	Amended    = "amended"
+	Locked     = "locked"
+	Closed     = "closed"
+	Merged     = "merged"
+	Retired    = "retired"
+	Void       = "void"
+	OnHold     = "on_hold"
+	Planned    = "planned"
+	Done       = "done"
+	Missed     = "missed"
+	Cancelled  = "cancelled"
+	Declined   = "declined"
+	Expired    = "expired"
+	Revoked    = "revoked"
+	Proposed   = "proposed"
+	Superseded = "superseded"
+	Recorded   = "recorded"
 )
 
 // sealed lists the lifecycle codes under which plain writes are kept and no
@@ -28,7 +39,20 @@ var sealed = map[string]bool{Signed: true, Amended: true, Locked: true, Void: tr
 
 // done lists the codes, of lifecycle and state, that end the work on a record: it
 // leaves the open tier. Signed encounters stay open, since their follow-up runs.
-var done = map[string]bool{Locked: true, Closed: true, Void: true, Merged: true}
+var done = map[string]bool{
+	Locked: true, Closed: true, Void: true, Merged: true,
+	Done: true, Missed: true, Cancelled: true,
+	Declined: true, Expired: true, Revoked: true,
+	Retired: true, Superseded: true,
+}
+
+// safest lists, for lifecycles of which the most cautious head is displayed, the codes
+// from the least to the most cautious: a consent that somebody revoked is revoked,
+// whatever else was written meanwhile, and an alert that somebody keeps up is shown.
+var safest = map[string][]string{
+	"lifecycle_consent":      {Active, Expired, Declined, Revoked, Void},
+	"lifecycle_safety_alert": {Void, Retired, Expired, Proposed, Active},
+}
 
 // steps are the transitions of one state machine: from a code to the codes that
 // may follow it.
@@ -59,6 +83,57 @@ var transitions = map[string]steps{
 		Active: {Merged},
 		Merged: {Active},
 		Void:   {},
+	},
+	// What is proposed is not for use until somebody has approved it.
+	"lifecycle_resource": {
+		Active:   {Retired},
+		Proposed: {Active, Retired},
+		Retired:  {Active},
+		Void:     {},
+	},
+	"lifecycle_alert_card": {
+		Active:  {Retired},
+		Retired: {Active},
+		Void:    {},
+	},
+	// A lead's resolve alone, with a reason, opens a closed one again.
+	"lifecycle_episode": {
+		Active: {OnHold, Closed},
+		OnHold: {Active, Closed},
+		Closed: {},
+		Void:   {},
+	},
+	// A new date is a new record.
+	"lifecycle_follow_up": {
+		Planned:   {Done, Missed, Cancelled},
+		Done:      {},
+		Missed:    {},
+		Cancelled: {},
+		Void:      {},
+	},
+	"lifecycle_consent": {
+		Active:   {Expired, Revoked},
+		Expired:  {Revoked},
+		Declined: {},
+		Revoked:  {},
+		Void:     {},
+	},
+	// An alert that has expired or was retired may be put up again, by a new approval.
+	"lifecycle_safety_alert": {
+		Proposed: {Active, Retired},
+		Active:   {Expired, Retired},
+		Expired:  {Active, Retired},
+		Retired:  {Active},
+		Void:     {},
+	},
+	"lifecycle_attachment": {
+		Active:     {Superseded},
+		Superseded: {Active},
+		Void:       {},
+	},
+	"lifecycle_recorded": {
+		Recorded: {},
+		Void:     {},
 	},
 	"lifecycle_encounter": signedKind,
 	"lifecycle_note":      signedKind,
@@ -127,6 +202,11 @@ func (d *Domain) Next(list, code string) []string {
 	return next
 }
 
+// plain are the lifecycle codes that need no act of their own.
+var plain = []string{
+	Active, Retired, Draft, Open, Cleared, OnHold, Planned, Done, Missed, Cancelled, Declined, Expired, Revoked, Superseded,
+}
+
 // actCodes lists, for each act, the lifecycle codes that it may write. An act on
 // the whole record must write one; the others may leave the lifecycle alone. Plain
 // writes never seal a record.
@@ -134,17 +214,17 @@ var actCodes = map[tandemv1.Act]struct {
 	codes []string
 	must  bool
 }{
-	tandemv1.Act_ACT_CREATE:  {codes: []string{Active, Retired, Draft, Open, Cleared}},
-	tandemv1.Act_ACT_SET:     {codes: []string{Active, Retired, Draft, Open, Cleared}},
+	tandemv1.Act_ACT_CREATE:  {codes: slices.Concat(plain, []string{Proposed, Recorded})},
+	tandemv1.Act_ACT_SET:     {codes: plain},
 	tandemv1.Act_ACT_APPEND:  {},
 	tandemv1.Act_ACT_VOID:    {codes: []string{Void}, must: true},
-	tandemv1.Act_ACT_RESTORE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged}, must: true},
-	tandemv1.Act_ACT_RESOLVE: {codes: []string{Active, Retired, Draft, Open, Cleared, Locked, Signed, Amended, Merged, Void}},
+	tandemv1.Act_ACT_RESTORE: {codes: slices.Concat(plain, []string{Proposed, Recorded, Closed, Locked, Signed, Amended, Merged}), must: true},
+	tandemv1.Act_ACT_RESOLVE: {codes: slices.Concat(plain, []string{Proposed, Recorded, Closed, Locked, Signed, Amended, Merged, Void})},
 	tandemv1.Act_ACT_SIGN:    {codes: []string{Signed}, must: true},
 	tandemv1.Act_ACT_AMEND:   {codes: []string{Amended, Locked}, must: true},
-	tandemv1.Act_ACT_CLOSE:   {codes: []string{Cleared, Locked}},
+	tandemv1.Act_ACT_CLOSE:   {codes: []string{Cleared, Locked, Closed, Retired}},
 	tandemv1.Act_ACT_MERGE:   {codes: []string{Merged}, must: true},
-	tandemv1.Act_ACT_APPROVE: {},
+	tandemv1.Act_ACT_APPROVE: {codes: []string{Active}, must: true},
 	tandemv1.Act_ACT_REVIEW:  {},
 	tandemv1.Act_ACT_SHARE:   {},
 }

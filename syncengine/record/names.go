@@ -2,16 +2,26 @@ package record
 
 // Names of kinds, as the contract states them.
 const (
-	agency    = "agency"
-	program   = "program"
-	team      = "team"
-	staff     = "staff"
-	device    = "device"
-	incident  = "incident"
-	person    = "person"
-	encounter = "encounter"
-	referral  = "referral"
-	note      = "note"
+	agency      = "agency"
+	program     = "program"
+	team        = "team"
+	staff       = "staff"
+	device      = "device"
+	resource    = "resource"
+	codeSet     = "code_set"
+	incident    = "incident"
+	alertCard   = "alert_card"
+	person      = "person"
+	encounter   = "encounter"
+	referral    = "referral"
+	note        = "note"
+	episode     = "episode"
+	followUp    = "follow_up"
+	consent     = "consent"
+	disclosure  = "disclosure"
+	safetyAlert = "safety_alert"
+	attachment  = "attachment"
+	review      = "review"
 )
 
 // Role codes of the list staff_role.
@@ -27,9 +37,12 @@ const (
 	operator = "(operator)"
 )
 
-// noteType is the number of Note.type; privateNote the code of it whose notes are
-// their author's own.
+// noteType is the number of Note.type, attachmentCategory that of Attachment.category;
+// privateNote is the code of the notes that are their author's own.
 const (
-	noteType    = 21
-	privateNote = "private_psychotherapy"
+	noteType           = 21
+	attachmentCategory = 21
+	privateNote        = "private_psychotherapy"
+	// protocol is the code of the attachments that are reference data.
+	protocol = "protocol"
 )

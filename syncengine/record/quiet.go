@@ -12,8 +12,9 @@ type Aging struct {
 }
 
 // Ages says what becomes of a record by quiet alone. A cleared call is locked after
-// three days, so that what is written later is an amendment. An open referral is work
-// in hand however long it takes.
+// three days, so that what is written later is an amendment. An open referral or episode,
+// a planned follow-up, a consent and an alert in force are work in hand however long it
+// takes.
 func (d *Domain) Ages(rec *syncengine.Record) Aging {
 	k := d.kinds[rec.Kind]
 	if k == nil || !k.open(rec) {
@@ -27,6 +28,8 @@ func (d *Domain) Ages(rec *syncengine.Record) Aging {
 		return Aging{Days: 30}
 	case note:
 		return Aging{Days: 30}
+	case disclosure, review, attachment:
+		return Aging{Days: 60}
 	case encounter, person:
 		// As long as a follow-up runs.
 		return Aging{Days: 60}

@@ -58,6 +58,66 @@ var needs = map[string]map[string][]need{
 	referral: {anyState: slices.Concat(all("person_id", "need", "urgency", "state"),
 		[]need{{field: []string{"resource_id", "target_text"}, warn: true}})},
 	note: {Signed: all("target", "type", "text")},
+	episode: {
+		anyState: all("person_id", "program_id", "opened_at", "window_days"),
+		Closed:   slices.Concat(all("closed_at", "close_reason"), later(all("needs_at_close"))),
+	},
+	followUp: {
+		anyState: all("episode_id", "person_id"),
+		Done:     all("occurred_at", "mode", "outcome"),
+	},
+	consent: {
+		anyState: slices.Concat(
+			all("person_id", "type", "decision", "given_on", "method", "signer"),
+			[]need{
+				{field: []string{"expires_on", "no_expiry"}, when: is("decision", "given")},
+				{field: []string{"witness"}, when: is("method", "verbal_witnessed")},
+				{field: []string{"signer_name"}, when: is("signer", "guardian", "agent")},
+				{field: []string{"discloser"}, when: released},
+				{field: []string{"recipients"}, when: released},
+				{field: []string{"info_scope"}, when: released},
+				{field: []string{"purpose"}, when: released},
+			},
+		),
+		Revoked: all("revoked_on"),
+	},
+	disclosure: {anyState: slices.Concat(
+		[]need{{field: []string{"person_id", "export_id"}}},
+		all("at", "recipient", "basis", "what"),
+		[]need{{field: []string{"consent_id"}, when: is("basis", "consent")}},
+	)},
+	safetyAlert: {
+		anyState: slices.Concat(
+			all("person_id", "category", "text", "audience", "expires_on"),
+			[]need{{field: []string{"basis"}, when: is("audience", "team_with_le")}},
+		),
+		Active: {{field: []string{"approved_by"}, when: is("audience", "team_with_le")}},
+	},
+	alertCard: {anyState: all("category", "text", "expires_on")},
+	attachment: {anyState: slices.Concat(
+		[]need{{field: []string{"owner"}, when: isNot("category", protocol)}},
+		all("category", "sha256", "media_type", "size"),
+	)},
+	review: {anyState: slices.Concat(
+		all("target", "rev", "decision", "by", "at"),
+		[]need{{field: []string{"comment"}, when: is("decision", "returned", "flagged")}},
+	)},
+	resource: {anyState: all("service_name", "org_name", "category", "status")},
+	codeSet:  {anyState: all("list")},
+}
+
+// released reports whether a consent lets something be passed on: then it says who may
+// pass what on to whom and what for (42 CFR 2.31).
+func released(v *view) bool {
+	if v.code("decision") != "given" {
+		return false
+	}
+	switch t := v.code("type"); t {
+	case "release", "network_sharing", "le_sharing":
+		return true
+	default:
+		return strings.HasPrefix(t, "part2_")
+	}
 }
 
 var incidentNeeds = slices.Concat(
@@ -66,7 +126,10 @@ var incidentNeeds = slices.Concat(
 )
 
 // entered maps a lifecycle code to the one whose needs hold there too.
-var entered = map[string]string{Cleared: Cleared, Locked: Cleared, Signed: Signed, Amended: Signed}
+var entered = map[string]string{
+	Cleared: Cleared, Locked: Cleared, Signed: Signed, Amended: Signed,
+	Closed: Closed, Done: Done, Revoked: Revoked, Active: Active,
+}
 
 // all needs each of the fields.
 func all(fields ...string) []need {

@@ -22,6 +22,7 @@ const (
 	amend   = tandemv1.Act_ACT_AMEND
 	closes  = tandemv1.Act_ACT_CLOSE
 	merge   = tandemv1.Act_ACT_MERGE
+	approve = tandemv1.Act_ACT_APPROVE
 )
 
 // reach is how far a right goes.
@@ -36,6 +37,12 @@ const (
 	ofAgency
 	// ofMember: the teams one is a member of.
 	ofMember
+	// ofAssigned: the records one made or is assigned to.
+	ofAssigned
+	// ofProposed: the records one made, while they are proposed.
+	ofProposed
+	// ofAgencyProposed: the same, of reference data of one's own agency.
+	ofAgencyProposed
 )
 
 // cell is one right of a role on a kind.
@@ -47,8 +54,13 @@ type cell struct {
 	fields []string
 	// values limits fields to codes; a field that is not written is no matter.
 	values map[string][]string
-	// except lists compartments that the right stops at.
-	except []tandemv1.Compartment
+	// stated: a create must write the fields that values limits.
+	stated bool
+	// without lists fields that the right stops at.
+	without []string
+	// except lists compartments that the right stops at; in, where it is not empty, the
+	// only ones it holds in.
+	except, in []tandemv1.Compartment
 	// imported limits creation to imports.
 	imported bool
 }
@@ -144,6 +156,114 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{resolve, void, restore}},
 		},
 	},
+	episode: {
+		clinician: {
+			{acts: acts{create, set, appends, closes}, without: extension},
+			{acts: acts{resolve, void, restore}, reach: ofOwn, without: extension},
+		},
+		// A peer proposes that an episode be closed.
+		peer: {
+			{acts: acts{set}, fields: []string{"proposed_close_reason"}, except: noSUD},
+		},
+		// A lead extends, and opens a closed one again by a resolve with a reason.
+		lead: {
+			{acts: acts{set, appends, closes, resolve, void, restore}},
+		},
+	},
+	followUp: {
+		clinician: {
+			{acts: acts{create, set, appends}},
+			{acts: acts{resolve, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{create}, except: noSUD},
+			{acts: acts{set, appends}, reach: ofAssigned, except: noSUD},
+			{acts: acts{void, restore}, reach: ofOwn, except: noSUD},
+		},
+		// A lead assigns.
+		lead: {
+			{acts: acts{set}, fields: []string{"staff_id", "due_at"}},
+			{acts: acts{resolve, void, restore}},
+		},
+	},
+	// What was agreed to does not change: it is revoked, or voided and recorded anew.
+	consent: {
+		clinician: {
+			{acts: acts{create}},
+			{acts: acts{set}, fields: []string{"lifecycle", "revoked_on"}, values: map[string][]string{"lifecycle": {Revoked}}},
+			{acts: acts{set}, reach: ofOwn, fields: []string{"attachment_id"}},
+			{acts: acts{resolve, void, restore}, reach: ofOwn},
+		},
+		peer: {
+			{acts: acts{create}, values: map[string][]string{"type": {"contact"}}, stated: true, except: noSUD},
+			{acts: acts{void, restore}, reach: ofOwn, except: noSUD},
+		},
+		lead: {
+			{acts: acts{resolve, void, restore}},
+		},
+		operator: {
+			{acts: acts{set}, fields: []string{"lifecycle"}, values: toExpired},
+		},
+	},
+	disclosure: {
+		clinician: {{acts: acts{create}}},
+		lead:      {{acts: acts{create, resolve, void, restore}}},
+		// An export's own.
+		operator: {{acts: acts{create}}},
+	},
+	// What police partners see, a lead has approved as it stands: nobody else changes an
+	// alert that is in force.
+	safetyAlert: {
+		clinician: {
+			{acts: acts{create}, values: map[string][]string{"lifecycle": {Proposed}}, stated: true},
+			{acts: acts{create}, values: map[string][]string{"lifecycle": {Active}, "audience": {"clinical"}}, stated: true},
+			{acts: acts{set, resolve, void}, reach: ofProposed, values: proposedOrVoid},
+		},
+		peer: {
+			{acts: acts{create}, values: map[string][]string{"lifecycle": {Proposed}}, stated: true, except: noSUD},
+			{acts: acts{set, void}, reach: ofProposed, values: proposedOrVoid, except: noSUD},
+		},
+		lead: {
+			{acts: acts{approve, set, closes, resolve, void, restore}},
+		},
+		operator: {
+			{acts: acts{set}, fields: []string{"lifecycle"}, values: toExpired},
+		},
+	},
+	// The server's own: see derived.go.
+	alertCard: {
+		operator: {{acts: acts{create, set, resolve, closes, void, restore}}},
+	},
+	// Its bytes are named once, at creation.
+	attachment: {
+		clinician: {
+			{acts: acts{create}, except: noRef},
+			{acts: acts{set}, reach: ofOwn, fields: []string{"title", "lifecycle"}, except: noRef},
+			{acts: acts{resolve, void, restore}, reach: ofOwn, except: noRef},
+		},
+		lead: {
+			{acts: acts{resolve, void, restore}, except: noRef},
+		},
+		admin:    {{acts: acts{create, set, resolve, void, restore}, reach: ofAgency, in: noRef}},
+		operator: {{acts: acts{create, set, resolve, void, restore}, in: noRef}},
+	},
+	review: {
+		lead: {
+			{acts: acts{create}},
+			{acts: acts{resolve, void, restore}, reach: ofOwn},
+		},
+	},
+	// Who works with the directory proposes, a lead approves or sets aside.
+	resource: {
+		clinician: proposals,
+		peer:      proposals,
+		lead: append([]cell{
+			{acts: acts{approve, void, restore}, reach: ofAgency},
+		}, proposals...),
+		admin:    reference[admin],
+		operator: reference[operator],
+	},
+	codeSet: reference,
 	agency:  reference,
 	program: reference,
 	team: {
@@ -164,7 +284,21 @@ var reference = map[string][]cell{
 	admin:    {{acts: acts{create, set, appends, resolve, void, restore}, reach: ofAgency}},
 }
 
+// proposals are the rights of those who propose entries of the directory.
+var proposals = []cell{
+	{acts: acts{create}, reach: ofAgency, values: map[string][]string{"lifecycle": {Proposed}}, stated: true},
+	{acts: acts{set, void}, reach: ofAgencyProposed, values: proposedOrVoid},
+}
+
+// extension are the fields of an episode that a lead alone writes.
+var extension = []string{"extended_to", "extension_reason", "extended_by"}
+
+// noRef stands for protocols, which are reference data.
+var noRef = []tandemv1.Compartment{ref}
+
 var (
+	toExpired      = map[string][]string{"lifecycle": {Expired}}
+	proposedOrVoid = map[string][]string{"lifecycle": {Proposed, Void}}
 	toCleared      = map[string][]string{"lifecycle": {Cleared}}
 	peerEncounters = map[string][]string{"type": {"outreach", "follow_up_visit"}}
 )
@@ -220,6 +354,11 @@ func (d *Domain) fillRights() error {
 						return fmt.Errorf("rights of %s on %s name the field %s, which is none", role, name, f)
 					}
 				}
+				for _, f := range c.without {
+					if k.table.byName[f] == nil {
+						return fmt.Errorf("rights of %s on %s stop at the field %s, which is none", role, name, f)
+					}
+				}
 				for f := range c.values {
 					if k.table.byName[f] == nil || k.table.byName[f].list == nil {
 						return fmt.Errorf("rights of %s on %s name the field %s, which has no codes", role, name, f)
@@ -260,9 +399,12 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 	if held == private && origin.Author != p.Person {
 		return false
 	}
+	if w.GetAct() == approve && rec.Lifecycle() == Void {
+		return false // It is restored first.
+	}
 	if w.GetAct() == create {
 		if w.GetImportedFrom() != nil && imported(rec) {
-			return d.anyCell(p, w, func(c *cell) bool { return !slices.Contains(c.except, held) })
+			return d.anyCell(p, w, func(c *cell) bool { return c.holdsIn(held) })
 		}
 		if !d.Allowed(p, w) {
 			return false
@@ -270,7 +412,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		w = asSet(w)
 	}
 	if !d.anyCell(p, w, func(c *cell) bool {
-		return !slices.Contains(c.except, held) && k.reaches(c, p, w, rec)
+		return c.holdsIn(held) && k.reaches(c, p, w, rec)
 	}) {
 		return false
 	}
@@ -316,20 +458,33 @@ func (d *Domain) anyCell(p *syncengine.Principal, w *tandemv1.RecordWrite, fits 
 // within reports whether a write stays inside what a cell says of fields, values
 // and compartment.
 func (k *kind) within(c *cell, w *tandemv1.RecordWrite) bool {
-	if w.GetAct() == create && (slices.Contains(c.except, w.GetCompartment()) || c.imported && w.GetImportedFrom() == nil) {
-		return false
+	if w.GetAct() == create {
+		in := w.GetCompartment()
+		if in == tandemv1.Compartment_COMPARTMENT_UNSPECIFIED {
+			in = k.Compartment
+		}
+		if !c.holdsIn(in) || c.imported && w.GetImportedFrom() == nil {
+			return false
+		}
 	}
-	if len(c.fields) == 0 && len(c.values) == 0 {
+	if len(c.fields) == 0 && len(c.values) == 0 && len(c.without) == 0 {
 		return true
 	}
 	fields, err := syncengine.ParseBody(w.GetBody())
 	if err != nil {
 		return false
 	}
+	limited := 0
 	for _, f := range fields {
 		if !k.mayWrite(c, f.Path.Field, f.Raw) {
 			return false
 		}
+		if known := k.table.at(f.Path.Field); known != nil && c.values[known.name] != nil {
+			limited++
+		}
+	}
+	if c.stated && w.GetAct() == create && limited < len(c.values) {
+		return false
 	}
 	for _, pw := range w.GetWrites() {
 		if !k.mayWrite(c, pw.GetField(), pw.GetValue()) {
@@ -339,12 +494,17 @@ func (k *kind) within(c *cell, w *tandemv1.RecordWrite) bool {
 	return true
 }
 
+// holdsIn reports whether a right holds in a compartment.
+func (c *cell) holdsIn(in tandemv1.Compartment) bool {
+	return !slices.Contains(c.except, in) && (len(c.in) == 0 || slices.Contains(c.in, in))
+}
+
 func (k *kind) mayWrite(c *cell, number uint32, raw []byte) bool {
 	name := ""
 	if f := k.table.at(number); f != nil {
 		name = f.name
 	}
-	if len(c.fields) > 0 && !slices.Contains(c.fields, name) {
+	if len(c.fields) > 0 && !slices.Contains(c.fields, name) || slices.Contains(c.without, name) {
 		return false
 	}
 	codes, limited := c.values[name]
@@ -361,17 +521,29 @@ func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite
 	case ofTeams:
 		return true
 	case ofOwn:
-		if rec == nil {
+		return rec == nil || madeBy(rec, p.Person)
+	case ofAssigned:
+		if rec == nil || madeBy(rec, p.Person) {
 			return true
 		}
-		origin, err := rec.Origin()
-		return err == nil && origin.Author == p.Person
+		to, err := syncengine.ParseID(rec.Text(k.table.byName["staff_id"].number))
+		return err == nil && to == p.Person
+	case ofProposed:
+		return rec != nil && rec.Lifecycle() == Proposed && madeBy(rec, p.Person)
+	case ofAgencyProposed:
+		return rec != nil && rec.Lifecycle() == Proposed && madeBy(rec, p.Person) &&
+			!p.Agency.IsZero() && k.agency(w, rec) == p.Agency
 	case ofMember:
 		return rec != nil && slices.Contains(p.Teams, rec.ID)
 	case ofAgency:
 		return !p.Agency.IsZero() && k.agency(w, rec) == p.Agency
 	}
 	return false
+}
+
+func madeBy(rec *syncengine.Record, person syncengine.ID) bool {
+	origin, err := rec.Origin()
+	return err == nil && origin.Author == person
 }
 
 // agency returns the agency that reference data belongs to, zero where it has

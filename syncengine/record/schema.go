@@ -216,6 +216,9 @@ func (f *field) engine() (*syncengine.FieldRule, error) {
 			return nil, fmt.Errorf("field %s is a state machine without a table of transitions", f.desc.FullName())
 		}
 		rule.Legal = steps.legal
+		if order := safest[f.rules.GetCodes()]; order != nil {
+			rule.Caution = cautionOf(order)
+		}
 	}
 	return rule, nil
 }

@@ -149,8 +149,8 @@ func (d *Domain) About(rec *syncengine.Record) (ids []syncengine.ID) {
 			ids = append(ids, id)
 		}
 	}
-	if k.Name == note {
-		if _, id := noteTarget(rec.Field(k.table.byName["target"].number)); !id.IsZero() {
+	if f := k.target(); f != nil {
+		if _, id := noteTarget(rec.Field(f.number)); !id.IsZero() && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -224,15 +224,27 @@ func (k *kind) open(rec *syncengine.Record) bool {
 	return k.Name != referral || !done[rec.Text(k.table.byName["state"].number)]
 }
 
-// subject returns the person that a record is about, zero for none: for a note on
-// an encounter or a referral, theirs.
+// target returns the field that says what a record hangs on, nil for a kind that hangs
+// on none.
+func (k *kind) target() *field {
+	switch k.Name {
+	case note, review:
+		return k.table.byName["target"]
+	case attachment:
+		return k.table.byName["owner"]
+	}
+	return nil
+}
+
+// subject returns the person that a record is about, zero for none: for what hangs on
+// another record of a person, theirs.
 func (d *Domain) subject(k *kind, rec *syncengine.Record, look syncengine.Lookup) (syncengine.ID, error) {
-	if k.Name == note {
-		about, id := noteTarget(rec.Field(k.table.byName["target"].number))
+	if f := k.target(); f != nil {
+		about, id := noteTarget(rec.Field(f.number))
 		if about == person {
 			return id, nil
 		}
-		if id.IsZero() || about != encounter && about != referral || look == nil {
+		if on := d.byName[about]; id.IsZero() || on == nil || on.table.byName["person_id"] == nil || look == nil {
 			return syncengine.ID{}, nil
 		}
 		target, err := look(id)

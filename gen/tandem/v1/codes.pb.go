@@ -31,7 +31,7 @@ var File_tandem_v1_codes_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_codes_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/codes.proto\x12\ttandem.v1\x1a\x17tandem/v1/options.protoB\xa2\xa6\x01\xda\xf3\x18d\n" +
+	"\x15tandem/v1/codes.proto\x12\ttandem.v1\x1a\x17tandem/v1/options.protoB\xfb\xde\x01\xda\xf3\x18d\n" +
 	"\x13lifecycle_reference\x12\x18\n" +
 	"\x06active\x12\x06Active\x1a\x06En uso\x12\x1c\n" +
 	"\aretired\x12\aRetired\x1a\bRetirado\x12\x15\n" +
@@ -591,7 +591,219 @@ const file_tandem_v1_codes_proto_rawDesc = "" +
 	"\x04peer\x12\tPeer note\x1a\x19Nota de apoyo entre pares\x12 \n" +
 	"\x04case\x12\tCase note\x1a\rNota del caso\x125\n" +
 	"\vsupervision\x12\x10Supervision note\x1a\x14Nota de supervisión\x12Q\n" +
-	"\x15private_psychotherapy\x12\x1aPrivate psychotherapy note\x1a\x1cNota privada de psicoterapia\n" +
+	"\x15private_psychotherapy\x12\x1aPrivate psychotherapy note\x1a\x1cNota privada de psicoterapia\xda\xf3\x18\x84\x01\n" +
+	"\x12lifecycle_resource\x12\x18\n" +
+	"\x06active\x12\x06Active\x1a\x06En uso\x12\x1f\n" +
+	"\bproposed\x12\bProposed\x1a\tPropuesto\x12\x1c\n" +
+	"\aretired\x12\aRetired\x1a\bRetirado\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulado\xda\xf3\x18f\n" +
+	"\x14lifecycle_alert_card\x12\x19\n" +
+	"\x06active\x12\x06Active\x1a\aVigente\x12\x1c\n" +
+	"\aretired\x12\aRetired\x1a\bRetirada\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulada\xda\xf3\x18}\n" +
+	"\x11lifecycle_episode\x12\x18\n" +
+	"\x06active\x12\x06Active\x1a\x06Activo\x12\x1c\n" +
+	"\aon_hold\x12\aOn hold\x1a\bEn pausa\x12\x19\n" +
+	"\x06closed\x12\x06Closed\x1a\aCerrado\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulado\xda\xf3\x18\xa9\x01\n" +
+	"\x13lifecycle_follow_up\x12\x1f\n" +
+	"\aplanned\x12\aPlanned\x1a\vPlanificado\x12\x17\n" +
+	"\x04done\x12\x04Done\x1a\tRealizado\x12\x1e\n" +
+	"\x06missed\x12\x06Missed\x1a\fNo realizado\x12!\n" +
+	"\tcancelled\x12\tCancelled\x1a\tCancelado\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulado\xda\xf3\x18\xa1\x01\n" +
+	"\x11lifecycle_consent\x12\x19\n" +
+	"\x06active\x12\x06Active\x1a\aVigente\x12\x1f\n" +
+	"\bdeclined\x12\bDeclined\x1a\tRechazado\x12\x1b\n" +
+	"\aexpired\x12\aExpired\x1a\aVencido\x12\x1c\n" +
+	"\arevoked\x12\aRevoked\x1a\bRevocado\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulado\xda\xf3\x18\xa6\x01\n" +
+	"\x16lifecycle_safety_alert\x12\x1f\n" +
+	"\bproposed\x12\bProposed\x1a\tPropuesta\x12\x19\n" +
+	"\x06active\x12\x06Active\x1a\aVigente\x12\x1b\n" +
+	"\aexpired\x12\aExpired\x1a\aVencida\x12\x1c\n" +
+	"\aretired\x12\aRetired\x1a\bRetirada\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulada\xda\xf3\x18p\n" +
+	"\x14lifecycle_attachment\x12\x1a\n" +
+	"\x06active\x12\aCurrent\x1a\aVigente\x12%\n" +
+	"\n" +
+	"superseded\x12\n" +
+	"Superseded\x1a\vReemplazado\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulado\xda\xf3\x18M\n" +
+	"\x12lifecycle_recorded\x12 \n" +
+	"\brecorded\x12\bRecorded\x1a\n" +
+	"Registrado\x12\x15\n" +
+	"\x04void\x12\x04Void\x1a\aAnulado\xda\xf3\x18\xae\x01\n" +
+	"\x0fresource_status\x12\x18\n" +
+	"\x06active\x12\x06Active\x1a\x06Activo\x12\x1e\n" +
+	"\binactive\x12\bInactive\x1a\bInactivo\x12 \n" +
+	"\adefunct\x12\aDefunct\x1a\fDesaparecido\x12?\n" +
+	"\x12temporarily_closed\x12\x12Temporarily closed\x1a\x15Cerrado temporalmente\xda\xf3\x18\xd6\x01\n" +
+	"\rresource_cost\x12\x14\n" +
+	"\x04free\x12\x04Free\x1a\x06Gratis\x12)\n" +
+	"\asliding\x12\rSliding scale\x1a\x0fSegún ingresos\x12\x1e\n" +
+	"\bmedicaid\x12\bMedicaid\x1a\bMedicaid\x12,\n" +
+	"\aprivate\x12\x11Private insurance\x1a\x0eSeguro privado\x12\x14\n" +
+	"\x05other\x12\x05Other\x1a\x04Otro\x12 \n" +
+	"\aunknown\x12\aUnknown\x1a\fSe desconoce\xda\xf3\x18\x8c\x01\n" +
+	"\x11resource_capacity\x12\x16\n" +
+	"\x04open\x12\x04Open\x1a\bCon cupo\x12%\n" +
+	"\bwaitlist\x12\bWaitlist\x1a\x0fLista de espera\x12\x16\n" +
+	"\x04full\x12\x04Full\x1a\bSin cupo\x12 \n" +
+	"\aunknown\x12\aUnknown\x1a\fSe desconoce\xda\xf3\x18\x9f\x01\n" +
+	"\n" +
+	"phone_type\x12\x13\n" +
+	"\x05voice\x12\x05Voice\x1a\x03Voz\x12(\n" +
+	"\x04text\x12\rText messages\x1a\x11Mensajes de texto\x12\x0f\n" +
+	"\x03fax\x12\x03Fax\x1a\x03Fax\x12*\n" +
+	"\ttextphone\x12\x03TTY\x1a\x18Teléfono de texto (TTY)\x12\x15\n" +
+	"\x05video\x12\x05Video\x1a\x05Video\xda\xf3\x18\xb1\x01\n" +
+	"\aweekday\x12\x13\n" +
+	"\x02mo\x12\x06Monday\x1a\x05Lunes\x12\x15\n" +
+	"\x02tu\x12\aTuesday\x1a\x06Martes\x12\x1b\n" +
+	"\x02we\x12\tWednesday\x1a\n" +
+	"Miércoles\x12\x16\n" +
+	"\x02th\x12\bThursday\x1a\x06Jueves\x12\x15\n" +
+	"\x02fr\x12\x06Friday\x1a\aViernes\x12\x17\n" +
+	"\x02sa\x12\bSaturday\x1a\aSábado\x12\x15\n" +
+	"\x02su\x12\x06Sunday\x1a\aDomingo\xda\xf3\x18\xfb\x04\n" +
+	"\x14episode_close_reason\x12H\n" +
+	"\x17no_longer_needs_support\x12\x17No longer needs support\x1a\x14Ya no necesita apoyo\x12?\n" +
+	"\x11connected_to_care\x12\x11Connected to care\x1a\x17Conectado con atención\x123\n" +
+	"\fwindow_ended\x12\x10The window ended\x1a\x11Terminó el plazo\x12!\n" +
+	"\bdeclined\x12\bDeclined\x1a\vLo rechazó\x12?\n" +
+	"\x10unable_to_locate\x12\x12Could not be found\x1a\x17No se le pudo localizar\x12\x1d\n" +
+	"\x05moved\x12\n" +
+	"Moved away\x1a\bSe mudó\x12+\n" +
+	"\fincarcerated\x12\fIncarcerated\x1a\rEn la cárcel\x12.\n" +
+	"\fhospitalized\x12\fHospitalized\x1a\x10Hospitalización\x125\n" +
+	"\vtransferred\x12\vTransferred\x1a\x19Transferido a otro equipo\x12#\n" +
+	"\bdeceased\x12\bDeceased\x1a\rFallecimiento\x12:\n" +
+	"\x10entered_in_error\x12\x10Entered in error\x1a\x14Registrado por error\x12+\n" +
+	"\fnot_recorded\x12\fNot recorded\x1a\rNo registrado\xda\xf3\x18\x95\x01\n" +
+	"\x0eneeds_at_close\x12\x15\n" +
+	"\x03met\x12\x03Met\x1a\tCubiertas\x12,\n" +
+	"\n" +
+	"partly_met\x12\n" +
+	"Partly met\x1a\x12Cubiertas en parte\x12\x1c\n" +
+	"\x05unmet\x12\aNot met\x1a\n" +
+	"Sin cubrir\x12 \n" +
+	"\aunknown\x12\aUnknown\x1a\fSe desconoce\xda\xf3\x18\xd1\x02\n" +
+	"\x0efollow_up_mode\x12\"\n" +
+	"\tin_person\x12\tIn person\x1a\n" +
+	"En persona\x12\x19\n" +
+	"\x05phone\x12\x05Phone\x1a\tTeléfono\x12\x15\n" +
+	"\x05video\x12\x05Video\x1a\x05Video\x12&\n" +
+	"\x04text\x12\fText message\x1a\x10Mensaje de texto\x128\n" +
+	"\x0eoutreach_visit\x12\x0eOutreach visit\x1a\x16Visita de acercamiento\x12\x17\n" +
+	"\x06letter\x12\x06Letter\x1a\x05Carta\x12A\n" +
+	"\n" +
+	"collateral\x12\x15Through someone close\x1a\x1cA través de alguien cercano\x12+\n" +
+	"\fnot_recorded\x12\fNot recorded\x1a\rNo registrado\xda\xf3\x18\xac\x04\n" +
+	"\x11follow_up_outcome\x12>\n" +
+	"\x0ereached_person\x12\x12Reached the person\x1a\x18Se habló con la persona\x12J\n" +
+	"\x12reached_collateral\x12\x15Reached someone close\x1a\x1dSe habló con alguien cercano\x123\n" +
+	"\fleft_message\x12\x0eLeft a message\x1a\x13Se dejó un mensaje\x12%\n" +
+	"\tno_answer\x12\tNo answer\x1a\rSin respuesta\x12.\n" +
+	"\n" +
+	"bad_number\x12\fWrong number\x1a\x12Número equivocado\x12*\n" +
+	"\tnot_found\x12\tNot found\x1a\x12No se le encontró\x12!\n" +
+	"\bdeclined\x12\bDeclined\x1a\vLo rechazó\x121\n" +
+	"\vin_facility\x12\rIn a facility\x1a\x13En una institución\x12+\n" +
+	"\fincarcerated\x12\fIncarcerated\x1a\rEn la cárcel\x12#\n" +
+	"\bdeceased\x12\bDeceased\x1a\rFallecimiento\x12+\n" +
+	"\fnot_recorded\x12\fNot recorded\x1a\rNo registrado\xda\xf3\x18u\n" +
+	"\tstability\x12\x17\n" +
+	"\x06better\x12\x06Better\x1a\x05Mejor\x12\x17\n" +
+	"\x04same\x12\bThe same\x1a\x05Igual\x12\x14\n" +
+	"\x05worse\x12\x05Worse\x1a\x04Peor\x12 \n" +
+	"\aunknown\x12\aUnknown\x1a\fSe desconoce\xda\xf3\x18\x9a\x05\n" +
+	"\fconsent_type\x12#\n" +
+	"\ttreatment\x12\tTreatment\x1a\vTratamiento\x12\x1c\n" +
+	"\acontact\x12\aContact\x1a\bContacto\x12?\n" +
+	"\arelease\x12\x16Release of information\x1a\x1cDivulgación de información\x12\x89\x01\n" +
+	"\tpart2_tpo\x125Substance use records: treatment, payment, operations\x1aEExpedientes de consumo de sustancias: tratamiento, pago y operaciones\x12o\n" +
+	"\vpart2_legal\x12(Substance use records: legal proceedings\x1a6Expedientes de consumo de sustancias: procesos legales\x12j\n" +
+	"\x16part2_counseling_notes\x12\x1eSubstance use counseling notes\x1a0Notas de consejería sobre consumo de sustancias\x12@\n" +
+	"\x0fnetwork_sharing\x12\x16Sharing in the network\x1a\x15Intercambio en la red\x12>\n" +
+	"\n" +
+	"le_sharing\x12\x13Sharing with police\x1a\x1bIntercambio con la policía\x12\x1b\n" +
+	"\x05photo\x12\x05Photo\x1a\vFotografía\xda\xf3\x18M\n" +
+	"\x10consent_decision\x12\x18\n" +
+	"\x05given\x12\x05Given\x1a\bOtorgado\x12\x1f\n" +
+	"\bdeclined\x12\bDeclined\x1a\tRechazado\xda\xf3\x18\xe4\x01\n" +
+	"\x0econsent_method\x128\n" +
+	"\x05esign\x12\x14Signed on the device\x1a\x19Firmado en el dispositivo\x12*\n" +
+	"\x05paper\x12\x0fSigned on paper\x1a\x10Firmado en papel\x12?\n" +
+	"\x10verbal_witnessed\x12\x16Spoken, with a witness\x1a\x13Verbal, con testigo\x12+\n" +
+	"\fnot_recorded\x12\fNot recorded\x1a\rNo registrado\xda\xf3\x18\xc9\x01\n" +
+	"\x0econsent_signer\x12 \n" +
+	"\x06person\x12\n" +
+	"The person\x1a\n" +
+	"La persona\x124\n" +
+	"\bguardian\x12\x12Parent or guardian\x1a\x14Madre, padre o tutor\x122\n" +
+	"\x05agent\x12\x1eAgent with a power of attorney\x1a\tApoderado\x12+\n" +
+	"\fnot_recorded\x12\fNot recorded\x1a\rNo registrado\xda\xf3\x18\xd0\x05\n" +
+	"\x0fdisclosed_field\x12@\n" +
+	"\bidentity\x12\x16Name and date of birth\x1a\x1cNombre y fecha de nacimiento\x12-\n" +
+	"\acontact\x12\x0fContact details\x1a\x11Datos de contacto\x12!\n" +
+	"\blocation\x12\vWhereabouts\x1a\bParadero\x12A\n" +
+	"\x06danger\x12\x18Danger to self or others\x1a\x1dPeligro para sí o para otros\x12@\n" +
+	"\n" +
+	"presenting\x12\x1aWhat the contact was about\x1a\x16Motivo de la atención\x12A\n" +
+	"\vdisposition\x12\x15How the contact ended\x1a\x1bCómo terminó la atención\x12\"\n" +
+	"\tnarrative\x12\tNarrative\x1a\n" +
+	"Narración\x12:\n" +
+	"\tscreening\x12\x11Screening results\x1a\x1aResultados de evaluaciones\x125\n" +
+	"\rsubstance_use\x12\rSubstance use\x1a\x15Consumo de sustancias\x12#\n" +
+	"\treferrals\x12\tReferrals\x1a\vReferencias\x12:\n" +
+	"\aepisode\x12\x16Episode and follow-ups\x1a\x17Episodio y seguimientos\x12-\n" +
+	"\x06safety\x12\rSafety alerts\x1a\x14Alertas de seguridad\x12$\n" +
+	"\vattachments\x12\vAttachments\x1a\bAdjuntos\x12\x14\n" +
+	"\x05other\x12\x05Other\x1a\x04Otro\xda\xf3\x18\x8e\x05\n" +
+	"\x0ealert_category\x125\n" +
+	"\rweapon_access\x12\x12Access to a weapon\x1a\x10Acceso a un arma\x12B\n" +
+	"\x10violence_history\x12\x13History of violence\x1a\x19Antecedentes de violencia\x12\x18\n" +
+	"\x06animal\x12\x06Animal\x1a\x06Animal\x128\n" +
+	"\fscene_hazard\x12\x13Hazard at the place\x1a\x13Peligro en el lugar\x123\n" +
+	"\x10deescalation_tip\x12\n" +
+	"What calms\x1a\x13Qué ayuda a calmar\x12#\n" +
+	"\atrigger\x12\vWhat upsets\x1a\vQué altera\x126\n" +
+	"\x11medical_equipment\x12\x11Medical equipment\x1a\x0eEquipo médico\x12;\n" +
+	"\x0econtact_safety\x12\x11Safety of contact\x1a\x16Seguridad del contacto\x12*\n" +
+	"\telopement\x12\fMay run away\x1a\x0fPuede escaparse\x120\n" +
+	"\fsuicide_risk\x12\fSuicide risk\x1a\x12Riesgo de suicidio\x12]\n" +
+	"\x15sex_of_responder_pref\x12\x1ePreferred sex of the responder\x1a$Preferencia de sexo de quien atiende\x12!\n" +
+	"\rlanguage_need\x12\bLanguage\x1a\x06Idioma\xda\xf3\x18\x89\x01\n" +
+	"\x0ealert_audience\x12K\n" +
+	"\fteam_with_le\x12\x18Team and police partners\x1a!Equipo y colaboradores policiales\x12*\n" +
+	"\bclinical\x12\rClinical team\x1a\x0fEquipo clínico\xda\xf3\x18\xbd\x01\n" +
+	"\valert_basis\x12\"\n" +
+	"\aconsent\x12\aConsent\x1a\x0eConsentimiento\x12I\n" +
+	"\x0fimminent_threat\x12\x1bSerious and imminent threat\x1a\x19Amenaza grave e inminente\x12?\n" +
+	"\x12observed_in_public\x12\x12Observed in public\x1a\x15Observado en público\xda\xf3\x18\xf8\x01\n" +
+	"\x13attachment_category\x12:\n" +
+	"\fconsent_form\x12\fConsent form\x1a\x1cFormulario de consentimiento\x12\x1b\n" +
+	"\x05photo\x12\x05Photo\x1a\vFotografía\x12\x1f\n" +
+	"\bdocument\x12\bDocument\x1a\tDocumento\x12\x15\n" +
+	"\x05audio\x12\x05Audio\x1a\x05Audio\x12\x1f\n" +
+	"\bprotocol\x12\bProtocol\x1a\tProtocolo\x12/\n" +
+	"\x02id\x12\x11Identity document\x1a\x16Documento de identidad\xda\xf3\x18\x9f\x01\n" +
+	"\n" +
+	"media_type\x12\x0f\n" +
+	"\x03pdf\x12\x03PDF\x1a\x03PDF\x12\x1f\n" +
+	"\x04jpeg\x12\n" +
+	"JPEG image\x1a\vImagen JPEG\x12\x1c\n" +
+	"\x03png\x12\tPNG image\x1a\n" +
+	"Imagen PNG\x12\x1b\n" +
+	"\x03m4a\x12\tM4A audio\x1a\tAudio M4A\x12$\n" +
+	"\x03txt\x12\n" +
+	"Plain text\x1a\x11Texto sin formato\xda\xf3\x18\x89\x01\n" +
+	"\x0freview_decision\x12\x1e\n" +
+	"\bapproved\x12\bApproved\x1a\bAprobado\x12\x1e\n" +
+	"\breturned\x12\bReturned\x1a\bDevuelto\x12\x1d\n" +
+	"\aflagged\x12\aFlagged\x1a\tSeñalado\x12\x17\n" +
+	"\x05noted\x12\x05Noted\x1a\aAnotado\n" +
 	"\rcom.tandem.v1B\n" +
 	"CodesProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1b\beditionsp\xe8\a"

@@ -606,6 +606,162 @@ func (x *Injury) GetLevel() string {
 	return ""
 }
 
+// What police partners see of a safety alert. The server makes it from an alert
+// that a lead has approved for them, and keeps it in step; it names neither the
+// alert nor the person's record.
+type AlertCard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Agency that owns the record.
+	AgencyId *string `protobuf:"bytes,1,opt,name=agency_id,json=agencyId" json:"agency_id,omitempty"`
+	// Program that the record belongs to.
+	ProgramId *string `protobuf:"bytes,2,opt,name=program_id,json=programId" json:"program_id,omitempty"`
+	// Team that the record belongs to.
+	TeamId *string `protobuf:"bytes,3,opt,name=team_id,json=teamId" json:"team_id,omitempty"`
+	// Where the record stands in its life.
+	Lifecycle *string `protobuf:"bytes,4,opt,name=lifecycle" json:"lifecycle,omitempty"`
+	// Why the record is void.
+	VoidReason *string `protobuf:"bytes,5,opt,name=void_reason,json=voidReason" json:"void_reason,omitempty"`
+	// IANA time zone of the device that made the record.
+	Tz *string `protobuf:"bytes,6,opt,name=tz" json:"tz,omitempty"`
+	// Schema version of the app that made the record.
+	Schema *uint32 `protobuf:"varint,7,opt,name=schema" json:"schema,omitempty"`
+	// Name that the person goes by.
+	Name *string `protobuf:"bytes,20,opt,name=name" json:"name,omitempty"`
+	// Year of birth.
+	BirthYear *uint32 `protobuf:"varint,21,opt,name=birth_year,json=birthYear" json:"birth_year,omitempty"`
+	// Address that it is about.
+	Address *string `protobuf:"bytes,22,opt,name=address" json:"address,omitempty"`
+	// What it is about.
+	Category *string `protobuf:"bytes,23,opt,name=category" json:"category,omitempty"`
+	// What to know, in a sentence.
+	Text *string `protobuf:"bytes,24,opt,name=text" json:"text,omitempty"`
+	// Last day on which it is shown, YYYY-MM-DD.
+	ExpiresOn     *string `protobuf:"bytes,25,opt,name=expires_on,json=expiresOn" json:"expires_on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertCard) Reset() {
+	*x = AlertCard{}
+	mi := &file_tandem_v1_operations_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertCard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertCard) ProtoMessage() {}
+
+func (x *AlertCard) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_operations_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertCard.ProtoReflect.Descriptor instead.
+func (*AlertCard) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_operations_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AlertCard) GetAgencyId() string {
+	if x != nil && x.AgencyId != nil {
+		return *x.AgencyId
+	}
+	return ""
+}
+
+func (x *AlertCard) GetProgramId() string {
+	if x != nil && x.ProgramId != nil {
+		return *x.ProgramId
+	}
+	return ""
+}
+
+func (x *AlertCard) GetTeamId() string {
+	if x != nil && x.TeamId != nil {
+		return *x.TeamId
+	}
+	return ""
+}
+
+func (x *AlertCard) GetLifecycle() string {
+	if x != nil && x.Lifecycle != nil {
+		return *x.Lifecycle
+	}
+	return ""
+}
+
+func (x *AlertCard) GetVoidReason() string {
+	if x != nil && x.VoidReason != nil {
+		return *x.VoidReason
+	}
+	return ""
+}
+
+func (x *AlertCard) GetTz() string {
+	if x != nil && x.Tz != nil {
+		return *x.Tz
+	}
+	return ""
+}
+
+func (x *AlertCard) GetSchema() uint32 {
+	if x != nil && x.Schema != nil {
+		return *x.Schema
+	}
+	return 0
+}
+
+func (x *AlertCard) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *AlertCard) GetBirthYear() uint32 {
+	if x != nil && x.BirthYear != nil {
+		return *x.BirthYear
+	}
+	return 0
+}
+
+func (x *AlertCard) GetAddress() string {
+	if x != nil && x.Address != nil {
+		return *x.Address
+	}
+	return ""
+}
+
+func (x *AlertCard) GetCategory() string {
+	if x != nil && x.Category != nil {
+		return *x.Category
+	}
+	return ""
+}
+
+func (x *AlertCard) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *AlertCard) GetExpiresOn() string {
+	if x != nil && x.ExpiresOn != nil {
+		return *x.ExpiresOn
+	}
+	return ""
+}
+
 var File_tandem_v1_operations_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_operations_proto_rawDesc = "" +
@@ -693,7 +849,31 @@ const file_tandem_v1_operations_proto_rawDesc = "" +
 	"\x06Injury\x12?\n" +
 	"\aelement\x18\x01 \x01(\fB%\xbaH\a\xc8\x01\x01z\x02h\b\xca\xf3\x18\x17\x12\aElement\x1a\bElemento(\x010\x02R\aelement\x12j\n" +
 	"\x05party\x18\x02 \x01(\tBT\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x188\x12\fWho was hurt\x1a\x16Quién resultó herido\"\finjury_party(\x010\x01R\x05party\x12X\n" +
-	"\x05level\x18\x03 \x01(\tBB\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18&\x12\bSeverity\x1a\bGravedad\"\finjury_level(\x010\x01R\x05levelB\x9f\x01\n" +
+	"\x05level\x18\x03 \x01(\tBB\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18&\x12\bSeverity\x1a\bGravedad\"\finjury_level(\x010\x01R\x05level\"\x85\n" +
+	"\n" +
+	"\tAlertCard\x12d\n" +
+	"\tagency_id\x18\x01 \x01(\tBG\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1f\b\x01\x12\x06Agency\x1a\aAgencia(\x020\x06:\x06agencyR\bagencyId\x12i\n" +
+	"\n" +
+	"program_id\x18\x02 \x01(\tBJ\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\"\b\x01\x12\aProgram\x1a\bPrograma(\x020\x06:\aprogramR\tprogramId\x12[\n" +
+	"\ateam_id\x18\x03 \x01(\tBB\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1a\b\x01\x12\x04Team\x1a\x06Equipo(\x020\x06:\x04teamR\x06teamId\x12f\n" +
+	"\tlifecycle\x18\x04 \x01(\tBH\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18,\b\x03\x12\x06Status\x1a\x06Estado\"\x14lifecycle_alert_card(\x010\x01R\tlifecycle\x12`\n" +
+	"\vvoid_reason\x18\x05 \x01(\tB?\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x183\b\x01\x12\x12Reason for voiding\x1a\x17Motivo de la anulación(\x030\x02R\n" +
+	"voidReason\x12t\n" +
+	"\x02tz\x18\x06 \x01(\tBd\xbaH r\x1e\x18@2\x1a^[A-Za-z][A-Za-z0-9_+/-]*$\xca\xf3\x18=\b\x01\x12\x17Time zone of the device\x1a\x1cZona horaria del dispositivo(\x020\x02R\x02tz\x12H\n" +
+	"\x06schema\x18\a \x01(\rB0\xca\xf3\x18,\b\x01\x12\x0eSchema version\x1a\x14Versión del esquema(\x010\x01R\x06schema\x124\n" +
+	"\x04name\x18\x14 \x01(\tB \xbaH\x05r\x03\x18\xf0\x01\xca\xf3\x18\x14\b\x01\x12\x04Name\x1a\x06Nombre(\x030\x02R\x04name\x12W\n" +
+	"\n" +
+	"birth_year\x18\x15 \x01(\rB8\xbaH\b*\x06\x18\x98\x11(\x88\x0e\xca\xf3\x18)\b\x01\x12\rYear of birth\x1a\x12Año de nacimiento(\x020\x05R\tbirthYear\x12A\n" +
+	"\aaddress\x18\x16 \x01(\tB'\xbaH\x05r\x03\x18\xac\x02\xca\xf3\x18\x1b\b\x01\x12\aAddress\x1a\n" +
+	"Dirección(\x030\x02R\aaddress\x12d\n" +
+	"\bcategory\x18\x17 \x01(\tBH\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18,\b\x01\x12\bCategory\x1a\n" +
+	"Categoría\"\x0ealert_category(\x010\x01R\bcategory\x125\n" +
+	"\x04text\x18\x18 \x01(\tB!\xbaH\x05r\x03\x18\x98\x02\xca\xf3\x18\x15\b\x01\x12\x05Alert\x1a\x06Alerta(\x030\x02R\x04text\x12\x85\x01\n" +
+	"\n" +
+	"expires_on\x18\x19 \x01(\tBf\xbaH7r523^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$\xca\xf3\x18(\b\x01\x12\n" +
+	"Expires on\x1a\x14Fecha de vencimiento(\x020\x03R\texpiresOn:I\xd2\xf3\x18E\b\x15\x12\n" +
+	"alert_card\x18\x02\"\n" +
+	"Alert card*\x11Tarjeta de alerta2\x14lifecycle_alert_cardB\x9f\x01\n" +
 	"\rcom.tandem.v1B\x0fOperationsProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1b\beditionsp\xe8\a"
 
@@ -709,21 +889,22 @@ func file_tandem_v1_operations_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_operations_proto_rawDescData
 }
 
-var file_tandem_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_tandem_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_tandem_v1_operations_proto_goTypes = []any{
 	(*Incident)(nil),  // 0: tandem.v1.Incident
 	(*Location)(nil),  // 1: tandem.v1.Location
 	(*Responder)(nil), // 2: tandem.v1.Responder
 	(*Injury)(nil),    // 3: tandem.v1.Injury
-	(*Instant)(nil),   // 4: tandem.v1.Instant
+	(*AlertCard)(nil), // 4: tandem.v1.AlertCard
+	(*Instant)(nil),   // 5: tandem.v1.Instant
 }
 var file_tandem_v1_operations_proto_depIdxs = []int32{
-	4, // 0: tandem.v1.Incident.received_at:type_name -> tandem.v1.Instant
-	4, // 1: tandem.v1.Incident.dispatched_at:type_name -> tandem.v1.Instant
-	4, // 2: tandem.v1.Incident.enroute_at:type_name -> tandem.v1.Instant
-	4, // 3: tandem.v1.Incident.arrived_at:type_name -> tandem.v1.Instant
-	4, // 4: tandem.v1.Incident.cleared_at:type_name -> tandem.v1.Instant
-	4, // 5: tandem.v1.Incident.le_cleared_at:type_name -> tandem.v1.Instant
+	5, // 0: tandem.v1.Incident.received_at:type_name -> tandem.v1.Instant
+	5, // 1: tandem.v1.Incident.dispatched_at:type_name -> tandem.v1.Instant
+	5, // 2: tandem.v1.Incident.enroute_at:type_name -> tandem.v1.Instant
+	5, // 3: tandem.v1.Incident.arrived_at:type_name -> tandem.v1.Instant
+	5, // 4: tandem.v1.Incident.cleared_at:type_name -> tandem.v1.Instant
+	5, // 5: tandem.v1.Incident.le_cleared_at:type_name -> tandem.v1.Instant
 	1, // 6: tandem.v1.Incident.location:type_name -> tandem.v1.Location
 	2, // 7: tandem.v1.Incident.responders:type_name -> tandem.v1.Responder
 	3, // 8: tandem.v1.Incident.injuries:type_name -> tandem.v1.Injury
@@ -747,7 +928,7 @@ func file_tandem_v1_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_operations_proto_rawDesc), len(file_tandem_v1_operations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

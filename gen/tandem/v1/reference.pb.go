@@ -925,6 +925,805 @@ func (x *Device) GetAssignedStaffIds() []string {
 	return nil
 }
 
+// A service in the directory, at one place.
+type Resource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Agency that owns the record.
+	AgencyId *string `protobuf:"bytes,1,opt,name=agency_id,json=agencyId" json:"agency_id,omitempty"`
+	// Program that the record belongs to.
+	ProgramId *string `protobuf:"bytes,2,opt,name=program_id,json=programId" json:"program_id,omitempty"`
+	// Team that the record belongs to.
+	TeamId *string `protobuf:"bytes,3,opt,name=team_id,json=teamId" json:"team_id,omitempty"`
+	// Where the record stands in its life.
+	Lifecycle *string `protobuf:"bytes,4,opt,name=lifecycle" json:"lifecycle,omitempty"`
+	// Why the record is void.
+	VoidReason *string `protobuf:"bytes,5,opt,name=void_reason,json=voidReason" json:"void_reason,omitempty"`
+	// IANA time zone of the device that made the record.
+	Tz *string `protobuf:"bytes,6,opt,name=tz" json:"tz,omitempty"`
+	// Schema version of the app that made the record.
+	Schema *uint32 `protobuf:"varint,7,opt,name=schema" json:"schema,omitempty"`
+	// Name of the service.
+	ServiceName *LocalizedText `protobuf:"bytes,20,opt,name=service_name,json=serviceName" json:"service_name,omitempty"`
+	// Organization that offers it.
+	OrgName *string `protobuf:"bytes,21,opt,name=org_name,json=orgName" json:"org_name,omitempty"`
+	// What the organization is known by in the source of the directory.
+	OrgKey *string `protobuf:"bytes,22,opt,name=org_key,json=orgKey" json:"org_key,omitempty"`
+	// What it offers.
+	Description *string `protobuf:"bytes,23,opt,name=description" json:"description,omitempty"`
+	// Whether it is to be had.
+	Status *string `protobuf:"bytes,24,opt,name=status" json:"status,omitempty"`
+	// Street address.
+	Address *string `protobuf:"bytes,25,opt,name=address" json:"address,omitempty"`
+	// City or town.
+	City *string `protobuf:"bytes,26,opt,name=city" json:"city,omitempty"`
+	// Five-digit ZIP code.
+	Zip5 *string `protobuf:"bytes,27,opt,name=zip5" json:"zip5,omitempty"`
+	// Latitude, degrees.
+	Lat *float64 `protobuf:"fixed64,28,opt,name=lat" json:"lat,omitempty"`
+	// Longitude, degrees.
+	Lon *float64 `protobuf:"fixed64,29,opt,name=lon" json:"lon,omitempty"`
+	// Web page.
+	Url *string `protobuf:"bytes,30,opt,name=url" json:"url,omitempty"`
+	// Email address.
+	Email *string `protobuf:"bytes,31,opt,name=email" json:"email,omitempty"`
+	// It is open day and night.
+	Open_24_7 *bool `protobuf:"varint,32,opt,name=open_24_7,json=open247" json:"open_24_7,omitempty"`
+	// Who may use it.
+	Eligibility *string `protobuf:"bytes,33,opt,name=eligibility" json:"eligibility,omitempty"`
+	// Minimum age in years.
+	MinAge *uint32 `protobuf:"varint,34,opt,name=min_age,json=minAge" json:"min_age,omitempty"`
+	// Maximum age in years.
+	MaxAge *uint32 `protobuf:"varint,35,opt,name=max_age,json=maxAge" json:"max_age,omitempty"`
+	// It takes people without an appointment.
+	AcceptsWalkIn *bool `protobuf:"varint,36,opt,name=accepts_walk_in,json=acceptsWalkIn" json:"accepts_walk_in,omitempty"`
+	// It takes people whom the police bring.
+	AcceptsPoliceDropoff *bool `protobuf:"varint,37,opt,name=accepts_police_dropoff,json=acceptsPoliceDropoff" json:"accepts_police_dropoff,omitempty"`
+	// What it costs.
+	Cost *string `protobuf:"bytes,38,opt,name=cost" json:"cost,omitempty"`
+	// Whether it has room.
+	Capacity *string `protobuf:"bytes,39,opt,name=capacity" json:"capacity,omitempty"`
+	// When the capacity was known.
+	CapacityAsOf *Instant `protobuf:"bytes,40,opt,name=capacity_as_of,json=capacityAsOf" json:"capacity_as_of,omitempty"`
+	// Day on which the entry was last checked, YYYY-MM-DD.
+	AssuredOn *string `protobuf:"bytes,41,opt,name=assured_on,json=assuredOn" json:"assured_on,omitempty"`
+	// It is a crisis line: always shown on top.
+	IsCrisisLine *bool `protobuf:"varint,42,opt,name=is_crisis_line,json=isCrisisLine" json:"is_crisis_line,omitempty"`
+	// A notice of the service, for example that it is closed for a week.
+	Alert *string `protobuf:"bytes,43,opt,name=alert" json:"alert,omitempty"`
+	// For a proposed correction, the entry that it corrects.
+	ProposedFor *string `protobuf:"bytes,44,opt,name=proposed_for,json=proposedFor" json:"proposed_for,omitempty"`
+	// Needs that it meets.
+	Category []string `protobuf:"bytes,200,rep,name=category" json:"category,omitempty"`
+	// Languages spoken, as BCP 47 tags.
+	Langs []string `protobuf:"bytes,201,rep,name=langs" json:"langs,omitempty"`
+	// Phones.
+	Phones []*ResourcePhone `protobuf:"bytes,300,rep,name=phones" json:"phones,omitempty"`
+	// Opening hours, a row for each day and interval.
+	Hours []*ResourceHours `protobuf:"bytes,301,rep,name=hours" json:"hours,omitempty"`
+	// Ids in the source of the directory, by its tables.
+	HsdsIds       []*ExternalKey `protobuf:"bytes,302,rep,name=hsds_ids,json=hsdsIds" json:"hsds_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resource) Reset() {
+	*x = Resource{}
+	mi := &file_tandem_v1_reference_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resource) ProtoMessage() {}
+
+func (x *Resource) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_reference_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resource.ProtoReflect.Descriptor instead.
+func (*Resource) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_reference_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Resource) GetAgencyId() string {
+	if x != nil && x.AgencyId != nil {
+		return *x.AgencyId
+	}
+	return ""
+}
+
+func (x *Resource) GetProgramId() string {
+	if x != nil && x.ProgramId != nil {
+		return *x.ProgramId
+	}
+	return ""
+}
+
+func (x *Resource) GetTeamId() string {
+	if x != nil && x.TeamId != nil {
+		return *x.TeamId
+	}
+	return ""
+}
+
+func (x *Resource) GetLifecycle() string {
+	if x != nil && x.Lifecycle != nil {
+		return *x.Lifecycle
+	}
+	return ""
+}
+
+func (x *Resource) GetVoidReason() string {
+	if x != nil && x.VoidReason != nil {
+		return *x.VoidReason
+	}
+	return ""
+}
+
+func (x *Resource) GetTz() string {
+	if x != nil && x.Tz != nil {
+		return *x.Tz
+	}
+	return ""
+}
+
+func (x *Resource) GetSchema() uint32 {
+	if x != nil && x.Schema != nil {
+		return *x.Schema
+	}
+	return 0
+}
+
+func (x *Resource) GetServiceName() *LocalizedText {
+	if x != nil {
+		return x.ServiceName
+	}
+	return nil
+}
+
+func (x *Resource) GetOrgName() string {
+	if x != nil && x.OrgName != nil {
+		return *x.OrgName
+	}
+	return ""
+}
+
+func (x *Resource) GetOrgKey() string {
+	if x != nil && x.OrgKey != nil {
+		return *x.OrgKey
+	}
+	return ""
+}
+
+func (x *Resource) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+func (x *Resource) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *Resource) GetAddress() string {
+	if x != nil && x.Address != nil {
+		return *x.Address
+	}
+	return ""
+}
+
+func (x *Resource) GetCity() string {
+	if x != nil && x.City != nil {
+		return *x.City
+	}
+	return ""
+}
+
+func (x *Resource) GetZip5() string {
+	if x != nil && x.Zip5 != nil {
+		return *x.Zip5
+	}
+	return ""
+}
+
+func (x *Resource) GetLat() float64 {
+	if x != nil && x.Lat != nil {
+		return *x.Lat
+	}
+	return 0
+}
+
+func (x *Resource) GetLon() float64 {
+	if x != nil && x.Lon != nil {
+		return *x.Lon
+	}
+	return 0
+}
+
+func (x *Resource) GetUrl() string {
+	if x != nil && x.Url != nil {
+		return *x.Url
+	}
+	return ""
+}
+
+func (x *Resource) GetEmail() string {
+	if x != nil && x.Email != nil {
+		return *x.Email
+	}
+	return ""
+}
+
+func (x *Resource) GetOpen_24_7() bool {
+	if x != nil && x.Open_24_7 != nil {
+		return *x.Open_24_7
+	}
+	return false
+}
+
+func (x *Resource) GetEligibility() string {
+	if x != nil && x.Eligibility != nil {
+		return *x.Eligibility
+	}
+	return ""
+}
+
+func (x *Resource) GetMinAge() uint32 {
+	if x != nil && x.MinAge != nil {
+		return *x.MinAge
+	}
+	return 0
+}
+
+func (x *Resource) GetMaxAge() uint32 {
+	if x != nil && x.MaxAge != nil {
+		return *x.MaxAge
+	}
+	return 0
+}
+
+func (x *Resource) GetAcceptsWalkIn() bool {
+	if x != nil && x.AcceptsWalkIn != nil {
+		return *x.AcceptsWalkIn
+	}
+	return false
+}
+
+func (x *Resource) GetAcceptsPoliceDropoff() bool {
+	if x != nil && x.AcceptsPoliceDropoff != nil {
+		return *x.AcceptsPoliceDropoff
+	}
+	return false
+}
+
+func (x *Resource) GetCost() string {
+	if x != nil && x.Cost != nil {
+		return *x.Cost
+	}
+	return ""
+}
+
+func (x *Resource) GetCapacity() string {
+	if x != nil && x.Capacity != nil {
+		return *x.Capacity
+	}
+	return ""
+}
+
+func (x *Resource) GetCapacityAsOf() *Instant {
+	if x != nil {
+		return x.CapacityAsOf
+	}
+	return nil
+}
+
+func (x *Resource) GetAssuredOn() string {
+	if x != nil && x.AssuredOn != nil {
+		return *x.AssuredOn
+	}
+	return ""
+}
+
+func (x *Resource) GetIsCrisisLine() bool {
+	if x != nil && x.IsCrisisLine != nil {
+		return *x.IsCrisisLine
+	}
+	return false
+}
+
+func (x *Resource) GetAlert() string {
+	if x != nil && x.Alert != nil {
+		return *x.Alert
+	}
+	return ""
+}
+
+func (x *Resource) GetProposedFor() string {
+	if x != nil && x.ProposedFor != nil {
+		return *x.ProposedFor
+	}
+	return ""
+}
+
+func (x *Resource) GetCategory() []string {
+	if x != nil {
+		return x.Category
+	}
+	return nil
+}
+
+func (x *Resource) GetLangs() []string {
+	if x != nil {
+		return x.Langs
+	}
+	return nil
+}
+
+func (x *Resource) GetPhones() []*ResourcePhone {
+	if x != nil {
+		return x.Phones
+	}
+	return nil
+}
+
+func (x *Resource) GetHours() []*ResourceHours {
+	if x != nil {
+		return x.Hours
+	}
+	return nil
+}
+
+func (x *Resource) GetHsdsIds() []*ExternalKey {
+	if x != nil {
+		return x.HsdsIds
+	}
+	return nil
+}
+
+// A phone of a service.
+type ResourcePhone struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Element id: 8 random bytes, made with the element and never altered.
+	Element []byte `protobuf:"bytes,1,opt,name=element" json:"element,omitempty"`
+	// Number, as it is dialed.
+	Number *string `protobuf:"bytes,2,opt,name=number" json:"number,omitempty"`
+	// What it is for.
+	Label *string `protobuf:"bytes,3,opt,name=label" json:"label,omitempty"`
+	// What it takes.
+	Type *string `protobuf:"bytes,4,opt,name=type" json:"type,omitempty"`
+	// Extension.
+	Extension     *string `protobuf:"bytes,5,opt,name=extension" json:"extension,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourcePhone) Reset() {
+	*x = ResourcePhone{}
+	mi := &file_tandem_v1_reference_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourcePhone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourcePhone) ProtoMessage() {}
+
+func (x *ResourcePhone) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_reference_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourcePhone.ProtoReflect.Descriptor instead.
+func (*ResourcePhone) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_reference_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResourcePhone) GetElement() []byte {
+	if x != nil {
+		return x.Element
+	}
+	return nil
+}
+
+func (x *ResourcePhone) GetNumber() string {
+	if x != nil && x.Number != nil {
+		return *x.Number
+	}
+	return ""
+}
+
+func (x *ResourcePhone) GetLabel() string {
+	if x != nil && x.Label != nil {
+		return *x.Label
+	}
+	return ""
+}
+
+func (x *ResourcePhone) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *ResourcePhone) GetExtension() string {
+	if x != nil && x.Extension != nil {
+		return *x.Extension
+	}
+	return ""
+}
+
+// An interval in which a service is open, every week.
+type ResourceHours struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Element id: 8 random bytes, made with the element and never altered.
+	Element []byte `protobuf:"bytes,1,opt,name=element" json:"element,omitempty"`
+	// Day of the week.
+	Byday *string `protobuf:"bytes,2,opt,name=byday" json:"byday,omitempty"`
+	// When it opens, HH:MM in the time zone of its agency.
+	Opens *string `protobuf:"bytes,3,opt,name=opens" json:"opens,omitempty"`
+	// When it closes, HH:MM; on the next day where that is not later than it
+	// opens.
+	Closes        *string `protobuf:"bytes,4,opt,name=closes" json:"closes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceHours) Reset() {
+	*x = ResourceHours{}
+	mi := &file_tandem_v1_reference_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceHours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceHours) ProtoMessage() {}
+
+func (x *ResourceHours) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_reference_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceHours.ProtoReflect.Descriptor instead.
+func (*ResourceHours) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_reference_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResourceHours) GetElement() []byte {
+	if x != nil {
+		return x.Element
+	}
+	return nil
+}
+
+func (x *ResourceHours) GetByday() string {
+	if x != nil && x.Byday != nil {
+		return *x.Byday
+	}
+	return ""
+}
+
+func (x *ResourceHours) GetOpens() string {
+	if x != nil && x.Opens != nil {
+		return *x.Opens
+	}
+	return ""
+}
+
+func (x *ResourceHours) GetCloses() string {
+	if x != nil && x.Closes != nil {
+		return *x.Closes
+	}
+	return ""
+}
+
+// An id of reference data in its source.
+type ExternalKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Element id: 8 random bytes, made with the element and never altered.
+	Element []byte `protobuf:"bytes,1,opt,name=element" json:"element,omitempty"`
+	// Table of the source.
+	Table *string `protobuf:"bytes,2,opt,name=table" json:"table,omitempty"`
+	// The id.
+	Value         *string `protobuf:"bytes,3,opt,name=value" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalKey) Reset() {
+	*x = ExternalKey{}
+	mi := &file_tandem_v1_reference_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalKey) ProtoMessage() {}
+
+func (x *ExternalKey) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_reference_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalKey.ProtoReflect.Descriptor instead.
+func (*ExternalKey) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_reference_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExternalKey) GetElement() []byte {
+	if x != nil {
+		return x.Element
+	}
+	return nil
+}
+
+func (x *ExternalKey) GetTable() string {
+	if x != nil && x.Table != nil {
+		return *x.Table
+	}
+	return ""
+}
+
+func (x *ExternalKey) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+// Codes that a program adds to a list. Each counts as a code of the core.
+type CodeSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Agency that owns the record.
+	AgencyId *string `protobuf:"bytes,1,opt,name=agency_id,json=agencyId" json:"agency_id,omitempty"`
+	// Program that the record belongs to.
+	ProgramId *string `protobuf:"bytes,2,opt,name=program_id,json=programId" json:"program_id,omitempty"`
+	// Team that the record belongs to.
+	TeamId *string `protobuf:"bytes,3,opt,name=team_id,json=teamId" json:"team_id,omitempty"`
+	// Where the record stands in its life.
+	Lifecycle *string `protobuf:"bytes,4,opt,name=lifecycle" json:"lifecycle,omitempty"`
+	// Why the record is void.
+	VoidReason *string `protobuf:"bytes,5,opt,name=void_reason,json=voidReason" json:"void_reason,omitempty"`
+	// IANA time zone of the device that made the record.
+	Tz *string `protobuf:"bytes,6,opt,name=tz" json:"tz,omitempty"`
+	// Schema version of the app that made the record.
+	Schema *uint32 `protobuf:"varint,7,opt,name=schema" json:"schema,omitempty"`
+	// Name of the list.
+	List *string `protobuf:"bytes,20,opt,name=list" json:"list,omitempty"`
+	// The codes.
+	Entries       []*CodeEntry `protobuf:"bytes,300,rep,name=entries" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeSet) Reset() {
+	*x = CodeSet{}
+	mi := &file_tandem_v1_reference_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeSet) ProtoMessage() {}
+
+func (x *CodeSet) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_reference_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeSet.ProtoReflect.Descriptor instead.
+func (*CodeSet) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_reference_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CodeSet) GetAgencyId() string {
+	if x != nil && x.AgencyId != nil {
+		return *x.AgencyId
+	}
+	return ""
+}
+
+func (x *CodeSet) GetProgramId() string {
+	if x != nil && x.ProgramId != nil {
+		return *x.ProgramId
+	}
+	return ""
+}
+
+func (x *CodeSet) GetTeamId() string {
+	if x != nil && x.TeamId != nil {
+		return *x.TeamId
+	}
+	return ""
+}
+
+func (x *CodeSet) GetLifecycle() string {
+	if x != nil && x.Lifecycle != nil {
+		return *x.Lifecycle
+	}
+	return ""
+}
+
+func (x *CodeSet) GetVoidReason() string {
+	if x != nil && x.VoidReason != nil {
+		return *x.VoidReason
+	}
+	return ""
+}
+
+func (x *CodeSet) GetTz() string {
+	if x != nil && x.Tz != nil {
+		return *x.Tz
+	}
+	return ""
+}
+
+func (x *CodeSet) GetSchema() uint32 {
+	if x != nil && x.Schema != nil {
+		return *x.Schema
+	}
+	return 0
+}
+
+func (x *CodeSet) GetList() string {
+	if x != nil && x.List != nil {
+		return *x.List
+	}
+	return ""
+}
+
+func (x *CodeSet) GetEntries() []*CodeEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// A code that a program adds.
+type CodeEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Element id: 8 random bytes, made with the element and never altered.
+	Element []byte `protobuf:"bytes,1,opt,name=element" json:"element,omitempty"`
+	// The code: x_, the program's own short name, and a word.
+	Code *string `protobuf:"bytes,2,opt,name=code" json:"code,omitempty"`
+	// English label.
+	En *string `protobuf:"bytes,3,opt,name=en" json:"en,omitempty"`
+	// Spanish label.
+	Es *string `protobuf:"bytes,4,opt,name=es" json:"es,omitempty"`
+	// The core code that it counts as.
+	MapsTo *string `protobuf:"bytes,5,opt,name=maps_to,json=mapsTo" json:"maps_to,omitempty"`
+	// It is no longer offered.
+	Retired       *bool `protobuf:"varint,6,opt,name=retired" json:"retired,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeEntry) Reset() {
+	*x = CodeEntry{}
+	mi := &file_tandem_v1_reference_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeEntry) ProtoMessage() {}
+
+func (x *CodeEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_reference_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeEntry.ProtoReflect.Descriptor instead.
+func (*CodeEntry) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_reference_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CodeEntry) GetElement() []byte {
+	if x != nil {
+		return x.Element
+	}
+	return nil
+}
+
+func (x *CodeEntry) GetCode() string {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return ""
+}
+
+func (x *CodeEntry) GetEn() string {
+	if x != nil && x.En != nil {
+		return *x.En
+	}
+	return ""
+}
+
+func (x *CodeEntry) GetEs() string {
+	if x != nil && x.Es != nil {
+		return *x.Es
+	}
+	return ""
+}
+
+func (x *CodeEntry) GetMapsTo() string {
+	if x != nil && x.MapsTo != nil {
+		return *x.MapsTo
+	}
+	return ""
+}
+
+func (x *CodeEntry) GetRetired() bool {
+	if x != nil && x.Retired != nil {
+		return *x.Retired
+	}
+	return false
+}
+
 var File_tandem_v1_reference_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_reference_proto_rawDesc = "" +
@@ -1036,7 +1835,90 @@ const file_tandem_v1_reference_proto_rawDesc = "" +
 	"appVersion\x12m\n" +
 	"\x05state\x18\x18 \x01(\tBW\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18;\b\x03\x12\rDevice status\x1a\x16Estado del dispositivo\"\fdevice_state(\x010\x01R\x05state\x12\x82\x01\n" +
 	"\x12assigned_staff_ids\x18\xc8\x01 \x03(\tBS\xbaH&\x92\x01#\"!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18&\b\x04\x12\vAssigned to\x1a\n" +
-	"Asignado a(\x020\x06:\x05staffR\x10assignedStaffIds:7\xd2\xf3\x183\b\x05\x12\x06device\x18\x01\"\x06Device*\vDispositivo2\x10lifecycle_deviceB\x9e\x01\n" +
+	"Asignado a(\x020\x06:\x05staffR\x10assignedStaffIds:7\xd2\xf3\x183\b\x05\x12\x06device\x18\x01\"\x06Device*\vDispositivo2\x10lifecycle_device\"\xb8\x1a\n" +
+	"\bResource\x12d\n" +
+	"\tagency_id\x18\x01 \x01(\tBG\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1f\b\x01\x12\x06Agency\x1a\aAgencia(\x020\x06:\x06agencyR\bagencyId\x12i\n" +
+	"\n" +
+	"program_id\x18\x02 \x01(\tBJ\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\"\b\x01\x12\aProgram\x1a\bPrograma(\x020\x06:\aprogramR\tprogramId\x12[\n" +
+	"\ateam_id\x18\x03 \x01(\tBB\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1a\b\x01\x12\x04Team\x1a\x06Equipo(\x020\x06:\x04teamR\x06teamId\x12d\n" +
+	"\tlifecycle\x18\x04 \x01(\tBF\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18*\b\x03\x12\x06Status\x1a\x06Estado\"\x12lifecycle_resource(\x010\x01R\tlifecycle\x12`\n" +
+	"\vvoid_reason\x18\x05 \x01(\tB?\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x183\b\x01\x12\x12Reason for voiding\x1a\x17Motivo de la anulación(\x030\x02R\n" +
+	"voidReason\x12t\n" +
+	"\x02tz\x18\x06 \x01(\tBd\xbaH r\x1e\x18@2\x1a^[A-Za-z][A-Za-z0-9_+/-]*$\xca\xf3\x18=\b\x01\x12\x17Time zone of the device\x1a\x1cZona horaria del dispositivo(\x020\x02R\x02tz\x12H\n" +
+	"\x06schema\x18\a \x01(\rB0\xca\xf3\x18,\b\x01\x12\x0eSchema version\x1a\x14Versión del esquema(\x010\x01R\x06schema\x12Z\n" +
+	"\fservice_name\x18\x14 \x01(\v2\x18.tandem.v1.LocalizedTextB\x1d\xca\xf3\x18\x19\b\x06\x12\aService\x1a\bServicio(\x020\x06R\vserviceName\x12J\n" +
+	"\borg_name\x18\x15 \x01(\tB/\xbaH\x05r\x03\x18\xc8\x01\xca\xf3\x18#\b\x06\x12\fOrganization\x1a\rOrganización(\x020\x06R\aorgName\x12^\n" +
+	"\aorg_key\x18\x16 \x01(\tBE\xbaH\x04r\x02\x18x\xca\xf3\x18:\b\x06\x12\x17Key of the organization\x1a\x19Clave de la organización(\x020\x06R\x06orgKey\x12O\n" +
+	"\vdescription\x18\x17 \x01(\tB-\xbaH\x05r\x03\x18\xa0\x1f\xca\xf3\x18!\b\x06\x12\vDescription\x1a\fDescripción(\x020\x02R\vdescription\x12p\n" +
+	"\x06status\x18\x18 \x01(\tBX\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18<\b\x06\x12\x0eService status\x1a\x13Estado del servicio\"\x0fresource_status(\x010\x01R\x06status\x12A\n" +
+	"\aaddress\x18\x19 \x01(\tB'\xbaH\x05r\x03\x18\xac\x02\xca\xf3\x18\x1b\b\x06\x12\aAddress\x1a\n" +
+	"Dirección(\x020\x02R\aaddress\x123\n" +
+	"\x04city\x18\x1a \x01(\tB\x1f\xbaH\x04r\x02\x18d\xca\xf3\x18\x14\b\x06\x12\x04City\x1a\x06Ciudad(\x020\x02R\x04city\x12I\n" +
+	"\x04zip5\x18\x1b \x01(\tB5\xbaH\x0er\f2\n" +
+	"^[0-9]{5}$\xca\xf3\x18 \b\x06\x12\bZIP code\x1a\x0eCódigo postal(\x020\x02R\x04zip5\x12F\n" +
+	"\x03lat\x18\x1c \x01(\x01B4\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80V@)\x00\x00\x00\x00\x00\x80V\xc0\xca\xf3\x18\x19\b\x06\x12\bLatitude\x1a\aLatitud(\x020\x02R\x03lat\x12H\n" +
+	"\x03lon\x18\x1d \x01(\x01B6\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x80f@)\x00\x00\x00\x00\x00\x80f\xc0\xca\xf3\x18\x1b\b\x06\x12\tLongitude\x1a\bLongitud(\x020\x02R\x03lon\x12;\n" +
+	"\x03url\x18\x1e \x01(\tB)\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x18\x1d\b\x06\x12\bWeb page\x1a\vPágina web(\x020\x02R\x03url\x12D\n" +
+	"\x05email\x18\x1f \x01(\tB.\xbaH\x05r\x03\x18\xfe\x01\xca\xf3\x18\"\b\x06\x12\x05Email\x1a\x13Correo electrónico(\x020\x02R\x05email\x12D\n" +
+	"\topen_24_7\x18  \x01(\bB(\xca\xf3\x18$\b\x06\x12\vAlways open\x1a\x0fSiempre abierto(\x010\x01R\aopen247\x12M\n" +
+	"\veligibility\x18! \x01(\tB+\xbaH\x05r\x03\x18\xd0\x0f\xca\xf3\x18\x1f\b\x06\x12\vEligibility\x1a\n" +
+	"Requisitos(\x020\x02R\veligibility\x12E\n" +
+	"\amin_age\x18\" \x01(\rB,\xbaH\x04*\x02\x18x\xca\xf3\x18!\b\x06\x12\vMinimum age\x1a\fEdad mínima(\x010\x01R\x06minAge\x12E\n" +
+	"\amax_age\x18# \x01(\rB,\xbaH\x04*\x02\x18x\xca\xf3\x18!\b\x06\x12\vMaximum age\x1a\fEdad máxima(\x010\x01R\x06maxAge\x12V\n" +
+	"\x0faccepts_walk_in\x18$ \x01(\bB.\xca\xf3\x18*\b\x06\x12\x10Accepts walk-ins\x1a\x10Atiende sin cita(\x010\x01R\racceptsWalkIn\x12\x86\x01\n" +
+	"\x16accepts_police_dropoff\x18% \x01(\bBP\xca\xf3\x18L\b\x06\x12\x17Accepts police drop-off\x1a+Recibe personas trasladadas por la policía(\x010\x01R\x14acceptsPoliceDropoff\x12R\n" +
+	"\x04cost\x18& \x01(\tB>\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18\"\b\x06\x12\x04Cost\x1a\x05Costo\"\rresource_cost(\x010\x01R\x04cost\x12a\n" +
+	"\bcapacity\x18' \x01(\tBE\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18)\b\x06\x12\bCapacity\x1a\x04Cupo\"\x11resource_capacity(\x010\x01R\bcapacity\x12g\n" +
+	"\x0ecapacity_as_of\x18( \x01(\v2\x12.tandem.v1.InstantB-\xca\xf3\x18)\b\x06\x12\x0eCapacity as of\x1a\x11Cupo informado en(\x020\x03R\fcapacityAsOf\x12\x87\x01\n" +
+	"\n" +
+	"assured_on\x18) \x01(\tBh\xbaH7r523^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$\xca\xf3\x18*\b\x06\x12\n" +
+	"Checked on\x1a\x16Fecha de verificación(\x020\x03R\tassuredOn\x12O\n" +
+	"\x0eis_crisis_line\x18* \x01(\bB)\xca\xf3\x18%\b\x06\x12\vCrisis line\x1a\x10Línea de crisis(\x010\x01R\fisCrisisLine\x127\n" +
+	"\x05alert\x18+ \x01(\tB!\xbaH\x05r\x03\x18\xe8\a\xca\xf3\x18\x15\b\x06\x12\x06Notice\x1a\x05Aviso(\x020\x02R\x05alert\x12z\n" +
+	"\fproposed_for\x18, \x01(\tBW\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18/\b\x06\x12\rCorrection of\x1a\x0eCorrección de(\x020\x06:\bresourceR\vproposedFor\x12c\n" +
+	"\bcategory\x18\xc8\x01 \x03(\tBF\xbaH\x1a\x92\x01\x17\"\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18%\b\x04\x12\n" +
+	"Categories\x1a\vCategorías\"\x04need(\x010\x01R\bcategory\x12f\n" +
+	"\x05langs\x18\xc9\x01 \x03(\tBO\xbaH.\x92\x01+\")r'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xca\xf3\x18\x1a\b\x04\x12\tLanguages\x1a\aIdiomas(\x010\x01R\x05langs\x12Q\n" +
+	"\x06phones\x18\xac\x02 \x03(\v2\x18.tandem.v1.ResourcePhoneB\x1e\xca\xf3\x18\x1a\b\x04\x12\x06Phones\x1a\n" +
+	"Teléfonos(\x020\x02R\x06phones\x12S\n" +
+	"\x05hours\x18\xad\x02 \x03(\v2\x18.tandem.v1.ResourceHoursB\"\xca\xf3\x18\x1e\b\x04\x12\rOpening hours\x1a\aHorario(\x010\x02R\x05hours\x12o\n" +
+	"\bhsds_ids\x18\xae\x02 \x03(\v2\x16.tandem.v1.ExternalKeyB;\xca\xf3\x187\b\x04\x12\x11Ids in the source\x1a\x1cIdentificadores en el origen(\x020\x02R\ahsdsIds:9\xd2\xf3\x185\b\x06\x12\bresource\x18\x01\"\aService*\bServicio2\x12lifecycle_resource\"\xff\x02\n" +
+	"\rResourcePhone\x12?\n" +
+	"\aelement\x18\x01 \x01(\fB%\xbaH\a\xc8\x01\x01z\x02h\b\xca\xf3\x18\x17\x12\aElement\x1a\bElemento(\x010\x02R\aelement\x12K\n" +
+	"\x06number\x18\x02 \x01(\tB3\xbaH\x04r\x02\x18(\xca\xf3\x18(\x12\fPhone number\x1a\x14Número de teléfono(\x020\x02R\x06number\x126\n" +
+	"\x05label\x18\x03 \x01(\tB \xbaH\x04r\x02\x18x\xca\xf3\x18\x15\x12\x05Label\x1a\bEtiqueta(\x020\x02R\x05label\x12b\n" +
+	"\x04type\x18\x04 \x01(\tBN\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x182\x12\rType of phone\x1a\x11Tipo de teléfono\"\n" +
+	"phone_type(\x010\x01R\x04type\x12D\n" +
+	"\textension\x18\x05 \x01(\tB&\xbaH\x04r\x02\x18\x14\xca\xf3\x18\x1b\x12\tExtension\x1a\n" +
+	"Extensión(\x020\x02R\textension\"\xc7\x02\n" +
+	"\rResourceHours\x12?\n" +
+	"\aelement\x18\x01 \x01(\fB%\xbaH\a\xc8\x01\x01z\x02h\b\xca\xf3\x18\x17\x12\aElement\x1a\bElemento(\x010\x02R\aelement\x12J\n" +
+	"\x05byday\x18\x02 \x01(\tB4\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18\x18\x12\x03Day\x1a\x04Día\"\aweekday(\x010\x01R\x05byday\x12Q\n" +
+	"\x05opens\x18\x03 \x01(\tB;\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$\xca\xf3\x18\x11\x12\x05Opens\x1a\x04Abre(\x010\x01R\x05opens\x12V\n" +
+	"\x06closes\x18\x04 \x01(\tB>\xbaH#r!2\x1f^([01][0-9]|2[0-3]):[0-5][0-9]$\xca\xf3\x18\x14\x12\x06Closes\x1a\x06Cierra(\x010\x01R\x06closes\"\xbd\x01\n" +
+	"\vExternalKey\x12?\n" +
+	"\aelement\x18\x01 \x01(\fB%\xbaH\a\xc8\x01\x01z\x02h\b\xca\xf3\x18\x17\x12\aElement\x1a\bElemento(\x010\x02R\aelement\x123\n" +
+	"\x05table\x18\x02 \x01(\tB\x1d\xbaH\x04r\x02\x18@\xca\xf3\x18\x12\x12\x05Table\x1a\x05Tabla(\x010\x02R\x05table\x128\n" +
+	"\x05value\x18\x03 \x01(\tB\"\xbaH\x04r\x02\x18x\xca\xf3\x18\x17\x12\x02Id\x1a\rIdentificador(\x020\x02R\x05value\"\x9a\a\n" +
+	"\aCodeSet\x12d\n" +
+	"\tagency_id\x18\x01 \x01(\tBG\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1f\b\x01\x12\x06Agency\x1a\aAgencia(\x020\x06:\x06agencyR\bagencyId\x12i\n" +
+	"\n" +
+	"program_id\x18\x02 \x01(\tBJ\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\"\b\x01\x12\aProgram\x1a\bPrograma(\x020\x06:\aprogramR\tprogramId\x12[\n" +
+	"\ateam_id\x18\x03 \x01(\tBB\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1a\b\x01\x12\x04Team\x1a\x06Equipo(\x020\x06:\x04teamR\x06teamId\x12e\n" +
+	"\tlifecycle\x18\x04 \x01(\tBG\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18+\b\x03\x12\x06Status\x1a\x06Estado\"\x13lifecycle_reference(\x010\x01R\tlifecycle\x12`\n" +
+	"\vvoid_reason\x18\x05 \x01(\tB?\xbaH\x05r\x03\x18\xf4\x03\xca\xf3\x183\b\x01\x12\x12Reason for voiding\x1a\x17Motivo de la anulación(\x030\x02R\n" +
+	"voidReason\x12t\n" +
+	"\x02tz\x18\x06 \x01(\tBd\xbaH r\x1e\x18@2\x1a^[A-Za-z][A-Za-z0-9_+/-]*$\xca\xf3\x18=\b\x01\x12\x17Time zone of the device\x1a\x1cZona horaria del dispositivo(\x020\x02R\x02tz\x12H\n" +
+	"\x06schema\x18\a \x01(\rB0\xca\xf3\x18,\b\x01\x12\x0eSchema version\x1a\x14Versión del esquema(\x010\x01R\x06schema\x12C\n" +
+	"\x04list\x18\x14 \x01(\tB/\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18\x13\b\x06\x12\x04List\x1a\x05Lista(\x010\x01R\x04list\x12L\n" +
+	"\aentries\x18\xac\x02 \x03(\v2\x14.tandem.v1.CodeEntryB\x1b\xca\xf3\x18\x17\b\x04\x12\x05Codes\x1a\bCódigos(\x010\x01R\aentries:E\xd2\xf3\x18A\b\a\x12\bcode_set\x18\x01\"\tCode list*\x11Lista de códigos2\x13lifecycle_reference\"\x8b\x03\n" +
+	"\tCodeEntry\x12?\n" +
+	"\aelement\x18\x01 \x01(\fB%\xbaH\a\xc8\x01\x01z\x02h\b\xca\xf3\x18\x17\x12\aElement\x1a\bElemento(\x010\x02R\aelement\x12L\n" +
+	"\x04code\x18\x02 \x01(\tB8\xbaH\x1er\x1c2\x1a^x_[a-z0-9]+(_[a-z0-9]+)+$\xca\xf3\x18\x13\x12\x04Code\x1a\aCódigo(\x010\x01R\x04code\x121\n" +
+	"\x02en\x18\x03 \x01(\tB!\xbaH\x04r\x02\x18x\xca\xf3\x18\x16\x12\aEnglish\x1a\aInglés(\x010\x01R\x02en\x122\n" +
+	"\x02es\x18\x04 \x01(\tB\"\xbaH\x04r\x02\x18x\xca\xf3\x18\x17\x12\aSpanish\x1a\bEspañol(\x010\x01R\x02es\x12Q\n" +
+	"\amaps_to\x18\x05 \x01(\tB8\xbaH\x15r\x132\x11^[a-z0-9_]{1,64}$\xca\xf3\x18\x1c\x12\tCounts as\x1a\vCuenta como(\x010\x01R\x06mapsTo\x125\n" +
+	"\aretired\x18\x06 \x01(\bB\x1b\xca\xf3\x18\x17\x12\aRetired\x1a\bRetirado(\x010\x01R\aretiredB\x9e\x01\n" +
 	"\rcom.tandem.v1B\x0eReferenceProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1b\beditionsp\xe8\a"
 
@@ -1052,7 +1934,7 @@ func file_tandem_v1_reference_proto_rawDescGZIP() []byte {
 	return file_tandem_v1_reference_proto_rawDescData
 }
 
-var file_tandem_v1_reference_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tandem_v1_reference_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tandem_v1_reference_proto_goTypes = []any{
 	(*Agency)(nil),        // 0: tandem.v1.Agency
 	(*Retention)(nil),     // 1: tandem.v1.Retention
@@ -1060,16 +1942,29 @@ var file_tandem_v1_reference_proto_goTypes = []any{
 	(*Team)(nil),          // 3: tandem.v1.Team
 	(*Staff)(nil),         // 4: tandem.v1.Staff
 	(*Device)(nil),        // 5: tandem.v1.Device
-	(*LocalizedText)(nil), // 6: tandem.v1.LocalizedText
+	(*Resource)(nil),      // 6: tandem.v1.Resource
+	(*ResourcePhone)(nil), // 7: tandem.v1.ResourcePhone
+	(*ResourceHours)(nil), // 8: tandem.v1.ResourceHours
+	(*ExternalKey)(nil),   // 9: tandem.v1.ExternalKey
+	(*CodeSet)(nil),       // 10: tandem.v1.CodeSet
+	(*CodeEntry)(nil),     // 11: tandem.v1.CodeEntry
+	(*LocalizedText)(nil), // 12: tandem.v1.LocalizedText
+	(*Instant)(nil),       // 13: tandem.v1.Instant
 }
 var file_tandem_v1_reference_proto_depIdxs = []int32{
-	1, // 0: tandem.v1.Agency.retention:type_name -> tandem.v1.Retention
-	6, // 1: tandem.v1.Program.name:type_name -> tandem.v1.LocalizedText
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	1,  // 0: tandem.v1.Agency.retention:type_name -> tandem.v1.Retention
+	12, // 1: tandem.v1.Program.name:type_name -> tandem.v1.LocalizedText
+	12, // 2: tandem.v1.Resource.service_name:type_name -> tandem.v1.LocalizedText
+	13, // 3: tandem.v1.Resource.capacity_as_of:type_name -> tandem.v1.Instant
+	7,  // 4: tandem.v1.Resource.phones:type_name -> tandem.v1.ResourcePhone
+	8,  // 5: tandem.v1.Resource.hours:type_name -> tandem.v1.ResourceHours
+	9,  // 6: tandem.v1.Resource.hsds_ids:type_name -> tandem.v1.ExternalKey
+	11, // 7: tandem.v1.CodeSet.entries:type_name -> tandem.v1.CodeEntry
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_reference_proto_init() }
@@ -1085,7 +1980,7 @@ func file_tandem_v1_reference_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_reference_proto_rawDesc), len(file_tandem_v1_reference_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
