@@ -310,7 +310,7 @@ func (w *world) checkCodebook(read map[string][]map[string]string) {
 	told := map[string][]string{}
 	for _, c := range read["codebook.csv"] {
 		told[c["table"]] = append(told[c["table"]], c["column"])
-		if c["position"] != fmt.Sprint(len(told[c["table"]])) || c["label_en"] == "" && c["column"] != "element" {
+		if c["position"] != fmt.Sprint(len(told[c["table"]])) || c["definition"] == "" || c["label_en"] == "" && c["column"] != "element" {
 			w.t.Errorf("%s.%s: %v", c["table"], c["column"], c)
 		}
 		if c["type"] == "code" && (!lists[c["code_list"]] || c["codes"] == "") {
@@ -318,6 +318,9 @@ func (w *world) checkCodebook(read map[string][]map[string]string) {
 		}
 		if c["column"] == "family" && (c["phi"] != "direct" || c["safe_harbor"] != "drop") {
 			w.t.Errorf("a name: %v", c)
+		}
+		if c["table"] == "incidents" && c["column"] == "cad_number" && c["definition"] != "Number in the dispatch system." {
+			w.t.Errorf("the definition of a field is %q", c["definition"])
 		}
 	}
 	for name, rows := range read {
@@ -329,7 +332,7 @@ func (w *world) checkCodebook(read map[string][]map[string]string) {
 			w.t.Errorf("%s: columns and codebook differ:\n%v\n%v", table, got, want)
 		}
 	}
-	for _, name := range strings.Fields(`incidents incident_responders incident_force encounters encounter_presenting encounter_interventions
+	for name := range strings.FieldsSeq(`incidents incident_responders incident_force encounters encounter_presenting encounter_interventions
 		people episodes follow_ups referrals referral_events consents disclosures safety_alerts reviews staff teams programs resources agencies devices`) {
 		if told[name] == nil {
 			w.t.Errorf("there is no table %s", name)

@@ -8,6 +8,7 @@ import (
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	contract "github.com/tandem-response/tandem/proto"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/proto"
@@ -258,6 +259,7 @@ const datePattern = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 func (b *builder) column(name string, f protoreflect.FieldDescriptor) column {
 	rules, _ := proto.GetExtension(f.Options(), tandemv1.E_Field).(*tandemv1.FieldRules)
 	c := column{name: name, rules: rules, en: rules.GetEn(), es: rules.GetEs(), typ: typeText}
+	c.about = contract.Definition(string(f.Parent().Name()), string(f.Name()))
 	if o, ok := f.Options().(interface{ GetDeprecated() bool }); ok {
 		c.deprecated = o.GetDeprecated()
 	}
@@ -303,7 +305,7 @@ func scalar(m protoreflect.Message, f protoreflect.FieldDescriptor) any {
 	case int64, float64, bool:
 		return v
 	case uint64:
-		return int64(v) //nolint:gosec // No field of the contract is that large.
+		return int64(v)
 	case float32:
 		return float64(v)
 	}
