@@ -9,12 +9,13 @@ import (
 
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
 type exportCmd struct {
 	dataFlag
-	To        string   `required:"" placeholder:"DIR" help:"Directory to make; it must not exist."`
+	To        string   `placeholder:"DIR" help:"Directory to make; it must not exist."`
 	Format    string   `default:"csv" enum:"csv" help:"Form of the files: csv."`
 	Purpose   string   `required:"" help:"What the export is for, in words. It is kept in the accounting of disclosures."`
 	Recipient string   `required:"" help:"Who receives it, in words. It is kept in the accounting of disclosures."`
@@ -29,6 +30,7 @@ type exportCmd struct {
 	Labels    string   `default:"" enum:",en,es" placeholder:"LANG" help:"A column of labels beside each column of codes: en or es."`
 	Machine   bool     `help:"For a program that reads it: text as it is, without the apostrophe that keeps a spreadsheet from running it."`
 	BOM       bool     `name:"bom" help:"Begin each file with a byte order mark."`
+	Preview   bool     `help:"Only count: say which files there would be, with how many rows."`
 	JSON      bool     `help:"Print one line of JSON."`
 }
 
@@ -39,6 +41,7 @@ is in the accounting of disclosures before the first byte is written. Half an ex
 looks whole: what was broken off begins anew.
 
   tandem export --data tandem-data --to q1 --purpose "quarterly report" --recipient "County health" --basis payment_ops
+  tandem export --preview --purpose "quarterly report" --recipient "County health" --basis payment_ops
   tandem export --to calls --kind incident --labels en --purpose audit --recipient Auditor --basis required_by_law --json`
 }
 
@@ -54,6 +57,9 @@ type exported struct {
 }
 
 func (c *exportCmd) Run(a *app) (err error) {
+	if (c.To == "") != c.Preview {
+		return exits(exitUsage, errors.New("say where to with --to DIR, or only count with --preview"))
+	}
 	now := time.Now()
 	o := export.Options{
 		Purpose: c.Purpose, Recipient: c.Recipient, Kinds: c.Kinds, Notes: c.Notes, Drafts: c.Drafts, Void: c.Void, SUD: c.SUD,
@@ -83,6 +89,9 @@ func (c *exportCmd) Run(a *app) (err error) {
 		return err
 	}
 	admin := server.NewAdmin(st, org, server.AdminOptions{})
+	if c.Preview {
+		return c.preview(a, st, org, admin, o)
+	}
 	note := &server.ExportNote{ID: o.ID, By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.Format}
 	if err := note.CheckExport(); err != nil {
 		return exits(exitUsage, err)
@@ -109,6 +118,31 @@ func (c *exportCmd) Run(a *app) (err error) {
 	}
 	a.say("%d records as they were at sequence %d, in %d files: %s. Left out: %d drafts, %d void.\nManifest SHA-256 %s, which the audit log keeps.",
 		done.Records, done.Seq, done.Files, c.To, done.LeftOut.Drafts, done.LeftOut.Void, done.Manifest)
+	return nil
+}
+
+// preview says what an export would hold. That it was counted is in the audit log before
+// it is shown.
+func (c *exportCmd) preview(a *app, st *store.Store, org *store.Org, admin *server.Admin, o export.Options) error {
+	p, err := export.Count(a.ctx, st, org, o)
+	if err != nil {
+		return exportExit(err)
+	}
+	if err := admin.Exported(a.ctx, "export preview", int(p.Records)); err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.json(p)
+	}
+	for _, t := range p.Tables {
+		if t.Rows > 0 {
+			a.say("%8d rows, %3d columns  %s.csv", t.Rows, len(t.Columns), t.Name)
+		}
+	}
+	a.say("%d records as they are at sequence %d. Left out: %d drafts, %d void.", p.Records, p.Seq, p.LeftOut.Drafts, p.LeftOut.Void)
+	if p.NeedsApproval {
+		a.say("It names more than %d people: a second lead or admin has to approve it (--approved-by).", export.ManyPeople)
+	}
 	return nil
 }
 

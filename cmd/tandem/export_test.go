@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,16 +43,22 @@ func TestExport(t *testing.T) {
 			t.Fatalf("%v: something was exported", c.more)
 		}
 	}
+	if r := tandem(t.Context(), "", append(args, "--preview")...); r.code != exitUsage {
+		t.Errorf("--preview with --to: exit code %d, %s", r.code, r.err)
+	}
+	count := must(t, "", append(slices.Concat(args[:3], args[5:]), "--preview")...)
+	if !strings.Contains(count, "      30 rows") || !strings.Contains(count, "incidents.csv") {
+		t.Errorf("the preview:\n%s", count)
+	}
 	done := decode[exported](t, must(t, "", append(args, "--json")...))
 	if done.Records < 30 || done.Seq == 0 || len(done.Manifest) != 64 {
 		t.Errorf("%+v", done)
 	}
-	f, err := os.Open(filepath.Join(to, "incidents.csv"))
+	text, err := os.ReadFile(filepath.Join(to, "incidents.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	lines, err := csv.NewReader(f).ReadAll()
+	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 	if err != nil || len(lines) != 31 {
 		t.Fatalf("%d lines: %v", len(lines), err)
 	}
@@ -58,7 +66,7 @@ func TestExport(t *testing.T) {
 		t.Errorf("written over: exit code %d, %s", r.code, r.err)
 	}
 	log := must(t, "", "admin", "audit", "list", "--data", dir, "--json")
-	if strings.Count(log, "export csv") != 1 || strings.Count(log, "exported csv") != 1 {
+	if strings.Count(log, "export csv") != 1 || strings.Count(log, "exported csv") != 1 || strings.Count(log, "export preview") != 1 {
 		t.Errorf("the audit log:\n%s", log)
 	}
 }

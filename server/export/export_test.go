@@ -269,6 +269,7 @@ func TestCSV(t *testing.T) {
 		}
 		w.checkManifest(dir, m)
 		w.checkCodebook(read)
+		w.checkCount(m, read)
 		o := w.options()
 		o.ExcelSafe, o.Labels, o.BOM, o.Notes = true, "es", true, true
 		w.checkSafe(o)
@@ -297,6 +298,21 @@ func (w *world) checkManifest(dir string, m *export.Manifest) {
 	}
 	if len(files) > 0 {
 		w.t.Errorf("not in the manifest: %v", slices.Collect(maps.Keys(files)))
+	}
+}
+
+// checkCount holds what was counted against what was exported.
+func (w *world) checkCount(m *export.Manifest, read map[string][]map[string]string) {
+	w.t.Helper()
+	p, err := export.Count(w.t.Context(), w.s, w.org, w.options())
+	w.ok(err)
+	if p.Records != m.Records || p.Seq != m.Seq || p.LeftOut != m.LeftOut || len(p.Tables) != len(m.Files)-3 || p.NeedsApproval {
+		w.t.Errorf("counted: %+v", p)
+	}
+	for _, of := range p.Tables {
+		if rows := read[of.Name+".csv"]; int64(len(rows)) != of.Rows || len(rows) > 0 && len(rows[0]) != len(of.Columns) {
+			w.t.Errorf("%s: %d rows counted, %d exported", of.Name, of.Rows, len(rows))
+		}
 	}
 }
 
@@ -482,6 +498,9 @@ func TestSecondPerson(t *testing.T) {
 	}
 	w.add(0, people[0])
 	w.refused(o, export.ErrApproval)
+	if p, err := export.Count(t.Context(), w.s, w.org, o); err != nil || !p.NeedsApproval {
+		t.Errorf("counted: %+v, %v", p, err)
+	}
 	for _, second := range []string{"admin", "clinician", "other admin"} {
 		o.Approver = w.staff[second]
 		w.refused(o, export.ErrApprover)

@@ -123,10 +123,14 @@ type job struct {
 	n      int64
 }
 
+func newJob(o Options) *job {
+	return &job{o: o, domain: record.New(), byKind: map[uint32][]*table{}, files: map[*table]*file{}}
+}
+
 // Write exports an org's records into a directory, which must not exist. A cancelled
 // context ends it; then nothing is left behind.
 func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Options) (m *Manifest, err error) {
-	j := &job{o: o, domain: record.New(), byKind: map[uint32][]*table{}, files: map[*table]*file{}}
+	j := newJob(o)
 	if err := j.choose(); err != nil {
 		return nil, err
 	}
@@ -264,7 +268,7 @@ func (j *job) csv(name string) (*file, error) {
 	return f, err
 }
 
-// write reads every record once, by id, and writes each into the files of its kind.
+// write makes the files of the tables, and fills them.
 func (j *job) write(snap *store.Snapshot) error {
 	for _, t := range j.tables {
 		f, err := j.csv(t.name + ".csv")
@@ -276,6 +280,11 @@ func (j *job) write(snap *store.Snapshot) error {
 		}
 		j.files[t] = f
 	}
+	return j.read(snap, j.rows)
+}
+
+// read goes through every record once, by id, and calls f for each table of its kind.
+func (j *job) read(snap *store.Snapshot, f func(*table, *row) error) error {
 	zones := map[string]*time.Location{}
 	read := 0
 	err := snap.Each(0, func(rec *syncengine.StoredRecord) error {
@@ -289,7 +298,7 @@ func (j *job) write(snap *store.Snapshot) error {
 		}
 		j.n++
 		for _, t := range j.byKind[rec.Kind] {
-			if err := j.rows(t, r); err != nil {
+			if err := f(t, r); err != nil {
 				return err
 			}
 		}
