@@ -39,6 +39,7 @@ type cli struct {
 	Emergency  emergencyCmd  `cmd:"" help:"Open one person's record where a life may hang on it."`
 	Import     importCmd     `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
 	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
+	Export     exportCmd     `cmd:"" help:"Write records as files that other programs read, for a stated purpose."`
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
 	Sealed     sealedCmd     `cmd:"" help:"Sealed outboxes, which outlive their stores: list what one holds, deliver it."`
 	Vault      vaultCmd      `cmd:"" help:"Keep a device's store sealed with a passphrase; change it, renew the key, destroy it."`

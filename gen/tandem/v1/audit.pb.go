@@ -80,7 +80,9 @@ const (
 	AuditAct_AUDIT_ACT_QUOTED AuditAct = 24
 	// Changes in quarantine were judged again by a newer version: count were applied.
 	AuditAct_AUDIT_ACT_RETRIED AuditAct = 25
-	// Records were counted or copied out: code says what, count how many records.
+	// Records were counted or copied out: code says what, count how many records. Of an
+	// export into files, subject is the export; its second entry, once the files are whole,
+	// has the sequence of the state as number and the SHA-256 of the manifest as hash.
 	AuditAct_AUDIT_ACT_EXPORTED AuditAct = 26
 	// The audit log was read: count entries.
 	AuditAct_AUDIT_ACT_AUDIT_READ AuditAct = 27
@@ -341,7 +343,8 @@ type AuditEntry struct {
 	Count uint64 `protobuf:"varint,7,opt,name=count" json:"count,omitempty"`
 	// Op numbers of changes, or numbers of entries of a device's chain.
 	Ops []*OpRange `protobuf:"bytes,8,rep,name=ops" json:"ops,omitempty"`
-	// A hash: the newest envelope of a push, or that of a chain, 32 bytes.
+	// A hash: the newest envelope of a push, that of a chain, or that of an export's
+	// manifest, 32 bytes.
 	Hash []byte `protobuf:"bytes,9,opt,name=hash" json:"hash,omitempty"`
 	// Sequence of the commit that the act made.
 	Seq uint64 `protobuf:"varint,10,opt,name=seq" json:"seq,omitempty"`

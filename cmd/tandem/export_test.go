@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestExport: a spreadsheet goes in at a device and comes out at the server, call by
+// call; who may not is told so.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	h, dir := newHome(t, homeOptions{})
+	car := filepath.Join(t.TempDir(), "car")
+	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, code, "enroll", "--server", h.url, "--store", car)
+	must(t, "", "import", "--store", car, "--mapping", toronto, spreadsheet(t, 30, 1))
+	must(t, "", "sync", "--store", car)
+
+	to := filepath.Join(t.TempDir(), "out")
+	args := []string{"export", "--data", dir, "--to", to, "--purpose", "a test", "--recipient", "nobody", "--basis", "research"}
+	for _, c := range []struct {
+		more []string
+		code int
+		want string
+	}{
+		{[]string{"--as", h.clinician.String()}, exitBadInput, "may not export"},
+		{[]string{"--as", "x"}, exitUsage, "--as"},
+		{[]string{"--basis", "because"}, exitUsage, "basis"},
+		{[]string{"--kind", "incidents"}, exitUsage, "incidents"},
+	} {
+		if r := tandem(t.Context(), "", append(args, c.more...)...); r.code != c.code || !strings.Contains(r.err, c.want) || strings.Contains(r.err, "\n\n") {
+			t.Errorf("%v: exit code %d, %s", c.more, r.code, r.err)
+		}
+		if _, err := os.Stat(to); err == nil {
+			t.Fatalf("%v: something was exported", c.more)
+		}
+	}
+	if r := tandem(t.Context(), "", append(args, "--preview")...); r.code != exitUsage {
+		t.Errorf("--preview with --to: exit code %d, %s", r.code, r.err)
+	}
+	count := must(t, "", append(slices.Concat(args[:3], args[5:]), "--preview")...)
+	if !strings.Contains(count, "      30 rows") || !strings.Contains(count, "incidents.csv") {
+		t.Errorf("the preview:\n%s", count)
+	}
+	done := decode[exported](t, must(t, "", append(args, "--json")...))
+	if done.Records < 30 || done.Seq == 0 || len(done.Manifest) != 64 {
+		t.Errorf("%+v", done)
+	}
+	text, err := os.ReadFile(filepath.Join(to, "incidents.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if err != nil || len(lines) != 31 {
+		t.Fatalf("%d lines: %v", len(lines), err)
+	}
+	if r := tandem(t.Context(), "", args...); r.code != exitBadInput || !strings.Contains(r.err, "does not exist yet") {
+		t.Errorf("written over: exit code %d, %s", r.code, r.err)
+	}
+	log := must(t, "", "admin", "audit", "list", "--data", dir, "--json")
+	if strings.Count(log, "export csv") != 1 || strings.Count(log, "exported csv") != 1 || strings.Count(log, "export preview") != 1 {
+		t.Errorf("the audit log:\n%s", log)
+	}
+}

@@ -1,0 +1,134 @@
+package export
+
+import (
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// codebookColumns are the columns of codebook.csv.
+var codebookColumns = []any{
+	"table", "column", "position", "type", "required", "cardinality", "code_list", "codes", "label_en", "label_es",
+	"definition", "phi", "compartment", "safe_harbor", "fhir_path", "since_schema", "deprecated",
+}
+
+// codebook writes a line for each column of each table.
+func codebook(w *csvWriter, domain *record.Domain, all []*table) error {
+	if err := w.line(codebookColumns...); err != nil {
+		return err
+	}
+	for _, t := range all {
+		for i, c := range t.columns {
+			cardinality := "0..1"
+			if c.required {
+				cardinality = "1..1"
+			}
+			var codes []string
+			list := c.rules.GetCodes()
+			for _, code := range domain.Codes(list) {
+				codes = append(codes, code.Code)
+			}
+			phi, harbor := "none", "keep"
+			if c.rules != nil {
+				phi, harbor = identifierName(c.rules.GetIdentifier()), harborName(c.rules.GetSafeHarbor())
+			} else if c.typ != typeInteger && c.name != "compartment" {
+				phi, harbor = "indirect", "drop"
+			}
+			if err := w.line(t.name, c.name, int64(i+1), c.typ, c.required, cardinality, list, strings.Join(codes, " "), c.en, c.es,
+				c.about, phi, compartmentName(t.kind.Compartment), harbor, nil, int64(1), c.deprecated); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// codeLists writes a line for each code of each list.
+func codeLists(w *csvWriter, domain *record.Domain, all []*table) error {
+	if err := w.line("code_list", "code", "label_en", "label_es", "retired", "exclusive", "maps_to"); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, t := range all {
+		for _, c := range t.columns {
+			list := c.rules.GetCodes()
+			if list == "" || seen[list] {
+				continue
+			}
+			seen[list] = true
+			for _, code := range domain.Codes(list) {
+				if err := w.line(list, code.Code, code.EN, code.ES, code.Retired, code.Exclusive, code.MapsTo); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func identifierName(i tandemv1.Identifier) string {
+	switch i {
+	case tandemv1.Identifier_IDENTIFIER_NONE:
+		return "none"
+	case tandemv1.Identifier_IDENTIFIER_INDIRECT:
+		return "indirect"
+	default:
+		// What is not stated is held to identify. An element's own key is stated by
+		// nothing and identifies nobody outside this database.
+		return "direct"
+	}
+}
+
+func harborName(h tandemv1.SafeHarbor) string {
+	switch h {
+	case tandemv1.SafeHarbor_SAFE_HARBOR_KEEP:
+		return "keep"
+	case tandemv1.SafeHarbor_SAFE_HARBOR_YEAR:
+		return "year"
+	case tandemv1.SafeHarbor_SAFE_HARBOR_ZIP3:
+		return "zip3"
+	case tandemv1.SafeHarbor_SAFE_HARBOR_BAND:
+		return "band"
+	case tandemv1.SafeHarbor_SAFE_HARBOR_RELABEL:
+		return "relabel"
+	default:
+		return "drop"
+	}
+}
+
+// readme is what a person reads first.
+const readme = `Export of records / Exportación de registros
+
+English
+-------
+Each CSV file holds one kind of record, or one field that has several values: those
+files begin with the id of the record and the place of the value. codebook.csv says what
+each column means, codes.csv what each code means, manifest.json what was asked for, what
+was left out, and the SHA-256 of each file. All files are UTF-8, with commas, and CRLF at
+the end of a line. An empty cell was not recorded. Instants are in UTC; the column beside
+them, _local, has the time and offset where the record was made. A _precision of hour, day
+or month says that the source was no more exact than that.
+
+The files may name people and hold health information. Keep them as the law asks, pass
+them on to nobody but the recipient in manifest.json, and destroy them when their purpose is
+served.
+
+Español
+-------
+Cada archivo CSV contiene un tipo de registro, o un campo que tiene varios valores: esos
+archivos empiezan con el identificador del registro y la posición del valor. codebook.csv
+dice qué significa cada columna, codes.csv qué significa cada código, manifest.json qué se
+pidió, qué se dejó fuera y el SHA-256 de cada archivo. Todos los archivos están en UTF-8,
+con comas y CRLF al final de la línea. Una celda vacía no se registró. Los instantes están
+en UTC; la columna de al lado, _local, tiene la hora y la diferencia del lugar donde se
+hizo el registro. Un _precision de hour, day o month dice que la fuente no era más exacta.
+
+Los archivos pueden nombrar a personas y contener información de salud. Guárdelos como
+exige la ley, no los entregue a nadie más que al destinatario de manifest.json y
+destrúyalos cuando hayan cumplido su propósito.
+`
+
+// schemaVersion is the version of the records that the tables are of.
+const schemaVersion = syncengine.Schema

@@ -1,0 +1,138 @@
+package export
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// ErrExists says that there is something where the export should go.
+var ErrExists = errors.New("there is something at that place already: name a directory that does not exist yet")
+
+// ErrBusy says that another export is being written to the same place.
+var ErrBusy = errors.New("another export to that place is being written: wait for it, or name another directory")
+
+// unfinished is the end of the name of a directory that is being written.
+const unfinished = ".unfinished"
+
+// directory is an export that is being written: under another name until it is whole.
+type directory struct {
+	to, at string
+	lock   *flock.Flock
+	files  []*file
+}
+
+// newDirectory makes the directory, and removes what an export that was killed left of
+// its own.
+func newDirectory(to string) (*directory, error) {
+	d := &directory{to: filepath.Clean(to)}
+	d.at = d.to + unfinished
+	if _, err := os.Lstat(d.to); err == nil {
+		return nil, ErrExists
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if err := os.Mkdir(d.at, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("making the export's directory: %w", err)
+	}
+	d.lock = flock.New(d.at+".lock", flock.SetPermissions(0o600))
+	if ok, err := d.lock.TryLock(); err != nil {
+		return nil, fmt.Errorf("locking the export's directory: %w", err)
+	} else if !ok {
+		return nil, ErrBusy
+	}
+	err := os.RemoveAll(d.at)
+	if err == nil {
+		err = os.Mkdir(d.at, 0o700)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("removing an export that was broken off: %w", err), d.unlock())
+	}
+	return d, nil
+}
+
+func (d *directory) unlock() error {
+	return errors.Join(os.Remove(d.lock.Path()), d.lock.Unlock())
+}
+
+// abandon removes what was written.
+func (d *directory) abandon() error {
+	var err error
+	for _, f := range d.files {
+		if f.f != nil {
+			err = errors.Join(err, f.f.Close())
+		}
+	}
+	return errors.Join(err, os.RemoveAll(d.at), d.unlock())
+}
+
+// commit gives the directory its name. Every file is on the disk by then.
+func (d *directory) commit() error {
+	if err := syncDir(d.at); err != nil {
+		return err
+	}
+	if err := os.Rename(d.at, d.to); err != nil {
+		return fmt.Errorf("naming the export: %w", err)
+	}
+	return errors.Join(syncDir(filepath.Dir(d.to)), d.unlock())
+}
+
+func syncDir(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// file is one file of an export.
+type file struct {
+	name string
+	f    *os.File
+	b    *bufio.Writer
+	sum  hash.Hash
+	size int64
+	rows int64
+	csv  *csvWriter
+}
+
+func (d *directory) create(name string) (*file, error) {
+	f, err := os.OpenFile(filepath.Join(d.at, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("making a file of the export: %w", err)
+	}
+	out := &file{name: name, f: f, sum: sha256.New()}
+	out.b = bufio.NewWriterSize(counting{out}, 32<<10)
+	d.files = append(d.files, out)
+	return out, nil
+}
+
+// counting takes what reaches the disk.
+type counting struct{ f *file }
+
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.f.f.Write(b)
+	c.f.size += int64(n)
+	c.f.sum.Write(b[:n])
+	if err != nil {
+		return n, fmt.Errorf("writing the export: %w", err)
+	}
+	return n, nil
+}
+
+var _ io.Writer = counting{}
+
+// finish puts the file on the disk and says what is in it.
+func (f *file) finish() (File, error) {
+	err := errors.Join(f.b.Flush(), f.f.Sync(), f.f.Close())
+	f.f = nil
+	return File{Name: f.name, Rows: f.rows, Bytes: f.size, SHA256: hex.EncodeToString(f.sum.Sum(nil))}, err
+}

@@ -1,0 +1,64 @@
+package export
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tandem-response/tandem/server/store"
+)
+
+// Preview says what an export would hold.
+type Preview struct {
+	// Seq of the state that was counted.
+	Seq     uint64  `json:"seq"`
+	Records int64   `json:"records"`
+	LeftOut LeftOut `json:"left_out"`
+	// NeedsApproval: a second person has to approve it.
+	NeedsApproval bool           `json:"needs_approval"`
+	Tables        []PreviewTable `json:"tables"`
+}
+
+// PreviewTable is one file that an export would have.
+type PreviewTable struct {
+	Name    string   `json:"name"`
+	Rows    int64    `json:"rows"`
+	Columns []string `json:"columns"`
+}
+
+// Count goes through the records that [Write] would export with the same options, under
+// the same rights, and writes nothing.
+func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Preview, error) {
+	j, p := newJob(o), &Preview{}
+	if err := j.choose(); err != nil {
+		return nil, err
+	}
+	rows := map[*table]int64{}
+	err := st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
+		if j.rights, err = newRights(snap, org, j.domain, &o); err != nil {
+			return err
+		}
+		if err := j.survey(snap); errors.Is(err, ErrApproval) {
+			p.NeedsApproval = true
+		} else if err != nil {
+			return err
+		}
+		return j.read(snap, func(t *table, r *row) error {
+			return t.each(r, func(*row) error {
+				rows[t]++
+				return nil
+			})
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Seq, p.Records, p.LeftOut = j.cut.Seq, j.n, j.left
+	for _, t := range j.tables {
+		of := PreviewTable{Name: t.name, Rows: rows[t]}
+		for _, c := range t.columns {
+			of.Columns = append(of.Columns, c.name)
+		}
+		p.Tables = append(p.Tables, of)
+	}
+	return p, nil
+}

@@ -1,0 +1,119 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// ManyPeople is how many people an export may name before it needs a second person's
+// approval.
+const ManyPeople = 500
+
+// Errors of an export that is not to be.
+var (
+	// ErrForbidden says that a person's roles allow no export of records.
+	ErrForbidden = errors.New("this person may not export records: a lead exports the records of their program, an admin those of their agency")
+	// ErrInactive says that a staff record is not there or not active.
+	ErrInactive = errors.New("no such active member of staff: \"tandem admin list\" shows their ids")
+	// ErrApproval says that a second person has to approve.
+	ErrApproval = fmt.Errorf("an export that names more than %d people needs a second person's approval: let another lead or admin approve it", ManyPeople)
+	// ErrApprover says that the second person may not approve.
+	ErrApprover = errors.New("who approves an export is another active lead or admin of the same agency than the one who makes it")
+)
+
+// rights decide record by record.
+type rights struct {
+	org    syncengine.ID
+	domain *record.Domain
+	// p is nil for the operator of the server.
+	p    *syncengine.Principal
+	look syncengine.Lookup
+	sud  bool
+}
+
+// roles that export records; what else a person is changes nothing.
+const (
+	lead  = "lead"
+	admin = "admin"
+)
+
+func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
+	view := snap.View()
+	r := &rights{org: org.ID, domain: domain, sud: o.SUD, look: func(id syncengine.ID) (*syncengine.Record, error) {
+		rec, err := view.Record(id)
+		if err != nil || rec == nil {
+			return nil, err
+		}
+		return &rec.Record, nil
+	}}
+	if o.Person.IsZero() {
+		return r, nil
+	}
+	var err error
+	if r.p, err = r.principal(o.Person); err != nil {
+		return nil, err
+	}
+	if !r.p.HasRole(lead) && !r.p.HasRole(admin) {
+		return nil, ErrForbidden
+	}
+	if o.Approver.IsZero() {
+		return r, nil
+	}
+	second, err := r.principal(o.Approver)
+	if err != nil && !errors.Is(err, ErrInactive) {
+		return nil, err
+	}
+	if err != nil || o.Approver == o.Person || second.Agency != r.p.Agency || !second.HasRole(lead) && !second.HasRole(admin) {
+		return nil, ErrApprover
+	}
+	return r, nil
+}
+
+func (r *rights) principal(person syncengine.ID) (*syncengine.Principal, error) {
+	staff, err := r.look(person)
+	if err != nil {
+		return nil, err
+	}
+	if staff == nil || staff.Kind != r.domain.KindByName("staff").Number {
+		return nil, ErrInactive
+	}
+	p, err := r.domain.Principal(staff, r.look)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Roles) == 0 {
+		return nil, ErrInactive
+	}
+	p.Person = person
+	return p, nil
+}
+
+// reads reports whether a record may be in the export. What is private to its author
+// never is.
+func (r *rights) reads(rec *syncengine.StoredRecord, in tandemv1.Compartment) (bool, error) {
+	switch in {
+	case tandemv1.Compartment_COMPARTMENT_PRIVATE, tandemv1.Compartment_COMPARTMENT_SYSTEM, tandemv1.Compartment_COMPARTMENT_UNSPECIFIED:
+		return false, nil
+	case tandemv1.Compartment_COMPARTMENT_SUD:
+		if !r.sud {
+			return false, nil
+		}
+	case tandemv1.Compartment_COMPARTMENT_REF:
+		return true, nil
+	}
+	switch {
+	case r.p == nil:
+		return true, nil
+	case in != tandemv1.Compartment_COMPARTMENT_SUD && r.p.HasRole(admin) && !r.p.Agency.IsZero() &&
+		rec.Text(syncengine.FieldAgency) == r.p.Agency.String():
+		return true, nil
+	case r.p.HasRole(lead):
+		return r.domain.MayRead(r.org, r.p, rec.Scopes, r.look)
+	}
+	return false, nil
+}

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Snapshot is one state of an org, read in the order of record ids. Not safe for
+// concurrent use.
+type Snapshot struct {
+	v   *view
+	ctx context.Context //nolint:containedctx // It ends with the call of Store.Snapshot.
+}
+
+// snapshotPage is how many records are held in memory at a time.
+const snapshotPage = 256
+
+// Snapshot runs f over one state of an org. The snapshot must not be used after f
+// returns, and f must not keep it waiting for people or networks. Writing to the store
+// meanwhile is allowed, and seen by nobody inside.
+func (s *Store) Snapshot(ctx context.Context, org syncengine.ID, f func(*Snapshot) error) error {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return err
+	}
+	return s.viewing(ctx, o, func(v *view) error { return f(&Snapshot{v: v, ctx: ctx}) })
+}
+
+// Head returns the newest commit of the state.
+func (s *Snapshot) Head() (syncengine.HistoryHead, error) { return s.v.Head() }
+
+// View returns the state as the engine reads it.
+func (s *Snapshot) View() syncengine.ServerView { return s.v }
+
+// Each calls f for each record of a kind, of every kind for 0, by id. f may read other
+// records of the snapshot. Memory is bounded, however many records there are.
+func (s *Snapshot) Each(kind uint32, f func(*syncengine.StoredRecord) error) error {
+	only, args := "", []any{s.v.org.num, nil, int64(snapshotPage)}
+	if kind != 0 {
+		only, args = " AND kind = $4", append(args, int64(kind))
+	}
+	query := "SELECT " + recordColumns + " FROM record WHERE org = $1 AND id > $2" + only + " ORDER BY id LIMIT CAST($3 AS BIGINT)"
+	after := []byte{}
+	page := make([]*recordRow, 0, snapshotPage)
+	for {
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		args[1] = after
+		page = page[:0]
+		if err := s.v.c.each(query, args, func(rows *sql.Rows) error {
+			row, err := scanRecord(rows)
+			page = append(page, row)
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, row := range page {
+			if err := s.v.resolve(row); err != nil {
+				return err
+			}
+			if err := f(row.StoredRecord); err != nil {
+				return err
+			}
+		}
+		if len(page) < snapshotPage {
+			return nil
+		}
+		id := page[len(page)-1].ID
+		after = id[:]
+	}
+}
