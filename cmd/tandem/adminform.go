@@ -31,7 +31,7 @@ func (adminFormCmd) Help() string {
 	return `Screenings, intakes, surveys and assessments are forms: questionnaires of FHIR R4. A form is
 imported as a draft, given its wording where it has none, and published.
 
-  tandem admin form import packs/readiness --agency AGENCY
+  tandem admin form import docs/packs/readiness --agency AGENCY
   tandem admin form publish FORM`
 }
 
@@ -120,7 +120,7 @@ func (adminFormImportCmd) Help() string {
 	return `A file is taken whole or not at all; what is wrong with it is named with its place. What
 changes nothing of what is asked is left out, and named too.
 
-  tandem admin form import packs/cssrs-screener --agency AGENCY
+  tandem admin form import docs/packs/cssrs-screener --agency AGENCY
   tandem admin form import intake.json --agency AGENCY`
 }
 

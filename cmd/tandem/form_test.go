@@ -9,7 +9,7 @@ import (
 )
 
 // formPacks are the form packs of the repository.
-var formPacks = filepath.Join("..", "..", "packs")
+var formPacks = filepath.Join("..", "..", "docs", "packs")
 
 // TestForm: the screener comes without words, takes those of the agency, and once it is
 // published nothing of it changes; a correction is its next version.

@@ -14,7 +14,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the packs as Export writes them")
 
-const packs = "../../packs"
+const packs = "../../docs/packs"
 
 // pack reads a form pack of the repository.
 func pack(tb testing.TB, name string) *tandemv1.Form {
