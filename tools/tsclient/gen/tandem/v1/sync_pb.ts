@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tandem/v1/sync.proto.
  */
 export const file_tandem_v1_sync: GenFile = /*@__PURE__*/
-  fileDesc("ChR0YW5kZW0vdjEvc3luYy5wcm90bxIJdGFuZGVtLnYxIogBCg1FbnJvbGxSZXF1ZXN0EgwKBGNvZGUYASABKAkSEgoKcHVibGljX2tleRgCIAEoDBINCgVwcm9vZhgDIAEoDBIPCgdyZXBsaWNhGAQgASgMEhAKCHBsYXRmb3JtGAUgASgJEhMKC2FwcF92ZXJzaW9uGAYgASgJEg4KBnNjaGVtYRgHIAEoDSKDAgoORW5yb2xsUmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAkSCwoDb3JnGAIgASgMEg4KBnBlcnNvbhgDIAEoDBIOCgZkZXZpY2UYBCABKAwSEwoLcGVyc29uX25hbWUYBSABKAkSDQoFcm9sZXMYBiADKAkSDQoFdGVhbXMYByADKAwSDwoHb3JnX2tleRgIIAEoDBIRCglzZXJ2ZXJfbXMYCSABKAMSDgoGc2NoZW1hGAogASgNEg4KBmFnZW5jeRgLIAEoDBIQCghwcm9ncmFtcxgMIAMoDBIUCgxkZXZpY2VfbGFiZWwYDSABKAkSEAoIc2VhbF9rZXkYDiABKAwiRwoRUmVpbnN0YW5jZVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgVwcm9vZhgCIAEoDBIPCgdyZXBsaWNhGAMgASgMIkwKElJlaW5zdGFuY2VSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIRCglzZXJ2ZXJfbXMYAiABKAMSDgoGc2NoZW1hGAMgASgNIk4KDFdpcGVkUmVxdWVzdBILCgNvcmcYASABKAwSDwoHcmVwbGljYRgCIAEoDBINCgVvcmRlchgDIAEoBBIRCglzaWduYXR1cmUYBCABKAwiHwoNV2lwZWRSZXNwb25zZRIOCgZzY2hlbWEYASABKA0iLQoKU2VydmVyS2V5cxIMCgRrZXlzGAEgAygMEhEKCXNpZ25hdHVyZRgCIAEoDCKPAgoGQ2hhbmdlEgoKAmlkGAEgASgMEicKB3JlY29yZHMYAiADKAsyFi50YW5kZW0udjEuUmVjb3JkV3JpdGUSHwoFY2xhc3MYAyABKA4yEC50YW5kZW0udjEuQ2xhc3MSDgoGYXV0aG9yGAQgASgMEg4KBmRldmljZRgFIAEoDBINCgVncmFudBgGIAEoDBIjCgR0aW1lGAcgASgLMhUudGFuZGVtLnYxLkNoYW5nZVRpbWUSDgoGc2NoZW1hGAggASgNEhMKC2FwcF92ZXJzaW9uGAkgASgJEhAKCHJlcGxhY2VzGAogASgMEiQKBWRyYWZ0GAsgASgLMhUudGFuZGVtLnYxLlR5cGVkRHJhZnQiJwoKVHlwZWREcmFmdBILCgNrZXkYASABKAkSDAoEYm9keRgCIAEoDCLAAQoKQ2hhbmdlVGltZRIPCgd3YWxsX21zGAEgASgDEg8KB21vbm9fbXMYAiABKAMSDAoEYm9vdBgDIAEoDBIRCglvZmZzZXRfbXMYBCABKAMSFAoMb2Zmc2V0X2tub3duGAUgASgIEhYKDnVuY2VydGFpbnR5X21zGAYgASgDEhIKCmNvbnRhY3RfbXMYByABKAMSFwoPY29udGFjdF9tb25vX21zGAggASgDEhQKDGNvbnRhY3RfYm9vdBgJIAEoDCLxAQoLUmVjb3JkV3JpdGUSDgoGcmVjb3JkGAEgASgMEgwKBGtpbmQYAiABKA0SGwoDYWN0GAMgASgOMg4udGFuZGVtLnYxLkFjdBIMCgRib2R5GAQgASgMEiQKBndyaXRlcxgFIAMoCzIULnRhbmRlbS52MS5QYXRoV3JpdGUSDAoEc2VlbhgGIAEoDBIOCgZyZWFzb24YByABKAkSKwoLY29tcGFydG1lbnQYCCABKA4yFi50YW5kZW0udjEuQ29tcGFydG1lbnQSKAoNaW1wb3J0ZWRfZnJvbRgJIAEoCzIRLnRhbmRlbS52MS5JbXBvcnQiNAoGSW1wb3J0Eg8KB21hcHBpbmcYASABKAkSDAoEZmlsZRgCIAEoDBILCgNyb3cYAyABKAQiRQoJUGF0aFdyaXRlEg0KBWZpZWxkGAEgASgNEgsKA2tleRgCIAEoDBINCgV2YWx1ZRgDIAEoDBINCgViYXNlcxgEIAEoDCLSAQoGU3RhbXBzEg8KB2NyZWF0ZWQYASABKAYSDgoGYXV0aG9yGAIgASgMEg4KBmRldmljZRgDIAEoDBINCgVhdF9tcxgEIAEoAxIkCgVwYXRocxgFIAMoCzIVLnRhbmRlbS52MS5QYXRoU3RhbXBzEisKC2NvbXBhcnRtZW50GAYgASgOMhYudGFuZGVtLnYxLkNvbXBhcnRtZW50EigKDWltcG9ydGVkX2Zyb20YByABKAsyES50YW5kZW0udjEuSW1wb3J0EgsKA3JldhgIIAEoDSJzCgpQYXRoU3RhbXBzEg0KBWZpZWxkGAEgASgNEgsKA2tleRgCIAEoDBIRCglkaXNwbGF5ZWQYAyABKA0SHgoFaGVhZHMYBCADKAsyDy50YW5kZW0udjEuSGVhZBIWCg5ub25lX2Rpc3BsYXllZBgFIAEoCCJ5CgRIZWFkEg0KBXN0YW1wGAEgASgGEg8KB2NsZWFyZWQYAiABKAgSDQoFdmFsdWUYAyABKAwSDgoGYXV0aG9yGAQgASgMEg4KBmRldmljZRgFIAEoDBINCgVhdF9tcxgGIAEoAxITCgtyZWNlaXZlZF9tcxgHIAEoAyI7CgNSdW4SEAoIZmlyc3Rfb3AYASABKAQSEQoJcHJldl9oYXNoGAIgASgMEg8KB2NoYW5nZXMYAyADKAwiJgoHT3BSYW5nZRINCgVmaXJzdBgBIAEoBBIMCgRsYXN0GAIgASgEIuADCgtTeW5jUmVxdWVzdBIcCgRydW5zGAEgAygLMg4udGFuZGVtLnYxLlJ1bhIRCglzaWduYXR1cmUYAiABKAwSJQoJdW5zZXR0bGVkGAMgAygLMhIudGFuZGVtLnYxLk9wUmFuZ2USEAoIa25vd25fb3AYBCABKAQSEgoKa25vd25faGFzaBgFIAEoDBIRCgluZXdlc3Rfb3AYBiABKAQSKwoJcG9zaXRpb25zGAcgAygLMhgudGFuZGVtLnYxLlNjb3BlUG9zaXRpb24SEQoJc2NvcGVfc2V0GAggASgMEg4KBmJ1ZGdldBgJIAEoDRIPCgd3YWl0X21zGAogASgNEgwKBHdhbnQYCyADKAwSDgoGc2NoZW1hGAwgASgNEg8KB3dhbGxfbXMYDSABKAMSEwoLb3JkZXJzX2RvbmUYDiADKAQSDQoFZXBvY2gYDyABKAwSEwoLb2xkZXN0X2tlcHQYECABKAQSCwoDYXNrGBQgASgMEhAKCHNlYWxfa2V5GBggASgHEiEKBmxvb2t1cBgZIAEoCzIRLnRhbmRlbS52MS5Mb29rdXASEQoJbG9va2VkX3VwGBogAygMEg4KBm9wZW5lZBgcIAMoDBISCgphdWRpdF9zaXplGBsgASgEIjcKBkxvb2t1cBIOCgZyZWNvcmQYASABKAwSDQoFYWJvdXQYAiABKAgSDgoGcmVhc29uGAMgASgJIjAKDVNjb3BlUG9zaXRpb24SDQoFc2NvcGUYASABKAwSEAoIcG9zaXRpb24YAiABKAwiWgoMU3luY1Jlc3BvbnNlEg4KBnNjaGVtYRgBIAEoDRIOCgZhbnN3ZXIYAiABKAwSDQoFY291bnQYAyABKA0SDgoGZGlnZXN0GAQgASgMEgsKA2VuZBgPIAEoCSLBAQoKU3luY0Fuc3dlchIkCghvdXRjb21lcxgBIAMoCzISLnRhbmRlbS52MS5PdXRjb21lEh0KBHBhZ2UYAiABKAsyDy50YW5kZW0udjEuUGFnZRIjCgd0cmFpbGVyGAMgASgLMhIudGFuZGVtLnYxLlRyYWlsZXISIQoJbG9va2VkX3VwGAQgAygLMg4udGFuZGVtLnYxLlJvdxIWCg5sb29rZWRfdXBfbW9yZRgFIAEoCBIOCgZmb3JnZXQYBiADKAwikgEKB091dGNvbWUSCgoCb3AYASABKAQSJAoEY29kZRgCIAEoDjIWLnRhbmRlbS52MS5PdXRjb21lQ29kZRIjCgdyZWZ1c2FsGAMgASgOMhIudGFuZGVtLnYxLlJlZnVzYWwSDgoGZmllbGRzGAQgAygJEhAKCGVudmVsb3BlGAUgASgMEg4KBnJlYXNvbhgGIAEoCSLdAQoEUGFnZRImCgRmcm9tGAEgAygLMhgudGFuZGVtLnYxLlNjb3BlUG9zaXRpb24SJAoCdG8YAiADKAsyGC50YW5kZW0udjEuU2NvcGVQb3NpdGlvbhIcCgRyb3dzGAMgAygLMg4udGFuZGVtLnYxLlJvdxIOCgZzY29wZXMYBCADKAwSDwoHY2xvc2luZxgFIAEoCBINCgVyZWFkeRgGIAMoDRImCglzY29wZV9zZXQYByABKAsyEy50YW5kZW0udjEuU2NvcGVTZXQSEQoJcmVjb25jaWxlGAggASgIIiwKCFNjb3BlU2V0EiAKBnNjb3BlcxgBIAMoCzIQLnRhbmRlbS52MS5TY29wZSJOCgVTY29wZRIKCgJpZBgBIAEoDBIrCgtjb21wYXJ0bWVudBgCIAEoDjIWLnRhbmRlbS52MS5Db21wYXJ0bWVudBIMCgRvcGVuGAMgASgIIpMBCgNSb3cSDgoGcmVjb3JkGAEgASgMEgwKBGtpbmQYAiABKA0SDgoGc2NvcGVzGAMgASgEEgwKBGJvZHkYBCABKAwSDgoGc3RhbXBzGAUgASgMEgwKBGhhc2gYBiABKAYSDAoEZWNobxgHIAEoCBIkCgZkZWx0YXMYCCADKAsyFC50YW5kZW0udjEuUGF0aERlbHRhIl0KCVBhdGhEZWx0YRINCgVmaWVsZBgBIAEoDRILCgNrZXkYAiABKAwSDQoFdmFsdWUYAyABKAwSJQoGc3RhbXBzGAQgASgLMhUudGFuZGVtLnYxLlBhdGhTdGFtcHMizwMKB1RyYWlsZXISJQoJcHJvY2Vzc2VkGAEgAygLMhIudGFuZGVtLnYxLk9wUmFuZ2USEgoKaGlnaGVzdF9vcBgCIAEoBBIUCgxoaWdoZXN0X2hhc2gYAyABKAwSEQoJc2VydmVyX21zGAQgASgDEgwKBG1vcmUYBSABKAgSGAoQbWluX3dyaXRlX3NjaGVtYRgGIAEoDRInCgdkaWdlc3RzGAcgAygLMhYudGFuZGVtLnYxLlNjb3BlRGlnZXN0EiAKBm9yZGVycxgIIAMoCzIQLnRhbmRlbS52MS5PcmRlchINCgVlcG9jaBgJIAEoDBISCgpyZWNvdmVyaW5nGAogASgIEhMKC3VuY29uZmlybWVkGBYgASgIEhcKD21pbl9yZWFkX3NjaGVtYRgUIAEoDRILCgNhc2sYECABKAwSDwoHaGVsZF9tcxgRIAEoDRIhCgVhcGFydBgNIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlEiUKCWJhY2tlZF91cBgLIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlEhAKCHNlYWxfa2V5GBUgASgMEg0KBWF1ZGl0GBcgASgMEhMKC2VtZXJnZW5jaWVzGBggASgNIikKC1Njb3BlRGlnZXN0Eg0KBXNjb3BlGAEgASgMEgsKA3N1bRgCIAEoDCI0CgVPcmRlchIOCgZudW1iZXIYASABKAQSCwoDYWN0GAIgASgJEg4KBmRldGFpbBgDIAEoCSKeAQoQUmVjb25jaWxlUmVxdWVzdBINCgVlcG9jaBgBIAEoDBIRCglzY29wZV9zZXQYAiABKAwSJwoGc2NvcGVzGAMgAygLMhcudGFuZGVtLnYxLlNjb3BlQnVja2V0cxINCgVmaXJzdBgEIAEoDRIOCgZidWRnZXQYBSABKA0SDgoGc2NoZW1hGAYgASgNEhAKCHBvc2l0aW9uGAcgASgMIjoKDFNjb3BlQnVja2V0cxINCgVzY29wZRgBIAEoDBINCgV0b3RhbBgCIAEoDBIMCgRzdW1zGAMgASgMIl8KEVJlY29uY2lsZVJlc3BvbnNlEg4KBnNjaGVtYRgBIAEoDRIOCgZhbnN3ZXIYAiABKAwSDQoFY291bnQYAyABKA0SDgoGZGlnZXN0GAQgASgMEgsKA2VuZBgPIAEoCSJdCg5EZWxpdmVyUmVxdWVzdBIPCgdlbnRyaWVzGAEgAygMEicKBm9mZmVycxgCIAMoCzIXLnRhbmRlbS52MS5XaXRuZXNzT2ZmZXISEQoJYmFja2VkX29mGAMgAygMIjwKDFdpdG5lc3NPZmZlchIOCgZzZXJpYWwYASABKAQSDgoGcmVjb3JkGAIgASgMEgwKBGhhc2gYAyABKAYiXQoPRGVsaXZlclJlc3BvbnNlEg4KBnNjaGVtYRgBIAEoDRIOCgZhbnN3ZXIYAiABKAwSDQoFY291bnQYAyABKA0SDgoGZGlnZXN0GAQgASgMEgsKA2VuZBgPIAEoCSKkAQoPUmVjb25jaWxlQW5zd2VyEg0KBWVwb2NoGAEgASgMEhAKCHBvc2l0aW9uGAIgASgMEiYKBnNjb3BlcxgDIAMoCzIWLnRhbmRlbS52MS5TY29wZUhhc2hlcxINCgV1bnRpbBgEIAEoDRImCglzY29wZV9zZXQYBSABKAsyEy50YW5kZW0udjEuU2NvcGVTZXQSEQoJc2VydmVyX21zGAYgASgDIjsKC1Njb3BlSGFzaGVzEg0KBXNjb3BlGAEgASgMEg8KB2J1Y2tldHMYAiABKAwSDAoEcm93cxgDIAEoDCJvCg1EZWxpdmVyQW5zd2VyEicKCWRlbGl2ZXJlZBgBIAMoCzIULnRhbmRlbS52MS5EZWxpdmVyZWQSDgoGd2FudGVkGAIgAygEEiUKBmJhY2tlZBgDIAMoCzIVLnRhbmRlbS52MS5SZXBsaWNhT3BzIj4KClJlcGxpY2FPcHMSDwoHcmVwbGljYRgBIAEoDBIfCgNvcHMYAiADKAsyEi50YW5kZW0udjEuT3BSYW5nZSJ2CglEZWxpdmVyZWQSIwoGcmVzdWx0GAEgASgOMhMudGFuZGVtLnYxLkRlbGl2ZXJ5Eg8KB3JlcGxpY2EYAiABKAwSDgoGbnVtYmVyGAMgASgEEiMKB291dGNvbWUYBCABKAsyEi50YW5kZW0udjEuT3V0Y29tZSJyCgxBdWRpdFJlcXVlc3QSDQoFZmlyc3QYASABKAQSDAoEcHJldhgCIAEoDBIPCgdlbnRyaWVzGAMgAygMEhEKCXNpZ25hdHVyZRgEIAEoDBISCgpjaGVja3BvaW50GAUgASgMEg0KBWVwb2NoGAYgASgMImAKDUF1ZGl0UmVzcG9uc2USDAoEa2VwdBgBIAEoBBISCgpjaGVja3BvaW50GAIgASgMEg0KBXByb29mGAMgAygMEg8KB3Vua25vd24YBCABKAgSDQoFZXBvY2gYBSABKAwibAoRQnJlYWtHbGFzc1JlcXVlc3QSCgoCaWQYASABKAwSDgoGcGVyc29uGAIgASgMEg0KBWF0X21zGAMgASgDEg4KBnJlYXNvbhgEIAEoCRIMCgRyZWFkGAUgASgIEg4KBm9wZW5lZBgGIAEoDSJSChJCcmVha0dsYXNzUmVzcG9uc2USEAoIdW50aWxfbXMYASABKAMSHAoEcm93cxgCIAMoCzIOLnRhbmRlbS52MS5Sb3cSDAoEbW9yZRgDIAEoCCpSCgVDbGFzcxIVChFDTEFTU19VTlNQRUNJRklFRBAAEhAKDENMQVNTX1VSR0VOVBABEhAKDENMQVNTX05PUk1BTBACEg4KCkNMQVNTX0JVTEsQAyriAQoDQWN0EhMKD0FDVF9VTlNQRUNJRklFRBAAEg4KCkFDVF9DUkVBVEUQARILCgdBQ1RfU0VUEAISDgoKQUNUX0FQUEVORBADEgwKCEFDVF9WT0lEEAQSDwoLQUNUX1JFU1RPUkUQBRIPCgtBQ1RfUkVTT0xWRRAGEgwKCEFDVF9TSUdOEAcSDQoJQUNUX0FNRU5EEAgSDQoJQUNUX0NMT1NFEAkSDQoJQUNUX01FUkdFEAoSDwoLQUNUX0FQUFJPVkUQCxIOCgpBQ1RfUkVWSUVXEAwSDQoJQUNUX1NIQVJFEA0q2QEKC091dGNvbWVDb2RlEhwKGE9VVENPTUVfQ09ERV9VTlNQRUNJRklFRBAAEhgKFE9VVENPTUVfQ09ERV9BUFBMSUVEEAESJgoiT1VUQ09NRV9DT0RFX0FQUExJRURfV0lUSF9DT05GTElDVBACEhwKGE9VVENPTUVfQ09ERV9RVUFSQU5USU5FRBADEhUKEU9VVENPTUVfQ09ERV9GT1JLEAQSGgoWT1VUQ09NRV9DT0RFX0RJU01JU1NFRBAFEhkKFU9VVENPTUVfQ09ERV9SRVBMQUNFRBAGKrICCgdSZWZ1c2FsEhcKE1JFRlVTQUxfVU5TUEVDSUZJRUQQABIXChNSRUZVU0FMX1VOREVDT0RBQkxFEAESEwoPUkVGVVNBTF9JTlZBTElEEAISFAoQUkVGVVNBTF9PVkVSU0laRRADEhUKEVJFRlVTQUxfRk9SQklEREVOEAQSGgoWUkVGVVNBTF9VTktOT1dOX1NDSEVNQRAFEhgKFFJFRlVTQUxfVU5LTk9XTl9LSU5EEAYSFQoRUkVGVVNBTF9OT19UQVJHRVQQBxITCg9SRUZVU0FMX1JFVk9LRUQQCBITCg9SRUZVU0FMX0JVTkRMRUQQCRITCg9SRUZVU0FMX1dBSVRJTkcQChIUChBSRUZVU0FMX0lOVEVSTkFMEAsSEQoNUkVGVVNBTF9EUkFGVBAMKvEBCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhIKDkRFTElWRVJZX1RBS0VOEAESFAoQREVMSVZFUllfREFNQUdFRBACEhQKEERFTElWRVJZX0ZPUkVJR04QAxITCg9ERUxJVkVSWV9OT19LRVkQBBITCg9ERUxJVkVSWV9GT1JHRUQQBRIVChFERUxJVkVSWV9VTlBST1ZFRBAGEhwKGERFTElWRVJZX1VOS05PV05fUkVQTElDQRAHEhEKDURFTElWRVJZX0ZPUksQCBIZChVERUxJVkVSWV9VTktOT1dOX0tJTkQQCTLVAQoNRW5yb2xsU2VydmljZRI9CgZFbnJvbGwSGC50YW5kZW0udjEuRW5yb2xsUmVxdWVzdBoZLnRhbmRlbS52MS5FbnJvbGxSZXNwb25zZRJJCgpSZWluc3RhbmNlEhwudGFuZGVtLnYxLlJlaW5zdGFuY2VSZXF1ZXN0Gh0udGFuZGVtLnYxLlJlaW5zdGFuY2VSZXNwb25zZRI6CgVXaXBlZBIXLnRhbmRlbS52MS5XaXBlZFJlcXVlc3QaGC50YW5kZW0udjEuV2lwZWRSZXNwb25zZTLXAgoLU3luY1NlcnZpY2USNwoEU3luYxIWLnRhbmRlbS52MS5TeW5jUmVxdWVzdBoXLnRhbmRlbS52MS5TeW5jUmVzcG9uc2USRgoJUmVjb25jaWxlEhsudGFuZGVtLnYxLlJlY29uY2lsZVJlcXVlc3QaHC50YW5kZW0udjEuUmVjb25jaWxlUmVzcG9uc2USQAoHRGVsaXZlchIZLnRhbmRlbS52MS5EZWxpdmVyUmVxdWVzdBoaLnRhbmRlbS52MS5EZWxpdmVyUmVzcG9uc2USOgoFQXVkaXQSFy50YW5kZW0udjEuQXVkaXRSZXF1ZXN0GhgudGFuZGVtLnYxLkF1ZGl0UmVzcG9uc2USSQoKQnJlYWtHbGFzcxIcLnRhbmRlbS52MS5CcmVha0dsYXNzUmVxdWVzdBodLnRhbmRlbS52MS5CcmVha0dsYXNzUmVzcG9uc2VCP1o4Z2l0aHViLmNvbS90YW5kZW0tcmVzcG9uc2UvdGFuZGVtL2dlbi90YW5kZW0vdjE7dGFuZGVtdjGSAwIIAmIIZWRpdGlvbnNw6Ac", [file_tandem_v1_options]);
+  fileDesc("ChR0YW5kZW0vdjEvc3luYy5wcm90bxIJdGFuZGVtLnYxIogBCg1FbnJvbGxSZXF1ZXN0EgwKBGNvZGUYASABKAkSEgoKcHVibGljX2tleRgCIAEoDBINCgVwcm9vZhgDIAEoDBIPCgdyZXBsaWNhGAQgASgMEhAKCHBsYXRmb3JtGAUgASgJEhMKC2FwcF92ZXJzaW9uGAYgASgJEg4KBnNjaGVtYRgHIAEoDSKDAgoORW5yb2xsUmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAkSCwoDb3JnGAIgASgMEg4KBnBlcnNvbhgDIAEoDBIOCgZkZXZpY2UYBCABKAwSEwoLcGVyc29uX25hbWUYBSABKAkSDQoFcm9sZXMYBiADKAkSDQoFdGVhbXMYByADKAwSDwoHb3JnX2tleRgIIAEoDBIRCglzZXJ2ZXJfbXMYCSABKAMSDgoGc2NoZW1hGAogASgNEg4KBmFnZW5jeRgLIAEoDBIQCghwcm9ncmFtcxgMIAMoDBIUCgxkZXZpY2VfbGFiZWwYDSABKAkSEAoIc2VhbF9rZXkYDiABKAwiRwoRUmVpbnN0YW5jZVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgVwcm9vZhgCIAEoDBIPCgdyZXBsaWNhGAMgASgMIkwKElJlaW5zdGFuY2VSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIRCglzZXJ2ZXJfbXMYAiABKAMSDgoGc2NoZW1hGAMgASgNIiAKDFJla2V5UmVxdWVzdBIQCghyb2xsb3ZlchgBIAEoCSJHCg1SZWtleVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEhEKCXNlcnZlcl9tcxgCIAEoAxIOCgZzY2hlbWEYAyABKA0iTgoMV2lwZWRSZXF1ZXN0EgsKA29yZxgBIAEoDBIPCgdyZXBsaWNhGAIgASgMEg0KBW9yZGVyGAMgASgEEhEKCXNpZ25hdHVyZRgEIAEoDCIfCg1XaXBlZFJlc3BvbnNlEg4KBnNjaGVtYRgBIAEoDSItCgpTZXJ2ZXJLZXlzEgwKBGtleXMYASADKAwSEQoJc2lnbmF0dXJlGAIgASgMIo8CCgZDaGFuZ2USCgoCaWQYASABKAwSJwoHcmVjb3JkcxgCIAMoCzIWLnRhbmRlbS52MS5SZWNvcmRXcml0ZRIfCgVjbGFzcxgDIAEoDjIQLnRhbmRlbS52MS5DbGFzcxIOCgZhdXRob3IYBCABKAwSDgoGZGV2aWNlGAUgASgMEg0KBWdyYW50GAYgASgMEiMKBHRpbWUYByABKAsyFS50YW5kZW0udjEuQ2hhbmdlVGltZRIOCgZzY2hlbWEYCCABKA0SEwoLYXBwX3ZlcnNpb24YCSABKAkSEAoIcmVwbGFjZXMYCiABKAwSJAoFZHJhZnQYCyABKAsyFS50YW5kZW0udjEuVHlwZWREcmFmdCInCgpUeXBlZERyYWZ0EgsKA2tleRgBIAEoCRIMCgRib2R5GAIgASgMIsABCgpDaGFuZ2VUaW1lEg8KB3dhbGxfbXMYASABKAMSDwoHbW9ub19tcxgCIAEoAxIMCgRib290GAMgASgMEhEKCW9mZnNldF9tcxgEIAEoAxIUCgxvZmZzZXRfa25vd24YBSABKAgSFgoOdW5jZXJ0YWludHlfbXMYBiABKAMSEgoKY29udGFjdF9tcxgHIAEoAxIXCg9jb250YWN0X21vbm9fbXMYCCABKAMSFAoMY29udGFjdF9ib290GAkgASgMIvEBCgtSZWNvcmRXcml0ZRIOCgZyZWNvcmQYASABKAwSDAoEa2luZBgCIAEoDRIbCgNhY3QYAyABKA4yDi50YW5kZW0udjEuQWN0EgwKBGJvZHkYBCABKAwSJAoGd3JpdGVzGAUgAygLMhQudGFuZGVtLnYxLlBhdGhXcml0ZRIMCgRzZWVuGAYgASgMEg4KBnJlYXNvbhgHIAEoCRIrCgtjb21wYXJ0bWVudBgIIAEoDjIWLnRhbmRlbS52MS5Db21wYXJ0bWVudBIoCg1pbXBvcnRlZF9mcm9tGAkgASgLMhEudGFuZGVtLnYxLkltcG9ydCI0CgZJbXBvcnQSDwoHbWFwcGluZxgBIAEoCRIMCgRmaWxlGAIgASgMEgsKA3JvdxgDIAEoBCJFCglQYXRoV3JpdGUSDQoFZmllbGQYASABKA0SCwoDa2V5GAIgASgMEg0KBXZhbHVlGAMgASgMEg0KBWJhc2VzGAQgASgMItIBCgZTdGFtcHMSDwoHY3JlYXRlZBgBIAEoBhIOCgZhdXRob3IYAiABKAwSDgoGZGV2aWNlGAMgASgMEg0KBWF0X21zGAQgASgDEiQKBXBhdGhzGAUgAygLMhUudGFuZGVtLnYxLlBhdGhTdGFtcHMSKwoLY29tcGFydG1lbnQYBiABKA4yFi50YW5kZW0udjEuQ29tcGFydG1lbnQSKAoNaW1wb3J0ZWRfZnJvbRgHIAEoCzIRLnRhbmRlbS52MS5JbXBvcnQSCwoDcmV2GAggASgNInMKClBhdGhTdGFtcHMSDQoFZmllbGQYASABKA0SCwoDa2V5GAIgASgMEhEKCWRpc3BsYXllZBgDIAEoDRIeCgVoZWFkcxgEIAMoCzIPLnRhbmRlbS52MS5IZWFkEhYKDm5vbmVfZGlzcGxheWVkGAUgASgIInkKBEhlYWQSDQoFc3RhbXAYASABKAYSDwoHY2xlYXJlZBgCIAEoCBINCgV2YWx1ZRgDIAEoDBIOCgZhdXRob3IYBCABKAwSDgoGZGV2aWNlGAUgASgMEg0KBWF0X21zGAYgASgDEhMKC3JlY2VpdmVkX21zGAcgASgDIjsKA1J1bhIQCghmaXJzdF9vcBgBIAEoBBIRCglwcmV2X2hhc2gYAiABKAwSDwoHY2hhbmdlcxgDIAMoDCImCgdPcFJhbmdlEg0KBWZpcnN0GAEgASgEEgwKBGxhc3QYAiABKAQi4AMKC1N5bmNSZXF1ZXN0EhwKBHJ1bnMYASADKAsyDi50YW5kZW0udjEuUnVuEhEKCXNpZ25hdHVyZRgCIAEoDBIlCgl1bnNldHRsZWQYAyADKAsyEi50YW5kZW0udjEuT3BSYW5nZRIQCghrbm93bl9vcBgEIAEoBBISCgprbm93bl9oYXNoGAUgASgMEhEKCW5ld2VzdF9vcBgGIAEoBBIrCglwb3NpdGlvbnMYByADKAsyGC50YW5kZW0udjEuU2NvcGVQb3NpdGlvbhIRCglzY29wZV9zZXQYCCABKAwSDgoGYnVkZ2V0GAkgASgNEg8KB3dhaXRfbXMYCiABKA0SDAoEd2FudBgLIAMoDBIOCgZzY2hlbWEYDCABKA0SDwoHd2FsbF9tcxgNIAEoAxITCgtvcmRlcnNfZG9uZRgOIAMoBBINCgVlcG9jaBgPIAEoDBITCgtvbGRlc3Rfa2VwdBgQIAEoBBILCgNhc2sYFCABKAwSEAoIc2VhbF9rZXkYGCABKAcSIQoGbG9va3VwGBkgASgLMhEudGFuZGVtLnYxLkxvb2t1cBIRCglsb29rZWRfdXAYGiADKAwSDgoGb3BlbmVkGBwgAygMEhIKCmF1ZGl0X3NpemUYGyABKAQiNwoGTG9va3VwEg4KBnJlY29yZBgBIAEoDBINCgVhYm91dBgCIAEoCBIOCgZyZWFzb24YAyABKAkiMAoNU2NvcGVQb3NpdGlvbhINCgVzY29wZRgBIAEoDBIQCghwb3NpdGlvbhgCIAEoDCJaCgxTeW5jUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIsEBCgpTeW5jQW5zd2VyEiQKCG91dGNvbWVzGAEgAygLMhIudGFuZGVtLnYxLk91dGNvbWUSHQoEcGFnZRgCIAEoCzIPLnRhbmRlbS52MS5QYWdlEiMKB3RyYWlsZXIYAyABKAsyEi50YW5kZW0udjEuVHJhaWxlchIhCglsb29rZWRfdXAYBCADKAsyDi50YW5kZW0udjEuUm93EhYKDmxvb2tlZF91cF9tb3JlGAUgASgIEg4KBmZvcmdldBgGIAMoDCKSAQoHT3V0Y29tZRIKCgJvcBgBIAEoBBIkCgRjb2RlGAIgASgOMhYudGFuZGVtLnYxLk91dGNvbWVDb2RlEiMKB3JlZnVzYWwYAyABKA4yEi50YW5kZW0udjEuUmVmdXNhbBIOCgZmaWVsZHMYBCADKAkSEAoIZW52ZWxvcGUYBSABKAwSDgoGcmVhc29uGAYgASgJIt0BCgRQYWdlEiYKBGZyb20YASADKAsyGC50YW5kZW0udjEuU2NvcGVQb3NpdGlvbhIkCgJ0bxgCIAMoCzIYLnRhbmRlbS52MS5TY29wZVBvc2l0aW9uEhwKBHJvd3MYAyADKAsyDi50YW5kZW0udjEuUm93Eg4KBnNjb3BlcxgEIAMoDBIPCgdjbG9zaW5nGAUgASgIEg0KBXJlYWR5GAYgAygNEiYKCXNjb3BlX3NldBgHIAEoCzITLnRhbmRlbS52MS5TY29wZVNldBIRCglyZWNvbmNpbGUYCCABKAgiLAoIU2NvcGVTZXQSIAoGc2NvcGVzGAEgAygLMhAudGFuZGVtLnYxLlNjb3BlIk4KBVNjb3BlEgoKAmlkGAEgASgMEisKC2NvbXBhcnRtZW50GAIgASgOMhYudGFuZGVtLnYxLkNvbXBhcnRtZW50EgwKBG9wZW4YAyABKAgikwEKA1JvdxIOCgZyZWNvcmQYASABKAwSDAoEa2luZBgCIAEoDRIOCgZzY29wZXMYAyABKAQSDAoEYm9keRgEIAEoDBIOCgZzdGFtcHMYBSABKAwSDAoEaGFzaBgGIAEoBhIMCgRlY2hvGAcgASgIEiQKBmRlbHRhcxgIIAMoCzIULnRhbmRlbS52MS5QYXRoRGVsdGEiXQoJUGF0aERlbHRhEg0KBWZpZWxkGAEgASgNEgsKA2tleRgCIAEoDBINCgV2YWx1ZRgDIAEoDBIlCgZzdGFtcHMYBCABKAsyFS50YW5kZW0udjEuUGF0aFN0YW1wcyLPAwoHVHJhaWxlchIlCglwcm9jZXNzZWQYASADKAsyEi50YW5kZW0udjEuT3BSYW5nZRISCgpoaWdoZXN0X29wGAIgASgEEhQKDGhpZ2hlc3RfaGFzaBgDIAEoDBIRCglzZXJ2ZXJfbXMYBCABKAMSDAoEbW9yZRgFIAEoCBIYChBtaW5fd3JpdGVfc2NoZW1hGAYgASgNEicKB2RpZ2VzdHMYByADKAsyFi50YW5kZW0udjEuU2NvcGVEaWdlc3QSIAoGb3JkZXJzGAggAygLMhAudGFuZGVtLnYxLk9yZGVyEg0KBWVwb2NoGAkgASgMEhIKCnJlY292ZXJpbmcYCiABKAgSEwoLdW5jb25maXJtZWQYFiABKAgSFwoPbWluX3JlYWRfc2NoZW1hGBQgASgNEgsKA2FzaxgQIAEoDBIPCgdoZWxkX21zGBEgASgNEiEKBWFwYXJ0GA0gAygLMhIudGFuZGVtLnYxLk9wUmFuZ2USJQoJYmFja2VkX3VwGAsgAygLMhIudGFuZGVtLnYxLk9wUmFuZ2USEAoIc2VhbF9rZXkYFSABKAwSDQoFYXVkaXQYFyABKAwSEwoLZW1lcmdlbmNpZXMYGCABKA0iKQoLU2NvcGVEaWdlc3QSDQoFc2NvcGUYASABKAwSCwoDc3VtGAIgASgMIjQKBU9yZGVyEg4KBm51bWJlchgBIAEoBBILCgNhY3QYAiABKAkSDgoGZGV0YWlsGAMgASgJIp4BChBSZWNvbmNpbGVSZXF1ZXN0Eg0KBWVwb2NoGAEgASgMEhEKCXNjb3BlX3NldBgCIAEoDBInCgZzY29wZXMYAyADKAsyFy50YW5kZW0udjEuU2NvcGVCdWNrZXRzEg0KBWZpcnN0GAQgASgNEg4KBmJ1ZGdldBgFIAEoDRIOCgZzY2hlbWEYBiABKA0SEAoIcG9zaXRpb24YByABKAwiOgoMU2NvcGVCdWNrZXRzEg0KBXNjb3BlGAEgASgMEg0KBXRvdGFsGAIgASgMEgwKBHN1bXMYAyABKAwiXwoRUmVjb25jaWxlUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIl0KDkRlbGl2ZXJSZXF1ZXN0Eg8KB2VudHJpZXMYASADKAwSJwoGb2ZmZXJzGAIgAygLMhcudGFuZGVtLnYxLldpdG5lc3NPZmZlchIRCgliYWNrZWRfb2YYAyADKAwiPAoMV2l0bmVzc09mZmVyEg4KBnNlcmlhbBgBIAEoBBIOCgZyZWNvcmQYAiABKAwSDAoEaGFzaBgDIAEoBiJdCg9EZWxpdmVyUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIqQBCg9SZWNvbmNpbGVBbnN3ZXISDQoFZXBvY2gYASABKAwSEAoIcG9zaXRpb24YAiABKAwSJgoGc2NvcGVzGAMgAygLMhYudGFuZGVtLnYxLlNjb3BlSGFzaGVzEg0KBXVudGlsGAQgASgNEiYKCXNjb3BlX3NldBgFIAEoCzITLnRhbmRlbS52MS5TY29wZVNldBIRCglzZXJ2ZXJfbXMYBiABKAMiOwoLU2NvcGVIYXNoZXMSDQoFc2NvcGUYASABKAwSDwoHYnVja2V0cxgCIAEoDBIMCgRyb3dzGAMgASgMIm8KDURlbGl2ZXJBbnN3ZXISJwoJZGVsaXZlcmVkGAEgAygLMhQudGFuZGVtLnYxLkRlbGl2ZXJlZBIOCgZ3YW50ZWQYAiADKAQSJQoGYmFja2VkGAMgAygLMhUudGFuZGVtLnYxLlJlcGxpY2FPcHMiPgoKUmVwbGljYU9wcxIPCgdyZXBsaWNhGAEgASgMEh8KA29wcxgCIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlInYKCURlbGl2ZXJlZBIjCgZyZXN1bHQYASABKA4yEy50YW5kZW0udjEuRGVsaXZlcnkSDwoHcmVwbGljYRgCIAEoDBIOCgZudW1iZXIYAyABKAQSIwoHb3V0Y29tZRgEIAEoCzISLnRhbmRlbS52MS5PdXRjb21lInIKDEF1ZGl0UmVxdWVzdBINCgVmaXJzdBgBIAEoBBIMCgRwcmV2GAIgASgMEg8KB2VudHJpZXMYAyADKAwSEQoJc2lnbmF0dXJlGAQgASgMEhIKCmNoZWNrcG9pbnQYBSABKAwSDQoFZXBvY2gYBiABKAwiYAoNQXVkaXRSZXNwb25zZRIMCgRrZXB0GAEgASgEEhIKCmNoZWNrcG9pbnQYAiABKAwSDQoFcHJvb2YYAyADKAwSDwoHdW5rbm93bhgEIAEoCBINCgVlcG9jaBgFIAEoDCJsChFCcmVha0dsYXNzUmVxdWVzdBIKCgJpZBgBIAEoDBIOCgZwZXJzb24YAiABKAwSDQoFYXRfbXMYAyABKAMSDgoGcmVhc29uGAQgASgJEgwKBHJlYWQYBSABKAgSDgoGb3BlbmVkGAYgASgNIlIKEkJyZWFrR2xhc3NSZXNwb25zZRIQCgh1bnRpbF9tcxgBIAEoAxIcCgRyb3dzGAIgAygLMg4udGFuZGVtLnYxLlJvdxIMCgRtb3JlGAMgASgIKlIKBUNsYXNzEhUKEUNMQVNTX1VOU1BFQ0lGSUVEEAASEAoMQ0xBU1NfVVJHRU5UEAESEAoMQ0xBU1NfTk9STUFMEAISDgoKQ0xBU1NfQlVMSxADKuIBCgNBY3QSEwoPQUNUX1VOU1BFQ0lGSUVEEAASDgoKQUNUX0NSRUFURRABEgsKB0FDVF9TRVQQAhIOCgpBQ1RfQVBQRU5EEAMSDAoIQUNUX1ZPSUQQBBIPCgtBQ1RfUkVTVE9SRRAFEg8KC0FDVF9SRVNPTFZFEAYSDAoIQUNUX1NJR04QBxINCglBQ1RfQU1FTkQQCBINCglBQ1RfQ0xPU0UQCRINCglBQ1RfTUVSR0UQChIPCgtBQ1RfQVBQUk9WRRALEg4KCkFDVF9SRVZJRVcQDBINCglBQ1RfU0hBUkUQDSrZAQoLT3V0Y29tZUNvZGUSHAoYT1VUQ09NRV9DT0RFX1VOU1BFQ0lGSUVEEAASGAoUT1VUQ09NRV9DT0RFX0FQUExJRUQQARImCiJPVVRDT01FX0NPREVfQVBQTElFRF9XSVRIX0NPTkZMSUNUEAISHAoYT1VUQ09NRV9DT0RFX1FVQVJBTlRJTkVEEAMSFQoRT1VUQ09NRV9DT0RFX0ZPUksQBBIaChZPVVRDT01FX0NPREVfRElTTUlTU0VEEAUSGQoVT1VUQ09NRV9DT0RFX1JFUExBQ0VEEAYqsgIKB1JlZnVzYWwSFwoTUkVGVVNBTF9VTlNQRUNJRklFRBAAEhcKE1JFRlVTQUxfVU5ERUNPREFCTEUQARITCg9SRUZVU0FMX0lOVkFMSUQQAhIUChBSRUZVU0FMX09WRVJTSVpFEAMSFQoRUkVGVVNBTF9GT1JCSURERU4QBBIaChZSRUZVU0FMX1VOS05PV05fU0NIRU1BEAUSGAoUUkVGVVNBTF9VTktOT1dOX0tJTkQQBhIVChFSRUZVU0FMX05PX1RBUkdFVBAHEhMKD1JFRlVTQUxfUkVWT0tFRBAIEhMKD1JFRlVTQUxfQlVORExFRBAJEhMKD1JFRlVTQUxfV0FJVElORxAKEhQKEFJFRlVTQUxfSU5URVJOQUwQCxIRCg1SRUZVU0FMX0RSQUZUEAwq8QEKCERlbGl2ZXJ5EhgKFERFTElWRVJZX1VOU1BFQ0lGSUVEEAASEgoOREVMSVZFUllfVEFLRU4QARIUChBERUxJVkVSWV9EQU1BR0VEEAISFAoQREVMSVZFUllfRk9SRUlHThADEhMKD0RFTElWRVJZX05PX0tFWRAEEhMKD0RFTElWRVJZX0ZPUkdFRBAFEhUKEURFTElWRVJZX1VOUFJPVkVEEAYSHAoYREVMSVZFUllfVU5LTk9XTl9SRVBMSUNBEAcSEQoNREVMSVZFUllfRk9SSxAIEhkKFURFTElWRVJZX1VOS05PV05fS0lORBAJMpECCg1FbnJvbGxTZXJ2aWNlEj0KBkVucm9sbBIYLnRhbmRlbS52MS5FbnJvbGxSZXF1ZXN0GhkudGFuZGVtLnYxLkVucm9sbFJlc3BvbnNlEkkKClJlaW5zdGFuY2USHC50YW5kZW0udjEuUmVpbnN0YW5jZVJlcXVlc3QaHS50YW5kZW0udjEuUmVpbnN0YW5jZVJlc3BvbnNlEjoKBVJla2V5EhcudGFuZGVtLnYxLlJla2V5UmVxdWVzdBoYLnRhbmRlbS52MS5SZWtleVJlc3BvbnNlEjoKBVdpcGVkEhcudGFuZGVtLnYxLldpcGVkUmVxdWVzdBoYLnRhbmRlbS52MS5XaXBlZFJlc3BvbnNlMtcCCgtTeW5jU2VydmljZRI3CgRTeW5jEhYudGFuZGVtLnYxLlN5bmNSZXF1ZXN0GhcudGFuZGVtLnYxLlN5bmNSZXNwb25zZRJGCglSZWNvbmNpbGUSGy50YW5kZW0udjEuUmVjb25jaWxlUmVxdWVzdBocLnRhbmRlbS52MS5SZWNvbmNpbGVSZXNwb25zZRJACgdEZWxpdmVyEhkudGFuZGVtLnYxLkRlbGl2ZXJSZXF1ZXN0GhoudGFuZGVtLnYxLkRlbGl2ZXJSZXNwb25zZRI6CgVBdWRpdBIXLnRhbmRlbS52MS5BdWRpdFJlcXVlc3QaGC50YW5kZW0udjEuQXVkaXRSZXNwb25zZRJJCgpCcmVha0dsYXNzEhwudGFuZGVtLnYxLkJyZWFrR2xhc3NSZXF1ZXN0Gh0udGFuZGVtLnYxLkJyZWFrR2xhc3NSZXNwb25zZUI/WjhnaXRodWIuY29tL3RhbmRlbS1yZXNwb25zZS90YW5kZW0vZ2VuL3RhbmRlbS92MTt0YW5kZW12MZIDAggCYghlZGl0aW9uc3DoBw", [file_tandem_v1_options]);
 
 /**
  * Asks to enrol one replica: one life of a device's local database.
@@ -271,6 +271,65 @@ export const ReinstanceResponseSchema: GenMessage<ReinstanceResponse> = /*@__PUR
   messageDesc(file_tandem_v1_sync, 3);
 
 /**
+ * Asks for another key of a replica.
+ *
+ * @generated from message tandem.v1.RekeyRequest
+ */
+export type RekeyRequest = Message<"tandem.v1.RekeyRequest"> & {
+  /**
+   * JWS in compact form, signed by the old key (EdDSA, typ "tandem-rekey+jws"). Its payload
+   * is another JWS in compact form, signed by the new key, which stands in its header as
+   * jwk (same typ). The payload of that is JSON: account, the replica id as text; oldKey,
+   * the old key as a JWK; ops, the newest op that the old key may have signed.
+   *
+   * @generated from field: string rollover = 1;
+   */
+  rollover: string;
+};
+
+/**
+ * Describes the message tandem.v1.RekeyRequest.
+ * Use `create(RekeyRequestSchema)` to create a new message.
+ */
+export const RekeyRequestSchema: GenMessage<RekeyRequest> = /*@__PURE__*/
+  messageDesc(file_tandem_v1_sync, 4);
+
+/**
+ * The certificate of a replica's new key.
+ *
+ * @generated from message tandem.v1.RekeyResponse
+ */
+export type RekeyResponse = Message<"tandem.v1.RekeyResponse"> & {
+  /**
+   * The certificate, as at enrolment.
+   *
+   * @generated from field: string certificate = 1;
+   */
+  certificate: string;
+
+  /**
+   * Server time, ms since the Unix epoch.
+   *
+   * @generated from field: int64 server_ms = 2;
+   */
+  serverMs: bigint;
+
+  /**
+   * Schema version of the server.
+   *
+   * @generated from field: uint32 schema = 3;
+   */
+  schema: number;
+};
+
+/**
+ * Describes the message tandem.v1.RekeyResponse.
+ * Use `create(RekeyResponseSchema)` to create a new message.
+ */
+export const RekeyResponseSchema: GenMessage<RekeyResponse> = /*@__PURE__*/
+  messageDesc(file_tandem_v1_sync, 5);
+
+/**
  * The receipt of a store that was wiped.
  *
  * @generated from message tandem.v1.WipedRequest
@@ -311,7 +370,7 @@ export type WipedRequest = Message<"tandem.v1.WipedRequest"> & {
  * Use `create(WipedRequestSchema)` to create a new message.
  */
 export const WipedRequestSchema: GenMessage<WipedRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 4);
+  messageDesc(file_tandem_v1_sync, 6);
 
 /**
  * The server has noted the receipt.
@@ -332,7 +391,7 @@ export type WipedResponse = Message<"tandem.v1.WipedResponse"> & {
  * Use `create(WipedResponseSchema)` to create a new message.
  */
 export const WipedResponseSchema: GenMessage<WipedResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 5);
+  messageDesc(file_tandem_v1_sync, 7);
 
 /**
  * Which TLS keys a server has, for a device that meets another one than it knows: the
@@ -363,7 +422,7 @@ export type ServerKeys = Message<"tandem.v1.ServerKeys"> & {
  * Use `create(ServerKeysSchema)` to create a new message.
  */
 export const ServerKeysSchema: GenMessage<ServerKeys> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 6);
+  messageDesc(file_tandem_v1_sync, 8);
 
 /**
  * Everything one save wrote, by one person on one device: all or nothing.
@@ -459,7 +518,7 @@ export type Change = Message<"tandem.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 7);
+  messageDesc(file_tandem_v1_sync, 9);
 
 /**
  * Typing that no save has made a change of.
@@ -487,7 +546,7 @@ export type TypedDraft = Message<"tandem.v1.TypedDraft"> & {
  * Use `create(TypedDraftSchema)` to create a new message.
  */
 export const TypedDraftSchema: GenMessage<TypedDraft> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 8);
+  messageDesc(file_tandem_v1_sync, 10);
 
 /**
  * The times of a change. No time decides anything.
@@ -565,7 +624,7 @@ export type ChangeTime = Message<"tandem.v1.ChangeTime"> & {
  * Use `create(ChangeTimeSchema)` to create a new message.
  */
 export const ChangeTimeSchema: GenMessage<ChangeTime> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 9);
+  messageDesc(file_tandem_v1_sync, 11);
 
 /**
  * The writes of one change to one record.
@@ -644,7 +703,7 @@ export type RecordWrite = Message<"tandem.v1.RecordWrite"> & {
  * Use `create(RecordWriteSchema)` to create a new message.
  */
 export const RecordWriteSchema: GenMessage<RecordWrite> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 10);
+  messageDesc(file_tandem_v1_sync, 12);
 
 /**
  * Where an imported record came from.
@@ -679,7 +738,7 @@ export type Import = Message<"tandem.v1.Import"> & {
  * Use `create(ImportSchema)` to create a new message.
  */
 export const ImportSchema: GenMessage<Import> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 11);
+  messageDesc(file_tandem_v1_sync, 13);
 
 /**
  * A write of one path.
@@ -722,7 +781,7 @@ export type PathWrite = Message<"tandem.v1.PathWrite"> & {
  * Use `create(PathWriteSchema)` to create a new message.
  */
 export const PathWriteSchema: GenMessage<PathWrite> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 12);
+  messageDesc(file_tandem_v1_sync, 14);
 
 /**
  * The state of a record that is not in its body: who wrote what. Canonical
@@ -795,7 +854,7 @@ export type Stamps = Message<"tandem.v1.Stamps"> & {
  * Use `create(StampsSchema)` to create a new message.
  */
 export const StampsSchema: GenMessage<Stamps> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 13);
+  messageDesc(file_tandem_v1_sync, 15);
 
 /**
  * The heads of one path.
@@ -847,7 +906,7 @@ export type PathStamps = Message<"tandem.v1.PathStamps"> & {
  * Use `create(PathStampsSchema)` to create a new message.
  */
 export const PathStampsSchema: GenMessage<PathStamps> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 14);
+  messageDesc(file_tandem_v1_sync, 16);
 
 /**
  * One value of a path that nobody has written over.
@@ -911,7 +970,7 @@ export type Head = Message<"tandem.v1.Head"> & {
  * Use `create(HeadSchema)` to create a new message.
  */
 export const HeadSchema: GenMessage<Head> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 15);
+  messageDesc(file_tandem_v1_sync, 17);
 
 /**
  * Changes of one replica with consecutive op numbers.
@@ -946,7 +1005,7 @@ export type Run = Message<"tandem.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 16);
+  messageDesc(file_tandem_v1_sync, 18);
 
 /**
  * A range of op numbers, both ends included.
@@ -974,7 +1033,7 @@ export type OpRange = Message<"tandem.v1.OpRange"> & {
  * Use `create(OpRangeSchema)` to create a new message.
  */
 export const OpRangeSchema: GenMessage<OpRange> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 17);
+  messageDesc(file_tandem_v1_sync, 19);
 
 /**
  * One call: any part may be empty.
@@ -1154,7 +1213,7 @@ export type SyncRequest = Message<"tandem.v1.SyncRequest"> & {
  * Use `create(SyncRequestSchema)` to create a new message.
  */
 export const SyncRequestSchema: GenMessage<SyncRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 18);
+  messageDesc(file_tandem_v1_sync, 20);
 
 /**
  * Asks for records outside the device's scopes that its person may read.
@@ -1189,7 +1248,7 @@ export type Lookup = Message<"tandem.v1.Lookup"> & {
  * Use `create(LookupSchema)` to create a new message.
  */
 export const LookupSchema: GenMessage<Lookup> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 19);
+  messageDesc(file_tandem_v1_sync, 21);
 
 /**
  * The position of the ready scopes, or of one scope in backfill.
@@ -1217,7 +1276,7 @@ export type ScopePosition = Message<"tandem.v1.ScopePosition"> & {
  * Use `create(ScopePositionSchema)` to create a new message.
  */
 export const ScopePositionSchema: GenMessage<ScopePosition> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 20);
+  messageDesc(file_tandem_v1_sync, 22);
 
 /**
  * An answer. Without a fitting count, digest and end mark it is no answer.
@@ -1266,7 +1325,7 @@ export type SyncResponse = Message<"tandem.v1.SyncResponse"> & {
  * Use `create(SyncResponseSchema)` to create a new message.
  */
 export const SyncResponseSchema: GenMessage<SyncResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 21);
+  messageDesc(file_tandem_v1_sync, 23);
 
 /**
  * What a complete answer says.
@@ -1323,7 +1382,7 @@ export type SyncAnswer = Message<"tandem.v1.SyncAnswer"> & {
  * Use `create(SyncAnswerSchema)` to create a new message.
  */
 export const SyncAnswerSchema: GenMessage<SyncAnswer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 22);
+  messageDesc(file_tandem_v1_sync, 24);
 
 /**
  * The verdict on one change.
@@ -1381,7 +1440,7 @@ export type Outcome = Message<"tandem.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 23);
+  messageDesc(file_tandem_v1_sync, 25);
 
 /**
  * One page of record state.
@@ -1456,7 +1515,7 @@ export type Page = Message<"tandem.v1.Page"> & {
  * Use `create(PageSchema)` to create a new message.
  */
 export const PageSchema: GenMessage<Page> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 24);
+  messageDesc(file_tandem_v1_sync, 26);
 
 /**
  * The scopes that a device may hold.
@@ -1477,7 +1536,7 @@ export type ScopeSet = Message<"tandem.v1.ScopeSet"> & {
  * Use `create(ScopeSetSchema)` to create a new message.
  */
 export const ScopeSetSchema: GenMessage<ScopeSet> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 25);
+  messageDesc(file_tandem_v1_sync, 27);
 
 /**
  * One scope.
@@ -1512,7 +1571,7 @@ export type Scope = Message<"tandem.v1.Scope"> & {
  * Use `create(ScopeSchema)` to create a new message.
  */
 export const ScopeSchema: GenMessage<Scope> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 26);
+  messageDesc(file_tandem_v1_sync, 28);
 
 /**
  * One record of a page.
@@ -1584,7 +1643,7 @@ export type Row = Message<"tandem.v1.Row"> & {
  * Use `create(RowSchema)` to create a new message.
  */
 export const RowSchema: GenMessage<Row> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 27);
+  messageDesc(file_tandem_v1_sync, 29);
 
 /**
  * A touched path of a row that the device already holds.
@@ -1626,7 +1685,7 @@ export type PathDelta = Message<"tandem.v1.PathDelta"> & {
  * Use `create(PathDeltaSchema)` to create a new message.
  */
 export const PathDeltaSchema: GenMessage<PathDelta> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 28);
+  messageDesc(file_tandem_v1_sync, 30);
 
 /**
  * What every answer says.
@@ -1782,7 +1841,7 @@ export type Trailer = Message<"tandem.v1.Trailer"> & {
  * Use `create(TrailerSchema)` to create a new message.
  */
 export const TrailerSchema: GenMessage<Trailer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 29);
+  messageDesc(file_tandem_v1_sync, 31);
 
 /**
  * The digest of one scope at a cut.
@@ -1811,7 +1870,7 @@ export type ScopeDigest = Message<"tandem.v1.ScopeDigest"> & {
  * Use `create(ScopeDigestSchema)` to create a new message.
  */
 export const ScopeDigestSchema: GenMessage<ScopeDigest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 30);
+  messageDesc(file_tandem_v1_sync, 32);
 
 /**
  * Something the device must do.
@@ -1847,7 +1906,7 @@ export type Order = Message<"tandem.v1.Order"> & {
  * Use `create(OrderSchema)` to create a new message.
  */
 export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 31);
+  messageDesc(file_tandem_v1_sync, 33);
 
 /**
  * Compares what a device holds of its ready scopes with the server's.
@@ -1911,7 +1970,7 @@ export type ReconcileRequest = Message<"tandem.v1.ReconcileRequest"> & {
  * Use `create(ReconcileRequestSchema)` to create a new message.
  */
 export const ReconcileRequestSchema: GenMessage<ReconcileRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 32);
+  messageDesc(file_tandem_v1_sync, 34);
 
 /**
  * What a device holds of one scope.
@@ -1947,7 +2006,7 @@ export type ScopeBuckets = Message<"tandem.v1.ScopeBuckets"> & {
  * Use `create(ScopeBucketsSchema)` to create a new message.
  */
 export const ScopeBucketsSchema: GenMessage<ScopeBuckets> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 33);
+  messageDesc(file_tandem_v1_sync, 35);
 
 /**
  * A comparison, framed as a SyncResponse is.
@@ -1996,7 +2055,7 @@ export type ReconcileResponse = Message<"tandem.v1.ReconcileResponse"> & {
  * Use `create(ReconcileResponseSchema)` to create a new message.
  */
 export const ReconcileResponseSchema: GenMessage<ReconcileResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 34);
+  messageDesc(file_tandem_v1_sync, 36);
 
 /**
  * Brings entries of sealed outboxes, and offers witnesses.
@@ -2034,7 +2093,7 @@ export type DeliverRequest = Message<"tandem.v1.DeliverRequest"> & {
  * Use `create(DeliverRequestSchema)` to create a new message.
  */
 export const DeliverRequestSchema: GenMessage<DeliverRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 35);
+  messageDesc(file_tandem_v1_sync, 37);
 
 /**
  * A record as a device last had it, by name.
@@ -2069,7 +2128,7 @@ export type WitnessOffer = Message<"tandem.v1.WitnessOffer"> & {
  * Use `create(WitnessOfferSchema)` to create a new message.
  */
 export const WitnessOfferSchema: GenMessage<WitnessOffer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 36);
+  messageDesc(file_tandem_v1_sync, 38);
 
 /**
  * An answer to a delivery. Without a fitting count, digest and end mark it is no
@@ -2119,7 +2178,7 @@ export type DeliverResponse = Message<"tandem.v1.DeliverResponse"> & {
  * Use `create(DeliverResponseSchema)` to create a new message.
  */
 export const DeliverResponseSchema: GenMessage<DeliverResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 37);
+  messageDesc(file_tandem_v1_sync, 39);
 
 /**
  * What a complete comparison says.
@@ -2178,7 +2237,7 @@ export type ReconcileAnswer = Message<"tandem.v1.ReconcileAnswer"> & {
  * Use `create(ReconcileAnswerSchema)` to create a new message.
  */
 export const ReconcileAnswerSchema: GenMessage<ReconcileAnswer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 38);
+  messageDesc(file_tandem_v1_sync, 40);
 
 /**
  * What the server has of a scope in the buckets that differ.
@@ -2213,7 +2272,7 @@ export type ScopeHashes = Message<"tandem.v1.ScopeHashes"> & {
  * Use `create(ScopeHashesSchema)` to create a new message.
  */
 export const ScopeHashesSchema: GenMessage<ScopeHashes> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 39);
+  messageDesc(file_tandem_v1_sync, 41);
 
 /**
  * What became of the entries.
@@ -2250,7 +2309,7 @@ export type DeliverAnswer = Message<"tandem.v1.DeliverAnswer"> & {
  * Use `create(DeliverAnswerSchema)` to create a new message.
  */
 export const DeliverAnswerSchema: GenMessage<DeliverAnswer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 40);
+  messageDesc(file_tandem_v1_sync, 42);
 
 /**
  * Ops of one replica.
@@ -2278,7 +2337,7 @@ export type ReplicaOps = Message<"tandem.v1.ReplicaOps"> & {
  * Use `create(ReplicaOpsSchema)` to create a new message.
  */
 export const ReplicaOpsSchema: GenMessage<ReplicaOps> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 41);
+  messageDesc(file_tandem_v1_sync, 43);
 
 /**
  * What became of one entry.
@@ -2320,7 +2379,7 @@ export type Delivered = Message<"tandem.v1.Delivered"> & {
  * Use `create(DeliveredSchema)` to create a new message.
  */
 export const DeliveredSchema: GenMessage<Delivered> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 42);
+  messageDesc(file_tandem_v1_sync, 44);
 
 /**
  * Entries of a device's audit chain, and what it knows of the server's log.
@@ -2378,7 +2437,7 @@ export type AuditRequest = Message<"tandem.v1.AuditRequest"> & {
  * Use `create(AuditRequestSchema)` to create a new message.
  */
 export const AuditRequestSchema: GenMessage<AuditRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 43);
+  messageDesc(file_tandem_v1_sync, 45);
 
 /**
  * What became of them.
@@ -2429,7 +2488,7 @@ export type AuditResponse = Message<"tandem.v1.AuditResponse"> & {
  * Use `create(AuditResponseSchema)` to create a new message.
  */
 export const AuditResponseSchema: GenMessage<AuditResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 44);
+  messageDesc(file_tandem_v1_sync, 46);
 
 /**
  * Opens one person's record in an emergency.
@@ -2485,7 +2544,7 @@ export type BreakGlassRequest = Message<"tandem.v1.BreakGlassRequest"> & {
  * Use `create(BreakGlassRequestSchema)` to create a new message.
  */
 export const BreakGlassRequestSchema: GenMessage<BreakGlassRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 45);
+  messageDesc(file_tandem_v1_sync, 47);
 
 /**
  * What may be read until the emergency is over.
@@ -2521,7 +2580,7 @@ export type BreakGlassResponse = Message<"tandem.v1.BreakGlassResponse"> & {
  * Use `create(BreakGlassResponseSchema)` to create a new message.
  */
 export const BreakGlassResponseSchema: GenMessage<BreakGlassResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 46);
+  messageDesc(file_tandem_v1_sync, 48);
 
 /**
  * Urgency of a change: what travels first.
@@ -2956,6 +3015,20 @@ export const EnrollService: GenService<{
     methodKind: "unary";
     input: typeof ReinstanceRequestSchema;
     output: typeof ReinstanceResponseSchema;
+  },
+  /**
+   * Gives a replica another key: the old one signs the new one, and the new one signs the
+   * replica's name and the old key, as in RFC 8555, section 7.3.5. Authenticated like a
+   * Sync, by the certificate and a proof of the old key, which is good for nothing else
+   * from then on. Repeating the call gives the same answer, so that a lost answer costs
+   * nothing; to a third key the old one leads no more.
+   *
+   * @generated from rpc tandem.v1.EnrollService.Rekey
+   */
+  rekey: {
+    methodKind: "unary";
+    input: typeof RekeyRequestSchema;
+    output: typeof RekeyResponseSchema;
   },
   /**
    * Acknowledges that a store was wiped at the server's order. The key that would prove
