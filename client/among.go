@@ -129,6 +129,33 @@ func (c *Client) among(t *tx, change *tandemv1.Change) error {
 	return &InvalidError{Code: tandemv1.Refusal_REFUSAL_INVALID, Fields: slices.Compact(fields)}
 }
 
+// house gives each record that a save makes its compartment, where its author has not
+// said a stricter one: nothing lands beside a wall that what it hangs on stands behind.
+func (c *Client) house(t *tx, change *tandemv1.Change) error {
+	made := map[syncengine.ID]tandemv1.Compartment{}
+	for _, w := range change.GetRecords() {
+		kind := c.domain.Kind(w.GetKind())
+		id, ok := syncengine.IDFromBytes(w.GetRecord())
+		if w.GetAct() != tandemv1.Act_ACT_CREATE || kind == nil || !ok {
+			continue
+		}
+		if w.GetCompartment() == tandemv1.Compartment_COMPARTMENT_UNSPECIFIED {
+			in, err := c.domain.Inherited(w.GetKind(), w.GetBody(), t.look, made)
+			if err != nil {
+				return err
+			}
+			if in != kind.Compartment {
+				w.Compartment = in
+			}
+		}
+		made[id] = w.GetCompartment()
+		if made[id] == tandemv1.Compartment_COMPARTMENT_UNSPECIFIED {
+			made[id] = kind.Compartment
+		}
+	}
+	return nil
+}
+
 // look reads a record as it stands in the transaction.
 func (t *tx) look(id syncengine.ID) (*syncengine.Record, error) {
 	r, err := t.Record(id)

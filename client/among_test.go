@@ -123,3 +123,44 @@ func TestVoidTakesNothingWithIt(t *testing.T) {
 		t.Errorf("got %v %v, want the referral as it was", hanging, err)
 	}
 }
+
+// What a save makes is put where what it hangs on is, be it made in the same save.
+func TestEditHousesWhatItMakes(t *testing.T) {
+	t.Parallel()
+	c, _ := newEnrolled(t)
+	const sud, clinical = tandemv1.Compartment_COMPARTMENT_SUD, tandemv1.Compartment_COMPARTMENT_CLINICAL
+	in := func(id syncengine.ID) tandemv1.Compartment {
+		v := mustGet(t, c, id)
+		return v.rec.Compartment(v.Kind)
+	}
+	for _, want := range []tandemv1.Compartment{sud, clinical} {
+		var made []syncengine.ID
+		if _, err := c.Edit(t.Context(), func(e *Edit) error {
+			person, err := e.Create(&tandemv1.Person{Descriptor_: new("grey coat")}, WithCompartment(want))
+			if err != nil {
+				return err
+			}
+			visit, err := e.Create(&tandemv1.Encounter{PersonId: new(person.String()), Type: new("crisis_response")})
+			if err != nil {
+				return err
+			}
+			note, err := e.Create(&tandemv1.Note{
+				Type: new("case"), Text: new("Called back."), Target: &tandemv1.RecordRef{Kind: new("encounter"), Id: new(visit.String())},
+			})
+			made = []syncengine.ID{person, visit, note}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, create(t, c, openEpisode(made[0])))
+		for _, id := range made {
+			if got := in(id); got != want {
+				t.Errorf("a %s is in %v, want %v", mustGet(t, c, id).Kind.Name, got, want)
+			}
+		}
+	}
+	private := create(t, c, &tandemv1.Note{Type: new("private_psychotherapy"), Text: new("Mine.")})
+	if got := in(private); got != tandemv1.Compartment_COMPARTMENT_PRIVATE {
+		t.Errorf("a private note is in %v", got)
+	}
+}

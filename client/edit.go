@@ -99,7 +99,8 @@ func WithID(id syncengine.ID) CreateOption {
 	return func(w *tandemv1.RecordWrite) { w.Record = slices.Clone(id[:]) }
 }
 
-// WithCompartment puts the record in a stricter compartment than its kind's.
+// WithCompartment puts the record in a stricter compartment than it would be put in,
+// which is that of what it hangs on, or its program's.
 func WithCompartment(c tandemv1.Compartment) CreateOption {
 	return func(w *tandemv1.RecordWrite) { w.Compartment = c }
 }
@@ -340,6 +341,9 @@ func (c *Client) capture(t *tx, e *Edit, rights *syncengine.Principal) (*Saved, 
 	change.Id, change.AppVersion = slices.Clone(id[:]), c.opts.Version
 	change.Grant = grantHash(scopes)
 	if change.Time, err = c.changeTime(t); err != nil {
+		return nil, err
+	}
+	if err := c.house(t, change); err != nil {
 		return nil, err
 	}
 	if err := c.allowed(t, change, rights); err != nil {

@@ -194,29 +194,31 @@ func (b *Batch) items(res *result, seq uint64) error {
 // maxReviewed bounds the records about one that a change of it has judged anew.
 const maxReviewed = 200
 
+// about reads the records about one as they stand in the transaction, in order of id.
+func (b *Batch) about(id ID) ([]*Record, error) {
+	ids, err := b.tx.About(id, maxReviewed)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := b.tx.Records(ids)
+	if err != nil {
+		return nil, err
+	}
+	recs := make([]*Record, 0, len(stored))
+	for _, r := range stored {
+		if slices.Contains(b.srv.Rules.About(&r.Record), id) {
+			recs = append(recs, &r.Record)
+		}
+	}
+	slices.SortFunc(recs, func(x, y *Record) int { return x.ID.Compare(y.ID) })
+	return recs, nil
+}
+
 // reviewAmong opens the work items of rules over several records, once all that a change
 // wrote is stored.
 func (b *Batch) reviewAmong(results []*result, seq uint64) error {
-	about := func(id ID) ([]*Record, error) {
-		ids, err := b.tx.About(id, maxReviewed)
-		if err != nil {
-			return nil, err
-		}
-		stored, err := b.tx.Records(ids)
-		if err != nil {
-			return nil, err
-		}
-		recs := make([]*Record, 0, len(stored))
-		for _, r := range stored {
-			if slices.Contains(b.srv.Rules.About(&r.Record), id) {
-				recs = append(recs, &r.Record)
-			}
-		}
-		slices.SortFunc(recs, func(x, y *Record) int { return x.ID.Compare(y.ID) })
-		return recs, nil
-	}
 	for _, res := range results {
-		findings, err := b.srv.Rules.ReviewAmong(res.Record, lookup(b.tx), about)
+		findings, err := b.srv.Rules.ReviewAmong(res.Record, lookup(b.tx), b.about)
 		if err != nil {
 			return err
 		}

@@ -170,6 +170,9 @@ type Rules interface {
 	// About returns the records that one is about (the person of a visit, the call), for
 	// who looks for all there is about one.
 	About(rec *Record) []ID
+	// Project returns the records that the server keeps in step with rec, and with those
+	// about it.
+	Project(rec *Record, look Lookup, about LookAbout) ([]Projection, error)
 	// Staff reports whether records of a kind say what a person is granted.
 	Staff(kind uint32) bool
 	// Supervises reports whether a principal may look into what lies in quarantine and

@@ -481,6 +481,9 @@ func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, resul
 			return err
 		}
 	}
+	if err := b.project(results, c); err != nil {
+		return err
+	}
 	if len(change.GetReplaces()) > 0 {
 		if err := b.supersede(j, c, change); err != nil {
 			return err

@@ -12,13 +12,17 @@
 //	scopes.go     who holds what: role → compartments; when work is open
 //	required.go   what a record must hold in order to be cleared or signed
 //	review.go     rules over several fields (rule_V1 …), for forms and server
+//	among.go      rules over a record and others that it names
+//	project.go    what police partners see of a safety alert
+//	likeness.go   when two persons are likely to be one
 //
 // The same rules run on both ends, with different weight. A form shows every
 // problem that [Domain.Validate] finds while the author stands there. The server
 // refuses only what [Domain.Check] and the rights refuse: form, single fields,
 // and the author's right to the act. A rule over several fields is never a
 // refusal there, since its author may not have seen the other values:
-// [Domain.Review] names it for a human to look at.
+// [Domain.Review], and [Domain.ReviewAmong] over several records, name it for a human
+// to look at.
 //
 // # Bodies
 //

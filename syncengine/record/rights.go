@@ -230,7 +230,7 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{set}, fields: []string{"lifecycle"}, values: toExpired},
 		},
 	},
-	// The server's own: see derived.go.
+	// The server's own: see project.go.
 	alertCard: {
 		operator: {{acts: acts{create, set, resolve, closes, void, restore}}},
 	},

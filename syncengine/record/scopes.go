@@ -393,3 +393,68 @@ func (d *Domain) CompartmentFor(msg proto.Message, agency *tandemv1.Agency) tand
 	}
 	return clinical
 }
+
+// Inherited returns the compartment to create a record of a body in: that of its kind, or
+// the stricter one of what it hangs on (its target or owner, its person, contact, episode
+// or referral) and of its program, which is sud where a substance use disorder program
+// under 42 CFR Part 2 leads it. A private note is private, a protocol reference data.
+// made are the compartments of records that look does not find yet.
+func (d *Domain) Inherited(kind uint32, body []byte, look syncengine.Lookup, made map[syncengine.ID]tandemv1.Compartment) (tandemv1.Compartment, error) {
+	k := d.kinds[kind]
+	if k == nil {
+		return tandemv1.Compartment_COMPARTMENT_UNSPECIFIED, nil
+	}
+	rec := &syncengine.Record{Kind: kind, Body: body}
+	if k.Compartment != clinical {
+		return k.Compartment, nil
+	}
+	switch {
+	case k.Name == note && rec.Text(noteType) == privateNote:
+		return private, nil
+	case k.Name == attachment && rec.Text(attachmentCategory) == protocol:
+		return ref, nil
+	}
+	on := d.About(rec)
+	for _, name := range []string{"episode_id", "referral_id"} {
+		if f := k.table.byName[name]; f != nil {
+			if id, err := syncengine.ParseID(rec.Text(f.number)); err == nil {
+				on = append(on, id)
+			}
+		}
+	}
+	for _, id := range on {
+		c, known := made[id]
+		if !known {
+			of, err := look(id)
+			if err != nil {
+				return clinical, err
+			}
+			if of == nil || d.kinds[of.Kind] == nil {
+				continue
+			}
+			c = of.Compartment(&d.kinds[of.Kind].Kind)
+		}
+		if c == sud {
+			return sud, nil
+		}
+	}
+	return d.ofProgram(rec, look)
+}
+
+// ofProgram returns the compartment of clinical records of a record's program.
+func (d *Domain) ofProgram(rec *syncengine.Record, look syncengine.Lookup) (tandemv1.Compartment, error) {
+	by := &others{domain: d, rec: rec, look: look}
+	of := by.record(rec.Text(syncengine.FieldProgram), program)
+	if of == nil {
+		if t := by.record(rec.Text(syncengine.FieldTeam), team); t != nil {
+			of = by.named(t, "program_id", program)
+		}
+	}
+	if of == nil || by.err != nil {
+		return clinical, by.err
+	}
+	if leads := by.named(of, "agency_id", agency); leads != nil && leads.yes("part2_program") {
+		return sud, by.err
+	}
+	return clinical, by.err
+}

@@ -224,3 +224,47 @@ func TestCompartmentFor(t *testing.T) {
 		}
 	}
 }
+
+func TestInherited(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	agencyOf := func(part2 bool) map[syncengine.ID]*syncengine.Record {
+		recs := map[syncengine.ID]*syncengine.Record{
+			agencyA:  stored(t, &tandemv1.Agency{Name: new("A"), Part2Program: new(part2)}),
+			programA: stored(t, &tandemv1.Program{AgencyId: new(agencyA.String())}),
+			teamA:    stored(t, &tandemv1.Team{Name: new("A"), ProgramId: new(programA.String())}),
+			personA:  stored(t, personMessage(t)),
+		}
+		return recs
+	}
+	hidden := storedBy(t, author, personMessage(t), func(w *tandemv1.RecordWrite) { w.Compartment = sud })
+	protocol := &tandemv1.Attachment{Category: new("protocol")}
+	for _, tc := range []struct {
+		name  string
+		msg   proto.Message
+		part2 bool
+		hides bool
+		want  tandemv1.Compartment
+	}{
+		{"a contact", encounterMessage(t), false, false, clinical},
+		{"a contact of a substance use program", encounterMessage(t), true, false, sud},
+		{"a referral of its team", referralMessage(t), true, false, sud},
+		{"a referral of somebody there", referralMessage(t), false, true, sud},
+		{"a call of a substance use program", incidentMessage(t), true, true, ops},
+		{"a private note", &tandemv1.Note{Type: new("private_psychotherapy")}, true, false, private},
+		{"a protocol", protocol, true, false, ref},
+	} {
+		recs := agencyOf(tc.part2)
+		if tc.hides {
+			recs[personA] = hidden
+		}
+		body, err := d.Body(tc.msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Inherited(d.KindOf(tc.msg).Number, body, func(id syncengine.ID) (*syncengine.Record, error) { return recs[id], nil }, nil)
+		if err != nil || got != tc.want {
+			t.Errorf("%s: got %v %v, want %v", tc.name, got, err, tc.want)
+		}
+	}
+}

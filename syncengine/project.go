@@ -1,0 +1,106 @@
+package syncengine
+
+import (
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// Projection is a record that the server keeps in step with another, for readers who may
+// not read that one.
+type Projection struct {
+	// Source is the record that it follows, Rule the name of how. The id of the projection
+	// is derived from both with the org's secret: it links to nothing for who has not got
+	// that.
+	Source ID
+	Rule   string
+	// Kind and Body are what is to stand there. Where nothing has stood there yet, a body
+	// whose Quiet is set makes nothing.
+	Kind  uint32
+	Body  []byte
+	Quiet bool
+}
+
+// project brings the projections of what a change wrote up to date, in the transaction
+// of the change, by changes of the server's own. Their ids are derived from its id: a
+// replay makes the same.
+func (b *Batch) project(results []*result, c *StoredChange) error {
+	n := uint64(0)
+	for _, res := range results {
+		wanted, err := b.srv.Rules.Project(res.Record, lookup(b.tx), b.about)
+		if err != nil {
+			return err
+		}
+		for _, p := range wanted {
+			if err := b.projectOne(p, c, n); err != nil {
+				return err
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+func (b *Batch) projectOne(p Projection, c *StoredChange, n uint64) error {
+	id := b.srv.Secrets.DeriveID(p.Source, p.Rule, 0)
+	old, err := b.tx.Record(id)
+	if err != nil {
+		return err
+	}
+	w := &tandemv1.RecordWrite{Record: id[:], Kind: p.Kind, Act: tandemv1.Act_ACT_CREATE, Body: p.Body}
+	switch {
+	case old == nil && p.Quiet:
+		return nil
+	case old != nil:
+		w.Act, w.Body = tandemv1.Act_ACT_SET, nil
+		if w.Writes, err = rewrite(&old.Record, p.Body); err != nil || len(w.Writes) == 0 {
+			return err
+		}
+	}
+	change, org := b.srv.Secrets.DeriveID(c.ID, p.Rule, n), b.tx.Org()
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&tandemv1.Change{
+		Id: change[:], Author: org[:], Class: tandemv1.Class_CLASS_NORMAL, Schema: Schema,
+		Time: &tandemv1.ChangeTime{WallMs: b.now, OffsetKnown: true}, Records: []*tandemv1.RecordWrite{w},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = b.Local(&Principal{Server: true}, raw)
+	return err
+}
+
+// rewrite returns the writes that turn a record into a body.
+func rewrite(rec *Record, body []byte) ([]*tandemv1.PathWrite, error) {
+	s, err := Decode(rec)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := ParseBody(body)
+	if err != nil {
+		return nil, err
+	}
+	var writes []*tandemv1.PathWrite
+	put := func(path Path, raw []byte) {
+		w := &tandemv1.PathWrite{Field: path.Field, Value: raw, Bases: EncodeStamps(s.Bases(path, true))}
+		if path.Key != "" {
+			w.Key = []byte(path.Key)
+		}
+		writes = append(writes, w)
+	}
+	for i := range s.Paths {
+		p := &s.Paths[i]
+		if p.Shown() != nil && !slices.ContainsFunc(fields, func(f Field) bool { return f.Path == p.Path }) {
+			put(p.Path, nil)
+		}
+	}
+	for _, f := range fields {
+		if p := s.at(f.Path); p == nil || !slices.Equal(p.Shown(), f.Raw) {
+			put(f.Path, f.Raw)
+		}
+	}
+	slices.SortFunc(writes, func(x, y *tandemv1.PathWrite) int {
+		return Path{Field: x.GetField(), Key: string(x.GetKey())}.Compare(Path{Field: y.GetField(), Key: string(y.GetKey())})
+	})
+	return writes, nil
+}
