@@ -449,17 +449,17 @@ var needs = []struct {
 // categories reads the needs from the terms that a service is filed under, or from its
 // name where it is filed under none.
 func (b *builder) categories(res *tandemv1.Resource, where []*row, org *row) {
-	words := ""
+	var words strings.Builder
 	for _, r := range append(slices.Clone(where), org) {
 		for _, a := range b.of["attribute "+r.get("id")] {
 			if r.get("id") == "" {
 				continue
 			}
 			t := b.byID["taxonomy_term"][a.get("taxonomy_term_id")]
-			words += " | " + strings.ToLower(t.get("name")+" "+a.get("value")+" "+a.get("label"))
+			words.WriteString(" | " + strings.ToLower(t.get("name")+" "+a.get("value")+" "+a.get("label")))
 		}
 	}
-	if dropOff.MatchString(words) {
+	if dropOff.MatchString(words.String()) {
 		res.AcceptsPoliceDropoff = new(true)
 	}
 	found := func(words string) {
@@ -469,7 +469,7 @@ func (b *builder) categories(res *tandemv1.Resource, where []*row, org *row) {
 			}
 		}
 	}
-	if found(words); len(res.Category) == 0 {
+	if found(words.String()); len(res.Category) == 0 {
 		found(strings.ToLower(where[1].get("name")))
 	}
 	if len(res.Category) == 0 {

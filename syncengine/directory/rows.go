@@ -278,12 +278,13 @@ func (f *flattener) flatten(table, place string, obj map[string]any, above map[s
 		}
 	}
 	// The same row stands wherever it is needed.
-	key := table + "\x00"
+	var key strings.Builder
+	key.WriteString(table + "\x00")
 	for _, name := range slices.Sorted(maps.Keys(r.cells)) {
-		key += name + "\x00" + r.cells[name] + "\x00"
+		key.WriteString(name + "\x00" + r.cells[name] + "\x00")
 	}
-	if !f.seen[key] {
-		f.seen[key] = true
+	if !f.seen[key.String()] {
+		f.seen[key.String()] = true
 		f.add(table, r)
 	}
 	return id

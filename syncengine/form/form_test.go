@@ -385,11 +385,12 @@ func TestWording(t *testing.T) {
 		t.Errorf("an empty file: %v", err)
 	}
 	// The agency's own words stand here for those of its copy.
-	filled := "\xef\xbb\xbf" + lines[0] + "\n"
+	var filled strings.Builder
+	filled.WriteString("\xef\xbb\xbf" + lines[0] + "\n")
 	for _, l := range lines[1:] {
-		filled += strings.TrimSuffix(l, ",") + "\"Words, of " + strings.TrimRight(l, ",") + "\",\n"
+		filled.WriteString(strings.TrimSuffix(l, ",") + "\"Words, of " + strings.TrimRight(l, ",") + "\",\n")
 	}
-	def, err := form.SetWording(f.GetDefinition(), []byte(filled))
+	def, err := form.SetWording(f.GetDefinition(), []byte(filled.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

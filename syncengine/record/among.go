@@ -207,7 +207,7 @@ var amongRules = []amongRule{
 		rule: rule{
 			name: "V19", kind: referral,
 			en: "The consent does not cover what is shared: it must be the person's, given, in force, and name who receives it. Name another consent or basis, or leave the referral offered.",
-			es: "El consentimiento no cubre lo que se comparte: debe ser de la persona, otorgado, vigente, y nombrar a quien lo recibe. Indique otro consentimiento o base, o deje la referencia como ofrecida.",
+			es: "El consentimiento no cubre lo que se da a conocer: debe ser de la persona, otorgado, vigente, y nombrar a quien lo recibe. Indique otro consentimiento o base, o deje la referencia como ofrecida.",
 		},
 		broken: func(v *view, o *others) []string {
 			if !v.shares() || v.has("share_basis") {

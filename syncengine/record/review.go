@@ -211,7 +211,7 @@ var rules = []rule{
 	{
 		name: "V16", kind: episode,
 		en: "The episode was extended. Say why, and which lead approved it.",
-		es: "El episodio se extendió. Indique por qué, y qué responsable lo aprobó.",
+		es: "El episodio se extendió. Indique por qué, y qué supervisor lo aprobó.",
 		broken: when(func(v *view) bool {
 			return v.has("extended_to") && (!v.has("extension_reason") || !v.has("extended_by"))
 		}, "extended_to", "extension_reason", "extended_by"),
@@ -244,7 +244,7 @@ var rules = []rule{
 	{
 		name: "V22", kind: safetyAlert,
 		en: "Police partners see an alert in force on a basis, until a day, and after a lead has approved it. Fill in what is missing.",
-		es: "Los colaboradores policiales ven una alerta vigente con una base legal, hasta una fecha, y tras la aprobación de un responsable. Complete lo que falta.",
+		es: "Los colaboradores policiales ven una alerta vigente con una base legal, hasta una fecha, y tras la aprobación de un supervisor. Complete lo que falta.",
 		broken: when(func(v *view) bool {
 			return v.code("audience") == "team_with_le" && v.code("lifecycle") == Active &&
 				(!v.has("basis") || !v.has("expires_on") || !v.has("approved_by"))
