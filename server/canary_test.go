@@ -106,7 +106,7 @@ func (m *matrixWorld) plantAll() (planted []*plantedWord, lying string) {
 		}
 		return b.String()[:24]
 	}
-	var changes []*tandemv1.Change
+	var changes, edits []*tandemv1.Change
 	for _, k := range domain.Kinds() {
 		if k.Compartment <= tandemv1.Compartment_COMPARTMENT_OPS {
 			continue
@@ -126,12 +126,26 @@ func (m *matrixWorld) plantAll() (planted []*plantedWord, lying string) {
 					if k.Name == "note" {
 						setText(base, "type", map[bool]string{true: "private_psychotherapy", false: "case"}[in == mPrivate])
 					}
-					proto.Merge(base, msg)
+					if k.Name == "safety_alert" {
+						setText(base, "lifecycle", "proposed")
+					}
+					// What is no part of a creation is written by a lead afterwards.
+					after := k.Name == "episode" && strings.HasPrefix(string(leaf[0].Name()), "exten")
+					if !after {
+						proto.Merge(base, msg)
+					}
 					if err := domain.EnsureElements(base, m.w.rand); err != nil {
 						m.w.t.Fatal(err)
 					}
 					change := author.change(m.w.id(), k.Name, mCreate)
 					change.Records[0].Body, change.Records[0].Compartment = must[[]byte](m.w.t)(domain.Body(base)), in
+					if after {
+						edit := author.change(syncengine.ID(change.Records[0].Record), k.Name, mSet)
+						if !m.sets(edit, msg) {
+							continue
+						}
+						edits = append(edits, edit)
+					}
 					if leaf[0].Number() < 8 || k.Name == "note" && leaf[0].Name() == "type" || domain.Check(change) != nil {
 						continue // The envelope decides where a record is; other texts have a form that no word has.
 					}
@@ -145,7 +159,7 @@ func (m *matrixWorld) plantAll() (planted []*plantedWord, lying string) {
 	if len(planted) < 100 {
 		m.w.t.Fatalf("only %d words planted", len(planted))
 	}
-	for some := range slices.Chunk(changes, 100) {
+	for some := range slices.Chunk(append(slices.Clone(changes), edits...), 100) {
 		for i, o := range author.must(author.push(some...)).GetOutcomes() {
 			if c := o.GetCode(); c != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED && c != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT {
 				m.w.t.Fatalf("%v: %v", some[i].GetRecords()[0], o)
@@ -169,6 +183,17 @@ func (m *matrixWorld) plantAll() (planted []*plantedWord, lying string) {
 	lost.Records[0].Body = append(lost.Records[0].Body, must[[]byte](m.w.t)(domain.Body(msg))...)
 	author.must(author.push(lost))
 	return planted, lying
+}
+
+// sets makes a change one that writes what a message holds, and reports whether it may be
+// written so.
+func (m *matrixWorld) sets(change *tandemv1.Change, msg proto.Message) bool {
+	m.w.t.Helper()
+	fields := must[[]syncengine.Field](m.w.t)(syncengine.ParseBody(must[[]byte](m.w.t)(record.New().Body(msg))))
+	for _, f := range fields {
+		change.Records[0].Writes = append(change.Records[0].Writes, &tandemv1.PathWrite{Field: f.Path.Field, Value: f.Raw, Bases: make([]byte, 8)})
+	}
+	return record.New().Check(change) == nil
 }
 
 // lookEverywhere asks the server for all that a device could ask, as it should and as it
