@@ -568,7 +568,7 @@ type cardsData struct {
 }
 
 func (v *visit) cardsPage() error {
-	d := &cardsData{Page: v.page(v.t("navCards"))}
+	d := &cardsData{Page: v.page(v.t("safetyCards"))}
 	var err error
 	if d.Cards, err = v.cards(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -325,9 +326,7 @@ func (a *App) settleLocked(ctx context.Context, dev *client.Client, kind, id str
 	left := d.clone()
 	left.Stuck, left.Why = nil, ""
 	taken := map[string]*typed{}
-	for name, f := range d.Fields {
-		taken[name] = f
-	}
+	maps.Copy(taken, d.Fields)
 	for len(taken) > 0 {
 		after := proto.Clone(view.Message)
 		for name, f := range taken {
