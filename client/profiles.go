@@ -51,7 +51,7 @@ type Profile struct {
 
 // IsProfiles reports whether a directory is one of profiles.
 func IsProfiles(dir string) bool {
-	info, err := os.Lstat(filepath.Join(dir, profilesFile))
+	info, err := os.Lstat(filepath.Join(dir, profilesFile)) //nolint:gosec // The directory is the person's own choice.
 	return err == nil && info.Mode().IsRegular()
 }
 

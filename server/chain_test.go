@@ -72,8 +72,13 @@ func testChainBreaks(t *testing.T, on engine) {
 	whole := w.enrolled(1, w.clinician)
 	one, end := chainOf(t, whole, 1, syncengine.Hash{}, "a", "b")
 	two, _ := chainOf(t, whole, 3, end, "c")
-	if kept(whole, one) != 2 || kept(whole, one) != 2 || kept(whole, two) != 3 {
-		t.Error("a whole chain is not kept")
+	for range 2 {
+		if kept(whole, one) != 2 {
+			t.Error("a whole chain is not kept")
+		}
+	}
+	if kept(whole, two) != 3 {
+		t.Error("a whole chain does not go on")
 	}
 	if n := act(tandemv1.AuditAct_AUDIT_ACT_FROM_DEVICE, whole); n != 3 {
 		t.Errorf("a whole chain of 3 is %d entries", n)

@@ -34,9 +34,11 @@ func (r rolledOver) sign(t *testing.T) string {
 		signed := must[*jose.JSONWebSignature](t)(signer.Sign(payload))
 		return []byte(must[string](t)(signed.CompactSerialize()))
 	}
-	said := must[[]byte](t)(json.Marshal(map[string]any{
-		"account": r.account.String(), "oldKey": jose.JSONWebKey{Key: r.oldKey.Public()}, "ops": r.ops,
-	}))
+	said := must[[]byte](t)(json.Marshal(struct {
+		Account string          `json:"account"`
+		OldKey  jose.JSONWebKey `json:"oldKey"`
+		Ops     uint64          `json:"ops"`
+	}{r.account.String(), jose.JSONWebKey{Key: r.oldKey.Public()}, r.ops}))
 	inner := token(r.inner, &jose.SignerOptions{EmbedJWK: true}, said)
 	return string(token(r.outer, &jose.SignerOptions{}, inner))
 }
@@ -169,7 +171,7 @@ func (d *device) shutOut(t *testing.T, when string) {
 		"another replica": func(ctx context.Context) error {
 			id := syncengine.ID{9, 9}
 			_, err := d.enroll.Reinstance(ctx, &tandemv1.ReinstanceRequest{
-				PublicKey: keyOf(94).Public().(ed25519.PublicKey), Replica: id[:],
+				PublicKey: keyOf(94)[ed25519.SeedSize:], Replica: id[:],
 				Proof: ed25519.Sign(keyOf(94), append(append([]byte("tandem-reinstance-v1"), d.replica[:]...), id[:]...)),
 			})
 			return err

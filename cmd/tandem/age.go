@@ -48,7 +48,8 @@ func decrypted(from, identity, beside string) (path string, done func(), err err
 	defer f.Close() //nolint:errcheck // It was only read.
 	in := bufio.NewReader(f)
 	if head, err := in.Peek(len(ageMark)); err != nil || string(head) != ageMark {
-		return from, done, nil //nolint:nilerr // Too short for an encrypted one: the restore says what it is.
+		// Too short for an encrypted one, or none: the restore says what it is.
+		return from, done, nil
 	}
 	if identity == "" {
 		return "", done, exits(exitUsage, errIdentity)
