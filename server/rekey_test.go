@@ -34,7 +34,7 @@ func (r rolledOver) sign(t *testing.T) string {
 		signed := must[*jose.JSONWebSignature](t)(signer.Sign(payload))
 		return []byte(must[string](t)(signed.CompactSerialize()))
 	}
-	said := must[[]byte](t)(json.Marshal(struct {
+	said := must[[]byte](t)(json.Marshal(struct { //nolint:errchkjson // It is checked.
 		Account string          `json:"account"`
 		OldKey  jose.JSONWebKey `json:"oldKey"`
 		Ops     uint64          `json:"ops"`
