@@ -142,6 +142,7 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	b.goes("Rosa Lind")
 	b.page("people")
 	b.types("q", "rosa li")
+	b.until(`document.querySelector("#q").dataset.found === "rosa li"`)
 	b.says("Rosa Lind")
 	b.look("people-found")
 	b.goes("Rosa Lind")

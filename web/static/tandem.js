@@ -209,6 +209,10 @@
   document.addEventListener("contextmenu", (e) => { if (e.target.closest?.("[data-edit]")) e.preventDefault(); });
 
   // --- search -----------------------------------------------------------------------
+  // What is found does not move under a finger that is down.
+  let lifted = Promise.resolve(), lift = () => {};
+  document.addEventListener("pointerdown", () => { lifted = new Promise((done) => { lift = done; }); }, true);
+  for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, () => setTimeout(lift), true);
   for (const input of $$("input[data-search]")) {
     let timer = 0, n = 0;
     input.addEventListener("input", () => {
@@ -218,7 +222,12 @@
         const q = new URLSearchParams(new FormData(input.form));
         try {
           const r = await fetch(input.dataset.search + "?" + q, { credentials: "same-origin" });
-          if (r.ok && mine === n) $(input.dataset.into).innerHTML = await r.text();
+          const found = await r.text();
+          await lifted;
+          if (r.ok && mine === n) {
+            $(input.dataset.into).innerHTML = found;
+            input.dataset.found = q.get(input.name);
+          }
         } catch { /* What is shown stays. */ }
       }, 120);
     });
