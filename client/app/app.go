@@ -165,10 +165,11 @@ func wrong(err error) bool {
 }
 
 // Serve answers on a listener of loopback and keeps the device in step, until ctx ends.
+// It closes the listener, and the store that New opened, whatever it returns.
 func (a *App) Serve(ctx context.Context, listener net.Listener) (err error) {
 	addr, ok := listener.Addr().(*net.TCPAddr)
 	if !ok || !addr.IP.IsLoopback() {
-		return errors.Join(fmt.Errorf("the field app serves this machine alone, not %s: name a loopback address", listener.Addr()), listener.Close())
+		return errors.Join(fmt.Errorf("the field app serves this machine alone, not %s: name a loopback address", listener.Addr()), listener.Close(), a.letGo())
 	}
 	port := fmt.Sprint(addr.Port)
 	a.hosts = map[string]bool{net.JoinHostPort(addr.IP.String(), port): true, net.JoinHostPort("localhost", port): true}
@@ -196,11 +197,16 @@ func (a *App) Serve(ctx context.Context, listener net.Listener) (err error) {
 	}
 	stop()
 	wg.Wait()
-	// What was typed and is no save yet stays a draft.
+	return errors.Join(err, a.letGo())
+}
+
+// letGo closes the store, where it is the app's own. What was typed and is no save yet
+// stays a draft.
+func (a *App) letGo() error {
 	if dev := a.device(); dev != nil && a.o.Device == nil {
-		err = errors.Join(err, dev.Close())
+		return dev.Close()
 	}
-	return err
+	return nil
 }
 
 func (a *App) tellLink(addr *net.TCPAddr) {

@@ -36,14 +36,14 @@ func (c *deviceCmd) Run(a *app) (err error) {
 	if c.PassphraseFile != "" {
 		o.Client.Passphrase = c.ask(a)
 	}
-	field, err := fieldapp.New(a.ctx, o)
-	if err != nil {
-		return err
-	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(a.ctx, "tcp", c.Listen)
 	if err != nil {
 		return err
+	}
+	field, err := fieldapp.New(a.ctx, o)
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	return field.Serve(a.ctx, listener)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -42,13 +43,14 @@ func TestFieldApp(t *testing.T) {
 	defer stop()
 	out, in := io.Pipe()
 	ended := make(chan int, 1)
+	var log bytes.Buffer
 	go func() {
-		ended <- run(ctx, []string{"device", "--store", store, "--json"}, stdio{in: strings.NewReader(""), out: in, err: io.Discard})
+		ended <- run(ctx, []string{"device", "--store", store, "--json"}, stdio{in: strings.NewReader(""), out: in, err: &log})
 		_ = in.Close()
 	}()
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
-		t.Fatal("no link")
+		t.Fatalf("no link: exit code %d\n%s", <-ended, &log)
 	}
 	var said struct{ Link string }
 	if err := json.Unmarshal(lines.Bytes(), &said); err != nil {
