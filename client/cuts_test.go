@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -188,8 +187,8 @@ func TestEveryCall(t *testing.T) {
 		"no room":                   {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}, false},
 		"input and output, a vault": {syscall.EIO, []error{ErrStorage}, true},
 		"no room, a vault":          {syscall.ENOSPC, []error{ErrDiskFull, ErrStorage}, true},
-		"half":                      {io.ErrUnexpectedEOF, []error{ErrStorage}, false},
-		"half, a vault":             {io.ErrUnexpectedEOF, []error{ErrStorage}, true},
+		"half":                      {faultfs.ErrHalf, []error{ErrStorage}, false},
+		"half, a vault":             {faultfs.ErrHalf, []error{ErrStorage}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,10 @@ import (
 // ErrPower is what every call returns once the power is out.
 var ErrPower = errors.New("the power is out")
 
+// ErrHalf, as the Err of Faults, is what a read or a write returns that has done half of
+// what it was to do.
+var ErrHalf = errors.New("half of it was done")
+
 // sector is how much of a write a drive keeps or loses at once, block what a file
 // takes up at least.
 const (
@@ -32,7 +36,7 @@ type Faults struct {
 	// FailAt is the call that returns Err, and FailFor how many calls from it on;
 	// 0 is never, and once. Only calls for which Err is possible count where Err is
 	// ENOSPC: those that take room.
-	// A read or a write that fails with io.ErrUnexpectedEOF has done half of what it was
+	// A read or a write that fails with ErrHalf has done half of what it was
 	// to do.
 	FailAt, FailFor int
 	Err             error

@@ -22,7 +22,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	err := f.disk.call(false, -1)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, ErrHalf) {
 		p = p[:len(p)/2]
 	} else if err != nil {
 		return 0, err
@@ -58,7 +58,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	has := int64(len(f.ino.data)+block-1) / block * block
 	c := change{off, append([]byte{}, p...)}
 	err := f.change(c, max(0, end-has))
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, ErrHalf) {
 		c.data = c.data[:len(p)/2]
 		f.ino.data = c.apply(f.ino.data)
 		f.ino.pending = append(f.ino.pending, c)

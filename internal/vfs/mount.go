@@ -46,6 +46,10 @@ func At(ctx context.Context) *Mount {
 	return system
 }
 
+// listing is held while SQLite's list of file systems changes, and while its head is
+// copied.
+var listing sync.Mutex
+
 // New makes a file system known to SQLite. Close forgets it.
 func New(fs FS) (*Mount, error) {
 	tls := libc.NewTLS()
@@ -60,6 +64,8 @@ func New(fs FS) (*Mount, error) {
 		return nil, fmt.Errorf("mounting a file system: %w", err)
 	}
 	m.vfs = libc.Xcalloc(tls, 1, libc.Tsize_t(unsafe.Sizeof(sqlite3.Tsqlite3_vfs{})))
+	listing.Lock()
+	defer listing.Unlock()
 	v := at[sqlite3.Tsqlite3_vfs](m.vfs)
 	// Chance, sleep and time stay the system's.
 	*v = *at[sqlite3.Tsqlite3_vfs](sqlite3.Xsqlite3_vfs_find(tls, 0))
@@ -82,6 +88,8 @@ func New(fs FS) (*Mount, error) {
 func (m *Mount) Close() {
 	tls := libc.NewTLS()
 	defer tls.Close()
+	listing.Lock()
+	defer listing.Unlock()
 	sqlite3.Xsqlite3_vfs_unregister(tls, m.vfs)
 	m.forget(tls)
 }

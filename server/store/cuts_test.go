@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -275,7 +274,7 @@ func TestEveryCall(t *testing.T) {
 	for name, tc := range map[string]struct{ err, kind error }{
 		"input and output": {syscall.EIO, store.ErrStorage},
 		"no room":          {syscall.ENOSPC, store.ErrStorage},
-		"half":             {io.ErrUnexpectedEOF, store.ErrStorage},
+		"half":             {faultfs.ErrHalf, store.ErrStorage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -166,6 +166,7 @@ func TestAPlainSequencePassesOver(t *testing.T) {
 		return rows.Err()
 	}
 	// One is slow for certain, the others by chance.
+	var slow int64
 	begun, go1 := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -173,10 +174,14 @@ func TestAPlainSequencePassesOver(t *testing.T) {
 	for i := range writers {
 		draw := rand.New(rand.NewPCG(uint64(i), 5))
 		wg.Go(func() {
+			if i > 0 {
+				<-begun
+			}
 			for n := range writes {
 				err := commit(func(tx *sql.Tx) error {
-					_, err := insert(tx)
+					seq, err := insert(tx)
 					if i == 0 && n == 0 {
+						slow = seq
 						close(begun)
 						<-go1
 					}
@@ -195,7 +200,7 @@ func TestAPlainSequencePassesOver(t *testing.T) {
 	}
 	<-begun
 	// Until another one has passed it.
-	for cursor == 0 {
+	for cursor <= slow {
 		if err := read(); err != nil {
 			t.Fatal(err)
 		}
