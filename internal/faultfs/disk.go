@@ -17,7 +17,7 @@ import (
 // ErrPower is what every call returns once the power is out.
 var ErrPower = errors.New("the power is out")
 
-// ErrHalf, as the Err of Faults, is what a read or a write returns that has done half of
+// ErrHalf is, as the Err of Faults, what a read or a write returns that has done half of
 // what it was to do.
 var ErrHalf = errors.New("half of it was done")
 
