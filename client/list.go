@@ -202,8 +202,25 @@ func (c *Client) Quarantined(ctx context.Context) (out []NotAccepted, err error)
 		return nil, err
 	}
 	err = c.store.read(ctx, "reading what was not accepted", func(rtx *sql.Tx) error {
-		out, err = c.notAccepted(ctx, rtx, `o.state = 4 AND o.state IN (2, 4)`)
-		return err
+		if out, err = c.notAccepted(ctx, rtx, `o.state = 4 AND o.state IN (2, 4)`); err != nil || len(out) == 0 {
+			return err
+		}
+		return c.corrected(ctx, rtx, out)
 	})
 	return out, err
+}
+
+// corrected marks the saves in whose place another waits to be sent.
+func (c *Client) corrected(ctx context.Context, rtx *sql.Tx, refused []NotAccepted) error {
+	waiting, err := c.notAccepted(ctx, rtx, `o.state = 1 AND o.op > $1`, int64(refused[0].Op))
+	if err != nil {
+		return err
+	}
+	for i := range waiting {
+		old, ok := syncengine.IDFromBytes(waiting[i].Decoded.GetReplaces())
+		for k := range refused {
+			refused[k].Corrected = refused[k].Corrected || ok && refused[k].Change == old
+		}
+	}
+	return nil
 }

@@ -92,6 +92,8 @@ type NotAccepted struct {
 	Decoded *tandemv1.Change
 	// Values are what it would have written, field by field.
 	Values []RefusedValue
+	// Corrected: a save that takes its place waits to be sent. Quarantined alone says so.
+	Corrected bool
 }
 
 // newView opens a stored record.

@@ -195,6 +195,18 @@ func (a *Admin) VoidForm(ctx context.Context, id syncengine.ID, reason string) e
 
 // formAct applies one act of the operator to a form, with the writes that edit makes.
 func (a *Admin) formAct(ctx context.Context, id syncengine.ID, act tandemv1.Act, reason string, edit func(*tandemv1.Form) error) error {
+	return a.edit(ctx, "form", id, act, reason, func(msg proto.Message) error {
+		f, ok := msg.(*tandemv1.Form)
+		if !ok {
+			return &AbsentError{Kind: "form"}
+		}
+		return edit(f)
+	})
+}
+
+// edit applies one act of the operator to a record of a kind, with the writes that do
+// makes.
+func (a *Admin) edit(ctx context.Context, kind string, id syncengine.ID, act tandemv1.Act, reason string, do func(proto.Message) error) error {
 	now := a.now().UnixMilli()
 	change, err := syncengine.NewID(now, a.rand)
 	if err != nil {
@@ -202,16 +214,16 @@ func (a *Admin) formAct(ctx context.Context, id syncengine.ID, act tandemv1.Act,
 	}
 	engine, domain := a.engine(), record.New()
 	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
-		rec, err := a.find(tx, "form", id)
+		rec, err := a.find(tx, kind, id)
 		if err != nil {
 			return err
 		}
-		before, err := formOf(rec)
+		before, err := domain.Message(&rec.Record)
 		if err != nil {
 			return err
 		}
-		after := proto.CloneOf(before)
-		if err := edit(after); err != nil {
+		after := proto.Clone(before)
+		if err := do(after); err != nil {
 			return err
 		}
 		var faults []record.Problem

@@ -29,8 +29,9 @@ var ErrJanitorStopped = errors.New("the janitor has stopped: the server's clock 
 
 // Tidied is what the janitor did.
 type Tidied struct {
-	// Aged records have left the open tier, Locked ones were locked.
-	Aged, Locked int
+	// Aged records have left the open tier, Locked ones were locked, and Expired are
+	// consents and alerts whose last day is over.
+	Aged, Locked, Expired int
 }
 
 // Tend runs the janitor of every org, now and each hour, until ctx ends.
@@ -47,7 +48,7 @@ func (s *Server) Tend(ctx context.Context) error {
 			if err != nil && ctx.Err() == nil {
 				s.log.Error().Err(err).Stringer("org", org.ID).Msg("janitor did not run")
 			} else if done != (Tidied{}) {
-				s.log.Info().Stringer("org", org.ID).Int("aged", done.Aged).Int("locked", done.Locked).Msg("janitor ran")
+				s.log.Info().Stringer("org", org.ID).Int("aged", done.Aged).Int("locked", done.Locked).Int("expired", done.Expired).Msg("janitor ran")
 			}
 		}
 		select {
@@ -59,7 +60,8 @@ func (s *Server) Tend(ctx context.Context) error {
 }
 
 // Tidy turns the time that has passed into sequenced events: what has been quiet for
-// long leaves the open tier, a call that was cleared is locked. Quiet is told by marks
+// long leaves the open tier, a call that was cleared is locked, a consent or an alert
+// whose last day is over has expired. Quiet is told by marks
 // of where the history stood, so that no clock but the server's has a say. Each event
 // can be taken back and nothing is deleted. The error is ErrJanitorStopped where the
 // server's clock is not to be trusted.
@@ -92,7 +94,61 @@ func (s *Server) Tidy(ctx context.Context, orgID syncengine.ID) (done Tidied, er
 			t.at = t.next
 		}
 	}
-	return t.done, nil
+	return t.done, t.expire(ctx)
+}
+
+// expire ends the consents and alerts whose last day is over.
+func (t *tidying) expire(ctx context.Context) error {
+	var due []syncengine.ID
+	for _, name := range []string{"consent", "safety_alert"} {
+		err := t.store.EachRecord(ctx, t.org.ID, t.domain.KindByName(name).Number, func(rec *syncengine.StoredRecord) error {
+			if t.domain.Expired(&rec.Record, t.now) {
+				due = append(due, rec.ID)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(due, janitorBatch) {
+		before := t.done
+		err := t.store.Write(ctx, t.org.ID, len(some), func(tx *store.Tx) error {
+			// It may be run again.
+			t.done = before
+			return t.expireSome(tx, some)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tidying) expireSome(tx *store.Tx, ids []syncengine.ID) error {
+	before := t.done
+	batch, err := t.engine(t.org).Begin(tx, t.now)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		rec, err := tx.Record(id)
+		if err != nil {
+			return err
+		}
+		// Somebody may have revoked or prolonged it since.
+		if rec == nil || !t.domain.Expired(&rec.Record, t.now) {
+			continue
+		}
+		if err := t.apply(batch, rec, tandemv1.Act_ACT_SET, record.Expired, "janitor-expire"); err != nil {
+			return err
+		}
+		t.done.Expired++
+	}
+	if _, err = batch.Commit(); err != nil || t.done == before {
+		return err
+	}
+	return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_JANITOR, Count: uint64(t.done.Expired - before.Expired)})
 }
 
 // tidying is one run of the janitor over an org.
@@ -207,7 +263,36 @@ func (t *tidying) one(tx *store.Tx, batch *syncengine.Batch, id syncengine.ID) e
 		}
 		return err
 	}
-	raw, err := t.lock(rec)
+	if err := t.apply(batch, rec, tandemv1.Act_ACT_CLOSE, record.Locked, "janitor-lock"); err != nil {
+		return err
+	}
+	t.done.Locked++
+	return nil
+}
+
+// apply sets the status of a record as it stands. Made again of the same state it is the
+// same change.
+func (t *tidying) apply(batch *syncengine.Batch, rec *syncengine.StoredRecord, act tandemv1.Act, status, rule string) error {
+	state, err := syncengine.Decode(&rec.Record)
+	if err != nil {
+		return err
+	}
+	path := syncengine.Path{Field: syncengine.FieldLifecycle}
+	id := t.org.Secrets.DeriveID(rec.ID, rule, rec.Seq)
+	w := &tandemv1.RecordWrite{
+		Record: slices.Clone(rec.ID[:]), Kind: rec.Kind, Act: act,
+		Writes: []*tandemv1.PathWrite{{
+			Field: path.Field, Value: syncengine.StringField(path.Field, status),
+			Bases: syncengine.EncodeStamps(state.Bases(path, false)),
+		}},
+	}
+	if act != tandemv1.Act_ACT_SET {
+		w.Seen = state.Seen()
+	}
+	raw, err := proto.Marshal(&tandemv1.Change{
+		Id: id[:], Author: t.org.ID[:], Class: tandemv1.Class_CLASS_BULK, Schema: syncengine.Schema,
+		Time: &tandemv1.ChangeTime{WallMs: t.now, OffsetKnown: true}, Records: []*tandemv1.RecordWrite{w},
+	})
 	if err != nil {
 		return err
 	}
@@ -218,30 +303,7 @@ func (t *tidying) one(tx *store.Tx, batch *syncengine.Batch, id syncengine.ID) e
 	if out.GetCode() == tandemv1.OutcomeCode_OUTCOME_CODE_QUARANTINED {
 		return fmt.Errorf("%w: %s", errNotApplied, out.GetRefusal())
 	}
-	t.done.Locked++
 	return nil
-}
-
-// lock is the change that locks a record as it stands. Made again of the same state
-// it is the same change.
-func (t *tidying) lock(rec *syncengine.StoredRecord) ([]byte, error) {
-	state, err := syncengine.Decode(&rec.Record)
-	if err != nil {
-		return nil, err
-	}
-	path := syncengine.Path{Field: syncengine.FieldLifecycle}
-	id := t.org.Secrets.DeriveID(rec.ID, "janitor-lock", rec.Seq)
-	return proto.Marshal(&tandemv1.Change{
-		Id: id[:], Author: t.org.ID[:], Class: tandemv1.Class_CLASS_BULK, Schema: syncengine.Schema,
-		Time: &tandemv1.ChangeTime{WallMs: t.now, OffsetKnown: true},
-		Records: []*tandemv1.RecordWrite{{
-			Record: slices.Clone(rec.ID[:]), Kind: rec.Kind, Act: tandemv1.Act_ACT_CLOSE, Seen: state.Seen(),
-			Writes: []*tandemv1.PathWrite{{
-				Field: path.Field, Value: syncengine.StringField(path.Field, record.Locked),
-				Bases: syncengine.EncodeStamps(state.Bases(path, false)),
-			}},
-		}},
-	})
 }
 
 // Janitor returns when the janitor last ran and, where it has stopped, what the clock

@@ -43,6 +43,7 @@ func (w *world) tend(days int) (sum server.Tidied) {
 		}
 		sum.Aged += done.Aged
 		sum.Locked += done.Locked
+		sum.Expired += done.Expired
 	}
 	return sum
 }
@@ -261,5 +262,67 @@ func testSuspectClock(t *testing.T, on engine) {
 	}
 	if want := syncengine.ID(wrong.GetRecords()[0].GetRecord()); len(flagged) != 1 || flagged[0] != want {
 		t.Errorf("flagged are %v, want %v", flagged, want)
+	}
+}
+
+// A consent and an alert end with their last day, by themselves and once: as a change that
+// devices get, with the card that police partners see. What was revoked stays revoked.
+func TestJanitorExpires(t *testing.T) { each(t, testJanitorExpires) }
+
+func testJanitorExpires(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 63)
+	m := &matrixWorld{w: w}
+	boss := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{
+		Name: "Lead Person", Discipline: "supervisor", Roles: []string{"lead"}, Agency: w.agency, Teams: []syncengine.ID{w.team},
+	}))
+	clinician, lead, police := w.enrolled(1, w.clinician), w.enrolled(2, boss), w.enrolled(3, w.partner)
+	apply := func(d *device, change *tandemv1.Change) {
+		t.Helper()
+		for _, o := range d.must(d.push(change)).GetOutcomes() {
+			if o.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+				t.Fatalf("got %v", o)
+			}
+		}
+	}
+	active := func() (n int) {
+		t.Helper()
+		police.renew()
+		found, _ := cards(t, police)
+		for _, c := range found {
+			if c.GetLifecycle() == record.Active {
+				n++
+			}
+		}
+		return n
+	}
+	who := w.id()
+	team := ` team_id: "` + w.team.String() + `" `
+	apply(clinician, clinician.change(who, "person", mCreate, team+`lifecycle: "active" names: {element: "nnnnnnnn" given: "Ana" family: "Example"}`))
+	last := w.clock().UTC().AddDate(0, 0, 2).Format(time.DateOnly)
+	agreed := team + ` person_id: "` + who.String() + `" lifecycle: "active" type: "contact" decision: "given" signer: "person" method: "paper" given_on: "2023-01-01" `
+	ends, open, revoked, alert := w.id(), w.id(), w.id(), w.id()
+	apply(clinician, clinician.change(ends, "consent", mCreate, agreed+`expires_on: "`+last+`"`))
+	apply(clinician, clinician.change(open, "consent", mCreate, agreed+`no_expiry: true`))
+	apply(clinician, clinician.change(revoked, "consent", mCreate, agreed+`expires_on: "`+last+`"`))
+	apply(clinician, m.write(clinician, &matrixCell{kind: "consent", object: revoked}, matrixAct{act: mSet, text: `lifecycle: "revoked" revoked_on: "` + last + `"`}))
+	apply(clinician, clinician.change(alert, "safety_alert", mCreate,
+		team+` person_id: "`+who.String()+`" category: "animal" expires_on: "`+last+`" lifecycle: "proposed" text: "a dog" audience: "team_with_le" basis: "observed_in_public"`))
+	apply(lead, m.write(lead, &matrixCell{kind: "safety_alert", object: alert}, matrixAct{act: mApprove, text: `lifecycle: "active" approved_by: "` + boss.String() + `"`}))
+	status := func(id syncengine.ID) string { return w.stored(id[:]).Lifecycle() }
+	if done := w.tend(2); done.Expired != 0 || status(ends) != record.Active || active() != 1 {
+		t.Errorf("on the last day: %+v, the consent is %s", done, status(ends))
+	}
+	if done := w.tend(2); done.Expired != 2 {
+		t.Errorf("after it: %+v, want 2 expired", done)
+	}
+	if status(ends) != record.Expired || status(alert) != record.Expired || status(open) != record.Active || status(revoked) != record.Revoked {
+		t.Errorf("the consents are %s, %s and %s, the alert is %s", status(ends), status(open), status(revoked), status(alert))
+	}
+	if n := active(); n != 0 {
+		t.Errorf("the partner sees %d cards of what has ended", n)
+	}
+	if done := w.tend(3); done.Expired != 0 {
+		t.Errorf("it ends again: %+v", done)
 	}
 }

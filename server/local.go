@@ -56,18 +56,26 @@ func newCreation(org, id syncengine.ID, msg proto.Message, nowMS int64, rand io.
 	if err != nil {
 		return nil, err
 	}
+	kind := domain.KindOf(msg)
+	w := &tandemv1.RecordWrite{Record: id[:], Kind: kind.Number, Act: tandemv1.Act_ACT_CREATE, Body: body}
+	// A protocol is reference data, though other attachments are not.
+	if in, err := domain.Inherited(kind.Number, body, nobody, nil); err != nil {
+		return nil, err
+	} else if in != kind.Compartment {
+		w.Compartment = in
+	}
 	raw, err := proto.Marshal(&tandemv1.Change{
 		Id: change[:], Author: org[:], Class: tandemv1.Class_CLASS_NORMAL, Schema: syncengine.Schema,
-		Time: &tandemv1.ChangeTime{WallMs: nowMS, OffsetKnown: true},
-		Records: []*tandemv1.RecordWrite{{
-			Record: id[:], Kind: domain.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body,
-		}},
+		Time: &tandemv1.ChangeTime{WallMs: nowMS, OffsetKnown: true}, Records: []*tandemv1.RecordWrite{w},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a change: %w", err)
 	}
 	return &creation{id: id, raw: raw}, nil
 }
+
+// nobody is a look-up that finds nothing: what the operator makes hangs on nothing.
+func nobody(syncengine.ID) (*syncengine.Record, error) { return nil, nil }
 
 // apply makes the record inside a transaction.
 func (c *creation) apply(engine *syncengine.Server, tx *store.Tx, nowMS int64) error {

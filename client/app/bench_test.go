@@ -104,13 +104,39 @@ func BenchmarkPages(b *testing.B) {
 	base := strings.TrimSuffix(link, "open?"+u.RawQuery)
 	for _, page := range []string{
 		"today", "shift", "calls", "call/" + call.String(), "call/" + call.String() + "/who", "call/" + call.String() + "/times", "people", "person/" + person.String(),
-		"encounter/" + encounter.String(), "referral/new?person=" + person.String(), "directory", "tray", "settings", "status", "people/found?q=rosa", "people/found?q=ort", "people/found?q=rosa+lind0",
+		"encounter/" + encounter.String(), "referral/new?person=" + person.String(), "forms?person=" + person.String(), "protocols", "directory", "tray", "settings", "status", "people/found?q=rosa", "people/found?q=ort", "people/found?q=rosa+lind0",
 	} {
 		name, _, _ := strings.Cut(strings.NewReplacer(call.String(), "id", person.String(), "id", encounter.String(), "id").Replace(page), "&")
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				ask(base + page)
 			}
+		})
+	}
+}
+
+// BenchmarkPaint measures when a screen is first painted in a browser, from the tap on: as
+// the browser itself says.
+func BenchmarkPaint(b *testing.B) {
+	o := newOffice(b)
+	dir := o.enrol(o.maya, "Car 12")
+	call, person, encounter := fill(b, dir)
+	o.away.Store(true)
+	f := serve(b, app.Options{Dir: dir, Client: options()})
+	w := newBrowser(b, phone)
+	w.open(f.next())
+	base := eval[string](w, "document.baseURI")
+	for _, page := range []string{"today", "call/" + call.String(), "people", "person/" + person.String(), "encounter/" + encounter.String(), "directory", "tray", "settings"} {
+		name, _, _ := strings.Cut(page, "/")
+		b.Run(name, func(b *testing.B) {
+			sum, n := 0.0, 0
+			for b.Loop() {
+				w.open(base + page)
+				w.until(`performance.getEntriesByName("first-contentful-paint").length`)
+				sum += eval[float64](w, `performance.getEntriesByName("first-contentful-paint")[0].startTime`)
+				n++
+			}
+			b.ReportMetric(sum/float64(n), "paint-ms")
 		})
 	}
 }

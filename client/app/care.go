@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,9 +41,6 @@ func init() {
 // releases are the types of consent that let something be passed on.
 const releases = "type=release,network_sharing,le_sharing,part2_*"
 
-// ladder are the hours after the opening of an episode at which its program calls back.
-var ladder = []string{"24", "72", "168", "336", "720", "1440"}
-
 // activeEpisode returns the episode of a person that is under way, nil for none.
 func (v *visit) activeEpisode(person syncengine.ID) (*client.View, error) {
 	views, err := v.dev.List(v.ctx(), "episode", client.Filter{Person: person}, client.Newest, 20)
@@ -61,47 +57,11 @@ func (v *visit) activeEpisode(person syncengine.ID) (*client.View, error) {
 
 // openEpisode adds an episode of a person and its ladder of calls to a save.
 func (v *visit) openEpisode(e *client.Edit, person *client.View, encounter string) (syncengine.ID, error) {
-	days, hours := uint32(60), ladder
-	var program string
-	if len(v.me.Programs) > 0 {
-		program = v.me.Programs[0].String()
-		if view, err := v.dev.Get(v.ctx(), v.me.Programs[0]); err == nil {
-			if p, ok := view.Message.(*tandemv1.Program); ok {
-				days = cmp.Or(p.GetWindowDays(), days)
-				if own := p.GetFollowUpLadderHours(); len(own) > 0 {
-					hours = own
-				}
-			}
-		}
-	}
-	pid := person.ID.String()
-	m := &tandemv1.Episode{PersonId: &pid, ProgramId: &program, OpenedAt: v.tapNow(), WindowDays: &days, LeadStaffId: new(v.me.Person.String())}
+	m := &tandemv1.Episode{OpenedAt: v.tapNow()}
 	if encounter != "" {
 		m.EncounterId = &encounter
 	}
-	id, err := e.Create(m)
-	if err != nil {
-		return id, err
-	}
-	if p, ok := person.Message.(*tandemv1.Person); ok && p.GetDoNotContact() {
-		// Who is not to be contacted is not planned for.
-		return id, nil
-	}
-	for _, text := range hours {
-		h, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			continue
-		}
-		due := v.a.o.Now().Add(time.Duration(h) * time.Hour).UnixMilli()
-		_, err = e.Create(&tandemv1.FollowUp{
-			EpisodeId: new(id.String()), PersonId: &pid, TargetHours: new(uint32(h)), StaffId: new(v.me.Person.String()),
-			DueAt: &tandemv1.Instant{AtMs: &due, Origin: new("manual"), Precision: new("hour")},
-		})
-		if err != nil {
-			return id, err
-		}
-	}
-	return id, nil
+	return e.OpenEpisode(v.ctx(), person, m)
 }
 
 func (v *visit) newEpisode() error {

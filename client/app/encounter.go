@@ -97,6 +97,7 @@ type encounterData struct {
 	Read    []readSection
 	Refers  []lineItem
 	Notes   []lineItem
+	Forms   []lineItem
 	At      time.Time
 	Needs   int
 	Flags   []string
@@ -154,7 +155,7 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 			return err
 		}
 	}
-	for kind, into := range map[string]*[]lineItem{"referral": &d.Refers, "note": &d.Notes} {
+	for kind, into := range map[string]*[]lineItem{"referral": &d.Refers, "note": &d.Notes, "form_response": &d.Forms} {
 		views, err := v.dev.List(v.ctx(), kind, client.Filter{Parent: view.ID}, client.Oldest, 30)
 		if err != nil {
 			return err
@@ -162,6 +163,10 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 		for _, r := range views {
 			if kind == "referral" {
 				*into = append(*into, v.referralLine(r))
+			} else if kind == "form_response" {
+				if r.Lifecycle != record.Void {
+					*into = append(*into, v.responseLine(r))
+				}
 			} else if n, ok := r.Message.(*tandemv1.Note); ok {
 				*into = append(*into, lineItem{Href: "note/" + r.ID.String(), Title: v.code("note_type", n.GetType()), About: clip(n.GetText(), 100), At: v.at(r.Origin.AtMS), Where: v.where(r)})
 			}

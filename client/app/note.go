@@ -85,7 +85,7 @@ func (v *visit) newNote() error {
 		return v.showNewNote(id.String(), target, of, problems)
 	}
 	if _, err = v.dev.Edit(v.ctx(), func(e *client.Edit) error {
-		_, err := e.Create(m, client.WithID(id), client.WithCompartment(v.domain().CompartmentFor(m, nil)))
+		_, err := e.Create(m, client.WithID(id))
 		return err
 	}); err != nil {
 		return err

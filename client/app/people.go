@@ -415,7 +415,7 @@ func (v *visit) timeline(d *personData, id syncengine.ID) error {
 		}
 		d.Line = append(d.Line, l)
 	}
-	for kind, line := range map[string]func(*client.View) lineItem{"episode": v.episodeLine, "consent": v.consentLine, "follow_up": func(f *client.View) lineItem { return v.followUpLine(f, false) }} {
+	for kind, line := range map[string]func(*client.View) lineItem{"episode": v.episodeLine, "consent": v.consentLine, "form_response": v.responseLine, "follow_up": func(f *client.View) lineItem { return v.followUpLine(f, false) }} {
 		views, err := v.dev.List(v.ctx(), kind, client.Filter{Person: id}, client.Newest, 60)
 		if err != nil {
 			return err

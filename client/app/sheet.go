@@ -99,7 +99,7 @@ var officerSections = []string{"secPolice"}
 func contractField(name string) string { return name }
 
 func known(kind, name string) bool {
-	return slices.ContainsFunc(sheets[kind], func(s section) bool {
+	return isAnswer(kind, name) || isFix(kind, name) || slices.ContainsFunc(sheets[kind], func(s section) bool {
 		return slices.ContainsFunc(s.fields, func(f spec) bool { return f.name == name })
 	})
 }
@@ -162,6 +162,13 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 			out.Fields = append(out.Fields, f)
 		}
 		s.Sections = append(s.Sections, out)
+	}
+	if d != nil {
+		for name, t := range d.Fields {
+			if isAnswer(kind, name) {
+				seen[name] = t.N
+			}
+		}
 	}
 	b, err := json.Marshal(seen)
 	s.Seen = string(b)
@@ -450,7 +457,7 @@ func (v *visit) saveSheet() error {
 
 // pageOf is where the records of a kind are shown.
 func pageOf(kind string) string {
-	if page, ok := map[string]string{"incident": "call", "follow_up": "followup", "safety_alert": "alert"}[kind]; ok {
+	if page, ok := map[string]string{"incident": "call", "follow_up": "followup", "safety_alert": "alert", "form_response": "response"}[kind]; ok {
 		return page
 	}
 	return kind

@@ -179,3 +179,35 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	b.until(`document.querySelector("#status").innerText.includes(` + quote(in("stVerified")) + `)`)
 	b.look("today-verified")
 }
+
+// The least that is a record of a contact takes eight taps after arrival, with a police
+// partner on the crew: where, that somebody was met, who, why, and how the call ended.
+func TestMinimalContact(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	dir := o.enrol(o.maya, "Car 12")
+	f := serve(t, app.Options{Dir: dir, Client: options()})
+	b := newBrowser(t, phone)
+	b.open(f.next())
+	b.page("shift")
+	b.types("unit", "C12")
+	b.tap("Dale Hunt")
+	b.goes("Start shift")
+	o.away.Store(true)
+	b.goes("Welfare check")
+	b.goes("Arrived")
+	b.taps = 0
+	b.chip("place_type", "home")
+	b.goes("Contact made")
+	b.goes("Not identified")
+	b.chip("presenting_primary", "welfare_concern")
+	b.goes("Leave as a draft")
+	b.chip("le_actions", "standby")
+	b.chip("force_used", "no")
+	b.goes("Clear the call")
+	b.says("Cleared", "Saved here")
+	t.Logf("taps of a minimal contact: %d", b.taps)
+	if b.taps > 8 {
+		t.Errorf("a minimal contact takes %d taps, at most 8 are right", b.taps)
+	}
+}

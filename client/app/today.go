@@ -135,7 +135,7 @@ func (v *visit) today() error {
 // there is no record.
 func (v *visit) unfinished(d *todayData) error {
 	old := v.a.o.Now().Add(-12 * time.Hour)
-	for _, kind := range []string{"encounter", "note"} {
+	for _, kind := range []string{"encounter", "note", "form_response"} {
 		views, err := v.dev.List(v.ctx(), kind, client.Filter{Lifecycle: "draft"}, client.Oldest, 50)
 		if err != nil {
 			return err
@@ -145,12 +145,15 @@ func (v *visit) unfinished(d *todayData) error {
 				continue
 			}
 			at := v.at(view.Origin.AtMS)
-			line := draftLine{Href: kind + "/" + view.ID.String(), Title: v.domain().KindLabel(kind, v.lang), At: at, Old: at.Before(old)}
+			line := draftLine{Href: pageOf(kind) + "/" + view.ID.String(), Title: v.domain().KindLabel(kind, v.lang), At: at, Old: at.Before(old)}
 			if m, ok := view.Message.(*tandemv1.Encounter); ok {
 				line.About = join(v.personName(m.GetPersonId()), v.code("presenting", m.GetPresentingPrimary()))
 			}
 			if m, ok := view.Message.(*tandemv1.Note); ok {
 				line.About = clip(m.GetText(), 60)
+			}
+			if m, ok := view.Message.(*tandemv1.FormResponse); ok {
+				line.Title, line.About = v.responseLine(view).Title, v.personName(m.GetPersonId())
 			}
 			d.Drafts = append(d.Drafts, line)
 		}
@@ -163,6 +166,10 @@ func (v *visit) unfinished(d *todayData) error {
 		kind, id, ok := strings.Cut(strings.TrimPrefix(k.Key, "sheet/"), "/")
 		rid, err := parseID(id)
 		if !ok || err != nil || kind == "encounter" {
+			continue
+		}
+		if kind == "fix" {
+			d.Drafts = append(d.Drafts, draftLine{Href: "tray", Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
 			continue
 		}
 		if _, err := v.dev.Get(v.ctx(), rid); err == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/web"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 type trayData struct {
@@ -66,6 +67,9 @@ type refused struct {
 	Records []lineItem
 	Values  [][2]string
 	Verdict string
+	// Fixable: its author may correct it and send it again; Corrected: that was done, and
+	// waits to be sent.
+	Fixable, Corrected bool
 }
 
 // tray shows what a person has to decide, and how everything stands.
@@ -133,7 +137,7 @@ func (v *visit) trayPrint() (string, error) {
 	}
 	refused, err := v.dev.Quarantined(v.ctx())
 	for _, n := range refused {
-		fmt.Fprintln(h, n.Op)
+		fmt.Fprintln(h, n.Op, n.Corrected)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8]), err
 }
@@ -153,8 +157,13 @@ func (v *visit) titleOf(view *client.View) (title, href string) {
 		return title + ": " + v.personName(m.GetPersonId()), href
 	case *tandemv1.Referral:
 		return title + ": " + v.code("need", m.GetNeed()), href
+	case *tandemv1.FormResponse:
+		return title + ": " + v.responseLine(view).Title, "response/" + view.ID.String()
 	case *tandemv1.Note:
 		return title, href
+	}
+	if sheets[view.Kind.Name] != nil {
+		return title, pageOf(view.Kind.Name) + "/" + view.ID.String()
 	}
 	return title, "tray"
 }
@@ -191,6 +200,21 @@ func (v *visit) say(kind, field string, msg proto.Message) string {
 	if msg == nil {
 		return ""
 	}
+	fd, ok := fieldOf(msg.ProtoReflect().Descriptor(), field)
+	if !ok || !msg.ProtoReflect().Has(fd) {
+		return ""
+	}
+	if fd.Message() != nil && fd.IsList() {
+		// Messages in a list: what each says, in order.
+		var out []string
+		list := msg.ProtoReflect().Get(fd).List()
+		for i := range list.Len() {
+			if text := v.sayMessage(kind, field, list.Get(i).Message()); text != "" {
+				out = append(out, text)
+			}
+		}
+		return strings.Join(out, "; ")
+	}
 	list := v.domain().FieldCodes(kind, field)
 	values := valuesOf(msg, field, v.a.o.Zone)
 	if list != "" {
@@ -201,26 +225,46 @@ func (v *visit) say(kind, field string, msg proto.Message) string {
 		return strings.Join(out, ", ")
 	}
 	switch {
-	case len(values) > 0 && (values[0] == "true" || values[0] == "false"):
+	case len(values) > 0 && fd.Kind() == protoreflect.BoolKind:
 		return v.t(map[string]string{"true": "yes", "false": "no"}[values[0]])
 	case len(values) > 0:
 		return strings.Join(values, ", ")
-	case field == "names":
-		if p, ok := msg.(*tandemv1.Person); ok {
-			return nameOf(p)
+	case fd.Message() != nil:
+		return v.sayMessage(kind, field, msg.ProtoReflect().Get(fd).Message())
+	}
+	return ""
+}
+
+// sayMessage is a message inside a record in words: its texts and codes, in order.
+func (v *visit) sayMessage(kind, field string, m protoreflect.Message) string {
+	var out []string
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		name := field + "." + string(fd.Name())
+		if !m.Has(fd) || fd.IsList() || fd.Message() != nil || fd.Kind() == protoreflect.BytesKind || strings.HasSuffix(name, "_id") {
+			continue
 		}
+		text := fmt.Sprint(m.Get(fd).Interface())
+		switch {
+		case v.domain().FieldCodes(kind, name) != "":
+			text = v.code(v.domain().FieldCodes(kind, name), text)
+		case fd.Kind() == protoreflect.BoolKind && m.Get(fd).Bool():
+			text = v.domain().FieldLabel(kind, name, v.lang)
+		case fd.Kind() == protoreflect.BoolKind:
+			continue
+		}
+		out = append(out, text)
 	}
-	// A message in a list: what it says, in order.
-	fd, ok := fieldOf(msg.ProtoReflect().Descriptor(), field)
-	if !ok || !msg.ProtoReflect().Has(fd) {
-		return ""
+	if len(out) == 0 {
+		return v.t("aValue")
 	}
-	return v.t("aValue")
+	return strings.Join(out, ", ")
 }
 
 // refused says what was not accepted, and why.
 func (v *visit) refused(n *client.NotAccepted) refused {
-	r := refused{Op: n.Op, At: v.at(n.AtMS)}
+	r := refused{Op: n.Op, At: v.at(n.AtMS), Fixable: fixable(n), Corrected: n.Corrected}
 	key := "refusal." + strconv.Itoa(int(n.Code))
 	if _, ok := words[key]; ok {
 		r.Why = v.t(key)

@@ -189,22 +189,41 @@ func (d *draft) clone() *draft {
 // is on the disk. It works while the pages are hidden, for a page that was open.
 func (v *visit) keepTyping() error {
 	kind, id := v.r.PathValue("kind"), v.r.PathValue("id")
-	if _, err := syncengine.ParseID(id); err != nil || sheets[kind] == nil {
+	rid, err := syncengine.ParseID(id)
+	if err != nil || sheets[kind] == nil {
 		return client.ErrNotFound
 	}
 	if err := v.r.ParseForm(); err != nil {
 		return err
 	}
+	seen, err := v.keepFields(kind, id)
+	if err != nil {
+		return err
+	}
+	answer := map[string]any{"seen": seen}
+	if kind == "form_response" {
+		// Which questions are asked depends on the answers.
+		if off, result, err := v.asked(rid); err == nil {
+			answer["off"], answer["result"] = off, result
+		} else if !errors.Is(err, client.ErrLocked) {
+			return err
+		}
+	}
+	return v.json(http.StatusOK, answer)
+}
+
+// keepFields puts the fields of a request into the draft of a sheet, and returns their
+// versions.
+func (v *visit) keepFields(kind, id string) (map[string]int, error) {
 	t := &v.a.typing
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := draftKey(kind, id)
 	d, err := v.a.draft(v.ctx(), v.dev, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fresh := d == nil
-	if fresh {
+	if d == nil {
 		d = &draft{Kind: kind, Record: id, Fields: map[string]*typed{}}
 		v.base(d, v.r.Form.Get("hash"))
 	} else {
@@ -220,10 +239,7 @@ func (v *visit) keepTyping() error {
 		seen[name] = d.Fields[name].N
 	}
 	d.AtMS = v.a.o.Now().UnixMilli()
-	if err := v.a.keep(v.ctx(), v.dev, key, d); err != nil {
-		return err
-	}
-	return v.json(http.StatusOK, map[string]any{"seen": seen})
+	return seen, v.a.keep(v.ctx(), v.dev, key, d)
 }
 
 // base notes the record that the page shows: with it the save will name what its author
@@ -327,10 +343,14 @@ func (a *App) settleLocked(ctx context.Context, dev *client.Client, kind, id str
 	left.Stuck, left.Why = nil, ""
 	taken := map[string]*typed{}
 	maps.Copy(taken, d.Fields)
+	set, err := a.setter(ctx, dev, view.Message)
+	if err != nil {
+		return err
+	}
 	for len(taken) > 0 {
 		after := proto.Clone(view.Message)
 		for name, f := range taken {
-			if err := apply(after, name, f.Values, a.o.Zone); err != nil {
+			if err := set(after, name, f.Values); err != nil {
 				delete(taken, name)
 				left.Stuck = append(left.Stuck, name)
 			}

@@ -62,8 +62,12 @@ func (a *App) routes() {
 		"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
 		"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
 		"GET /alert/new": (*visit).newAlertPage, "POST /alert/new": (*visit).newAlert, "GET /alert/{id}": (*visit).alertPage,
+		"GET /forms": (*visit).formsPage, "POST /form/begin": (*visit).beginForm, "GET /response/{id}": (*visit).responsePage,
+		"POST /response/{id}/sign": (*visit).signResponse, "POST /response/{id}/drop": (*visit).dropResponse,
+		"GET /protocols": (*visit).protocolsPage, "GET /protocol/{id}": (*visit).protocolPage,
 		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
+		"GET /tray/fix/{op}": (*visit).fixPage, "POST /tray/fix/{op}": (*visit).fix,
 		"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
 		"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
 	} {
@@ -174,7 +178,7 @@ func (v *visit) nav() []web.NavItem {
 		items[1] = web.NavItem{Href: "cards", Icon: "alert", Word: "navCards"}
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(v.r.URL.Path, "/"), "/")
-	belongs := map[string]string{"": "today", "call": "today", "calls": "today", "shift": "settings", "person": "people", "encounter": "today", "referral": "people", "note": "people", "consent": "people", "alert": "people", "episode": "people", "followup": "today"}
+	belongs := map[string]string{"": "today", "call": "today", "calls": "today", "shift": "settings", "person": "people", "encounter": "today", "referral": "people", "note": "people", "consent": "people", "alert": "people", "episode": "people", "followup": "today", "forms": "people", "response": "people", "protocols": "today", "protocol": "today"}
 	if place, ok := belongs[first]; ok {
 		first = place
 	}

@@ -38,8 +38,13 @@ type office struct {
 	admin *server.Admin
 	srv   *server.Server
 	away  atomic.Bool
+	st    *serverstore.Store
+	org   *serverstore.Org
+	// changes counts what role has changed.
+	changes int64
 
 	maya, luis, dale syncengine.ID
+	clinic           syncengine.ID
 }
 
 func newOffice(tb testing.TB) *office {
@@ -74,6 +79,7 @@ func newOffice(tb testing.TB) *office {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	o.st, o.org = st, org
 	o.admin = server.NewAdmin(st, org, server.AdminOptions{})
 	id := func(id syncengine.ID, err error) syncengine.ID {
 		tb.Helper()
@@ -84,6 +90,7 @@ func newOffice(tb testing.TB) *office {
 	}
 	ctx := tb.Context()
 	clinic := id(o.admin.AddAgency(ctx, server.AgencyOptions{Name: "Example Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
+	o.clinic = clinic
 	police := id(o.admin.AddAgency(ctx, server.AgencyOptions{Name: "Example Police", Type: "law_enforcement", TimeZone: "America/Chicago", Lang: "en"}))
 	program := id(o.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-response", Model: "crt", Agency: clinic, Partners: []syncengine.ID{police}}))
 	team := id(o.admin.AddTeam(ctx, server.TeamOptions{Name: "Night", Program: program}))

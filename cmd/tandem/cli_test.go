@@ -117,6 +117,9 @@ func TestJSON(t *testing.T) {
 		{"admin form publish", "", "--data " + dir + " FORM"},
 		{"admin form retire", "", "--data " + dir + " FORM"},
 		{"admin form void", "", "--data " + dir + " --reason x FORM"},
+		{"admin protocol add", "", "--data " + dir + " --agency AGENCY --title x " + hsds},
+		{"admin protocol list", "", "--data " + dir},
+		{"admin protocol retire", "", "--data " + dir + " PROTOCOL"},
 		{"admin directory import", "", "--data " + dir + " --agency AGENCY " + hsds},
 		{"admin directory list", "", "--data " + dir + " --need food"},
 		{"admin org create", "", "--data " + filepath.Join(t.TempDir(), "data") + " --name x"},
@@ -174,7 +177,7 @@ func TestJSON(t *testing.T) {
 				t.Errorf("tandem %s --json prints %q: %v", l.command, line, err)
 			}
 		}
-		if words := strings.Fields(l.command); words[0] == "admin" && (words[len(words)-1] == "create" || l.command == "admin form import") {
+		if words := strings.Fields(l.command); words[0] == "admin" && (words[len(words)-1] == "create" || l.command == "admin form import" || l.command == "admin protocol add") {
 			made[strings.ToUpper(words[1])], _ = decode[map[string]any](t, r.out)["id"].(string)
 		}
 	}

@@ -73,6 +73,21 @@ func (r *Result) Score(code string) *Score {
 	return nil
 }
 
+// Total writes what answers came to into their response: value and band of the first
+// score, neither where it is not known. A band of rules that open questions could still
+// change is not known; that of a number stands as far as enough was answered.
+func Total(response *tandemv1.FormResponse, r *Result) {
+	response.Score, response.Band = nil, nil
+	if len(r.Scores) == 0 {
+		return
+	}
+	s := r.Scores[0]
+	response.Score = s.Value
+	if s.Band != nil && (s.Complete || s.Value != nil) {
+		response.Band = s.Band.Code
+	}
+}
+
 // play is one evaluation.
 type play struct {
 	*index

@@ -3,6 +3,7 @@ package form_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/need"
@@ -485,4 +486,55 @@ func FuzzImport(f *testing.F) {
 			t.Fatal("its own wording changes it")
 		}
 	})
+}
+
+// What is typed becomes the value of its question and is shown as it was typed; what is
+// no answer is none.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	zone := time.FixedZone("", -6*3600)
+	options := []*tandemv1.FormOption{{Code: new("a"), Text: &tandemv1.FormText{En: new("An option"), Es: new("Una opción")}}}
+	for _, tc := range []struct {
+		typ, typed, shown, said string
+		ok                      bool
+	}{
+		{form.Boolean, "true", "true", "Sí", true},
+		{form.Boolean, "yes", "", "", false},
+		{form.Integer, " 12 ", "12", "12", true},
+		{form.Integer, "12.5", "", "", false},
+		{form.Decimal, "3,25", "3.25", "3.25", true},
+		{form.Decimal, "3e4", "", "", false},
+		{form.Date, "2026-02", "2026-02", "2026-02", true},
+		{form.Date, "2026-02-30", "", "", false},
+		{form.DateTime, "2026-02-03T04:05", "2026-02-03T04:05", "2026-02-03 04:05", true},
+		{form.DateTime, "noon", "", "", false},
+		{form.String, " two words ", "two words", "two words", true},
+		{form.Text, "a\nb", "a\nb", "a\nb", true},
+		{form.Choice, "a", "a", "Una opción", true},
+		{form.Choice, "b", "", "", false},
+		{form.OpenChoice, "a", "a", "Una opción", true},
+		{form.OpenChoice, "b", "b", "b", true},
+		{form.Group, "a", "", "", false},
+	} {
+		it := &tandemv1.FormItem{LinkId: new("q"), Type: &tc.typ}
+		if tc.typ == form.Choice || tc.typ == form.OpenChoice {
+			it.Options = options
+		}
+		v, ok := form.Read(it, tc.typed, zone)
+		if ok != tc.ok {
+			t.Errorf("%s %q: taken %t, want %t", tc.typ, tc.typed, ok, tc.ok)
+		}
+		if !ok {
+			continue
+		}
+		if got := form.Typed(v, zone); got != tc.shown {
+			t.Errorf("%s %q is shown as %q, want %q", tc.typ, tc.typed, got, tc.shown)
+		}
+		if got := form.Said(it, v, "es", zone); got != tc.said {
+			t.Errorf("%s %q is said as %q, want %q", tc.typ, tc.typed, got, tc.said)
+		}
+		if again, ok := form.Read(it, form.Typed(v, zone), zone); !ok || !proto.Equal(again, v) {
+			t.Errorf("%s %q becomes %v, then %v", tc.typ, tc.typed, v, again)
+		}
+	}
 }

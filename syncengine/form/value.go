@@ -245,3 +245,89 @@ func OptionText(o *tandemv1.FormOption, lang string) string {
 }
 
 func quote(s string) string { return strconv.Quote(s) }
+
+// localMoment is a date and time without an offset, as a page's input gives it.
+const localMoment = "2006-01-02T15:04"
+
+// Read returns what was typed as an answer to a question, as records hold it; ok is false
+// where it is none. A date and time without an offset is that of the zone. Whether the
+// answer is too long, or stands twice, is said by Evaluate.
+func Read(it *tandemv1.FormItem, typed string, zone *time.Location) (v *tandemv1.FormValue, ok bool) {
+	typed = strings.TrimSpace(typed)
+	switch it.GetType() {
+	case Boolean:
+		if typed != "true" && typed != "false" {
+			return nil, false
+		}
+		v = Bool(typed == "true")
+	case Integer:
+		n, err := strconv.ParseInt(typed, 10, 64)
+		if err != nil {
+			return nil, false
+		}
+		v = Int(n)
+	case Decimal:
+		// Spanish writes a comma.
+		v = Number(strings.Replace(typed, ",", ".", 1))
+	case Date:
+		v = Day(typed)
+	case DateTime:
+		v = Moment(typed)
+		if t, err := time.ParseInLocation(localMoment, typed, zone); err == nil {
+			v = Moment(t.Format(time.RFC3339))
+		}
+	case String, Text:
+		v = Words(typed)
+	case Choice:
+		v = Code(typed)
+	case OpenChoice:
+		if v = Code(typed); optionOf(it, typed) == nil {
+			v = Words(typed)
+		}
+	default:
+		return nil, false
+	}
+	return v, fits(it, v)
+}
+
+// Typed returns a value as Read takes it, a date and time in the zone.
+func Typed(v *tandemv1.FormValue, zone *time.Location) string {
+	switch typeOf(v) {
+	case Boolean:
+		return strconv.FormatBool(v.GetBoolean())
+	case Integer:
+		return strconv.FormatInt(v.GetInteger(), 10)
+	case Decimal:
+		return v.GetDecimal()
+	case Date:
+		return v.GetDate()
+	case DateTime:
+		if t, ok := moment(v.GetDateTime()); ok {
+			return t.In(zone).Format(localMoment)
+		}
+		return v.GetDateTime()
+	case Text:
+		return v.GetText()
+	}
+	return v.GetCode()
+}
+
+// Said returns a value in words: the text of an option, a date as it stands.
+func Said(it *tandemv1.FormItem, v *tandemv1.FormValue, lang string, zone *time.Location) string {
+	switch typeOf(v) {
+	case Boolean:
+		return In(map[bool]*tandemv1.FormText{true: yesText, false: noText}[v.GetBoolean()], lang)
+	case Choice:
+		if o := optionOf(it, v.GetCode()); o != nil {
+			return OptionText(o, lang)
+		}
+	case DateTime:
+		return strings.Replace(Typed(v, zone), "T", " ", 1)
+	}
+	return Typed(v, zone)
+}
+
+var (
+	yesText = &tandemv1.FormText{En: new("Yes"), Es: new("Sí")}
+	noText  = &tandemv1.FormText{En: new("No"), Es: new("No")}
+)

@@ -71,6 +71,19 @@ func (d *Domain) viewOf(rec *syncengine.Record, kind string) *view {
 var amongRules = []amongRule{
 	{
 		rule: rule{
+			name: "form", kind: formResponse,
+			en: "The answers do not fit the form: something is missing, is no answer, or comes to another result. Open the response and check it.",
+			es: "Las respuestas no encajan con el formulario: falta algo, algo no es una respuesta, o el resultado es otro. Abra la respuesta y revísela.",
+		},
+		broken: func(v *view, o *others) []string {
+			if !v.sealed() {
+				return nil
+			}
+			return o.unlikeForm(v)
+		},
+	},
+	{
+		rule: rule{
 			name: "V5", kind: encounter,
 			en: "The call says that nobody was met. Correct how the call ended, or the type of contact.",
 			es: "La llamada indica que no se encontró a nadie. Corrija cómo terminó la llamada, o el tipo de atención.",
@@ -521,7 +534,33 @@ func (d *Domain) ReviewAmong(rec *syncengine.Record, look syncengine.Lookup, abo
 			out = append(out, one)
 		}
 	}
-	return out, nil
+	at, err := d.misplaced(rec, look)
+	if err != nil || at.IsZero() {
+		return out, err
+	}
+	return append(out, syncengine.Finding{Record: at, Rule: "rule_" + misplaced}), nil
+}
+
+// misplaced is the name of the rule that a record stands in no weaker compartment than
+// what it hangs on.
+const misplaced = "compartment"
+
+// misplaced returns where to ask about a record that stands in a weaker compartment than
+// it is to: at what it hangs on, which is behind that wall, or at the record itself where
+// its program or form says so. Zero where nothing is wrong.
+func (d *Domain) misplaced(rec *syncengine.Record, look syncengine.Lookup) (at syncengine.ID, err error) {
+	k := d.kinds[rec.Kind]
+	if k.Compartment != clinical || rec.Compartment(&k.Kind) != clinical || rec.Lifecycle() == Void {
+		return at, nil
+	}
+	in, from, err := d.inherited(rec.Kind, rec.Body, look, nil)
+	if err != nil || in != sud {
+		return at, err
+	}
+	if from.IsZero() {
+		return rec.ID, nil
+	}
+	return from, nil
 }
 
 // ValidateAmong judges a record at entry together with those that it names, as far as

@@ -5,10 +5,13 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	questionnaire "github.com/tandem-response/tandem/syncengine/form"
+	"google.golang.org/protobuf/proto"
 )
 
 // Numbers of FormResponse: its subject, and the fields that name somebody.
 const (
+	responseForm      = 20
 	responseSubject   = 23
 	responsePerson    = 24
 	responseEncounter = 25
@@ -116,4 +119,45 @@ func (k *kind) formAllows(w *tandemv1.RecordWrite, rec *syncengine.Record, held 
 		return held != ref || !slices.ContainsFunc(w.GetWrites(), func(pw *tandemv1.PathWrite) bool { return namesSomebody(pw.GetField()) })
 	}
 	return true
+}
+
+// unlikeForm returns what of a signed response does not fit its form: that it is of the
+// version it names, that what must be answered is, and that score and band are those of
+// the answers. A form that is not here says nothing.
+func (o *others) unlikeForm(v *view) (fields []string) {
+	id, err := syncengine.ParseID(v.code("form_id"))
+	if err != nil {
+		return nil
+	}
+	of, err := o.look(id)
+	if err != nil || of == nil || o.domain.kinds[of.Kind] == nil || o.domain.kinds[of.Kind].Name != form {
+		o.err = err
+		return nil
+	}
+	msg, err := o.domain.Message(of)
+	if err != nil {
+		return nil
+	}
+	said, err := o.domain.Message(o.rec)
+	if err != nil {
+		return nil
+	}
+	f, ok := msg.(*tandemv1.Form)
+	r, ok2 := said.(*tandemv1.FormResponse)
+	if !ok || !ok2 || len(questionnaire.Check(f.GetDefinition())) > 0 {
+		return nil
+	}
+	if r.GetFormCode() != f.GetCode() || r.GetFormVersion() != f.GetVersion() || r.GetSubject() != f.GetSubject() {
+		fields = append(fields, "form_id")
+	}
+	res := questionnaire.Evaluate(f.GetDefinition(), questionnaire.Of(r))
+	if !res.Complete {
+		fields = append(fields, "answers")
+	}
+	total := proto.CloneOf(r)
+	questionnaire.Total(total, res)
+	if total.GetBand() != r.GetBand() || (total.Score == nil) != (r.Score == nil) || total.GetScore() != r.GetScore() {
+		fields = append(fields, "band", "score")
+	}
+	return fields
 }

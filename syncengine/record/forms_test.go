@@ -1,11 +1,13 @@
 package record_test
 
 import (
+	"os"
 	"slices"
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	questionnaire "github.com/tandem-response/tandem/syncengine/form"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
@@ -92,14 +94,6 @@ func TestResponsesStandWhereTheirSubjectSays(t *testing.T) {
 	moved := actOn(t, tandemv1.Act_ACT_SET, responseMessage("community"), func(m *tandemv1.FormResponse) { m.Subject = new("person") })
 	if r := d.Check(change(moved)); r == nil || !slices.Contains(r.Fields, "0/subject") {
 		t.Errorf("writing the subject anew: got %v, want it refused", r)
-	}
-	for subject, want := range map[string]tandemv1.Compartment{"person": inClin, "community": inRef, "program": inRef, "staff": inClin} {
-		if got := d.CompartmentFor(responseMessage(subject), nil); got != want {
-			t.Errorf("compartment for %s: got %s, want %s", subject, got, want)
-		}
-	}
-	if got := d.CompartmentFor(responseMessage("person"), &tandemv1.Agency{Part2Program: new(true)}); got != tandemv1.Compartment_COMPARTMENT_SUD {
-		t.Errorf("at a substance use program: got %s", got)
 	}
 }
 
@@ -207,5 +201,60 @@ func TestPublishedFormsDoNotChange(t *testing.T) {
 	}
 	if r := d.Check(creating(t, formMessage("draft"))); r != nil {
 		t.Errorf("a draft: %v", r)
+	}
+}
+
+// A signed response whose answers do not fit its form, or come to something else than it
+// says, is asked about; a draft is not.
+func TestResponseFitsItsForm(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	raw, err := os.ReadFile("../../docs/packs/cssrs-screener/questionnaire.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := questionnaire.Import(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Version = new(uint32(1))
+	asked := stored(t, f)
+	asked.ID = recordA
+	look := func(id syncengine.ID) (*syncengine.Record, error) {
+		if id == recordA {
+			return asked, nil
+		}
+		return nil, nil
+	}
+	for _, tc := range []struct {
+		name string
+		edit func(*tandemv1.FormResponse)
+		want bool
+	}{
+		{"as it was answered", func(*tandemv1.FormResponse) {}, false},
+		{"another band", func(m *tandemv1.FormResponse) { m.Band = new("low") }, true},
+		{"a score that there is none of", func(m *tandemv1.FormResponse) { m.Score = new(3.0) }, true},
+		{"an answer is missing", func(m *tandemv1.FormResponse) { m.Answers = m.GetAnswers()[1:] }, true},
+		{"no answer to the question", func(m *tandemv1.FormResponse) { m.Answers[0] = questionnaire.Answer("1", questionnaire.Words("so")) }, true},
+		{"another version", func(m *tandemv1.FormResponse) { m.FormVersion = new(uint32(2)) }, true},
+		{"a draft", func(m *tandemv1.FormResponse) { m.Lifecycle, m.Answers = new(record.Draft), nil }, false},
+		{"a form that is not here", func(m *tandemv1.FormResponse) { m.FormId, m.Answers = new(personA.String()), nil }, false},
+	} {
+		m := responseMessage("person")
+		m.Lifecycle, m.FormId, m.FormCode, m.FormVersion = new(record.Signed), new(recordA.String()), f.Code, f.Version
+		m.Answers, m.Score, m.Band = nil, nil, new("high")
+		for _, link := range []string{"1", "2", "3", "4", "5", "6"} {
+			m.Answers = append(m.Answers, questionnaire.Answer(link, questionnaire.Bool(link != "6")))
+		}
+		tc.edit(m)
+		rec := stored(t, m)
+		rec.ID = encounterA
+		got, err := d.ReviewAmong(rec, look, func(syncengine.ID) ([]*syncengine.Record, error) { return nil, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := slices.Contains(got, syncengine.Finding{Record: encounterA, Rule: "rule_form"}); found != tc.want {
+			t.Errorf("%s: asked about %t, want %t (%v)", tc.name, found, tc.want, got)
+		}
 	}
 }

@@ -55,6 +55,10 @@ func (d *Domain) ItemWords(item syncengine.ItemKind, kind uint32) (en, es string
 			return r.en, r.es
 		}
 	}
+	if name == misplaced {
+		return "Something of a substance use program (42 CFR Part 2) was recorded where others of the team read it. Find it, record it anew and void it there.",
+			"Algo de un programa de consumo de sustancias (42 CFR Parte 2) se registró donde lo leen otros del equipo. Búsquelo, regístrelo de nuevo y anúlelo allí."
+	}
 	if name == "exclusive" {
 		return "Codes that exclude each other stand side by side. Choose one.", "Hay códigos que se excluyen entre sí. Elija uno."
 	}

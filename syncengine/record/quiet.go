@@ -1,6 +1,10 @@
 package record
 
-import "github.com/tandem-response/tandem/syncengine"
+import (
+	"time"
+
+	"github.com/tandem-response/tandem/syncengine"
+)
 
 // Aging is what becomes of a record that nobody has changed for a while.
 type Aging struct {
@@ -35,4 +39,20 @@ func (d *Domain) Ages(rec *syncengine.Record) Aging {
 		return Aging{Days: 60}
 	}
 	return Aging{}
+}
+
+// Expired reports whether a record in force has a last day, and that day is over wherever
+// somebody may be: half a day after it has ended in UTC. What it says stays as it is; its
+// status is what a server then sets.
+func (d *Domain) Expired(rec *syncengine.Record, nowMS int64) bool {
+	k := d.kinds[rec.Kind]
+	if k == nil || k.Name != consent && k.Name != safetyAlert || rec.Lifecycle() != Active {
+		return false
+	}
+	f := k.table.byName["expires_on"]
+	if f == nil {
+		return false
+	}
+	last, err := time.Parse(time.DateOnly, rec.Text(f.number))
+	return err == nil && earliestDay(nowMS) > last.Format(time.DateOnly)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/tandem-response/tandem/internal/planted"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 )
 
 // Compartments, short.
@@ -379,50 +378,39 @@ func compareScopes(a, b syncengine.ScopeKey) int {
 	)
 }
 
-// CompartmentFor returns the compartment to create a message's record in: that of
-// its kind; sud for clinical records of a program whose lead agency is a substance
-// use disorder program under 42 CFR Part 2; private for a psychotherapy note.
-// agency is the lead agency of the program, nil where it has none. Zero where this
-// version does not know the kind.
-func (d *Domain) CompartmentFor(msg proto.Message, agency *tandemv1.Agency) tandemv1.Compartment {
-	k := d.kindOf(msg)
-	switch {
-	case k == nil:
-		return tandemv1.Compartment_COMPARTMENT_UNSPECIFIED
-	case k.Compartment != clinical:
-		return k.Compartment
-	}
-	if n, ok := msg.(*tandemv1.Note); ok && n.GetType() == privateNote {
-		return private
-	}
-	if r, ok := msg.(*tandemv1.FormResponse); ok && slices.Contains(impersonal, r.GetSubject()) {
-		return ref
-	}
-	if agency.GetPart2Program() {
-		return sud
-	}
-	return clinical
-}
-
 // Inherited returns the compartment to create a record of a body in: that of its kind, or
 // the stricter one of what it hangs on (its target or owner, its person, contact, episode
 // or referral) and of its program, which is sud where a substance use disorder program
-// under 42 CFR Part 2 leads it. A private note is private, a protocol reference data.
+// under 42 CFR Part 2 leads it. A private note is private, a protocol reference data; a
+// response stands where its form says.
 // made are the compartments of records that look does not find yet.
 func (d *Domain) Inherited(kind uint32, body []byte, look syncengine.Lookup, made map[syncengine.ID]tandemv1.Compartment) (tandemv1.Compartment, error) {
+	in, _, err := d.inherited(kind, body, look, made)
+	return in, err
+}
+
+// inherited is Inherited, with the record in a stricter compartment that it comes from;
+// zero where it comes from reference data.
+func (d *Domain) inherited(kind uint32, body []byte, look syncengine.Lookup, made map[syncengine.ID]tandemv1.Compartment) (in tandemv1.Compartment, from syncengine.ID, err error) {
 	k := d.kinds[kind]
 	if k == nil {
-		return tandemv1.Compartment_COMPARTMENT_UNSPECIFIED, nil
+		return tandemv1.Compartment_COMPARTMENT_UNSPECIFIED, from, nil
 	}
 	rec := &syncengine.Record{Kind: kind, Body: body}
 	if k.Compartment != clinical {
-		return k.Compartment, nil
+		return k.Compartment, from, nil
 	}
 	switch {
 	case k.Name == note && rec.Text(noteType) == privateNote:
-		return private, nil
-	case k.Name == attachment && rec.Text(attachmentCategory) == protocol:
-		return ref, nil
+		return private, from, nil
+	case k.Name == attachment && rec.Text(attachmentCategory) == protocol, k.Name == formResponse && Impersonal(rec.Text(responseSubject)):
+		return ref, from, nil
+	case k.Name == formResponse:
+		// Its form may say that the answers are of substance use.
+		by := &others{domain: d, rec: rec, look: look}
+		if of := by.record(rec.Text(responseForm), form); of != nil && of.code("answers_in") == "sud" || by.err != nil {
+			return sud, from, by.err
+		}
 	}
 	on := d.About(rec)
 	for _, name := range []string{"episode_id", "referral_id"} {
@@ -437,7 +425,7 @@ func (d *Domain) Inherited(kind uint32, body []byte, look syncengine.Lookup, mad
 		if !known {
 			of, err := look(id)
 			if err != nil {
-				return clinical, err
+				return clinical, from, err
 			}
 			if of == nil || d.kinds[of.Kind] == nil {
 				continue
@@ -445,10 +433,11 @@ func (d *Domain) Inherited(kind uint32, body []byte, look syncengine.Lookup, mad
 			c = of.Compartment(&d.kinds[of.Kind].Kind)
 		}
 		if c == sud {
-			return sud, nil
+			return sud, id, nil
 		}
 	}
-	return d.ofProgram(rec, look)
+	in, err = d.ofProgram(rec, look)
+	return in, from, err
 }
 
 // ofProgram returns the compartment of clinical records of a record's program.

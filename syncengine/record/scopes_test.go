@@ -202,29 +202,6 @@ func TestPrincipal(t *testing.T) {
 	}
 }
 
-func TestCompartmentFor(t *testing.T) {
-	t.Parallel()
-	d := record.New()
-	part2 := &tandemv1.Agency{Part2Program: new(true)}
-	for _, tc := range []struct {
-		msg    proto.Message
-		agency *tandemv1.Agency
-		want   tandemv1.Compartment
-	}{
-		{incidentMessage(t), part2, ops},
-		{encounterMessage(t), part2, sud},
-		{encounterMessage(t), &tandemv1.Agency{}, clinical},
-		{personMessage(t), nil, clinical},
-		{&tandemv1.Note{Type: new("private_psychotherapy")}, part2, private},
-		{&tandemv1.Agency{}, part2, ref},
-		{&tandemv1.Change{}, part2, 0},
-	} {
-		if got := d.CompartmentFor(tc.msg, tc.agency); got != tc.want {
-			t.Errorf("%T: got %s, want %s", tc.msg, got, tc.want)
-		}
-	}
-}
-
 func TestInherited(t *testing.T) {
 	t.Parallel()
 	d := record.New()
@@ -239,6 +216,8 @@ func TestInherited(t *testing.T) {
 	}
 	hidden := storedBy(t, author, personMessage(t), func(w *tandemv1.RecordWrite) { w.Compartment = sud })
 	protocol := &tandemv1.Attachment{Category: new("protocol")}
+	underForm := responseMessage("person")
+	underForm.FormId = new(recordA.String())
 	for _, tc := range []struct {
 		name  string
 		msg   proto.Message
@@ -253,8 +232,15 @@ func TestInherited(t *testing.T) {
 		{"a call of a substance use program", incidentMessage(t), true, true, ops},
 		{"a private note", &tandemv1.Note{Type: new("private_psychotherapy")}, true, false, private},
 		{"a protocol", protocol, true, false, ref},
+		{"answers about a person", responseMessage("person"), false, false, clinical},
+		{"answers about a person of a substance use program", responseMessage("person"), true, false, sud},
+		{"answers about somebody there", responseMessage("person"), false, true, sud},
+		{"answers of the community", responseMessage("community"), true, false, ref},
+		{"answers about the program", responseMessage("program"), true, false, ref},
+		{"answers to a form about substance use", underForm, false, false, sud},
 	} {
 		recs := agencyOf(tc.part2)
+		recs[recordA] = stored(t, &tandemv1.Form{Code: new("use"), AnswersIn: new("sud")})
 		if tc.hides {
 			recs[personA] = hidden
 		}
@@ -265,6 +251,57 @@ func TestInherited(t *testing.T) {
 		got, err := d.Inherited(d.KindOf(tc.msg).Number, body, func(id syncengine.ID) (*syncengine.Record, error) { return recs[id], nil }, nil)
 		if err != nil || got != tc.want {
 			t.Errorf("%s: got %v %v, want %v", tc.name, got, err, tc.want)
+		}
+	}
+}
+
+// A record that somebody put beside the wall that it is to stand behind is found by the
+// server, and asked about where only those behind the wall see it.
+func TestMisplaced(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	visit := stored(t, encounterMessage(t))
+	visit.ID = encounterA
+	for _, tc := range []struct {
+		name   string
+		hides  bool
+		part2  bool
+		behind bool
+		want   syncengine.ID
+	}{
+		{name: "where it belongs"},
+		{name: "of somebody behind the wall", hides: true, want: personA},
+		{name: "of a substance use program", part2: true, want: encounterA},
+		{name: "behind the wall too", hides: true, part2: true, behind: true},
+	} {
+		who := func(w *tandemv1.RecordWrite) {
+			if tc.hides {
+				w.Compartment = sud
+			}
+		}
+		rec := visit
+		if tc.behind {
+			rec = storedBy(t, author, encounterMessage(t), who)
+			rec.ID = encounterA
+		}
+		recs := map[syncengine.ID]*syncengine.Record{
+			agencyA:  stored(t, &tandemv1.Agency{Name: new("A"), Part2Program: new(tc.part2)}),
+			programA: stored(t, &tandemv1.Program{AgencyId: new(agencyA.String())}),
+			personA:  storedBy(t, author, personMessage(t), who),
+		}
+		none := func(syncengine.ID) ([]*syncengine.Record, error) { return nil, nil }
+		got, err := d.ReviewAmong(rec, func(id syncengine.ID) (*syncengine.Record, error) { return recs[id], nil }, none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var at syncengine.ID
+		for _, f := range got {
+			if f.Rule == "rule_compartment" {
+				at = f.Record
+			}
+		}
+		if at != tc.want {
+			t.Errorf("%s: asked about %v, want %v", tc.name, at, tc.want)
 		}
 	}
 }

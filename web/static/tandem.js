@@ -24,6 +24,13 @@
     }
     return out;
   };
+  // Of a form: which questions are asked now, and what the answers come to.
+  const ask = (m) => {
+    if (!m.off) return;
+    for (const el of $$("[data-item]")) el.hidden = m.off.includes(el.dataset.item);
+    const el = $("#result");
+    if (el && el.innerHTML !== m.result) el.innerHTML = m.result;
+  };
   class Keeper {
     constructor(form) {
       this.form = form; this.url = form.dataset.draft; this.dirty = new Set(); this.flying = null; this.timer = 0; this.failed = 0;
@@ -74,7 +81,8 @@
       }
       this.failed = 0; $("#unsaved").hidden = true;
       Object.assign(this.seen, answer.seen || {});
-      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
+      ask(answer);
+      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, off: answer.off, result: answer.result, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
       this.state("kept");
       if (this.dirty.size) this.send(); else poll();
     }
@@ -82,13 +90,15 @@
     take(m) {
       for (const [n, values] of Object.entries(m.values)) {
         if (this.dirty.has(n) || (document.activeElement && document.activeElement.name === n && document.hasFocus())) continue;
+        const codes = [];
         for (const el of this.form.elements) {
           if (el.name !== n || el.type === "hidden") continue;
-          if (el.type === "radio" || el.type === "checkbox") el.checked = values.includes(el.value);
-          else el.value = values[0] || "";
+          if (el.type === "radio" || el.type === "checkbox") { el.checked = values.includes(el.value); codes.push(el.value); }
+          else el.value = values.find((v) => !codes.includes(v)) || "";
         }
         this.seen[n] = m.seen[n] || this.seen[n];
       }
+      ask(m);
       when();
     }
     flush() {

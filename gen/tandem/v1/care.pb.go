@@ -1244,7 +1244,10 @@ type Attachment struct {
 	// Title.
 	Title *string `protobuf:"bytes,25,opt,name=title" json:"title,omitempty"`
 	// Language it is written in, as a BCP 47 tag.
-	Lang          *string `protobuf:"bytes,26,opt,name=lang" json:"lang,omitempty"`
+	Lang *string `protobuf:"bytes,26,opt,name=lang" json:"lang,omitempty"`
+	// The document itself, where it is plain text: it is then read wherever the record is,
+	// with no signal. Its bytes in UTF-8 are those that content hash and size are of.
+	Text          *string `protobuf:"bytes,27,opt,name=text" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1373,6 +1376,13 @@ func (x *Attachment) GetTitle() string {
 func (x *Attachment) GetLang() string {
 	if x != nil && x.Lang != nil {
 		return *x.Lang
+	}
+	return ""
+}
+
+func (x *Attachment) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
 	}
 	return ""
 }
@@ -1702,8 +1712,7 @@ const file_tandem_v1_care_proto_rawDesc = "" +
 	"\vapproved_by\x18\x1b \x01(\tBP\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18(\b\x01\x12\vApproved by\x1a\fAprobada por(\x020\x06:\x05staffR\n" +
 	"approvedBy\x12V\n" +
 	"\vapproved_at\x18\x1c \x01(\v2\x12.tandem.v1.InstantB!\xca\xf3\x18\x1d\b\x01\x12\bApproved\x1a\vAprobación(\x020\x03R\n" +
-	"approvedAt:Q\xd2\xf3\x18M\b&\x12\fsafety_alert\x18\x03\"\fSafety alert*\x13Alerta de seguridad2\x16lifecycle_safety_alert\"\xe0\n" +
-	"\n" +
+	"approvedAt:Q\xd2\xf3\x18M\b&\x12\fsafety_alert\x18\x03\"\fSafety alert*\x13Alerta de seguridad2\x16lifecycle_safety_alert\"\x96\v\n" +
 	"\n" +
 	"Attachment\x12d\n" +
 	"\tagency_id\x18\x01 \x01(\tBG\xbaH!r\x1f2\x1d^[0-7][0-9A-HJKMNP-TV-Z]{25}$\xca\xf3\x18\x1f\b\x01\x12\x06Agency\x1a\aAgencia(\x020\x06:\x06agencyR\bagencyId\x12i\n" +
@@ -1725,7 +1734,8 @@ const file_tandem_v1_care_proto_rawDesc = "" +
 	"media_type(\x010\x01R\tmediaType\x12K\n" +
 	"\x04size\x18\x18 \x01(\rB7\xbaH\t*\a\x18\x80\x80\x80\x05(\x01\xca\xf3\x18'\b\x01\x12\rSize in bytes\x1a\x10Tamaño en bytes(\x010\x01R\x04size\x128\n" +
 	"\x05title\x18\x19 \x01(\tB\"\xbaH\x05r\x03\x18\xc8\x01\xca\xf3\x18\x16\b\x01\x12\x05Title\x1a\aTítulo(\x030\x02R\x05title\x12\\\n" +
-	"\x04lang\x18\x1a \x01(\tBH\xbaH)r'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xca\xf3\x18\x18\b\x01\x12\bLanguage\x1a\x06Idioma(\x010\x01R\x04lang:?\xd2\xf3\x18;\b'\x12\n" +
+	"\x04lang\x18\x1a \x01(\tBH\xbaH)r'\x18#2#^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$\xca\xf3\x18\x18\b\x01\x12\bLanguage\x1a\x06Idioma(\x010\x01R\x04lang\x124\n" +
+	"\x04text\x18\x1b \x01(\tB \xbaH\x06r\x04\x18\xa0\x9c\x01\xca\xf3\x18\x13\b\x01\x12\x04Text\x1a\x05Texto(\x030\x02R\x04text:?\xd2\xf3\x18;\b'\x12\n" +
 	"attachment\x18\x03\"\n" +
 	"Attachment*\aAdjunto2\x14lifecycle_attachment\"\x89\n" +
 	"\n" +

@@ -1,0 +1,232 @@
+package app
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-response/tandem/client"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/web"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+func init() {
+	// The typing of a correction is kept under the id of the change that it is of.
+	sheets["fix"] = []section{}
+}
+
+// isFix reports whether a field of a sheet is one of a correction: the place of the
+// record in the save, then the field.
+func isFix(kind, name string) bool {
+	at, field, ok := strings.Cut(name, ".")
+	_, err := strconv.ParseUint(at, 10, 8)
+	return kind == "fix" && ok && err == nil && field != "" && len(name) < 200
+}
+
+// fixable reports whether an author can do something about a refusal: not where it is
+// tried again by itself, or where nobody can read it.
+func fixable(n *client.NotAccepted) bool {
+	switch n.Code {
+	case tandemv1.Refusal_REFUSAL_INVALID, tandemv1.Refusal_REFUSAL_OVERSIZE, tandemv1.Refusal_REFUSAL_FORBIDDEN, tandemv1.Refusal_REFUSAL_REVOKED:
+		return len(n.Decoded.GetRecords()) > 0
+	}
+	return false
+}
+
+type fixData struct {
+	Page    *web.Page
+	ID      string
+	Refused refused
+	Records []fixRecord
+	Seen    string
+}
+
+type fixRecord struct {
+	Title  string
+	Fields []web.Field
+	// Read are values that this page cannot change.
+	Read [][2]string
+}
+
+// toFix returns the refused save of the path.
+func (v *visit) toFix() (*client.NotAccepted, error) {
+	op, err := strconv.ParseUint(v.r.PathValue("op"), 10, 64)
+	if err != nil {
+		return nil, client.ErrNotFound
+	}
+	all, err := v.dev.Quarantined(v.ctx())
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].Op == op && !all[i].Corrected && fixable(&all[i]) {
+			return &all[i], nil
+		}
+	}
+	return nil, client.ErrNotFound
+}
+
+// fixPage shows a save that was not accepted, to be corrected by its author.
+func (v *visit) fixPage() error {
+	n, err := v.toFix()
+	if errors.Is(err, client.ErrNotFound) {
+		// It was decided on meanwhile.
+		return v.to("tray")
+	}
+	if err != nil {
+		return err
+	}
+	return v.showFix(n, n.Fields, "")
+}
+
+// showFix shows the page; at are the fields at fault, as "kind/field".
+func (v *visit) showFix(n *client.NotAccepted, at []string, failed string) error {
+	d := &fixData{Page: v.page(v.t("fixTitle")), ID: n.Change.String(), Refused: v.refused(n)}
+	d.Page.Error = failed
+	typing, err := v.typedIn("fix", d.ID)
+	if err != nil {
+		return err
+	}
+	seen := map[string]int{}
+	if typing != nil {
+		for name, t := range typing.Fields {
+			seen[name] = t.N
+		}
+	}
+	for i, w := range n.Decoded.GetRecords() {
+		msg, err := v.domain().Values(w)
+		if err != nil {
+			return err
+		}
+		kind := v.domain().KindOf(msg)
+		r := fixRecord{Title: v.domain().KindLabel(kind.Name, v.lang)}
+		if id, ok := syncengine.IDFromBytes(w.GetRecord()); ok {
+			if view, err := v.dev.Get(v.ctx(), id); err == nil {
+				r.Title, _ = v.titleOf(view)
+			}
+		}
+		for _, sp := range v.fixSpecs(kind.Name, msg, at) {
+			f, values := v.field(kind.Name, sp), valuesOf(msg, sp.name, v.a.o.Zone)
+			wrong := slices.ContainsFunc(at, func(s string) bool { return faultOf(s, kind.Name, sp.name) })
+			f.Name, f.When = fmt.Sprintf("%d.%s", i, sp.name), ""
+			if typing != nil && typing.Fields[f.Name] != nil {
+				values = typing.Fields[f.Name].Values
+			}
+			if wrong {
+				f.Problem = v.t("fixHere")
+			}
+			fill(&f, values)
+			r.Fields = append(r.Fields, f)
+		}
+		msg.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+			name := string(fd.Name())
+			shown := slices.ContainsFunc(r.Fields, func(f web.Field) bool {
+				first, _, _ := strings.Cut(strings.TrimPrefix(f.Name, fmt.Sprintf("%d.", i)), ".")
+				return first == name
+			})
+			if text := v.say(kind.Name, name, msg); fd.Number() >= 20 && !shown && !strings.HasSuffix(name, "_id") && text != "" {
+				r.Read = append(r.Read, [2]string{v.domain().FieldLabel(kind.Name, name, v.lang), text})
+			}
+			return true
+		})
+		slices.SortFunc(r.Read, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+		d.Records = append(d.Records, r)
+	}
+	b, err := json.Marshal(seen)
+	if err != nil {
+		return err
+	}
+	d.Seen = string(b)
+	return v.show("fix", d)
+}
+
+// faultOf reports whether a fault, as "kind/field", is about a field of a form.
+func faultOf(fault, kind, name string) bool {
+	k, field, _ := strings.Cut(fault, "/")
+	return k == kind && field != "" && touches(name, field)
+}
+
+// fixSpecs are the fields of a save that a form can hold, those at fault first.
+func (v *visit) fixSpecs(kind string, msg proto.Message, at []string) (out []spec) {
+	wrong := func(sp spec) bool {
+		return slices.ContainsFunc(at, func(s string) bool { return faultOf(s, kind, sp.name) })
+	}
+	for _, sec := range sheets[kind] {
+		for _, sp := range sec.fields {
+			sp.need, sp.more = false, false
+			if wrong(sp) || !empty(valuesOf(msg, sp.name, v.a.o.Zone)) {
+				out = append(out, sp)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b spec) int {
+		switch {
+		case wrong(a) == wrong(b):
+			return 0
+		case wrong(a):
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// fix sends a save again with the values that its author has corrected.
+func (v *visit) fix() error {
+	n, err := v.toFix()
+	if errors.Is(err, client.ErrNotFound) {
+		return v.to("tray")
+	}
+	if err != nil {
+		return err
+	}
+	id := n.Change.String()
+	if err := v.posted("fix", id); err != nil {
+		return err
+	}
+	typing, err := v.typedIn("fix", id)
+	if err != nil {
+		return err
+	}
+	_, err = v.dev.Fix(v.ctx(), n.Op, func(f *client.Fix) error {
+		if typing == nil {
+			return nil
+		}
+		for name, t := range typing.Fields {
+			at, field, _ := strings.Cut(name, ".")
+			i, err := strconv.Atoi(at)
+			if err != nil || i >= len(f.Records) {
+				continue
+			}
+			if err := apply(f.Records[i].Message, field, t.Values, v.a.o.Zone); err != nil {
+				return &client.InvalidError{Code: tandemv1.Refusal_REFUSAL_INVALID, Fields: []string{f.Records[i].Kind.Name + "/" + field}}
+			}
+			if err := v.domain().EnsureElements(f.Records[i].Message, rand.Reader); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	invalid, ok := errors.AsType[*client.InvalidError](err)
+	switch {
+	case ok && invalid.Code == tandemv1.Refusal_REFUSAL_FORBIDDEN:
+		return v.showFix(n, n.Fields, v.t("errForbidden"))
+	case ok:
+		return v.showFix(n, invalid.Fields, v.t("fixNotTaken"))
+	case errors.Is(err, client.ErrLookAgain):
+		return v.showFix(n, n.Fields, v.t("fixLookAgain"))
+	case err != nil && !errors.Is(err, client.ErrAccepted):
+		return err
+	}
+	if err := v.forget("fix", id); err != nil {
+		return err
+	}
+	return v.to("tray")
+}
