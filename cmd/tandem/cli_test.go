@@ -117,7 +117,7 @@ func TestJSON(t *testing.T) {
 		{"admin form publish", "", "--data " + dir + " FORM"},
 		{"admin form retire", "", "--data " + dir + " FORM"},
 		{"admin form void", "", "--data " + dir + " --reason x FORM"},
-		{"admin protocol add", "", "--data " + dir + " --agency AGENCY --title x " + hsds},
+		{"admin protocol add", "", "--data " + dir + " --agency AGENCY --title x " + filepath.Join(formPacks, "readiness", "LICENSE.md")},
 		{"admin protocol list", "", "--data " + dir},
 		{"admin protocol retire", "", "--data " + dir + " PROTOCOL"},
 		{"admin directory import", "", "--data " + dir + " --agency AGENCY " + hsds},
