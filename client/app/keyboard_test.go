@@ -70,6 +70,50 @@ func TestKeyboard(t *testing.T) {
 	b.says("Frase de contraseña")
 }
 
+// The screener from a contact, without a mouse and without glass.
+func TestKeyboardScreener(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.publish("cssrs-screener")
+	f := serve(t, app.Options{Dir: o.enrol(o.maya, "Car 12"), Client: options()})
+	b := newBrowser(t, laptop)
+	b.open(f.next())
+	visitEncounter(b)
+	contact := eval[string](b, "location.href")
+	b.page("person/new")
+	b.press("names.given", "Rosa")
+	b.kept()
+	b.pressGoes("Save person")
+	b.pressGoes("Screeners and forms")
+	b.pressGoes("C-SSRS screener")
+	for _, link := range []string{"1", "2"} {
+		b.focus("answers." + link)
+		b.keys(" ")
+		b.kept()
+	}
+	b.until(`document.querySelector("[data-item='3']").checkVisibility()`)
+	b.focus("answers.4")
+	b.keys(" ")
+	b.until(`document.querySelector("#result").innerText.includes("High")`)
+	b.pressGoes("Leave as a draft")
+	b.says("C-SSRS screener", "Risk level: High")
+	b.open(contact)
+	b.pressGoes("Screeners and forms")
+	b.says("No form for this is on the device")
+}
+
+// focus leads to a field by the tab key alone.
+func (b *browser) focus(name string) {
+	b.tb.Helper()
+	for range 140 {
+		b.keys(kb.Tab)
+		if eval[bool](b, `document.activeElement.name === `+quote(name)) {
+			return
+		}
+	}
+	b.tb.Fatalf("the tab key does not lead to %s", name)
+}
+
 // A police partner sees the calls of the team and writes what the police did; no page
 // leads to a person.
 func TestOfficer(t *testing.T) {
