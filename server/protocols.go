@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrProtocolText: a protocol is text, and not without end.
+// ErrProtocolText says that a protocol is text, and not without end.
 var ErrProtocolText = errors.New("a protocol is plain text in UTF-8, of 1 to 20,000 characters: split a longer one into several")
 
 // mostProtocol is the longest protocol, in characters, as the contract has it.

@@ -105,7 +105,6 @@ func blocks(text string) (out []block) {
 		case kind == "ul" || kind == "ol":
 			if last < 0 || out[last].Kind != kind {
 				out = append(out, block{Kind: kind})
-				last++
 			}
 			out[len(out)-1].Items = append(out[len(out)-1].Items, words)
 		case kind == "p" && last >= 0 && out[last].Kind == "p":

@@ -57,7 +57,7 @@ func TestProtocols(t *testing.T) {
 		t.Error("the page shows what is out of force, or doubts the document")
 	}
 	b.goes("Español")
-	b.goes("Protocolos")
+	b.goes(app.In("es", "protocols"))
 	if got := eval[string](b, `document.querySelector("main li b").innerText`); got != "Seguridad en la escena" {
 		t.Errorf("in Spanish the first is %q", got)
 	}
