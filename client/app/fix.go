@@ -46,6 +46,8 @@ type fixData struct {
 	Refused refused
 	Records []fixRecord
 	Seen    string
+	// Decided: somebody has decided on the save meanwhile.
+	Decided bool
 }
 
 type fixRecord struct {
@@ -55,35 +57,80 @@ type fixRecord struct {
 	Read [][2]string
 }
 
-// toFix returns the refused save of the path.
-func (v *visit) toFix() (*client.NotAccepted, error) {
-	op, err := strconv.ParseUint(v.r.PathValue("op"), 10, 64)
-	if err != nil {
-		return nil, client.ErrNotFound
+// toFix returns the refused save of the path, by its number or the id of its change.
+// decided: it does not wait for its author any more.
+func (v *visit) toFix() (n *client.NotAccepted, decided bool, err error) {
+	name := v.r.PathValue("op")
+	is := func(n *client.NotAccepted) bool {
+		return strconv.FormatUint(n.Op, 10) == name || n.Change.String() == name
 	}
 	all, err := v.dev.Quarantined(v.ctx())
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	closed, err := v.dev.Closed(v.ctx())
+	if err != nil {
+		return nil, false, err
 	}
 	for i := range all {
-		if all[i].Op == op && !all[i].Corrected && fixable(&all[i]) {
-			return &all[i], nil
+		if is(&all[i]) {
+			return &all[i], all[i].Corrected || !fixable(&all[i]), nil
 		}
 	}
-	return nil, client.ErrNotFound
+	for i := range closed {
+		if is(&closed[i]) {
+			return &closed[i], true, nil
+		}
+	}
+	return nil, false, client.ErrNotFound
 }
 
-// fixPage shows a save that was not accepted, to be corrected by its author.
+// fixPage shows a save that was not accepted, to be corrected by its author. Where
+// somebody has decided on it meanwhile, what was typed for its correction is shown.
 func (v *visit) fixPage() error {
-	n, err := v.toFix()
-	if errors.Is(err, client.ErrNotFound) {
-		// It was decided on meanwhile.
-		return v.to("tray")
-	}
+	n, decided, err := v.toFix()
 	if err != nil {
 		return err
 	}
-	return v.showFix(n, n.Fields, "")
+	if !decided {
+		return v.showFix(n, n.Fields, "")
+	}
+	typing, err := v.typedIn("fix", n.Change.String())
+	if err != nil {
+		return err
+	}
+	if typing == nil {
+		return v.to("tray")
+	}
+	d := &fixData{Page: v.page(v.t("fixTitle")), ID: n.Change.String(), Refused: v.refused(n), Decided: true}
+	r := fixRecord{Title: v.t("fixTyped")}
+	for name, t := range typing.Fields {
+		at, field, _ := strings.Cut(name, ".")
+		label := field
+		if i, err := strconv.Atoi(at); err == nil && i < len(n.Decoded.GetRecords()) {
+			if k := v.domain().Kind(n.Decoded.GetRecords()[i].GetKind()); k != nil {
+				label = v.domain().FieldLabel(k.Name, field, v.lang)
+			}
+		}
+		r.Read = append(r.Read, [2]string{label, strings.Join(t.Values, ", ")})
+	}
+	slices.SortFunc(r.Read, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+	d.Records = []fixRecord{r}
+	return v.show("fix", d)
+}
+
+// dropFix forgets what was typed for a correction that nobody needs any more.
+func (v *visit) dropFix() error {
+	n, decided, err := v.toFix()
+	if err != nil {
+		return err
+	}
+	if decided {
+		if err := v.forget("fix", n.Change.String()); err != nil {
+			return err
+		}
+	}
+	return v.to("tray")
 }
 
 // showFix shows the page; at are the fields at fault, as "kind/field".
@@ -180,12 +227,12 @@ func (v *visit) fixSpecs(kind string, msg proto.Message, at []string) (out []spe
 
 // fix sends a save again with the values that its author has corrected.
 func (v *visit) fix() error {
-	n, err := v.toFix()
-	if errors.Is(err, client.ErrNotFound) {
-		return v.to("tray")
-	}
+	n, decided, err := v.toFix()
 	if err != nil {
 		return err
+	}
+	if decided {
+		return v.to("tray/fix/" + v.r.PathValue("op"))
 	}
 	id := n.Change.String()
 	if err := v.posted("fix", id); err != nil {

@@ -102,6 +102,8 @@ func TestCorrected(t *testing.T) {
 	b.goes("Correct it")
 	b.goes("Send again")
 	b.says("Your role does not allow that")
+	b.types("0.names.given", " May")
+	b.kept()
 	// It was a mistake, and is put right.
 	o.role(o.maya, "peer", "clinician")
 	sync()
@@ -130,15 +132,40 @@ func TestCorrected(t *testing.T) {
 	b.tap("Decided")
 	b.says("another save stands in its place")
 	b.open(here)
-	b.says("Rosa Lind")
+	b.says("Rosa May Lind")
 	other := o.device(o.enrol(o.luis, "Tablet 3"))
-	if found, err := other.Search(t.Context(), "rosa lind", 5); err != nil || len(found) != 1 {
+	if found, err := other.Search(t.Context(), "rosa may lind", 5); err != nil || len(found) != 1 {
 		t.Errorf("the colleague finds %d, %v", len(found), err)
 	}
+	// What was typed for a correction outlives a decision of somebody else.
+	b.page("person/new")
+	b.types("descriptor", "Man in a red coat")
+	b.kept()
+	b.goes("Save person")
+	o.role(o.maya, "clinician", "peer")
+	sync()
+	b.page("tray")
+	b.goes("Correct it")
+	b.types("0.descriptor", ", tall")
+	b.kept()
+	all, err := dev.Quarantined(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d are refused, %v", len(all), err)
+	}
+	if _, err := dev.Withdraw(t.Context(), all[0].Op); err != nil {
+		t.Fatal(err)
+	}
+	sync()
+	b.page("today")
+	b.goes("Correct and send again")
+	b.says("Somebody has decided", "Man in a red coat, tall")
+	b.look("tray-decided")
+	b.goes("Forget it")
+	b.says("Nothing needs you")
 	if drafts, err := dev.Drafts(t.Context()); err != nil || len(drafts) > 0 {
 		t.Errorf("%d drafts are left, %v", len(drafts), err)
 	}
-	if closed, err := dev.Closed(t.Context()); err != nil || len(closed) != 1 || closed[0].Verdict != tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED {
+	if closed, err := dev.Closed(t.Context()); err != nil || len(closed) != 2 || closed[0].Verdict != tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED {
 		t.Errorf("closed are %v, %v", closed, err)
 	}
 }

@@ -156,7 +156,7 @@ func screener(t *testing.T, o *office, dev *client.Client, f *field, b *browser,
 	eval[bool](b, `(() => { const done = new Set(); for (const i of document.querySelectorAll("[data-item] input[type=radio]")) { if (done.has(i.name) || i.name === "respondent") continue; done.add(i.name); const all = document.querySelectorAll("input[name='" + CSS.escape(i.name) + "']"); all[done.size % 4].click(); } return done.size === 50; })()`)
 	b.kept()
 	b.until(`document.querySelector("#result").innerText.includes("%")`)
-	b.look("readiness")
+	b.axe("readiness")
 	o.away.Store(false)
 	if _, err := dev.Sync(t.Context()); err != nil {
 		t.Fatal(err)

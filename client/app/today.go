@@ -169,7 +169,7 @@ func (v *visit) unfinished(d *todayData) error {
 			continue
 		}
 		if kind == "fix" {
-			d.Drafts = append(d.Drafts, draftLine{Href: "tray", Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
+			d.Drafts = append(d.Drafts, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
 			continue
 		}
 		if _, err := v.dev.Get(v.ctx(), rid); err == nil {

@@ -338,8 +338,19 @@ func (v *visit) withdraw() error {
 	if err != nil {
 		return client.ErrNotFound
 	}
+	refused, err := v.dev.Quarantined(v.ctx())
+	if err != nil {
+		return err
+	}
 	if _, err := v.dev.Withdraw(v.ctx(), op); err != nil {
 		return err
+	}
+	for i := range refused {
+		if refused[i].Op == op {
+			if err := v.forget("fix", refused[i].Change.String()); err != nil {
+				return err
+			}
+		}
 	}
 	return v.to("tray")
 }

@@ -67,7 +67,7 @@ func (a *App) routes() {
 		"GET /protocols": (*visit).protocolsPage, "GET /protocol/{id}": (*visit).protocolPage,
 		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
-		"GET /tray/fix/{op}": (*visit).fixPage, "POST /tray/fix/{op}": (*visit).fix,
+		"GET /tray/fix/{op}": (*visit).fixPage, "POST /tray/fix/{op}": (*visit).fix, "POST /tray/fix/{op}/drop": (*visit).dropFix,
 		"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
 		"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
 	} {
