@@ -92,14 +92,14 @@ func screener(t *testing.T, o *office, dev *client.Client, f *field, b *browser,
 	}
 	asked := func(want string) {
 		t.Helper()
-		got := ""
+		var got strings.Builder
 		for _, link := range []string{"1", "2", "3", "4", "5", "6", "6.recent"} {
 			if shown(link) {
-				got += link + " "
+				got.WriteString(link + " ")
 			}
 		}
-		if strings.TrimSpace(got) != want {
-			t.Fatalf("asked are %q, want %q", got, want)
+		if strings.TrimSpace(got.String()) != want {
+			t.Fatalf("asked are %q, want %q", got.String(), want)
 		}
 	}
 	result := func(words string) {
