@@ -155,9 +155,8 @@ func (v *visit) to(page string) error {
 // page fills the frame of a page.
 func (v *visit) page(title string) *web.Page {
 	p := &web.Page{
-		Install: true,
 		Title: title, Base: v.a.path, Here: strings.TrimPrefix(v.r.URL.RequestURI(), v.a.path), Theme: v.a.prefs.shown(v.now()),
-		Live: true, CanLock: v.dev != nil && v.dev.InVault(),
+		Install: true, Live: true, CanLock: v.dev != nil && v.dev.InVault(),
 	}
 	p.Here = strings.TrimPrefix(p.Here, "/")
 	if v.me != nil {

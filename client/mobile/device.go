@@ -173,7 +173,7 @@ func (n *news) begin(host Host) {
 	wake := n.wake
 	n.stopped.Go(func() {
 		for range wake {
-			if text, any := n.take(); any {
+			if text, some := n.take(); some {
 				host.Changed(text)
 			}
 		}
@@ -202,7 +202,7 @@ func (n *news) add(ids []syncengine.ID) {
 }
 
 // take returns the ids that changed since the last time.
-func (n *news) take() (text string, any bool) {
+func (n *news) take() (text string, some bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.all {

@@ -2,6 +2,7 @@ package mobile
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -79,7 +80,9 @@ func newOffice(t *testing.T) *office {
 	go func() { ended <- h.Serve(o) }()
 	t.Cleanup(func() {
 		_ = h.Close()
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}
