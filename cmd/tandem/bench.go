@@ -192,6 +192,11 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 			return err
 		}
 		r.Runs = append(r.Runs, *b.res)
+		r.Growth = growthOf(r.Runs)
+		// What was measured stays, whatever becomes of the next size.
+		if err := r.write(c.Write); err != nil {
+			return err
+		}
 		// The next size begins with an empty disk.
 		if c.Dir == "" {
 			if err := os.RemoveAll(b.dir); err != nil {
@@ -204,21 +209,23 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 			}
 		}
 	}
-	r.Growth = growthOf(r.Runs)
-	if c.Write != "" {
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.Write, append(text, '\n'), 0o600); err != nil {
-			return err
-		}
-	}
 	if c.JSON {
 		return a.json(r)
 	}
 	r.end(a)
 	return nil
+}
+
+// write writes the results to a file, where one is named.
+func (r *benchReport) write(file string) error {
+	if file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o600)
 }
 
 // check looks at the command line, and returns the address of the database.
