@@ -85,7 +85,7 @@ func (b *bench) table() error {
 	}
 	a.say("live: p50 %.1f ms, p99 %.1f ms, %.0f B a document (aim: 2 ms, 5 ms, 1,000 B).", r.Live.P50, r.Live.P99, r.Live.Bytes)
 	if f := r.FanIn; f != nil {
-		a.say("fan-in: %d devices, %d documents, durable after %.0f ms; a device's p50 %.0f ms, p99 %.0f ms; %d errors (aim: 600 ms, none).",
+		a.say("fan-in: %d devices, %d documents, durable after %.0f ms; a device's p50 %.0f ms, p99 %.0f ms; refused %d times (aim: 600 ms, never).",
 			f.Crews, f.Documents, f.MS, f.P50, f.P99, f.Errors)
 	}
 	a.say("no-op: %.2f ms, %.0f B, %.0f without proof headers of %.0f B a request (aim: 0.5 ms, 600 B, 200 B).", r.NoOp.MS, r.NoOp.Bytes, r.NoOp.Net, r.Proof)
