@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"io"
-	"sync"
 
 	"connectrpc.com/connect"
 	"github.com/klauspost/compress/zstd"
@@ -32,14 +31,19 @@ func zstdOptions() []connect.ClientOption {
 
 // encoder is of the whole process: its tables take more than a megabyte, and many devices
 // may be open in one. Two batches are compressed at once, others wait.
-var encoder = sync.OnceValue(func() *zstd.Encoder {
+var encoder = newEncoder()
+
+func newEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(512<<10))
 	if err != nil {
 		// The options are constants; a test makes one.
 		panic(err)
 	}
+	// It makes its channel with the first call. Made within a test that has a clock of
+	// its own, no other test could use it.
+	e.EncodeAll(nil, nil)
 	return e
-})
+}
 
 func newDeflater() connect.Compressor { return &deflater{} }
 
@@ -53,7 +57,7 @@ type deflater struct {
 
 // Write implements io.Writer.
 func (d *deflater) Write(p []byte) (int, error) {
-	d.frame = encoder().EncodeAll(p, d.frame[:0])
+	d.frame = encoder.EncodeAll(p, d.frame[:0])
 	if _, err := d.w.Write(d.frame); err != nil {
 		return 0, err
 	}

@@ -8,6 +8,8 @@ type Page struct {
 	Theme string
 	// Bare pages have neither menu nor status: the lock screen.
 	Bare bool
+	// Install: the page may be installed as an app of its own window.
+	Install bool
 	// CanLock: there is a button that locks.
 	CanLock bool
 	// Live pages follow the status.

@@ -141,6 +141,10 @@ func Static() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
+		if path.Ext(name) == ".webmanifest" {
+			// Not every system knows it.
+			w.Header().Set("Content-Type", "application/manifest+json")
+		}
 		w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
 		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(b))
 	})
@@ -150,7 +154,7 @@ func Static() http.Handler {
 // in no frame, is kept nowhere, and tells nobody where it was.
 func Headers(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
-		"connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'")
+		"connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")

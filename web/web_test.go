@@ -13,7 +13,7 @@ import (
 // Assets are served under the name that pages give them, and nothing else is.
 func TestStatic(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"tandem.css", "tandem.js", "icon.svg"} {
+	for _, name := range []string{"tandem.css", "tandem.js", "icon.svg", "icon-192.png", "icon-512.png", "app.webmanifest"} {
 		w := httptest.NewRecorder()
 		web.Static().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/"+web.Asset(name), http.NoBody))
 		if w.Code != http.StatusOK || w.Body.Len() == 0 || !strings.Contains(w.Header().Get("Cache-Control"), "immutable") {

@@ -167,7 +167,7 @@ func (v *visit) to(page string) error {
 func (v *visit) page(title string) *web.Page {
 	p := &web.Page{
 		Title: title, Base: v.a.path, Here: strings.TrimPrefix(v.r.URL.RequestURI(), v.a.path), Theme: v.a.prefs.shown(v.now()),
-		Live: true, CanLock: v.dev != nil && v.dev.InVault(),
+		Install: true, Live: true, CanLock: v.dev != nil && v.dev.InVault(),
 	}
 	p.Here = strings.TrimPrefix(p.Here, "/")
 	if v.me != nil {

@@ -25,6 +25,9 @@ type home struct {
 	stop  context.CancelFunc
 	ended chan error
 
+	// clinic is the agency that the clinicians are of, program that of the team.
+	clinic, program syncengine.ID
+
 	// clinician, second and officer are staff of the team; spare is one more.
 	clinician, second, officer, spare syncengine.ID
 }
@@ -41,19 +44,10 @@ type homeOptions struct {
 }
 
 // openHome starts a server on loopback over a new store, and sets up its team.
-func openHome(a *app, dir string, o homeOptions) (_ *home, err error) {
-	h := &home{ended: make(chan error, 1)}
-	if h.store, err = store.Open(a.ctx, dir, store.Options{Create: true, Serve: true, Database: o.database, Clock: o.clock, Rand: o.rand}); err != nil {
+func openHome(a *app, dir string, o homeOptions) (*home, error) {
+	h, err := makeHome(a, dir, o)
+	if err != nil {
 		return nil, err
-	}
-	if there, err := h.store.Orgs(a.ctx); err != nil || len(there) > 0 {
-		if errors.Is(err, store.ErrKeysMissing) || err == nil {
-			err = errNotEmpty
-		}
-		return nil, errors.Join(err, h.store.Close())
-	}
-	if err := h.people(a.ctx, o); err != nil {
-		return nil, errors.Join(err, h.store.Close())
 	}
 	srv, err := server.New(h.store, server.Options{Log: a.log, Clock: o.clock, Rand: o.rand})
 	if err != nil {
@@ -71,13 +65,31 @@ func openHome(a *app, dir string, o homeOptions) (_ *home, err error) {
 	return h, nil
 }
 
+// makeHome makes a store and sets up its team; nobody serves it yet.
+func makeHome(a *app, dir string, o homeOptions) (_ *home, err error) {
+	h := &home{ended: make(chan error, 1)}
+	if h.store, err = store.Open(a.ctx, dir, store.Options{Create: true, Serve: true, Database: o.database, Clock: o.clock, Rand: o.rand}); err != nil {
+		return nil, err
+	}
+	if there, err := h.store.Orgs(a.ctx); err != nil || len(there) > 0 {
+		if errors.Is(err, store.ErrKeysMissing) || err == nil {
+			err = errNotEmpty
+		}
+		return nil, errors.Join(err, h.store.Close())
+	}
+	if err := h.people(a.ctx, o); err != nil {
+		return nil, errors.Join(err, h.store.Close())
+	}
+	return h, nil
+}
+
 // people makes the org, two agencies, a program, a team and its staff.
 func (h *home) people(ctx context.Context, o homeOptions) (err error) {
 	if h.org, err = h.store.CreateOrg(ctx, "Prairie County Crisis Response"); err != nil {
 		return err
 	}
 	h.admin = server.NewAdmin(h.store, h.org, server.AdminOptions{Clock: o.clock, Rand: o.rand})
-	clinic, err := h.admin.AddAgency(ctx, server.AgencyOptions{Name: "Prairie Behavioral Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"})
+	h.clinic, err = h.admin.AddAgency(ctx, server.AgencyOptions{Name: "Prairie Behavioral Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"})
 	if err != nil {
 		return err
 	}
@@ -85,11 +97,11 @@ func (h *home) people(ctx context.Context, o homeOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	program, err := h.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-Response", NameES: "Respuesta conjunta", Model: "crt", Agency: clinic, Partners: []syncengine.ID{police}})
+	h.program, err = h.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-Response", NameES: "Respuesta conjunta", Model: "crt", Agency: h.clinic, Partners: []syncengine.ID{police}})
 	if err != nil {
 		return err
 	}
-	team, err := h.admin.AddTeam(ctx, server.TeamOptions{Name: "Night team", Shift: "22:00 to 06:00", Program: program})
+	team, err := h.admin.AddTeam(ctx, server.TeamOptions{Name: "Night team", Shift: "22:00 to 06:00", Program: h.program})
 	if err != nil {
 		return err
 	}
@@ -97,10 +109,10 @@ func (h *home) people(ctx context.Context, o homeOptions) (err error) {
 		into *syncengine.ID
 		o    server.StaffOptions
 	}{
-		{&h.clinician, server.StaffOptions{Name: "Maya", Discipline: "social_worker", Roles: []string{"clinician"}, Agency: clinic}},
-		{&h.second, server.StaffOptions{Name: "Luis", Discipline: "counselor", Roles: []string{"clinician"}, Agency: clinic}},
+		{&h.clinician, server.StaffOptions{Name: "Maya", Discipline: "social_worker", Roles: []string{"clinician"}, Agency: h.clinic}},
+		{&h.second, server.StaffOptions{Name: "Luis", Discipline: "counselor", Roles: []string{"clinician"}, Agency: h.clinic}},
 		{&h.officer, server.StaffOptions{Name: "Dale", Discipline: "officer", Roles: []string{"le_partner"}, Agency: police}},
-		{&h.spare, server.StaffOptions{Name: "Visitor", Discipline: "nurse", Roles: []string{"clinician"}, Agency: clinic}},
+		{&h.spare, server.StaffOptions{Name: "Visitor", Discipline: "nurse", Roles: []string{"clinician"}, Agency: h.clinic}},
 	} {
 		p.o.Teams = []syncengine.ID{team}
 		if *p.into, err = h.admin.AddStaff(ctx, p.o); err != nil {

@@ -190,14 +190,23 @@ func TestDemoAndBenchOnPostgres(t *testing.T) {
 	if !there.Converged || !reflect.DeepEqual(there, here) {
 		t.Errorf("on PostgreSQL %+v\nin a file %+v", there, here)
 	}
-	for _, args := range [][]string{{"demo", "--once"}, {"bench", "sync", "--records", "1"}} {
+	for _, args := range [][]string{{"demo", "--once"}, {"bench", "--embedded", "--records", "1"}} {
 		if r := tandem(t.Context(), "", append(args, "--database", database)...); r.code != exitUsage || !strings.Contains(r.err, "name an empty one") {
 			t.Errorf("%v on what is there: exit code %d\n%s", args, r.code, r.err)
 		}
 	}
-	b := decode[benchResult](t, must(t, "", "bench", "sync", "--records", "20", "--live", "2", "--json", "--database", cluster.Database(t)))
-	if b.Records != 20 || b.Push.PerSecond == 0 {
-		t.Errorf("bench: %+v", b)
+	// The second size finds the database empty again, and so does who comes after.
+	empty := cluster.Database(t)
+	for range 2 {
+		r := decode[benchReport](t, must(t, "", "bench", "sync", "--records", "20,30", "--live", "2", "--crews", "2", "--each", "3", "--embedded", "--json", "--database", empty))
+		if len(r.Runs) != 2 || r.Engine != "postgresql" || r.Machine.Postgres == "" || r.Growth == nil {
+			t.Fatalf("bench: %+v", r)
+		}
+		for i, b := range r.Runs {
+			if b.Records != 20+10*i || b.Push.PerSecond == 0 || b.Raw.Copy == 0 || b.Raw.Rows == 0 || b.Push.OfPostgres == 0 || b.ServerDisk == 0 {
+				t.Errorf("run %d: %+v", i, b)
+			}
+		}
 	}
 }
 
