@@ -149,6 +149,22 @@ qué significa cada columna, Codes qué significa cada código, y manifest.json 
 qué se dejó fuera y el SHA-256 de cada archivo. Una celda vacía no se registró. Los
 instantes están en UTC; la columna de al lado, _local, tiene la hora y la diferencia del
 lugar donde se hizo el registro.`},
+	Parquet: {`Each Parquet file holds one kind of record; a field that has several values is a list.
+codebook.csv says what each column means (a list is a table of its own there), codes.csv
+what each code means, manifest.json what was asked for, what was left out, and the SHA-256
+of each file. A null was not recorded.`,
+		`Cada archivo Parquet contiene un tipo de registro; un campo que tiene varios valores es
+una lista. codebook.csv dice qué significa cada columna (una lista es allí una tabla),
+codes.csv qué significa cada código, y manifest.json qué se pidió, qué se dejó fuera y el
+SHA-256 de cada archivo. Un nulo no se registró.`},
+	FHIR: {`Each NDJSON file holds FHIR R4 resources of one type, one on a line. Codes without a
+system of others are described by the CodeSystem resources. A reference to what is not in
+the set is an identifier. manifest.json says what was asked for, what was left out, and the
+SHA-256 of each file.`,
+		`Cada archivo NDJSON contiene recursos FHIR R4 de un tipo, uno por línea. Los recursos
+CodeSystem describen los códigos propios. Una referencia a lo que no está en el conjunto es
+un identificador. manifest.json dice qué se pidió, qué se dejó fuera y el SHA-256 de cada
+archivo.`},
 }
 
 const readme = `Export of records / Exportación de registros

@@ -117,13 +117,12 @@ func (w *world) envelope(m protoreflect.Message, domain *record.Domain) {
 	m.Set(fields.ByName("schema"), protoreflect.ValueOfUint32(syncengine.Schema))
 }
 
-// plantEverywhere puts records of every kind there, as many of each as make them alike,
-// once with text and once with what each field is made for. It returns their ids.
-func (w *world) plantEverywhere() (ids []syncengine.ID) {
+// plantEverywhere puts records of every kind there, so many of each, once with text and once with what each field is made for. It returns their ids.
+func (w *world) plantEverywhere(of int) (ids []syncengine.ID) {
 	w.t.Helper()
 	domain := record.New()
 	for _, exact := range []bool{false, true} {
-		for range export.Alike + 1 {
+		for range of {
 			var person syncengine.ID
 			for _, name := range append([]string{"person"}, kindNames(domain)...) {
 				k := domain.KindByName(name)
@@ -158,7 +157,7 @@ func kindNames(domain *record.Domain) (names []string) {
 func TestSafeHarbor(t *testing.T) {
 	w := newWorld(t, storetest.SQLite)
 	t.Parallel()
-	ids := w.plantEverywhere()
+	ids := w.plantEverywhere(export.Alike + 1)
 	for i := range w.agency {
 		ids = append(ids, w.agency[i], w.program[i], w.team[i])
 	}
@@ -339,7 +338,7 @@ func TestAlike(t *testing.T) {
 func TestLimited(t *testing.T) {
 	w := newWorld(t, storetest.SQLite)
 	t.Parallel()
-	ids := w.plantEverywhere()
+	ids := w.plantEverywhere(export.Alike + 1)
 	o := w.options()
 	o.Set = export.Limited
 	if _, err := export.Write(t.Context(), w.s, w.org, filepath.Join(t.TempDir(), "out"), o); err == nil || !strings.Contains(err.Error(), "agreement") {

@@ -283,7 +283,8 @@ func (f *fhirForm) document(id string, r *row, state string, res resource, media
 
 // provenance says who signed the revision that the set holds.
 func (f *fhirForm) provenance(typ, kind, id string, r *row, by string, at *tandemv1.Instant) error {
-	if r.stamps.GetRev() == 0 || by == "" || at.GetAtMs() == 0 {
+	who := f.ref("staff", "Practitioner", by)
+	if r.stamps.GetRev() == 0 || who == nil || at.GetAtMs() == 0 {
 		return nil
 	}
 	activity := "CREATE"
@@ -291,7 +292,7 @@ func (f *fhirForm) provenance(typ, kind, id string, r *row, by string, at *tande
 		activity = "UPDATE"
 	}
 	return f.put("Provenance", fmt.Sprintf("%s-rev-%d", id, r.stamps.GetRev()), r, resource{
-		"target": []any{f.ref(kind, typ, id)}, "recorded": exactly(at, r), "agent": []any{resource{"who": f.ref("staff", "Practitioner", by)}},
+		"target": []any{f.ref(kind, typ, id)}, "recorded": exactly(at, r), "agent": []any{resource{"who": who}},
 		"activity": resource{"coding": []any{code(hl7+"v3-DataOperation", activity)}},
 	})
 }

@@ -112,7 +112,7 @@ func (f *fhirForm) questionnaire(id string, r *row, m *tandemv1.Form) error {
 		status = "retired"
 	}
 	return f.put("Questionnaire", id, r, resource{
-		"url": formURL(m.GetCode()), "version": versionText(m.GetVersion()), "status": status, "title": words(m.GetTitle(), f.lang()),
+		"url": formURL(escapeURI(m.GetCode())), "version": versionText(m.GetVersion()), "status": status, "title": words(m.GetTitle(), f.lang()),
 		"description": formText(m.GetDescription(), f.lang()), "copyright": m.GetLicence(), "item": f.items(m.GetDefinition().GetItems(), ""),
 	})
 }
@@ -126,6 +126,8 @@ func (f *fhirForm) items(all []*tandemv1.FormItem, parent string) (items []any) 
 		typ := i.GetType()
 		if t, ok := itemTypes[typ]; ok {
 			typ = t
+		} else if !f.job.domain.HasCode("form_item_type", typ) {
+			typ = "string"
 		}
 		item := resource{"linkId": i.GetLinkId(), "text": formText(i.GetText(), f.lang()), "prefix": i.GetPrefix(), "type": typ, "item": f.items(all, i.GetLinkId())}
 		if typ != "display" {

@@ -17,7 +17,7 @@ const (
 )
 
 // Formats are all of them.
-var Formats = []string{CSV, XLSX, FHIR}
+var Formats = []string{CSV, XLSX, Parquet, FHIR}
 
 // ErrFormat says that there is no such form.
 var ErrFormat = errors.New("there is no such form of files: take " + strings.Join(Formats, ", "))
@@ -38,6 +38,8 @@ func (j *job) newForm(snap *store.Snapshot) form {
 	switch j.o.Format {
 	case XLSX:
 		return &xlsxForm{job: j}
+	case Parquet:
+		return &parquetForm{job: j}
 	case FHIR:
 		return j.newFHIR(snap)
 	}
