@@ -47,6 +47,8 @@ type Options struct {
 	// those whom it is about, and reference data is there in any case.
 	Since       uint64
 	From, Until string
+	// Program takes only the records of one program, and reference data; zero: of all.
+	Program syncengine.ID
 	// Notes, Drafts, Void and SUD (42 CFR Part 2) take in what is left out otherwise.
 	Notes, Drafts, Void, SUD bool
 	// Labels is en or es for a column of labels beside each column of codes.
@@ -198,6 +200,28 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 		return err
 	})
 	return m, err
+}
+
+// Refusals are the errors that another attempt would meet too: what was asked for is not
+// allowed, or makes no sense.
+var Refusals = []error{
+	ErrSet, ErrFormat, ErrAgreement, ErrResearch, ErrIdentified, ErrDrafts, ErrPeriod, ErrType, ErrLeadFormat, ErrForbidden, ErrInactive, ErrApproval, ErrApprover,
+	ErrLongText,
+}
+
+// Check refuses, with one of Refusals or an UnknownKindError, what Write would refuse before
+// its first byte.
+func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) error {
+	j := newJob(o)
+	if err := j.choose(); err != nil {
+		return err
+	}
+	return st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
+		if j.rights, err = newRights(snap, org, j.domain, &j.o); err != nil {
+			return err
+		}
+		return j.survey(snap)
+	})
 }
 
 // choose picks the tables.
@@ -406,6 +430,9 @@ func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location)
 		if f, ok := j.form.(*fhirForm); ok && j.o.Since > 0 && rec.Seq > j.o.Since {
 			f.void(r.kind.Name, rec.ID)
 		}
+		return nil, nil //nolint:nilnil // Said above.
+	}
+	if !j.o.Program.IsZero() && r.kind.Compartment != tandemv1.Compartment_COMPARTMENT_REF && rec.Text(syncengine.FieldProgram) != j.o.Program.String() {
 		return nil, nil //nolint:nilnil // Said above.
 	}
 	if rec.Seq <= j.o.Since && j.o.Since > 0 {

@@ -72,6 +72,13 @@ func (tx *Tx) JobNamed(kind, name string) (*Job, error) {
 	return tx.firstJob("AND kind = $2 AND name = $3", kind, name)
 }
 
+// OpenJobs counts those of a kind that a person has asked for and that have not ended.
+func (tx *Tx) OpenJobs(kind string, person syncengine.ID) (n int, err error) {
+	var count int64
+	_, err = tx.c.one("SELECT COUNT(*) FROM job WHERE org = $1 AND ended_ms = 0 AND kind = $2 AND person = $3", []any{tx.org.num, kind, jobID(person)}, &count)
+	return int(count), err
+}
+
 // AddJob stores a new one and gives it its number. It reports false, and stores nothing,
 // where there is one of the kind with the name, ended or not.
 func (tx *Tx) AddJob(j *Job) (added bool, err error) {
