@@ -203,7 +203,9 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 		// The next one asks for what has changed since.
 		return errors.Join(e.mark(ctx, run.Org, done.AtMS, cut.Seq), admin.BeginExport(ctx, note))
 	}
-	o.End = func(m *export.Manifest, digest syncengine.Hash) error { return admin.EndExport(ctx, note, m.Records, digest) }
+	o.End = func(m *export.Manifest, digest syncengine.Hash) error {
+		return admin.EndExport(ctx, note, m.Records, digest)
+	}
 	// An attempt that was killed after its last file.
 	if err := os.RemoveAll(e.dir(run.Job.ID)); err != nil {
 		return err

@@ -32,7 +32,9 @@ func (e *Exports) Handler(p *people.People) http.Handler {
 	mux.HandleFunc("GET /fhir/export/{id}", e.status)
 	mux.HandleFunc("DELETE /fhir/export/{id}", e.remove)
 	mux.HandleFunc("GET /fhir/export/{id}/{name}", e.file)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { outcome(w, http.StatusNotFound, "not-found", "there is nothing here") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		outcome(w, http.StatusNotFound, "not-found", "there is nothing here")
+	})
 	return p.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")

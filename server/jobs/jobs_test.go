@@ -237,7 +237,10 @@ func TestRetry(t *testing.T) {
 			return nil
 		})
 		worker.Handle("never", func(context.Context, *jobs.Run) error { tries["never"]++; return errors.New("no") })
-		worker.Handle("permanent", func(context.Context, *jobs.Run) error { tries["permanent"]++; return jobs.Permanent(errors.New("wrong")) })
+		worker.Handle("permanent", func(context.Context, *jobs.Run) error {
+			tries["permanent"]++
+			return jobs.Permanent(errors.New("wrong"))
+		})
 		worker.Handle("panic", func(context.Context, *jobs.Run) error { panic("oh") })
 		ids := map[string]syncengine.ID{}
 		for _, kind := range []string{"twice", "never", "permanent", "panic", "unknown"} {
