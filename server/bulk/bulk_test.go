@@ -189,38 +189,38 @@ func (c *client) form(path string, pairs ...string) string {
 	c.w.ok(err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Origin", c.w.tls.URL)
-	_, body := c.send(r)
+	_, _, body := c.send(r)
 	return body
 }
 
-func (c *client) send(r *http.Request) (*http.Response, string) {
+func (c *client) send(r *http.Request) (int, http.Header, string) {
 	c.w.t.Helper()
 	resp, err := c.http.Do(r)
 	c.w.ok(err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	c.w.ok(err)
-	return resp, string(body)
+	return resp.StatusCode, resp.Header, string(body)
 }
 
 // do sends a request of a program; the address may be whole.
-func (c *client) do(method, to, body string, want int) (*http.Response, string) {
+func (c *client) do(method, to string, want int) (http.Header, string) {
 	c.w.t.Helper()
 	if !strings.HasPrefix(to, "https://") {
 		to = c.w.tls.URL + to
 	}
-	r, err := http.NewRequestWithContext(c.w.t.Context(), method, to, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(c.w.t.Context(), method, to, http.NoBody)
 	c.w.ok(err)
 	r.Header.Set("Accept", "application/fhir+json")
 	r.Header.Set("Prefer", "respond-async")
-	resp, text := c.send(r)
-	if resp.StatusCode != want {
-		c.w.t.Fatalf("%s %s: %d, want %d: %s", method, to, resp.StatusCode, want, text)
+	status, header, text := c.send(r)
+	if status != want {
+		c.w.t.Fatalf("%s %s: %d, want %d: %s", method, to, status, want, text)
 	}
 	if want >= 400 && want != http.StatusUnauthorized && !strings.Contains(text, `"OperationOutcome"`) {
 		c.w.t.Errorf("%s %s: %s", method, to, text)
 	}
-	return resp, text
+	return header, text
 }
 
 // told is the manifest of a finished export.
@@ -242,21 +242,21 @@ type file struct {
 const why = "purpose=a+test&recipient=nobody&basis=research"
 
 // export has one made and returns where it is asked after, and its manifest.
-func (c *client) export(path string) (string, told) {
+func (c *client) export(path string) told {
 	c.w.t.Helper()
-	resp, _ := c.do(http.MethodGet, path, "", http.StatusAccepted)
-	at := resp.Header.Get("Content-Location")
+	resp, _ := c.do(http.MethodGet, path, http.StatusAccepted)
+	at := resp.Get("Content-Location")
 	if n, err := c.w.worker.Once(c.w.t.Context()); n != 1 || err != nil {
 		c.w.t.Fatalf("%d jobs: %v", n, err)
 	}
-	return at, c.manifest(at)
+	return c.manifest(at)
 }
 
 func (c *client) manifest(at string) (m told) {
 	c.w.t.Helper()
-	resp, text := c.do(http.MethodGet, at, "", http.StatusOK)
+	resp, text := c.do(http.MethodGet, at, http.StatusOK)
 	c.w.ok(json.Unmarshal([]byte(text), &m))
-	if resp.Header.Get("Expires") == "" || m.TransactionTime == "" || !m.RequiresAccessToken {
+	if resp.Get("Expires") == "" || m.TransactionTime == "" || !m.RequiresAccessToken {
 		c.w.t.Errorf("%s", text)
 	}
 	return m
@@ -265,8 +265,8 @@ func (c *client) manifest(at string) (m told) {
 // lines fetches a file and returns the ids in it.
 func (c *client) lines(f file) (ids []string) {
 	c.w.t.Helper()
-	resp, text := c.do(http.MethodGet, f.URL, "", http.StatusOK)
-	if got := resp.Header.Get("Content-Type"); got != "application/fhir+ndjson" {
+	resp, text := c.do(http.MethodGet, f.URL, http.StatusOK)
+	if got := resp.Get("Content-Type"); got != "application/fhir+ndjson" {
 		c.w.t.Errorf("%s is %s", f.URL, got)
 	}
 	for line := range strings.Lines(text) {
@@ -308,26 +308,26 @@ func TestBulk(t *testing.T) {
 		w.person(first, "Firstperson", "active", 1, 0)
 		w.person(second, "Secondperson", "active", 2, 1)
 
-		stranger.do(http.MethodGet, "/fhir/$export?"+why, "", http.StatusUnauthorized)
-		clinician.do(http.MethodGet, "/fhir/$export?"+why, "", http.StatusForbidden)
+		stranger.do(http.MethodGet, "/fhir/$export?"+why, http.StatusUnauthorized)
+		clinician.do(http.MethodGet, "/fhir/$export?"+why, http.StatusForbidden)
 		for _, wrong := range []string{"", "?purpose=x&recipient=y&basis=because", "?" + why + "&_type=Binary", "?" + why + "&_since=yesterday", "?" + why + "&_outputFormat=text/csv", "?" + why + "&colour=red"} {
-			boss.do(http.MethodGet, "/fhir/$export"+wrong, "", http.StatusBadRequest)
+			boss.do(http.MethodGet, "/fhir/$export"+wrong, http.StatusBadRequest)
 		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.tls.URL+"/fhir/$export?"+why, http.NoBody)
 		w.ok(err)
-		if resp, _ := boss.send(r); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("without a header that no form can send: %d", resp.StatusCode)
+		if status, _, _ := boss.send(r); status != http.StatusBadRequest {
+			t.Error("without a header that no form can send")
 		}
 
-		resp, _ := boss.do(http.MethodGet, "/fhir/$export?"+why, "", http.StatusAccepted)
-		at := resp.Header.Get("Content-Location")
-		if resp, _ := boss.do(http.MethodGet, "/fhir/$export?"+why, "", http.StatusTooManyRequests); resp.Header.Get("Retry-After") == "" {
+		resp, _ := boss.do(http.MethodGet, "/fhir/$export?"+why, http.StatusAccepted)
+		at := resp.Get("Content-Location")
+		if resp, _ := boss.do(http.MethodGet, "/fhir/$export?"+why, http.StatusTooManyRequests); resp.Get("Retry-After") == "" {
 			t.Error("not told when to come back")
 		}
-		if resp, _ := boss.do(http.MethodGet, at, "", http.StatusAccepted); resp.Header.Get("X-Progress") == "" || resp.Header.Get("Retry-After") == "" {
-			t.Errorf("on its way: %v", resp.Header)
+		if resp, _ := boss.do(http.MethodGet, at, http.StatusAccepted); resp.Get("X-Progress") == "" || resp.Get("Retry-After") == "" {
+			t.Errorf("on its way: %v", resp)
 		}
-		other.do(http.MethodGet, at, "", http.StatusNotFound)
+		other.do(http.MethodGet, at, http.StatusNotFound)
 		if n, err := w.worker.Once(t.Context()); n != 1 || err != nil {
 			t.Fatalf("%d jobs: %v", n, err)
 		}
@@ -338,23 +338,23 @@ func TestBulk(t *testing.T) {
 		for _, f := range m.Output {
 			boss.lines(f)
 		}
-		other.do(http.MethodGet, m.of("Patient").URL, "", http.StatusNotFound)
-		boss.do(http.MethodGet, strings.Replace(m.of("Patient").URL, "Patient", "Binary", 1), "", http.StatusNotFound)
+		other.do(http.MethodGet, m.of("Patient").URL, http.StatusNotFound)
+		boss.do(http.MethodGet, strings.Replace(m.of("Patient").URL, "Patient", "Binary", 1), http.StatusNotFound)
 		w.sealed("Firstperson", "Patient")
 
 		w.checkSince(boss, m.TransactionTime, first)
-		_, some := boss.export("/fhir/Patient/$export?" + why + "&manifest=stu4")
+		some := boss.export("/fhir/Patient/$export?" + why + "&manifest=stu4")
 		if some.of("Patient").Count != 2 || some.of("Organization").Count != 0 || some.ManifestType != "export" || some.OutputFormat == "" || some.Request != "" || some.of("Patient").FileSize == 0 {
 			t.Errorf("of people: %+v", some)
 		}
-		_, some = boss.export("/fhir/Group/" + w.program[1].String() + "/$export?" + why)
+		some = boss.export("/fhir/Group/" + w.program[1].String() + "/$export?" + why)
 		if got := boss.lines(some.of("Patient")); len(got) != 1 || got[0] != second.String() {
 			t.Errorf("of a program: %v", got)
 		}
 
-		boss.do(http.MethodDelete, at, "", http.StatusAccepted)
-		boss.do(http.MethodGet, at, "", http.StatusNotFound)
-		boss.do(http.MethodGet, m.of("Patient").URL, "", http.StatusNotFound)
+		boss.do(http.MethodDelete, at, http.StatusAccepted)
+		boss.do(http.MethodGet, at, http.StatusNotFound)
+		boss.do(http.MethodGet, m.of("Patient").URL, http.StatusNotFound)
 		w.checkExpiry()
 	})
 }
@@ -393,7 +393,7 @@ func (w *world) checkSince(c *client, since string, gone syncengine.ID) {
 	third := syncengine.ID{1, 3}
 	w.person(third, "Thirdperson", "active", head+1, 0)
 	w.person(gone, "Firstperson", "void", head+1, 0)
-	_, m := c.export("/fhir/$export?" + why + "&_since=" + url.QueryEscape(since))
+	m := c.export("/fhir/$export?" + why + "&_since=" + url.QueryEscape(since))
 	if got := c.lines(m.of("Patient")); len(got) != 1 || got[0] != third.String() || m.of("Organization").Count != 0 {
 		w.t.Errorf("what has changed: %v, %+v", got, m)
 	}

@@ -55,10 +55,19 @@ func outcome(w http.ResponseWriter, status int, code, text string) {
 	if status < http.StatusBadRequest {
 		severity = "information"
 	}
-	// The error of writing is that of the connection.
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	say(w, map[string]any{
 		"resourceType": "OperationOutcome", "issue": []any{map[string]any{"severity": severity, "code": code, "diagnostics": text}},
 	})
+}
+
+// say writes JSON, of which all can be written that is said here.
+func say(w io.Writer, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		text = []byte("{}")
+	}
+	// The error of writing is that of the connection.
+	_, _ = w.Write(text)
 }
 
 // refuse says why not.
@@ -156,18 +165,18 @@ func parameters(body io.Reader) (url.Values, error) {
 }
 
 // read takes what is asked from the parameters.
-func (a *Request) read(values url.Values, lenient bool) error {
+func (r *Request) read(values url.Values, lenient bool) error {
 	for name, all := range values {
 		value := strings.Join(all, ",")
 		switch name {
 		case "_type":
-			a.Types = strings.Split(value, ",")
+			r.Types = strings.Split(value, ",")
 		case "_since":
 			at, err := time.Parse(time.RFC3339Nano, value)
 			if err != nil || at.UnixMilli() <= 0 {
 				return errors.New("_since is no instant")
 			}
-			a.SinceMS = at.UnixMilli()
+			r.SinceMS = at.UnixMilli()
 		case "_outputFormat":
 			if !slices.Contains([]string{"application/fhir+ndjson", "application/ndjson", "ndjson"}, value) {
 				return errors.New("_outputFormat: only application/fhir+ndjson is made")
@@ -176,17 +185,17 @@ func (a *Request) read(values url.Values, lenient bool) error {
 			if value != "stu3" && value != "stu4" {
 				return errors.New("manifest is stu3 or stu4")
 			}
-			a.Manifest = value
+			r.Manifest = value
 		case "purpose":
-			a.Purpose = value
+			r.Purpose = value
 		case "recipient":
-			a.Recipient = value
+			r.Recipient = value
 		case "basis":
-			a.Basis = value
+			r.Basis = value
 		case "approver":
-			a.Approver = value
+			r.Approver = value
 		case "notes":
-			a.Notes = value == "true"
+			r.Notes = value == "true"
 		default:
 			if !lenient {
 				return fmt.Errorf("the parameter %.40q is not known here", name)
@@ -221,7 +230,7 @@ func (e *Exports) status(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Expires", time.UnixMilli(j.EndedMS).Add(e.o.Keep).UTC().Format(http.TimeFormat))
-		_ = json.NewEncoder(w).Encode(manifest(base(r), j, ask, done))
+		say(w, manifest(base(r), j, ask, done))
 	}
 }
 

@@ -135,7 +135,7 @@ func newClasses(k int) *classes {
 func (c *classes) word(s string) uint16 {
 	n, ok := c.words[s]
 	if !ok {
-		n = uint16(len(c.words)) //nolint:gosec // Bands, codes of our lists and ZIP codes of three digits: some thousands.
+		n = uint16(len(c.words))
 		c.words[s] = n
 	}
 	return n
@@ -144,7 +144,7 @@ func (c *classes) word(s string) uint16 {
 func (c *classes) person(id syncengine.ID) uint32 {
 	i, ok := c.index[id]
 	if !ok {
-		i = uint32(len(c.people)) //nolint:gosec // As many as there are people.
+		i = uint32(len(c.people))
 		c.people = append(c.people, someone{id: id})
 		c.index[id] = i
 	}
@@ -225,7 +225,7 @@ func (c *classes) canonical(who uint32) uint32 {
 func (c *classes) settle() {
 	for i := range c.people {
 		if p := &c.people[i]; p.known && !p.met {
-			c.contacts = append(c.contacts, contact{who: uint32(i)}) //nolint:gosec // As many as there are people.
+			c.contacts = append(c.contacts, contact{who: uint32(i)})
 			c.at = append(c.at, syncengine.ID{})
 		}
 	}
@@ -239,7 +239,7 @@ func (c *classes) settle() {
 	}
 	order := make([]uint32, 0, len(c.contacts))
 	for i := range c.contacts {
-		order = append(order, uint32(i)) //nolint:gosec // As many as there are contacts.
+		order = append(order, uint32(i))
 	}
 	for c.step(&order) {
 	}

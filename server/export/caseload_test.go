@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
-	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -18,7 +17,7 @@ func element(n byte) []byte { return []byte{n, n, n, n, n, n, n, n} }
 
 // caseload puts a person's whole way there: the call, the contact, the episode and what
 // came of it, each field as somebody would fill it in.
-func (w *world) caseload(n int) (person syncengine.ID) {
+func (w *world) caseload(n int) {
 	agency, program, team, tz := new(w.agency[0].String()), new(w.program[0].String()), new(w.team[0].String()), new("America/Chicago")
 	clinician := new(w.staff["clinician"].String())
 	one := func(in tandemv1.Compartment, m proto.Message) *string { return new(w.add(in, m)[0].String()) }
@@ -39,7 +38,7 @@ func (w *world) caseload(n int) (person syncengine.ID) {
 	p.Phones = []*tandemv1.PersonPhone{{Element: element(2), Number: new("0012175550123"), SafeCall: new(true)}}
 	p.Contacts = []*tandemv1.PersonContact{{Element: element(3), Name: new("A sister"), Relation: new("sister"), Phone: new("+12175550124")}}
 	p.ExternalIds = []*tandemv1.ExternalId{{Element: element(4), System: new("County MRN"), Value: new("000123")}}
-	person = w.add(clinical, p)[0]
+	person := w.add(clinical, p)[0]
 	who := new(person.String())
 	e := &tandemv1.Encounter{
 		AgencyId: agency, ProgramId: program, TeamId: team, Tz: tz, Lifecycle: new("signed"), IncidentId: incident, PersonId: who, Identity: new("identified"),
@@ -134,5 +133,4 @@ func (w *world) caseload(n int) (person syncengine.ID) {
 		StartedAt: &tandemv1.Instant{AtMs: new(int64(now)), Precision: new("day")}, Interventions: []string{"resource_info"}, Disposition: new("left_scene"), SignedBy: clinician, SignedAt: at(100),
 	})
 	w.add(0, w.incident(0, fmt.Sprintf("B-%d", n)))
-	return person
 }

@@ -33,7 +33,7 @@ func codebook(line lines, domain *record.Domain, all []*table) error {
 			for _, code := range domain.Codes(list) {
 				codes = append(codes, code.Code)
 			}
-			phi, harbor := "none", "keep"
+			var phi, harbor string
 			if c.rules != nil {
 				phi, harbor = identifierName(c.rules.GetIdentifier()), harborName(c.harbor)
 			} else {

@@ -41,9 +41,7 @@ type fhirForm struct {
 	// here remembers whether records are in the set, some of them.
 	here  map[syncengine.ID]bool
 	lists map[string]bool
-	// systems says that code systems are in the set.
-	systems bool
-	gone    []any
+	gone  []any
 }
 
 type fhirFile struct {

@@ -85,7 +85,7 @@ func (s *sorter) spill() error {
 	w := bufio.NewWriterSize(f, 64<<10)
 	var head [4]byte
 	for _, line := range s.lines {
-		binary.BigEndian.PutUint32(head[:], uint32(len(line))) //nolint:gosec // A row is some thousands of bytes.
+		binary.BigEndian.PutUint32(head[:], uint32(len(line)))
 		if _, err := w.Write(head[:]); err != nil {
 			return err
 		}
@@ -128,7 +128,15 @@ type runs []*run
 func (r runs) Len() int           { return len(r) }
 func (r runs) Less(i, j int) bool { return bytes.Compare(r[i].line, r[j].line) < 0 }
 func (r runs) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-func (r *runs) Push(x any)        { *r = append(*r, x.(*run)) } //nolint:forcetypeassert // Only runs are pushed.
+
+// Push adds a run; nothing else is ever pushed.
+func (r *runs) Push(x any) {
+	if one, ok := x.(*run); ok {
+		*r = append(*r, one)
+	}
+}
+
+// Pop removes the last one.
 func (r *runs) Pop() any {
 	last := (*r)[len(*r)-1]
 	*r = (*r)[:len(*r)-1]
@@ -214,7 +222,9 @@ func readCells(b []byte, cells []any) (rest []byte, err error) {
 		if len(b) == 0 {
 			return nil, errCells
 		}
-		kind, n, size := b[0], int64(0), 0
+		kind := b[0]
+		var n int64
+		var size int
 		b = b[1:]
 		switch kind {
 		case 's':
@@ -222,8 +232,8 @@ func readCells(b []byte, cells []any) (rest []byte, err error) {
 			if size <= 0 || length > uint64(len(b)-size) {
 				return nil, errCells
 			}
-			cells[i] = string(b[size : size+int(length)]) //nolint:gosec // It was just compared.
-			b = b[size+int(length):]                      //nolint:gosec // It was just compared.
+			cells[i] = string(b[size : size+int(length)])
+			b = b[size+int(length):]
 			continue
 		case 'i', 't':
 			if n, size = binary.Varint(b); size <= 0 {

@@ -408,7 +408,7 @@ func (p *part) stream() (cipher.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cipher.NewCTR(block, make([]byte, aes.BlockSize)), nil
+	return cipher.NewCTR(block, make([]byte, aes.BlockSize)), nil //nolint:gosec // Each key is of one stream.
 }
 
 // Write takes what is packed.

@@ -67,7 +67,7 @@ func child(place string) error {
 	w.Handle("done", func(context.Context, *jobs.Run) error { return nil })
 	w.Handle("hang", func(ctx context.Context, run *jobs.Run) error {
 		if run.Job.Attempt == 1 {
-			fmt.Println("hanging")
+			fmt.Fprintln(os.Stdout, "hanging")
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -179,15 +179,15 @@ func (w *world) server() *server {
 func TestServers(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
 		w := newWorld(t, on)
-		real := w.worker(jobs.Options{Clock: time.Now})
-		hang := w.add(real, "hang", "")
+		clocked := w.worker(jobs.Options{Clock: time.Now})
+		hang := w.add(clocked, "hang", "")
 		killed := w.server()
 		if line, err := killed.out.ReadString('\n'); err != nil || line != "hanging\n" {
 			t.Fatalf("%q, %v", line, err)
 		}
 		var ids []syncengine.ID
 		for i := range 40 {
-			ids = append(ids, w.add(real, "count", fmt.Sprint(i)))
+			ids = append(ids, w.add(clocked, "count", fmt.Sprint(i)))
 		}
 		w.server()
 		w.server()
