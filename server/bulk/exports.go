@@ -273,7 +273,7 @@ func (e *Exports) Open(id syncengine.ID, done *Done, name string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(e.dir(id), name+".age"))
+	f, err := os.Open(filepath.Join(e.dir(id), name+".age")) //nolint:gosec // The name is one of the manifest.
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrElsewhere
 	} else if err != nil {
@@ -352,7 +352,7 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	for _, f := range entries {
 		name := f.Name()
 		if id, err := syncengine.ParseID(name[:min(len(name), 26)]); err == nil && !keep[id.String()] {
-			err = os.RemoveAll(filepath.Join(e.o.Dir, name)) //nolint:gosec // A name that was just read there.
+			err = os.RemoveAll(filepath.Join(e.o.Dir, name))
 			if err != nil {
 				return err
 			}

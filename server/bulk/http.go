@@ -281,7 +281,7 @@ func (e *Exports) file(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, err)
 		return
 	}
-	defer f.Close() //nolint:errcheck // It was only read.
+	defer f.Close()
 	media := "application/octet-stream"
 	if strings.HasSuffix(name, ".ndjson") {
 		media = "application/fhir+ndjson"
