@@ -13,7 +13,6 @@ import (
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
-	"google.golang.org/protobuf/proto"
 )
 
 // ErrType says that a type of resource is none that is exported.
@@ -255,7 +254,7 @@ func exactly(at *tandemv1.Instant, r *row) any {
 	return moment(&tandemv1.Instant{AtMs: at.AtMs}, r)
 }
 
-func created(r *row) any { return moment(&tandemv1.Instant{AtMs: proto.Int64(r.stamps.GetAtMs())}, r) }
+func created(r *row) any { return moment(&tandemv1.Instant{AtMs: new(r.stamps.GetAtMs())}, r) }
 
 func span(from, to any) any { return resource{"start": from, "end": to} }
 
