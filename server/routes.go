@@ -24,6 +24,9 @@ const (
 // signInRoute is where people sign in with a browser.
 const signInRoute = "/signin"
 
+// fhirRoute is where programs of others fetch FHIR resources.
+const fhirRoute = "/fhir/"
+
 // routes puts the services together: what stands further out sees a request first.
 func (s *Server) routes() http.Handler {
 	options := append(compressions(),
@@ -42,6 +45,9 @@ func (s *Server) routes() http.Handler {
 	// It bounds bodies and requests itself: a crowd of browsers keeps no device out.
 	mux.Handle(signInRoute, s.people)
 	mux.Handle(signInRoute+"/", s.people)
+	if s.fhir != nil {
+		mux.Handle(fhirRoute, s.fhir)
+	}
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /server-key", s.serverKey)

@@ -61,6 +61,8 @@ type Options struct {
 	// People are how people sign in with a browser. Origin, Log, Clock, Rand and Refused
 	// are the server's.
 	People people.Options
+	// FHIR makes what answers under /fhir/, behind the sign-in of people; nil for nothing.
+	FHIR func(*people.People) http.Handler
 	// Traces are where spans of requests go; nil for nowhere.
 	Traces trace.TracerProvider
 }
@@ -72,6 +74,7 @@ type Server struct {
 	auth    *auth.Verifier
 	guesses *auth.Guesses
 	people  *people.People
+	fhir    http.Handler
 	log     zerolog.Logger
 	now     func() time.Time
 	rand    io.Reader
@@ -130,6 +133,9 @@ func New(st *store.Store, o Options) (*Server, error) {
 	signIn.Refused = s.refusedSignIn
 	if s.people, err = people.New(st, signIn); err != nil {
 		return nil, err
+	}
+	if o.FHIR != nil {
+		s.fhir = o.FHIR(s.people)
 	}
 	if err := s.ReplayJournal(context.Background()); err != nil {
 		return nil, err

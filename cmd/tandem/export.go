@@ -16,13 +16,20 @@ import (
 type exportCmd struct {
 	dataFlag
 	To        string   `placeholder:"DIR" help:"Directory to make; it must not exist."`
-	Format    string   `default:"csv" enum:"csv" help:"Form of the files: csv."`
+	Format    string   `default:"csv" enum:"csv,xlsx,parquet,fhir" help:"Form of the files: csv, xlsx (one workbook), parquet, fhir (R4 resources as NDJSON)."`
+	Fields    string   `default:"full" enum:"full,limited,safe_harbor" help:"Set of fields: full; limited (dates, towns and ZIP codes, no direct identifiers; needs --agreement); safe_harbor (de-identified)."`
+	Agreement string   `placeholder:"TEXT" help:"Data use agreement under which a limited set goes to its recipient."`
 	Purpose   string   `required:"" help:"What the export is for, in words. It is kept in the accounting of disclosures."`
 	Recipient string   `required:"" help:"Who receives it, in words. It is kept in the accounting of disclosures."`
 	Basis     string   `required:"" placeholder:"CODE" help:"Legal basis: treatment, payment_ops, required_by_law, court_order, public_health, research, part2_emergency."`
 	As        string   `placeholder:"ID" help:"Member of staff who exports: only what that person may see. Without it the operator of the server exports all."`
 	Approved  string   `name:"approved-by" placeholder:"ID" help:"Second lead or admin, where a person exports more than 500 people."`
 	Kinds     []string `name:"kind" placeholder:"KIND" help:"Kind of record, for example incident; may be given several times. Without it: all but notes."`
+	Types     []string `name:"type" placeholder:"TYPE" help:"Type of FHIR resource, for example Encounter; may be given several times."`
+	From      string   `placeholder:"DAY" help:"Only what happened on this day or later (YYYY-MM-DD)."`
+	Until     string   `placeholder:"DAY" help:"Only what happened on this day or before it."`
+	Since     uint64   `placeholder:"SEQ" help:"Only what has changed after this sequence, which the manifest of an earlier export names."`
+	ToAge     []string `name:"to-age" placeholder:"KEY" help:"Encrypt each file to this public key of age (age1…); may be given several times."`
 	Notes     bool     `help:"With the notes."`
 	Drafts    bool     `help:"With drafts."`
 	Void      bool     `help:"With void records."`
@@ -42,6 +49,8 @@ looks whole: what was broken off begins anew.
 
   tandem export --data tandem-data --to q1 --purpose "quarterly report" --recipient "County health" --basis payment_ops
   tandem export --preview --purpose "quarterly report" --recipient "County health" --basis payment_ops
+  tandem export --to study --fields safe_harbor --purpose "a study" --recipient "State university" --basis research
+  tandem export --to records --format fhir --to-age age1… --purpose "hand-over" --recipient "Example Health" --basis treatment
   tandem export --to calls --kind incident --labels en --purpose audit --recipient Auditor --basis required_by_law --json`
 }
 
@@ -63,6 +72,7 @@ func (c *exportCmd) Run(a *app) (err error) {
 	now := time.Now()
 	o := export.Options{
 		Purpose: c.Purpose, Recipient: c.Recipient, Kinds: c.Kinds, Notes: c.Notes, Drafts: c.Drafts, Void: c.Void, SUD: c.SUD,
+		Format: c.Format, Set: c.Fields, Agreement: c.Agreement, Basis: c.Basis, Types: c.Types, From: c.From, Until: c.Until, Since: c.Since, At: now,
 		Labels: c.Labels, ExcelSafe: !c.Machine, BOM: c.BOM, Generator: "tandem " + version(),
 	}
 	for flag, into := range map[string]struct {
@@ -75,6 +85,9 @@ func (c *exportCmd) Run(a *app) (err error) {
 		if *into.id, err = syncengine.ParseID(into.text); err != nil {
 			return exits(exitUsage, fmt.Errorf("%s: %w", flag, err))
 		}
+	}
+	if o.Encrypt, err = encryptTo(c.ToAge); err != nil {
+		return exits(exitUsage, err)
 	}
 	if o.ID, err = syncengine.NewID(now.UnixMilli(), rand.Reader); err != nil {
 		return err
@@ -92,7 +105,7 @@ func (c *exportCmd) Run(a *app) (err error) {
 	if c.Preview {
 		return c.preview(a, st, org, admin, o)
 	}
-	note := &server.ExportNote{ID: o.ID, By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.Format}
+	note := &server.ExportNote{ID: o.ID, By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.form()}
 	if err := note.CheckExport(); err != nil {
 		return exits(exitUsage, err)
 	}
@@ -119,6 +132,14 @@ func (c *exportCmd) Run(a *app) (err error) {
 	a.say("%d records as they were at sequence %d, in %d files: %s. Left out: %d drafts, %d void.\nManifest SHA-256 %s, which the audit log keeps.",
 		done.Records, done.Seq, done.Files, c.To, done.LeftOut.Drafts, done.LeftOut.Void, done.Manifest)
 	return nil
+}
+
+// form is that of the files and the set of fields, as the audit log has it.
+func (c *exportCmd) form() string {
+	if c.Fields == export.Full {
+		return c.Format
+	}
+	return c.Format + " " + c.Fields
 }
 
 // preview says what an export would hold. That it was counted is in the audit log before
@@ -151,7 +172,12 @@ func exportExit(err error) error {
 	if _, ok := errors.AsType[*export.UnknownKindError](err); ok {
 		return exits(exitUsage, fmt.Errorf("--kind: %w", err))
 	}
-	for _, refused := range []error{export.ErrExists, export.ErrBusy, export.ErrForbidden, export.ErrInactive, export.ErrApproval, export.ErrApprover} {
+	for _, wrong := range []error{export.ErrSet, export.ErrFormat, export.ErrAgreement, export.ErrResearch, export.ErrIdentified, export.ErrDrafts, export.ErrPeriod, export.ErrType} {
+		if errors.Is(err, wrong) {
+			return exits(exitUsage, err)
+		}
+	}
+	for _, refused := range []error{export.ErrLeadFormat, export.ErrLongText, export.ErrExists, export.ErrBusy, export.ErrForbidden, export.ErrInactive, export.ErrApproval, export.ErrApprover} {
 		if errors.Is(err, refused) {
 			return exits(exitBadInput, err)
 		}

@@ -65,8 +65,32 @@ func TestExport(t *testing.T) {
 	if r := tandem(t.Context(), "", args...); r.code != exitBadInput || !strings.Contains(r.err, "does not exist yet") {
 		t.Errorf("written over: exit code %d, %s", r.code, r.err)
 	}
+	key := must(t, "", "backup", "key", "--to", filepath.Join(t.TempDir(), "key"))
+	key = key[strings.Index(key, "age1"):]
+	key = key[:strings.IndexFunc(key, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'z') })]
+	for _, c := range []struct {
+		more []string
+		file string
+	}{
+		{[]string{"--format", "xlsx"}, "records.xlsx"},
+		{[]string{"--format", "parquet", "--from", "2000-01-01"}, "incidents.parquet"},
+		{[]string{"--format", "fhir", "--type", "Practitioner", "--to-age", key}, "Practitioner.ndjson.age"},
+		{[]string{"--fields", "safe_harbor", "--until", "2100-12-31", "--since", "1"}, "incidents.csv"},
+		{[]string{"--fields", "limited", "--agreement", "agreement 1"}, "incidents.csv"},
+	} {
+		at := filepath.Join(t.TempDir(), "out")
+		must(t, "", slices.Concat(args[:3], []string{"--to", at}, args[5:], c.more)...)
+		if _, err := os.Stat(filepath.Join(at, c.file)); err != nil {
+			t.Errorf("%v: %v", c.more, err)
+		}
+	}
+	for _, wrong := range [][]string{{"--fields", "limited"}, {"--from", "yesterday"}, {"--format", "fhir", "--fields", "safe_harbor"}, {"--type", "Binary"}, {"--to-age", "x"}} {
+		if r := tandem(t.Context(), "", slices.Concat(args[:3], []string{"--to", filepath.Join(t.TempDir(), "out")}, args[5:], wrong)...); r.code != exitUsage {
+			t.Errorf("%v: exit code %d, %s", wrong, r.code, r.err)
+		}
+	}
 	log := must(t, "", "admin", "audit", "list", "--data", dir, "--json")
-	if strings.Count(log, "export csv") != 1 || strings.Count(log, "exported csv") != 1 || strings.Count(log, "export preview") != 1 {
+	if strings.Count(log, "export csv") != 3 || strings.Count(log, "exported csv safe_harbor") != 1 || strings.Count(log, "exported fhir") != 1 || strings.Count(log, "export preview") != 1 {
 		t.Errorf("the audit log:\n%s", log)
 	}
 }

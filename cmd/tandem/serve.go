@@ -11,12 +11,15 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 )
@@ -49,6 +52,8 @@ type serveCmd struct {
 	OIDCSecretFile string `name:"oidc-secret-file" env:"TANDEM_OIDC_SECRET_FILE" type:"existingfile" placeholder:"FILE" help:"File whose first line is the secret that goes with it."`
 	OIDCClaim      string `name:"oidc-claim" default:"email" env:"TANDEM_OIDC_CLAIM" placeholder:"NAME" help:"Claim that holds the login of an account (default ${default}, which must be a verified one). Any other must be one that people cannot set themselves."`
 	OIDCMFA        bool   `name:"oidc-mfa" env:"TANDEM_OIDC_MFA" help:"Take the provider's word that a person has shown a second factor (amr: mfa). Without it the person's own is asked for."`
+
+	Exports string `env:"TANDEM_EXPORTS" placeholder:"DIR" help:"Directory for exports that are asked for at the server; servers on one database share it. In the data directory without it."`
 
 	OpsListen         string `env:"TANDEM_OPS_LISTEN" placeholder:"ADDR" help:"Address for /metrics, /healthz and /readyz; none without it. It asks for no sign-in, so it is for loopback."`
 	OpsBeyondLoopback bool   `env:"TANDEM_OPS_BEYOND_LOOPBACK" help:"Let --ops-listen be an address that other machines reach: a network that only the operators are on."`
@@ -154,9 +159,17 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	worker, err := jobs.New(st, jobs.Options{Log: a.log})
+	if err != nil {
+		return err
+	}
+	exports, err := c.exports(a, st, worker)
+	if err != nil {
+		return err
+	}
 	srv, err := server.New(st, server.Options{
 		NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
-		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider, People: signIn,
+		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider, People: signIn, FHIR: exports.Handler,
 	})
 	if err != nil {
 		return err
@@ -171,6 +184,8 @@ func (c *serveCmd) Run(a *app) (err error) {
 	}
 	// Its error is the end of its context.
 	tended.Go(func() { _ = srv.Tend(tending) })
+	tended.Go(func() { worker.Work(tending) })
+	tended.Go(func() { exports.Tend(tending) })
 	tended.Go(func() { _ = srv.KeepJournal(tending) })
 	tended.Go(func() { _ = srv.Checkpoints(tending) })
 	defer tended.Wait()
@@ -185,6 +200,15 @@ func (c *serveCmd) Run(a *app) (err error) {
 		a.say("ended")
 	}
 	return err
+}
+
+// exports are those that people ask for at the server.
+func (c *serveCmd) exports(a *app, st *store.Store, worker *jobs.Worker) (*bulk.Exports, error) {
+	dir := c.Exports
+	if dir == "" {
+		dir = filepath.Join(c.Data, "exports")
+	}
+	return bulk.New(st, worker, bulk.Options{Dir: dir, Generator: "tandem " + version(), Log: a.log})
 }
 
 // limitMemory lets the collector work harder where the process comes near what its

@@ -14,9 +14,12 @@ var codebookColumns = []any{
 	"definition", "phi", "compartment", "safe_harbor", "fhir_path", "since_schema", "deprecated",
 }
 
+// lines takes one line of cells after the other.
+type lines func(cells ...any) error
+
 // codebook writes a line for each column of each table.
-func codebook(w *csvWriter, domain *record.Domain, all []*table) error {
-	if err := w.line(codebookColumns...); err != nil {
+func codebook(line lines, domain *record.Domain, all []*table) error {
+	if err := line(codebookColumns...); err != nil {
 		return err
 	}
 	for _, t := range all {
@@ -30,13 +33,13 @@ func codebook(w *csvWriter, domain *record.Domain, all []*table) error {
 			for _, code := range domain.Codes(list) {
 				codes = append(codes, code.Code)
 			}
-			phi, harbor := "none", "keep"
+			var phi, harbor string
 			if c.rules != nil {
-				phi, harbor = identifierName(c.rules.GetIdentifier()), harborName(c.rules.GetSafeHarbor())
-			} else if c.typ != typeInteger && c.name != "compartment" {
-				phi, harbor = "indirect", "drop"
+				phi, harbor = identifierName(c.rules.GetIdentifier()), harborName(c.harbor)
+			} else {
+				phi, harbor = ofStamps(c)
 			}
-			if err := w.line(t.name, c.name, int64(i+1), c.typ, c.required, cardinality, list, strings.Join(codes, " "), c.en, c.es,
+			if err := line(t.name, c.name, int64(i+1), c.typ, c.required, cardinality, list, strings.Join(codes, " "), c.en, c.es,
 				c.about, phi, compartmentName(t.kind.Compartment), harbor, nil, int64(1), c.deprecated); err != nil {
 				return err
 			}
@@ -45,9 +48,24 @@ func codebook(w *csvWriter, domain *record.Domain, all []*table) error {
 	return nil
 }
 
+// ofStamps says how far a column identifies that is no field of the record.
+func ofStamps(c column) (phi, harbor string) {
+	switch {
+	case c.name == "id" || c.typ == typeID && strings.HasSuffix(c.name, "_id"):
+		return "indirect", "relabel"
+	case c.name == "created_at" || c.name == "created_at_year":
+		return "indirect", "year"
+	case c.name == "seq" || c.name == "import_row":
+		return "none", "drop"
+	case c.typ == typeInteger || c.name == "compartment":
+		return "none", "keep"
+	}
+	return "indirect", "drop"
+}
+
 // codeLists writes a line for each code of each list.
-func codeLists(w *csvWriter, domain *record.Domain, all []*table) error {
-	if err := w.line("code_list", "code", "label_en", "label_es", "retired", "exclusive", "maps_to"); err != nil {
+func codeLists(line lines, domain *record.Domain, all []*table) error {
+	if err := line("code_list", "code", "label_en", "label_es", "retired", "exclusive", "maps_to"); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
@@ -59,7 +77,7 @@ func codeLists(w *csvWriter, domain *record.Domain, all []*table) error {
 			}
 			seen[list] = true
 			for _, code := range domain.Codes(list) {
-				if err := w.line(list, code.Code, code.EN, code.ES, code.Retired, code.Exclusive, code.MapsTo); err != nil {
+				if err := line(list, code.Code, code.EN, code.ES, code.Retired, code.Exclusive, code.MapsTo); err != nil {
 					return err
 				}
 			}
@@ -98,18 +116,62 @@ func harborName(h tandemv1.SafeHarbor) string {
 	}
 }
 
-// readme is what a person reads first.
-const readme = `Export of records / Exportación de registros
+// readmeOf is what a person reads first.
+func readmeOf(format string) string {
+	english, spanish := readmeTables[format][0], readmeTables[format][1]
+	return strings.NewReplacer("{{en}}", english, "{{es}}", spanish).Replace(readme)
+}
 
-English
--------
-Each CSV file holds one kind of record, or one field that has several values: those
+// readmeTables say what the files of a form are.
+var readmeTables = map[string][2]string{
+	CSV: {`Each CSV file holds one kind of record, or one field that has several values: those
 files begin with the id of the record and the place of the value. codebook.csv says what
 each column means, codes.csv what each code means, manifest.json what was asked for, what
 was left out, and the SHA-256 of each file. All files are UTF-8, with commas, and CRLF at
 the end of a line. An empty cell was not recorded. Instants are in UTC; the column beside
 them, _local, has the time and offset where the record was made. A _precision of hour, day
-or month says that the source was no more exact than that.
+or month says that the source was no more exact than that.`,
+		`Cada archivo CSV contiene un tipo de registro, o un campo que tiene varios valores: esos
+archivos empiezan con el identificador del registro y la posición del valor. codebook.csv
+dice qué significa cada columna, codes.csv qué significa cada código, manifest.json qué se
+pidió, qué se dejó fuera y el SHA-256 de cada archivo. Todos los archivos están en UTF-8,
+con comas y CRLF al final de la línea. Una celda vacía no se registró. Los instantes están
+en UTC; la columna de al lado, _local, tiene la hora y la diferencia del lugar donde se
+hizo el registro. Un _precision de hour, day o month dice que la fuente no era más exacta.`},
+	XLSX: {`Each sheet holds one kind of record, or one field that has several values: those begin
+with the id of the record and the place of the value. The sheet Codebook says what each
+column means, Codes what each code means, and manifest.json what was asked for, what was
+left out, and the SHA-256 of each file. An empty cell was not recorded. Instants are in
+UTC; the column beside them, _local, has the time and offset where the record was made.`,
+		`Cada hoja contiene un tipo de registro, o un campo que tiene varios valores: esas hojas
+empiezan con el identificador del registro y la posición del valor. La hoja Codebook dice
+qué significa cada columna, Codes qué significa cada código, y manifest.json qué se pidió,
+qué se dejó fuera y el SHA-256 de cada archivo. Una celda vacía no se registró. Los
+instantes están en UTC; la columna de al lado, _local, tiene la hora y la diferencia del
+lugar donde se hizo el registro.`},
+	Parquet: {`Each Parquet file holds one kind of record; a field that has several values is a list.
+codebook.csv says what each column means (a list is a table of its own there), codes.csv
+what each code means, manifest.json what was asked for, what was left out, and the SHA-256
+of each file. A null was not recorded.`,
+		`Cada archivo Parquet contiene un tipo de registro; un campo que tiene varios valores es
+una lista. codebook.csv dice qué significa cada columna (una lista es allí una tabla),
+codes.csv qué significa cada código, y manifest.json qué se pidió, qué se dejó fuera y el
+SHA-256 de cada archivo. Un nulo no se registró.`},
+	FHIR: {`Each NDJSON file holds FHIR R4 resources of one type, one on a line. Codes without a
+system of others are described by the CodeSystem resources. A reference to what is not in
+the set is an identifier. manifest.json says what was asked for, what was left out, and the
+SHA-256 of each file.`,
+		`Cada archivo NDJSON contiene recursos FHIR R4 de un tipo, uno por línea. Los recursos
+CodeSystem describen los códigos propios. Una referencia a lo que no está en el conjunto es
+un identificador. manifest.json dice qué se pidió, qué se dejó fuera y el SHA-256 de cada
+archivo.`},
+}
+
+const readme = `Export of records / Exportación de registros
+
+English
+-------
+{{en}}
 
 The files may name people and hold health information. Keep them as the law asks, pass
 them on to nobody but the recipient in manifest.json, and destroy them when their purpose is
@@ -117,13 +179,7 @@ served.
 
 Español
 -------
-Cada archivo CSV contiene un tipo de registro, o un campo que tiene varios valores: esos
-archivos empiezan con el identificador del registro y la posición del valor. codebook.csv
-dice qué significa cada columna, codes.csv qué significa cada código, manifest.json qué se
-pidió, qué se dejó fuera y el SHA-256 de cada archivo. Todos los archivos están en UTF-8,
-con comas y CRLF al final de la línea. Una celda vacía no se registró. Los instantes están
-en UTC; la columna de al lado, _local, tiene la hora y la diferencia del lugar donde se
-hizo el registro. Un _precision de hour, day o month dice que la fuente no era más exacta.
+{{es}}
 
 Los archivos pueden nombrar a personas y contener información de salud. Guárdelos como
 exige la ley, no los entregue a nadie más que al destinatario de manifest.json y

@@ -26,8 +26,10 @@ const unfinished = ".unfinished"
 // directory is an export that is being written: under another name until it is whole.
 type directory struct {
 	to, at string
-	lock   *flock.Flock
-	files  []*file
+	// encrypt is nil for files in the clear.
+	encrypt func(io.Writer) (io.WriteCloser, error)
+	lock    *flock.Flock
+	files   []*file
 }
 
 // newDirectory makes the directory, and removes what an export that was killed left of
@@ -101,25 +103,39 @@ type file struct {
 	sum  hash.Hash
 	size int64
 	rows int64
-	csv  *csvWriter
+	// sealed encrypts what reaches the disk, nil where nothing does.
+	sealed io.WriteCloser
 }
 
 func (d *directory) create(name string) (*file, error) {
-	f, err := os.OpenFile(filepath.Join(d.at, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	at := filepath.Join(d.at, name)
+	if d.encrypt != nil {
+		at += ".age"
+	}
+	f, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("making a file of the export: %w", err)
 	}
 	out := &file{name: name, f: f, sum: sha256.New()}
-	out.b = bufio.NewWriterSize(counting{out}, 32<<10)
 	d.files = append(d.files, out)
+	if d.encrypt != nil {
+		if out.sealed, err = d.encrypt(f); err != nil {
+			return nil, fmt.Errorf("encrypting the export: %w", err)
+		}
+	}
+	out.b = bufio.NewWriterSize(counting{out}, 32<<10)
 	return out, nil
 }
 
-// counting takes what reaches the disk.
+// counting takes what is written, before it is encrypted.
 type counting struct{ f *file }
 
 func (c counting) Write(b []byte) (int, error) {
-	n, err := c.f.f.Write(b)
+	to := io.Writer(c.f.f)
+	if c.f.sealed != nil {
+		to = c.f.sealed
+	}
+	n, err := to.Write(b)
 	c.f.size += int64(n)
 	c.f.sum.Write(b[:n])
 	if err != nil {
@@ -132,7 +148,11 @@ var _ io.Writer = counting{}
 
 // finish puts the file on the disk and says what is in it.
 func (f *file) finish() (File, error) {
-	err := errors.Join(f.b.Flush(), f.f.Sync(), f.f.Close())
+	err := f.b.Flush()
+	if f.sealed != nil {
+		err = errors.Join(err, f.sealed.Close())
+	}
+	err = errors.Join(err, f.f.Sync(), f.f.Close())
 	f.f = nil
 	return File{Name: f.name, Rows: f.rows, Bytes: f.size, SHA256: hex.EncodeToString(f.sum.Sum(nil))}, err
 }

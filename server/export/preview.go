@@ -26,12 +26,14 @@ type PreviewTable struct {
 }
 
 // Count goes through the records that [Write] would export with the same options, under
-// the same rights, and writes nothing.
+// the same rights, and writes nothing. Of a de-identified set it counts what there is before
+// records are dropped that too few are like.
 func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Preview, error) {
 	j, p := newJob(o), &Preview{}
 	if err := j.choose(); err != nil {
 		return nil, err
 	}
+	o = j.o
 	rows := map[*table]int64{}
 	err := st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
 		if j.rights, err = newRights(snap, org, j.domain, &o); err != nil {
@@ -42,11 +44,22 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 		} else if err != nil {
 			return err
 		}
-		return j.read(snap, func(t *table, r *row) error {
-			return t.each(r, func(*row) error {
-				rows[t]++
-				return nil
-			})
+		if j.period != nil {
+			if err := j.look(snap, j.period.note); err != nil {
+				return err
+			}
+			j.period.noted = true
+		}
+		return j.read(snap, func(of []*table, r *row) error {
+			for _, t := range of {
+				if err := t.each(r, func(*row) error {
+					rows[t]++
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	})
 	if err != nil {

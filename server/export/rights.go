@@ -18,6 +18,8 @@ const ManyPeople = 500
 var (
 	// ErrForbidden says that a person's roles allow no export of records.
 	ErrForbidden = errors.New("this person may not export records: a lead exports the records of their program, an admin those of their agency")
+	// ErrLeadFormat says that a lead's form is CSV.
+	ErrLeadFormat = errors.New("a lead exports CSV: let an admin export another form")
 	// ErrInactive says that a staff record is not there or not active.
 	ErrInactive = errors.New("no such active member of staff: \"tandem admin list\" shows their ids")
 	// ErrApproval says that a second person has to approve.
@@ -34,17 +36,21 @@ type rights struct {
 	p    *syncengine.Principal
 	look syncengine.Lookup
 	sud  bool
+	// nameless: nobody is named in the export.
+	nameless bool
 }
 
 // roles that export records; what else a person is changes nothing.
 const (
 	lead  = "lead"
 	admin = "admin"
+	// analyst exports the de-identified set alone.
+	analyst = "analyst"
 )
 
 func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
 	view := snap.View()
-	r := &rights{org: org.ID, domain: domain, sud: o.SUD, look: func(id syncengine.ID) (*syncengine.Record, error) {
+	r := &rights{org: org.ID, domain: domain, sud: o.SUD, nameless: o.Set == SafeHarbor, look: func(id syncengine.ID) (*syncengine.Record, error) {
 		rec, err := view.Record(id)
 		if err != nil || rec == nil {
 			return nil, err
@@ -58,8 +64,11 @@ func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *O
 	if r.p, err = r.principal(o.Person); err != nil {
 		return nil, err
 	}
-	if !r.p.HasRole(lead) && !r.p.HasRole(admin) {
+	if !r.p.HasRole(lead) && !r.agency() {
 		return nil, ErrForbidden
+	}
+	if !r.agency() && o.Format != CSV {
+		return nil, ErrLeadFormat
 	}
 	if o.Approver.IsZero() {
 		return r, nil
@@ -72,6 +81,11 @@ func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *O
 		return nil, ErrApprover
 	}
 	return r, nil
+}
+
+// agency reports whether the person exports the records of the whole agency.
+func (r *rights) agency() bool {
+	return r.p.HasRole(admin) || r.nameless && r.p.HasRole(analyst)
 }
 
 func (r *rights) principal(person syncengine.ID) (*syncengine.Principal, error) {
@@ -109,7 +123,7 @@ func (r *rights) reads(rec *syncengine.StoredRecord, in tandemv1.Compartment) (b
 	switch {
 	case r.p == nil:
 		return true, nil
-	case in != tandemv1.Compartment_COMPARTMENT_SUD && r.p.HasRole(admin) && !r.p.Agency.IsZero() &&
+	case in != tandemv1.Compartment_COMPARTMENT_SUD && r.agency() && !r.p.Agency.IsZero() &&
 		rec.Text(syncengine.FieldAgency) == r.p.Agency.String():
 		return true, nil
 	case r.p.HasRole(lead):

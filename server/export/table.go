@@ -1,6 +1,8 @@
 package export
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	contract "github.com/tandem-response/tandem/proto"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -28,6 +31,8 @@ const (
 	typeNumber  = "number"
 	typeBoolean = "boolean"
 	typeHex     = "hex"
+	// typeJSON is what has no columns of its own, such as the questions of a form.
+	typeJSON = "json"
 )
 
 // column is one column of a table.
@@ -35,6 +40,12 @@ type column struct {
 	name, typ string
 	// rules of the field, nil for columns that are no field of the record.
 	rules *tandemv1.FieldRules
+	// field itself, and what de-identification does with it: a field inside a message
+	// that is dropped is dropped with it.
+	field  protoreflect.FieldDescriptor
+	harbor tandemv1.SafeHarbor
+	// label of a code, for a column of labels, which follows that of the codes.
+	label func(code string) any
 	// meaning in words, for those.
 	en, es, about string
 	required      bool
@@ -47,8 +58,10 @@ type column struct {
 type table struct {
 	name string
 	kind *syncengine.Kind
-	// field that the rows are elements of, nil for a table of records.
+	// field that the rows are elements of, nil for a table of records; inner is the field
+	// of an element that holds several values again, each a row then.
 	field    protoreflect.FieldDescriptor
+	inner    protoreflect.FieldDescriptor
 	columns  []column
 	children []*table
 }
@@ -64,6 +77,11 @@ type row struct {
 	ordinal int64
 	element protoreflect.Message
 	code    string
+	// level is how much coarser it was made in a de-identified set.
+	level uint8
+	// place and inner are those of a value inside the element.
+	place int64
+	inner protoreflect.Message
 }
 
 // plurals of kinds that do not just take an s.
@@ -73,6 +91,7 @@ var plurals = map[string]string{"agency": "agencies", "person": "people", "staff
 var childNames = map[string]string{
 	"incident_force_types":       "incident_force",
 	"encounter_presenting_other": "encounter_presenting",
+	"form_response_answers":      "form_answers",
 }
 
 func plural(kind string) string {
@@ -96,7 +115,7 @@ func tables(domain *record.Domain, lang string) ([]*table, error) {
 		for i := range fields.Len() {
 			f := fields.Get(i)
 			if !f.IsList() {
-				b.flatten(&t.columns, string(f.Name()), f, func(r *row) protoreflect.Message { return r.msg })
+				b.flatten(&t.columns, string(f.Name()), f, 0, func(r *row) protoreflect.Message { return r.msg })
 				continue
 			}
 			t.children = append(t.children, b.child(k, f))
@@ -175,7 +194,7 @@ func (b *builder) child(k *syncengine.Kind, f protoreflect.FieldDescriptor) *tab
 			value: func(r *row) any { return r.ordinal }},
 	}
 	if f.Kind() != protoreflect.MessageKind {
-		c := b.column("value", f)
+		c := b.column("value", f, 0)
 		c.required = true
 		c.value = func(r *row) any { return r.code }
 		b.add(&t.columns, c)
@@ -184,18 +203,60 @@ func (b *builder) child(k *syncengine.Kind, f protoreflect.FieldDescriptor) *tab
 	fields := f.Message().Fields()
 	for i := range fields.Len() {
 		e := fields.Get(i)
-		b.flatten(&t.columns, string(e.Name()), e, func(r *row) protoreflect.Message { return r.element })
+		if !e.IsList() || e.Kind() != protoreflect.MessageKind {
+			b.flatten(&t.columns, string(e.Name()), e, harborOf(f, 0), func(r *row) protoreflect.Message { return r.element })
+			continue
+		}
+		t.inner = e
+		name := strings.TrimSuffix(string(e.Name()), "s")
+		t.columns = append(t.columns, column{name: name + "_ordinal", typ: typeInteger, en: "Place of the value", es: "Posición del valor",
+			about: "Place of the value in its element, from 1; empty where it has none.",
+			value: func(r *row) any {
+				if r.place == 0 {
+					return nil
+				}
+				return r.place
+			}})
+		of := e.Message().Fields()
+		for i := range of.Len() {
+			b.flatten(&t.columns, name+"_"+string(of.Get(i).Name()), of.Get(i), harborOf(e, harborOf(f, 0)), func(r *row) protoreflect.Message { return r.inner })
+		}
 	}
 	return t
+}
+
+// deep reports whether a message holds lists, which have no columns.
+func deep(m protoreflect.MessageDescriptor) bool {
+	fields := m.Fields()
+	for i := range fields.Len() {
+		if f := fields.Get(i); f.IsList() || f.Kind() == protoreflect.MessageKind && deep(f.Message()) {
+			return true
+		}
+	}
+	return false
+}
+
+// asJSON is a message as text, the same bytes each time.
+func asJSON(m protoreflect.Message) any {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m.Interface())
+	if err != nil {
+		return nil
+	}
+	// Its white space is not stable on purpose.
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return nil
+	}
+	return compact.String()
 }
 
 // instantName is the message of moments.
 var instantName = (*tandemv1.Instant)(nil).ProtoReflect().Descriptor().FullName()
 
 // flatten adds the columns of a singular field, those inside a message under its name.
-func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescriptor, of func(*row) protoreflect.Message) {
+func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescriptor, above tandemv1.SafeHarbor, of func(*row) protoreflect.Message) {
 	if f.Kind() != protoreflect.MessageKind {
-		c := b.column(name, f)
+		c := b.column(name, f, above)
 		c.value = func(r *row) any { return scalar(of(r), f) }
 		b.add(into, c)
 		return
@@ -206,11 +267,23 @@ func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescr
 		}
 		return nil
 	}
+	if deep(f.Message()) {
+		c := b.column(name, f, above)
+		c.typ = typeJSON
+		c.value = func(r *row) any {
+			if m := inner(r); m != nil {
+				return asJSON(m)
+			}
+			return nil
+		}
+		*into = append(*into, c)
+		return
+	}
 	fields := f.Message().Fields()
 	if f.Message().FullName() != instantName {
 		for i := range fields.Len() {
 			sub := fields.Get(i)
-			b.flatten(into, name+"_"+string(sub.Name()), sub, inner)
+			b.flatten(into, name+"_"+string(sub.Name()), sub, harborOf(f, above), inner)
 		}
 		return
 	}
@@ -222,14 +295,14 @@ func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescr
 		}
 		return instant(m.Get(fields.ByName("at_ms")).Int())
 	}
-	utc := b.column(name, f)
+	utc := b.column(name, f, above)
 	utc.typ, utc.value = typeInstant, at
-	there := b.column(name+"_local", f)
+	there := b.column(name+"_local", f, above)
 	there.typ, there.about = typeLocal, "The same with the offset of the record's time zone; UTC where that is not known."
 	there.value = func(r *row) any { return local(at(r), r.zone) }
 	*into = append(*into, utc, there)
 	for _, sub := range []protoreflect.Name{"origin", "precision"} {
-		b.flatten(into, name+"_"+string(sub), fields.ByName(sub), inner)
+		b.flatten(into, name+"_"+string(sub), fields.ByName(sub), harborOf(f, above), inner)
 	}
 }
 
@@ -240,14 +313,15 @@ func (b *builder) add(into *[]column, c column) {
 		return
 	}
 	list, value, lang := c.rules.GetCodes(), c.value, b.lang
-	label := column{name: c.name + "_label", typ: typeText, rules: proto.CloneOf(c.rules), about: "Label of the code."}
+	label := column{name: c.name + "_label", typ: typeText, rules: proto.CloneOf(c.rules), harbor: c.harbor, about: "Label of the code."}
 	label.rules.Codes = nil
+	label.label = func(code string) any { return b.domain.Label(list, code, lang) }
 	label.value = func(r *row) any {
 		code, ok := value(r).(string)
 		if !ok {
 			return nil
 		}
-		return b.domain.Label(list, code, lang)
+		return label.label(code)
 	}
 	*into = append(*into, label)
 }
@@ -255,10 +329,20 @@ func (b *builder) add(into *[]column, c column) {
 // datePattern is what the contract asks of days.
 const datePattern = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 
-// column describes a field.
-func (b *builder) column(name string, f protoreflect.FieldDescriptor) column {
+// harborOf is what de-identification does with a field that is inside of another: what is
+// dropped above is dropped, and what is not stated is.
+func harborOf(f protoreflect.FieldDescriptor, above tandemv1.SafeHarbor) tandemv1.SafeHarbor {
 	rules, _ := proto.GetExtension(f.Options(), tandemv1.E_Field).(*tandemv1.FieldRules)
-	c := column{name: name, rules: rules, en: rules.GetEn(), es: rules.GetEs(), typ: typeText}
+	if own := rules.GetSafeHarbor(); above != tandemv1.SafeHarbor_SAFE_HARBOR_DROP && own != 0 {
+		return own
+	}
+	return tandemv1.SafeHarbor_SAFE_HARBOR_DROP
+}
+
+// column describes a field.
+func (b *builder) column(name string, f protoreflect.FieldDescriptor, above tandemv1.SafeHarbor) column {
+	rules, _ := proto.GetExtension(f.Options(), tandemv1.E_Field).(*tandemv1.FieldRules)
+	c := column{name: name, rules: rules, en: rules.GetEn(), es: rules.GetEs(), typ: typeText, field: f, harbor: harborOf(f, above)}
 	c.about = contract.Definition(string(f.Parent().Name()), string(f.Name()))
 	if o, ok := f.Options().(interface{ GetDeprecated() bool }); ok {
 		c.deprecated = o.GetDeprecated()
@@ -325,6 +409,22 @@ func (t *table) each(r *row, f func(*row) error) error {
 		} else {
 			r.code = list.Get(i).String()
 		}
+		if err := t.values(r, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values calls f for each value inside an element, once where there is none.
+func (t *table) values(r *row, f func(*row) error) error {
+	r.place, r.inner = 0, nil
+	if t.inner == nil || r.element.Get(t.inner).List().Len() == 0 {
+		return f(r)
+	}
+	list := r.element.Get(t.inner).List()
+	for i := range list.Len() {
+		r.place, r.inner = int64(i)+1, list.Get(i).Message()
 		if err := f(r); err != nil {
 			return err
 		}

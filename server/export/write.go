@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -24,10 +25,30 @@ type Options struct {
 	// Person whose rights hold, zero for the operator of the server. Approver is the
 	// second person, where there is one.
 	Person, Approver syncengine.ID
-	// Purpose and Recipient stand in the manifest as they were given.
-	Purpose, Recipient string
+	// Purpose, Recipient and Basis (a code of disclosure_basis) stand in the manifest as
+	// they were given.
+	Purpose, Recipient, Basis string
+	// Format of the files: CSV where empty, or XLSX, Parquet, FHIR.
+	Format string
+	// Set of fields: Full where empty, or Limited, which needs the name of an Agreement
+	// on the use of the data, or SafeHarbor.
+	Set, Agreement string
+	// Key from which a limited or de-identified set has its ids; none: a random one that
+	// is kept nowhere. At is the day on which ages are reckoned; zero: today.
+	Key []byte
+	At  time.Time
 	// Kinds to export by name; none: all but notes.
 	Kinds []string
+	// Types of FHIR resources to export; none: all. Without AuditEvent among them the
+	// disclosures are only exported where their kind is named.
+	Types []string
+	// Since takes only what has changed after a sequence. From and Until take only what
+	// happened from one day to another, both included, where it happened; people are
+	// those whom it is about, and reference data is there in any case.
+	Since       uint64
+	From, Until string
+	// Program takes only the records of one program, and reference data; zero: of all.
+	Program syncengine.ID
 	// Notes, Drafts, Void and SUD (42 CFR Part 2) take in what is left out otherwise.
 	Notes, Drafts, Void, SUD bool
 	// Labels is en or es for a column of labels beside each column of codes.
@@ -37,6 +58,9 @@ type Options struct {
 	ExcelSafe, BOM bool
 	// Generator is the version of the program.
 	Generator string
+	// Encrypt returns a writer that encrypts to the recipient; nil: the files are in the
+	// clear. The name of an encrypted file ends in .age.
+	Encrypt func(io.Writer) (io.WriteCloser, error)
 	// Begin is called once it is known what the export covers, before the first byte is
 	// written: it notes the disclosure. An error ends the export.
 	Begin func(Cut) error
@@ -65,17 +89,25 @@ type Cut struct {
 type Manifest struct {
 	Format    string   `json:"format"`
 	ID        string   `json:"export_id"`
-	Org       string   `json:"org"`
-	Epoch     string   `json:"epoch"`
+	Org       string   `json:"org,omitempty"`
+	Epoch     string   `json:"epoch,omitempty"`
 	Seq       uint64   `json:"seq"`
-	Commit    string   `json:"commit"`
+	Commit    string   `json:"commit,omitempty"`
 	Schema    int      `json:"schema"`
 	Generator string   `json:"generator"`
 	Person    string   `json:"person,omitempty"`
 	Approver  string   `json:"approver,omitempty"`
 	Purpose   string   `json:"purpose"`
 	Recipient string   `json:"recipient"`
+	Basis     string   `json:"basis,omitempty"`
+	Set       string   `json:"field_set"`
+	Agreement string   `json:"agreement,omitempty"`
+	AsOf      string   `json:"ages_as_of,omitempty"`
+	Since     uint64   `json:"changed_since,omitempty"`
+	From      string   `json:"from,omitempty"`
+	Until     string   `json:"until,omitempty"`
 	Kinds     []string `json:"kinds"`
+	Types     []string `json:"types,omitempty"`
 	Drafts    bool     `json:"include_drafts"`
 	Void      bool     `json:"include_void"`
 	SUD       bool     `json:"include_sud"`
@@ -84,7 +116,10 @@ type Manifest struct {
 	BOM       bool     `json:"bom"`
 	Records   int64    `json:"records"`
 	LeftOut   LeftOut  `json:"left_out"`
-	Files     []File   `json:"files"`
+	// KAnonymity is that of a de-identified set.
+	KAnonymity *KAnonymity `json:"k_anonymity,omitempty"`
+	Encrypted  bool        `json:"encrypted,omitempty"`
+	Files      []File      `json:"files"`
 }
 
 // LeftOut counts records that the person may read and that were not exported.
@@ -93,7 +128,7 @@ type LeftOut struct {
 	Void   int64 `json:"void"`
 }
 
-// File is one file of an export.
+// File is one file of an export, as it is before it is encrypted.
 type File struct {
 	Name   string `json:"name"`
 	Rows   int64  `json:"rows"`
@@ -117,14 +152,16 @@ type job struct {
 	cut    Cut
 	tables []*table
 	byKind map[uint32][]*table
-	files  map[*table]*file
+	form   form
+	veil   *veil
+	period *period
 	dir    *directory
 	left   LeftOut
 	n      int64
 }
 
 func newJob(o Options) *job {
-	return &job{o: o, domain: record.New(), byKind: map[uint32][]*table{}, files: map[*table]*file{}}
+	return &job{o: o, domain: record.New(), byKind: map[uint32][]*table{}}
 }
 
 // Write exports an org's records into a directory, which must not exist. A cancelled
@@ -134,6 +171,7 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 	if err := j.choose(); err != nil {
 		return nil, err
 	}
+	o = j.o
 	err = st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
 		if j.rights, err = newRights(snap, org, j.domain, &o); err != nil {
 			return err
@@ -144,6 +182,7 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 		if j.dir, err = newDirectory(to); err != nil {
 			return err
 		}
+		j.dir.encrypt = o.Encrypt
 		defer func() {
 			if err != nil {
 				err = errors.Join(err, j.dir.abandon())
@@ -163,11 +202,62 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 	return m, err
 }
 
+// Refusals are the errors that another attempt would meet too: what was asked for is not
+// allowed, or makes no sense.
+var Refusals = []error{
+	ErrSet, ErrFormat, ErrAgreement, ErrResearch, ErrIdentified, ErrDrafts, ErrPeriod, ErrType, ErrLeadFormat, ErrForbidden, ErrInactive, ErrApproval, ErrApprover,
+	ErrLongText,
+}
+
+// Check refuses, with one of Refusals or an UnknownKindError, what Write would refuse before
+// its first byte.
+func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) error {
+	j := newJob(o)
+	if err := j.choose(); err != nil {
+		return err
+	}
+	return st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
+		if j.rights, err = newRights(snap, org, j.domain, &j.o); err != nil {
+			return err
+		}
+		return j.survey(snap)
+	})
+}
+
 // choose picks the tables.
 func (j *job) choose() error {
+	if err := errors.Join(j.o.checkSet(), j.choosePeriod()); err != nil {
+		return err
+	}
+	if j.o.Format == "" {
+		j.o.Format = CSV
+	}
+	if !slices.Contains(Formats, j.o.Format) {
+		return ErrFormat
+	}
+	if j.o.Format == XLSX && j.o.Labels == "" {
+		j.o.Labels = record.English
+	}
+	if j.o.Format == FHIR && j.o.Set != Full {
+		return ErrIdentified
+	}
+	for _, typ := range j.o.Types {
+		if !slices.Contains(Resources, typ) {
+			return fmt.Errorf("%s: %w", typ, ErrType)
+		}
+	}
 	all, err := tables(j.domain, j.o.Labels)
 	if err != nil {
 		return err
+	}
+	if j.o.Set != Full {
+		if j.veil, err = newVeil(j); err != nil {
+			return err
+		}
+		if err := checkVocabularies(all); err != nil {
+			return err
+		}
+		all = j.veil.tables(all)
 	}
 	if j.o.Labels != "" && j.o.Labels != record.English && j.o.Labels != record.Spanish {
 		return fmt.Errorf("there are no labels in %q: take en or es", j.o.Labels)
@@ -179,7 +269,7 @@ func (j *job) choose() error {
 	}
 	for _, t := range all {
 		named := slices.Contains(j.o.Kinds, t.kind.Name)
-		if named || len(j.o.Kinds) == 0 && (t.kind.Name != "note" || j.o.Notes) {
+		if named || len(j.o.Kinds) == 0 && (t.kind.Name != "note" || j.o.Notes) && (t.kind.Name != "disclosure" || j.o.Format != FHIR || slices.Contains(j.o.Types, "AuditEvent")) {
 			j.tables = append(j.tables, t)
 			j.byKind[t.kind.Number] = append(j.byKind[t.kind.Number], t)
 		}
@@ -196,7 +286,7 @@ func (j *job) survey(snap *store.Snapshot) error {
 	j.cut = Cut{Epoch: head.Epoch, Seq: head.Seq, Hash: head.Hash, What: j.what()}
 	if err := snap.Each(j.domain.KindByName("team").Number, func(rec *syncengine.StoredRecord) error {
 		in := j.rights.p == nil || slices.Contains(j.rights.p.Teams, rec.ID) ||
-			j.rights.p.HasRole(admin) && rec.Text(syncengine.FieldAgency) == j.rights.p.Agency.String()
+			j.rights.agency() && rec.Text(syncengine.FieldAgency) == j.rights.p.Agency.String()
 		if !in && j.rights.p.HasRole(lead) {
 			program, err := syncengine.ParseID(rec.Text(syncengine.FieldProgram))
 			in = err == nil && slices.Contains(j.rights.p.Programs, program)
@@ -209,7 +299,7 @@ func (j *job) survey(snap *store.Snapshot) error {
 		return err
 	}
 	person := j.domain.KindByName("person")
-	if j.rights.p == nil || j.byKind[person.Number] == nil {
+	if j.rights.p == nil || j.byKind[person.Number] == nil || j.o.Set == SafeHarbor {
 		return nil
 	}
 	if err := snap.Each(person.Number, func(rec *syncengine.StoredRecord) error {
@@ -253,38 +343,55 @@ func (j *job) what() []string {
 	return slices.Compact(codes)
 }
 
-// bom is the byte order mark.
-const bom = "\xef\xbb\xbf"
-
-func (j *job) csv(name string) (*file, error) {
-	f, err := j.dir.create(name)
-	if err != nil {
-		return nil, err
-	}
-	f.csv = &csvWriter{w: f.b, safe: j.o.ExcelSafe}
-	if j.o.BOM {
-		_, err = f.b.WriteString(bom)
-	}
-	return f, err
-}
-
-// write makes the files of the tables, and fills them.
+// write fills the files.
 func (j *job) write(snap *store.Snapshot) error {
-	for _, t := range j.tables {
-		f, err := j.csv(t.name + ".csv")
-		if err != nil {
+	if j.period != nil {
+		if err := j.look(snap, j.period.note); err != nil {
 			return err
 		}
-		if err := f.csv.header(t.columns); err != nil {
-			return err
-		}
-		j.files[t] = f
+		j.period.noted = true
 	}
-	return j.read(snap, j.rows)
+	if j.veil != nil {
+		if err := j.look(snap, j.veil.survey); err != nil {
+			return err
+		}
+		if j.veil.classes != nil {
+			j.veil.classes.settle()
+		}
+	}
+	j.form = j.newForm(snap)
+	if err := j.form.begin(j.tables); err != nil {
+		return err
+	}
+	put := func(of []*table, r *row) error { return j.form.write(of, r, nil) }
+	if j.form.tabular() {
+		put = j.entry
+	}
+	var waiting *waiting
+	if j.veil != nil {
+		waiting = j.newWaiting()
+		put = waiting.add
+	}
+	if err := j.read(snap, put); err != nil {
+		return errors.Join(err, waiting.remove())
+	}
+	if err := waiting.release(); err != nil {
+		return err
+	}
+	return j.form.end()
 }
 
-// read goes through every record once, by id, and calls f for each table of its kind.
-func (j *job) read(snap *store.Snapshot, f func(*table, *row) error) error {
+// look reads everything once before anything is written.
+func (j *job) look(snap *store.Snapshot, f func([]*table, *row) error) error {
+	progress := j.o.Progress
+	j.o.Progress = nil
+	err := j.read(snap, f)
+	j.o.Progress, j.n, j.left = progress, 0, LeftOut{}
+	return err
+}
+
+// read goes through every record once, by id, and calls f with the tables of its kind.
+func (j *job) read(snap *store.Snapshot, f func([]*table, *row) error) error {
 	zones := map[string]*time.Location{}
 	read := 0
 	err := snap.Each(0, func(rec *syncengine.StoredRecord) error {
@@ -297,12 +404,7 @@ func (j *job) read(snap *store.Snapshot, f func(*table, *row) error) error {
 			return err
 		}
 		j.n++
-		for _, t := range j.byKind[rec.Kind] {
-			if err := f(t, r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return f(j.byKind[rec.Kind], r)
 	})
 	if j.o.Progress != nil {
 		j.o.Progress(read)
@@ -325,6 +427,15 @@ func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location)
 		return nil, nil //nolint:nilnil // Said above.
 	case state == record.Void && !j.o.Void:
 		j.left.Void++
+		if f, ok := j.form.(*fhirForm); ok && j.o.Since > 0 && rec.Seq > j.o.Since {
+			f.void(r.kind.Name, rec.ID)
+		}
+		return nil, nil //nolint:nilnil // Said above.
+	}
+	if !j.o.Program.IsZero() && r.kind.Compartment != tandemv1.Compartment_COMPARTMENT_REF && rec.Text(syncengine.FieldProgram) != j.o.Program.String() {
+		return nil, nil //nolint:nilnil // Said above.
+	}
+	if rec.Seq <= j.o.Since && j.o.Since > 0 {
 		return nil, nil //nolint:nilnil // Said above.
 	}
 	if err := proto.Unmarshal(rec.Stamps, r.stamps); err != nil {
@@ -343,54 +454,51 @@ func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location)
 		}
 		zones[name] = r.zone
 	}
-	return r, nil
-}
-
-// rows writes what a record has in a table.
-func (j *job) rows(t *table, r *row) error {
-	f, cells := j.files[t], make([]any, len(t.columns))
-	return t.each(r, func(r *row) error {
-		for i := range t.columns {
-			cells[i] = t.columns[i].value(r)
+	if j.period != nil && !j.period.has(r) {
+		return nil, nil //nolint:nilnil // Said above.
+	}
+	if j.veil != nil && j.veil.classes != nil {
+		if r.level = j.veil.classes.of(r); r.level >= gone {
+			return nil, nil //nolint:nilnil // Said above.
 		}
-		f.rows++
-		return f.csv.line(cells...)
-	})
+	}
+	return r, nil
 }
 
 // finish writes what describes the tables, and the manifest last.
 func (j *job) finish(org syncengine.ID) (*Manifest, error) {
 	o := &j.o
 	m := &Manifest{
-		Format: "tandem-export csv 1", ID: o.ID.String(), Org: org.String(), Epoch: j.cut.Epoch.String(), Seq: j.cut.Seq,
-		Commit: fmt.Sprintf("%x", j.cut.Hash[:]), Schema: schemaVersion, Generator: o.Generator, Purpose: o.Purpose, Recipient: o.Recipient,
+		Format: "tandem-export " + o.Format + " 1", ID: o.ID.String(), Seq: j.cut.Seq, Schema: schemaVersion, Generator: o.Generator,
+		Purpose: o.Purpose, Recipient: o.Recipient, Basis: o.Basis, Set: o.Set, Agreement: o.Agreement, Types: o.Types, Since: o.Since, From: o.From, Until: o.Until,
 		Drafts: o.Drafts, Void: o.Void, SUD: o.SUD, Labels: o.Labels, ExcelSafe: o.ExcelSafe, BOM: o.BOM, Records: j.n, LeftOut: j.left,
+		Encrypted: o.Encrypt != nil,
 	}
-	if !o.Person.IsZero() {
-		m.Person = o.Person.String()
-	}
-	if !o.Approver.IsZero() {
-		m.Approver = o.Approver.String()
+	if j.veil == nil {
+		m.Org, m.Epoch, m.Commit = org.String(), j.cut.Epoch.String(), fmt.Sprintf("%x", j.cut.Hash[:])
+		if !o.Person.IsZero() {
+			m.Person = o.Person.String()
+		}
+		if !o.Approver.IsZero() {
+			m.Approver = o.Approver.String()
+		}
+	} else {
+		m.AsOf = j.veil.on.Format(time.DateOnly)
+		if j.veil.classes != nil {
+			m.KAnonymity = &j.veil.classes.result
+			m.KAnonymity.RareCodes = j.veil.others
+		}
 	}
 	for _, t := range j.tables {
 		if t.field == nil {
 			m.Kinds = append(m.Kinds, t.kind.Name)
 		}
 	}
-	for name, fill := range map[string]func(*csvWriter, *record.Domain, []*table) error{"codebook.csv": codebook, "codes.csv": codeLists} {
-		f, err := j.csv(name)
-		if err != nil {
-			return nil, err
-		}
-		if err := fill(f.csv, j.domain, j.tables); err != nil {
-			return nil, err
-		}
-	}
 	f, err := j.dir.create("README.txt")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.b.WriteString(readme); err != nil {
+	if _, err := f.b.WriteString(readmeOf(o.Format)); err != nil {
 		return nil, err
 	}
 	for _, f := range j.dir.files {

@@ -1,0 +1,362 @@
+package bulk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"filippo.io/age"
+	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/jobs"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Kind is that of jobs that are exports.
+const Kind = "export"
+
+// Errors of exports that are asked for.
+var (
+	// ErrNone says that there is no such export, or that it is another person's, or gone.
+	ErrNone = errors.New("there is no such export: it may have expired")
+	// ErrRunning says that the person has one under way.
+	ErrRunning = errors.New("an export that you asked for is under way: wait for it, or delete it")
+	// ErrElsewhere says that the files are not where this server looks.
+	ErrElsewhere = errors.New("the files are on the disk of another server: give the servers one directory of exports")
+)
+
+// Options are those of exports.
+type Options struct {
+	// Dir is where their files lie; it is made.
+	Dir string
+	// Keep is how long an export can be fetched; 0 is a day.
+	Keep time.Duration
+	// Generator is the version of the program.
+	Generator string
+	Log       zerolog.Logger
+	// Clock is the wall clock, nil for the system's.
+	Clock func() time.Time
+}
+
+// Exports makes exports as jobs. Safe for concurrent use.
+type Exports struct {
+	store  *store.Store
+	worker *jobs.Worker
+	o      Options
+}
+
+// New returns them; the worker does them from then on.
+func New(st *store.Store, worker *jobs.Worker, o Options) (*Exports, error) {
+	if o.Keep <= 0 {
+		o.Keep = 24 * time.Hour
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of exports: %w", err)
+	}
+	e := &Exports{store: st, worker: worker, o: o}
+	worker.Handle(Kind, e.run)
+	return e, nil
+}
+
+// Request is what is asked for.
+type Request struct {
+	// Format, Set, Agreement, Kinds, Types, From, Until, Labels, Notes and SUD are those
+	// of export.Options.
+	Format    string   `json:"format"`
+	Set       string   `json:"set,omitempty"`
+	Agreement string   `json:"agreement,omitempty"`
+	Kinds     []string `json:"kinds,omitempty"`
+	Types     []string `json:"types,omitempty"`
+	From      string   `json:"from,omitempty"`
+	Until     string   `json:"until,omitempty"`
+	Labels    string   `json:"labels,omitempty"`
+	Notes     bool     `json:"notes,omitempty"`
+	SUD       bool     `json:"sud,omitempty"`
+	// Program whose records alone are meant, empty for all.
+	Program string `json:"program,omitempty"`
+	// SinceMS takes what has changed since a time of the server's; some of what had
+	// changed shortly before it may be there again.
+	SinceMS int64 `json:"since_ms,omitempty"`
+	// Approver is the second person, where one is needed.
+	Approver string `json:"approver,omitempty"`
+	// Purpose, Recipient and Basis are noted in the accounting of disclosures.
+	Purpose   string `json:"purpose"`
+	Recipient string `json:"recipient"`
+	Basis     string `json:"basis"`
+	// URL and Manifest are of a request by HTTP: what was asked, and how the manifest is
+	// to be.
+	URL      string `json:"url,omitempty"`
+	Manifest string `json:"manifest,omitempty"`
+}
+
+// Done is what an export came to.
+type Done struct {
+	// Key opens the files.
+	Key string `json:"key"`
+	// AtMS is when the state was that was exported.
+	AtMS     int64            `json:"at_ms"`
+	Manifest *export.Manifest `json:"manifest"`
+}
+
+// note is what the accounting of disclosures keeps.
+func (r *Request) note(id, person syncengine.ID) *server.ExportNote {
+	return &server.ExportNote{ID: id, By: person, Recipient: r.Recipient, Purpose: r.Purpose, Basis: r.Basis, What: []string{"other"}, Form: r.Format}
+}
+
+func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
+	o := export.Options{
+		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format, Set: r.Set, Agreement: r.Agreement,
+		Kinds: r.Kinds, Types: r.Types, From: r.From, Until: r.Until, Labels: r.Labels, Notes: r.Notes, SUD: r.SUD, ExcelSafe: true,
+	}
+	var err error
+	if r.Approver != "" {
+		if o.Approver, err = syncengine.ParseID(r.Approver); err != nil {
+			return o, err
+		}
+	}
+	if r.Program != "" {
+		o.Program, err = syncengine.ParseID(r.Program)
+	}
+	return o, err
+}
+
+// Ask has an export made for a person, under the person's rights. What is not allowed, and
+// what makes no sense, is refused here; the error is one of package export, or
+// ErrRunning.
+func (e *Exports) Ask(ctx context.Context, org *store.Org, person syncengine.ID, r Request) (syncengine.ID, error) {
+	payload, err := json.Marshal(r)
+	if err != nil {
+		return syncengine.ID{}, err
+	}
+	j, err := e.worker.New(Kind, "", person, payload)
+	if err != nil {
+		return j.ID, err
+	}
+	o, err := r.options(j.ID, person)
+	if err != nil {
+		return j.ID, err
+	}
+	if err := r.note(j.ID, person).CheckExport(); err != nil {
+		return j.ID, err
+	}
+	if err := export.Check(ctx, e.store, org, o); err != nil {
+		return j.ID, err
+	}
+	err = e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		open, err := tx.OpenJobs(Kind, person)
+		if err != nil {
+			return err
+		}
+		if open > 0 {
+			return ErrRunning
+		}
+		_, err = tx.AddJob(j)
+		return err
+	})
+	e.worker.Wake()
+	return j.ID, err
+}
+
+// dir is where an export's files lie.
+func (e *Exports) dir(id syncengine.ID) string { return filepath.Join(e.o.Dir, id.String()) }
+
+// run makes an export.
+func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
+	var r Request
+	if err := json.Unmarshal(run.Job.Payload, &r); err != nil {
+		return jobs.Permanent(errors.New("what was asked for cannot be read"))
+	}
+	o, err := r.options(run.Job.ID, run.Job.Person)
+	if err != nil {
+		return jobs.Permanent(err)
+	}
+	if o.Since, err = e.since(ctx, run.Org, r.SinceMS); err != nil {
+		return err
+	}
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return err
+	}
+	done := &Done{Key: identity.String()}
+	admin := server.NewAdmin(e.store, run.Org, server.AdminOptions{Clock: e.o.Clock})
+	note, read := r.note(run.Job.ID, run.Job.Person), int64(0)
+	o.Generator = e.o.Generator
+	o.Encrypt = func(w io.Writer) (io.WriteCloser, error) { return age.Encrypt(w, identity.Recipient()) }
+	o.Progress = func(n int) {
+		read += int64(n)
+		run.Progress(read, 0)
+	}
+	o.Begin = func(cut export.Cut) error {
+		done.AtMS = e.o.Clock().UnixMilli()
+		note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
+		// The next one asks for what has changed since.
+		return errors.Join(e.mark(ctx, run.Org, done.AtMS, cut.Seq), admin.BeginExport(ctx, note))
+	}
+	o.End = func(m *export.Manifest, digest syncengine.Hash) error {
+		return admin.EndExport(ctx, note, m.Records, digest)
+	}
+	// An attempt that was killed after its last file.
+	if err := os.RemoveAll(e.dir(run.Job.ID)); err != nil {
+		return err
+	}
+	if done.Manifest, err = export.Write(ctx, e.store, run.Org, e.dir(run.Job.ID), o); err != nil {
+		if slices.ContainsFunc(export.Refusals, func(refused error) bool { return errors.Is(err, refused) }) {
+			return jobs.Permanent(err)
+		}
+		return err
+	}
+	result, err := json.Marshal(done)
+	if err != nil {
+		return err
+	}
+	return run.Finish(ctx, result, nil)
+}
+
+// since is the sequence up to which everything had been accepted at a time.
+func (e *Exports) since(ctx context.Context, org *store.Org, ms int64) (seq uint64, err error) {
+	if ms == 0 {
+		return 0, nil
+	}
+	err = e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		_, seq, _, err = tx.MarkBefore(ms)
+		return err
+	})
+	return seq, err
+}
+
+// mark notes where the history stood.
+func (e *Exports) mark(ctx context.Context, org *store.Org, ms int64, seq uint64) error {
+	return e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return tx.SaveMark(ms, seq) })
+}
+
+// Get returns the job of a person's export and, once it is done, what it came to. The error
+// is ErrNone where there is none, or no longer.
+func (e *Exports) Get(ctx context.Context, org *store.Org, person, id syncengine.ID) (*store.Job, *Request, *Done, error) {
+	j, err := e.store.Job(ctx, org.ID, id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if j == nil || j.Kind != Kind || j.Person != person || j.Cancelled || e.expired(j) {
+		return nil, nil, nil, ErrNone
+	}
+	r, done := &Request{}, &Done{}
+	if err := json.Unmarshal(j.Payload, r); err != nil {
+		return nil, nil, nil, err
+	}
+	if !j.Ended() || j.Failed {
+		return j, r, nil, nil
+	}
+	return j, r, done, json.Unmarshal(j.Result, done)
+}
+
+func (e *Exports) expired(j *store.Job) bool {
+	return j.Ended() && e.o.Clock().UnixMilli() > j.EndedMS+e.o.Keep.Milliseconds()
+}
+
+// Open opens a file of an export that is done, as it was before it was encrypted.
+func (e *Exports) Open(id syncengine.ID, done *Done, name string) (io.ReadCloser, error) {
+	if !slices.ContainsFunc(done.Manifest.Files, func(f export.File) bool { return f.Name == name }) && name != "manifest.json" {
+		return nil, ErrNone
+	}
+	identity, err := age.ParseX25519Identity(done.Key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(filepath.Join(e.dir(id), name+".age")) //nolint:gosec // The name is one of the manifest.
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrElsewhere
+	} else if err != nil {
+		return nil, err
+	}
+	plain, err := age.Decrypt(f, identity)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{plain, f}, nil
+}
+
+// Delete ends an export, and removes what there is of it.
+func (e *Exports) Delete(ctx context.Context, org *store.Org, person, id syncengine.ID) error {
+	if _, _, _, err := e.Get(ctx, org, person, id); err != nil {
+		return err
+	}
+	if _, err := e.worker.Cancel(ctx, org.ID, id); err != nil {
+		return err
+	}
+	if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		j, err := tx.Job(id)
+		if err != nil || j == nil || !j.Ended() {
+			return err
+		}
+		// Without its key what may be left of it says nothing.
+		j.Cancelled, j.Result = true, nil
+		return tx.SaveJob(j)
+	}); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.dir(id))
+}
+
+// Tend removes exports that have expired, or were deleted at another server, now and each
+// hour, until ctx ends.
+func (e *Exports) Tend(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
+			e.o.Log.Error().Err(err).Msg("exports not swept")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Sweep removes the files of exports that nobody can fetch any more.
+func (e *Exports) Sweep(ctx context.Context) error {
+	orgs, err := e.store.Orgs(ctx)
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, org := range orgs {
+		if err := e.store.Jobs(ctx, org.ID, Kind, 10_000, func(j *store.Job) error {
+			if !j.Ended() || !j.Cancelled && !j.Failed && !e.expired(j) {
+				keep[j.ID.String()] = true
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(e.o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range entries {
+		name := f.Name()
+		if id, err := syncengine.ParseID(name[:min(len(name), 26)]); err == nil && !keep[id.String()] {
+			err = os.RemoveAll(filepath.Join(e.o.Dir, name))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package jobs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tandem-response/tandem/server/store"
+)
+
+// Run is one attempt at a job.
+type Run struct {
+	// Job as it was taken up, and its org.
+	Job store.Job
+	Org *store.Org
+
+	w        *Worker
+	mu       sync.Mutex
+	progress int64
+	total    int64
+	// finished: it was ended by the handler.
+	finished bool
+}
+
+// Progress says how far it is, for whoever asks. It is written when the server next says
+// that it is at it.
+func (r *Run) Progress(done, total int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress, r.total = done, total
+}
+
+// Finish ends the job with its result, in one transaction with what do writes; nil writes
+// nothing. Where the job was lost, or cancelled, nothing is written and the error says so.
+func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) error) error {
+	err := r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
+		j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
+		switch {
+		case err != nil:
+			return err
+		case j == nil:
+			return ErrLost
+		case j.Cancelled:
+			return ErrCancelled
+		}
+		if do != nil {
+			if err := do(tx); err != nil {
+				return err
+			}
+		}
+		j.Progress, j.Total = r.at()
+		j.EndedMS, j.LockedUntilMS, j.Result, j.Error = r.w.o.Clock().UnixMilli(), 0, result, ""
+		return tx.SaveJob(j)
+	})
+	r.finished = err == nil
+	return err
+}
+
+func (r *Run) at() (progress, total int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.progress, r.total
+}
+
+// renew goes on saying that the server is at it, and ends the run where it is no longer
+// its own.
+func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(r.w.o.Lease / 3)
+	defer tick.Stop()
+	until := r.w.o.Clock().Add(r.w.o.Lease)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var held, cancelled bool
+		err := r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
+			j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
+			if err != nil {
+				return err
+			}
+			if held = j != nil; !held {
+				return nil
+			}
+			cancelled = j.Cancelled
+			j.Progress, j.Total = r.at()
+			j.LockedUntilMS = r.w.o.Clock().Add(r.w.o.Lease).UnixMilli()
+			return tx.SaveJob(j)
+		})
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			// The database may be away for a moment. Once the time is over another
+			// server may be at it.
+			if r.w.o.Clock().After(until) {
+				cancel(ErrLost)
+				return
+			}
+		case !held:
+			cancel(ErrLost)
+			return
+		case cancelled:
+			cancel(ErrCancelled)
+			return
+		default:
+			until = r.w.o.Clock().Add(r.w.o.Lease)
+		}
+	}
+}

@@ -1,0 +1,330 @@
+package jobs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Attempts is how often a job is taken up before it has failed.
+const Attempts = 5
+
+// waits between attempts.
+var waits = []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute}
+
+// Causes for which the context of a run ends.
+var (
+	// ErrLost says that another server has taken the job up: this one was silent too long.
+	ErrLost = errors.New("another server has taken up the job")
+	// ErrCancelled says that somebody has cancelled the job.
+	ErrCancelled = errors.New("the job was cancelled")
+)
+
+// Handler does the jobs of a kind. Its error says why it could not, without personal data.
+type Handler func(ctx context.Context, run *Run) error
+
+// Options are those of a worker.
+type Options struct {
+	// Log takes a line for each job that ended.
+	Log zerolog.Logger
+	// Clock is the wall clock, nil for the system's.
+	Clock func() time.Time
+	// Rand makes ids, nil for crypto/rand's.
+	Rand io.Reader
+	// Lease is for how long a job is taken up; it is renewed three times in it. 0: a minute.
+	Lease time.Duration
+	// Poll is how often it looks for jobs where nobody wakes it. 0: 5 seconds.
+	Poll time.Duration
+}
+
+// Worker does jobs. Safe for concurrent use.
+type Worker struct {
+	store    *store.Store
+	o        Options
+	id       syncengine.ID
+	mu       sync.Mutex
+	handlers map[string]Handler
+	every    []recurring
+	wake     chan struct{}
+}
+
+type recurring struct {
+	kind string
+	gap  time.Duration
+}
+
+// New returns a worker with an identity of its own.
+func New(st *store.Store, o Options) (*Worker, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Lease <= 0 {
+		o.Lease = time.Minute
+	}
+	if o.Poll <= 0 {
+		o.Poll = 5 * time.Second
+	}
+	id, err := syncengine.NewID(o.Clock().UnixMilli(), o.Rand)
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{store: st, o: o, id: id, handlers: map[string]Handler{}, wake: make(chan struct{}, 1)}, nil
+}
+
+// Handle says who does the jobs of a kind. It is called before Work.
+func (w *Worker) Handle(kind string, h Handler) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handlers[kind] = h
+}
+
+// Every has a job of a kind made for each org in each span of time, counted from the
+// beginning of time, so that servers agree on when one begins. It is called before Work.
+func (w *Worker) Every(kind string, gap time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.every = append(w.every, recurring{kind, gap})
+}
+
+// New returns a job of a kind for a person, to be done at once; name tells it apart from
+// all others of the kind, its own id where it is empty. The caller adds it with Tx.AddJob,
+// in the transaction of what causes it, and calls Wake after that.
+func (w *Worker) New(kind, name string, person syncengine.ID, payload []byte) (*store.Job, error) {
+	now := w.o.Clock().UnixMilli()
+	w.mu.Lock()
+	id, err := syncengine.NewID(now, w.o.Rand)
+	w.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = id.String()
+	}
+	return &store.Job{ID: id, Kind: kind, Name: name, Person: person, Payload: payload, CreatedMS: now, RunAtMS: now}, nil
+}
+
+// Add adds a job in a transaction of its own and wakes the worker. It reports false where
+// there is one of that name.
+func (w *Worker) Add(ctx context.Context, org syncengine.ID, j *store.Job) (added bool, err error) {
+	err = w.store.Write(ctx, org, 1, func(tx *store.Tx) (err error) {
+		added, err = tx.AddJob(j)
+		return err
+	})
+	if added {
+		w.Wake()
+	}
+	return added, err
+}
+
+// Wake makes the worker look at once.
+func (w *Worker) Wake() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Work does jobs, one after another, until ctx ends. What is under way then is left for
+// whoever comes next, at once.
+func (w *Worker) Work(ctx context.Context) {
+	tick := time.NewTicker(w.o.Poll)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		ran, err := w.Once(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.o.Log.Error().Err(err).Msg("jobs not read")
+		}
+		if ran > 0 && err == nil {
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-w.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Once does at most one job of each org, and returns how many it has taken up.
+func (w *Worker) Once(ctx context.Context) (ran int, err error) {
+	orgs, err := w.store.Orgs(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, org := range orgs {
+		if err := w.due(ctx, org.ID); err != nil {
+			return ran, err
+		}
+		j, err := w.take(ctx, org.ID)
+		if err != nil {
+			return ran, err
+		}
+		if j != nil {
+			ran++
+			if err := w.do(ctx, org, j); err != nil {
+				return ran, err
+			}
+		}
+	}
+	return ran, nil
+}
+
+// due adds the jobs of the spans that have begun.
+func (w *Worker) due(ctx context.Context, org syncengine.ID) error {
+	for _, r := range w.every {
+		at := w.o.Clock().UTC().Truncate(r.gap)
+		name := "at " + at.Format(time.RFC3339)
+		found := false
+		if err := w.store.Jobs(ctx, org, r.kind, 1, func(j *store.Job) error {
+			found = j.Name >= name
+			return nil
+		}); err != nil {
+			return err
+		}
+		if found {
+			continue
+		}
+		j, err := w.New(r.kind, name, syncengine.ID{}, nil)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Add(ctx, org, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) take(ctx context.Context, org syncengine.ID) (j *store.Job, err error) {
+	due, err := w.store.JobDue(ctx, org, w.o.Clock().UnixMilli())
+	if err != nil || !due {
+		return nil, err
+	}
+	err = w.store.Write(ctx, org, 1, func(tx *store.Tx) (err error) {
+		now := w.o.Clock()
+		j, err = tx.TakeJob(w.id, now.UnixMilli(), now.Add(w.o.Lease).UnixMilli())
+		return err
+	})
+	return j, err
+}
+
+// do runs a job and ends it.
+func (w *Worker) do(ctx context.Context, org *store.Org, j *store.Job) error {
+	w.mu.Lock()
+	h := w.handlers[j.Kind]
+	w.mu.Unlock()
+	run := &Run{Job: *j, Org: org, w: w, progress: j.Progress, total: j.Total}
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var renewing sync.WaitGroup
+	renewing.Go(func() { run.renew(running, cancel) })
+	err := ErrCancelled
+	if !j.Cancelled {
+		if h == nil {
+			err = Permanent(fmt.Errorf("this version of the server does no jobs of the kind %q", j.Kind))
+		} else {
+			err = attempt(running, h, run)
+		}
+	}
+	cause := context.Cause(running)
+	cancel(nil)
+	renewing.Wait()
+	switch {
+	case run.finished || errors.Is(cause, ErrLost):
+		return nil
+	case errors.Is(cause, ErrCancelled):
+		err = ErrCancelled
+	}
+	// The server may be ending: what it gives back is taken up at once elsewhere.
+	ending := ctx.Err() != nil
+	after, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer stop()
+	return w.end(after, run, err, ending)
+}
+
+// attempt calls a handler, whose panic is an error.
+func attempt(ctx context.Context, h Handler, run *Run) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = Permanent(fmt.Errorf("the job's handler panicked: %v", p))
+		}
+	}()
+	return h(ctx, run)
+}
+
+// end writes what an attempt came to.
+func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) error {
+	var after store.Job
+	err := w.store.Write(ctx, run.Org.ID, 1, func(tx *store.Tx) error {
+		j, err := tx.Holds(run.Job.ID, w.id, run.Job.Attempt)
+		if err != nil || j == nil {
+			return err
+		}
+		now := w.o.Clock()
+		j.LockedUntilMS, j.Progress, j.Total = 0, run.progress, run.total
+		_, last := errors.AsType[*permanent](failure)
+		switch {
+		case failure == nil:
+			j.EndedMS, j.Error = now.UnixMilli(), ""
+		case errors.Is(failure, ErrCancelled):
+			j.EndedMS, j.Cancelled, j.Error = now.UnixMilli(), true, ""
+		case ending && !last:
+			// It is nobody's fault.
+			j.Attempt--
+		case last || j.Attempt >= Attempts:
+			j.EndedMS, j.Failed, j.Error = now.UnixMilli(), true, failure.Error()
+		default:
+			j.RunAtMS, j.Error = now.Add(waits[min(j.Attempt, len(waits))-1]).UnixMilli(), failure.Error()
+		}
+		j.LockedBy = syncengine.ID{}
+		after = *j
+		return tx.SaveJob(j)
+	})
+	w.o.Log.Info().Str("kind", run.Job.Kind).Stringer("job", run.Job.ID).Stringer("org", run.Org.ID).Int("attempt", run.Job.Attempt).
+		Bool("done", after.Ended() && !after.Failed && !after.Cancelled).AnErr("failure", failure).Msg("job attempted")
+	return err
+}
+
+// Cancel ends a job without doing it, and at whoever is at it. It reports whether there
+// was anything left to cancel.
+func (w *Worker) Cancel(ctx context.Context, org, id syncengine.ID) (cancelled bool, err error) {
+	err = w.store.Write(ctx, org, 1, func(tx *store.Tx) error {
+		cancelled = false
+		j, err := tx.Job(id)
+		if err != nil || j == nil || j.Ended() {
+			return err
+		}
+		now := w.o.Clock().UnixMilli()
+		cancelled, j.Cancelled = true, true
+		if j.LockedUntilMS <= now {
+			j.EndedMS = now
+		}
+		return tx.SaveJob(j)
+	})
+	return cancelled, err
+}
+
+// permanent is an error that another attempt would meet too.
+type permanent struct{ err error }
+
+func (p *permanent) Error() string { return p.err.Error() }
+func (p *permanent) Unwrap() error { return p.err }
+
+// Permanent marks an error that another attempt would meet too.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanent{err}
+}
