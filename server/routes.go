@@ -24,6 +24,9 @@ const (
 // signInRoute is where people sign in with a browser.
 const signInRoute = "/signin"
 
+// consoleRoute is where leads and admins work.
+const consoleRoute = "/console"
+
 // routes puts the services together: what stands further out sees a request first.
 func (s *Server) routes() http.Handler {
 	options := append(compressions(),
@@ -42,6 +45,10 @@ func (s *Server) routes() http.Handler {
 	// It bounds bodies and requests itself: a crowd of browsers keeps no device out.
 	mux.Handle(signInRoute, s.people)
 	mux.Handle(signInRoute+"/", s.people)
+	if s.console != nil {
+		mux.Handle(consoleRoute+"/", s.console)
+		mux.Handle("GET "+consoleRoute, http.RedirectHandler(consoleRoute+"/", http.StatusSeeOther))
+	}
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /server-key", s.serverKey)
