@@ -231,6 +231,8 @@ func (b *Browser) Shot(name string) {
 	time.Sleep(120 * time.Millisecond)
 	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	b.Do(chromedp.EmulateViewport(b.size[0], b.size[1]))
+	// What is tapped next is looked for in the window as it is then.
+	b.Until(fmt.Sprintf("innerHeight === %d", b.size[1]))
 	if err != nil {
 		b.TB.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func TestQueue(t *testing.T) {
 		// The case, the boards, and Spanish.
 		b.get("/console/case/"+s.person.String()).want(t, http.StatusOK, "Rosa Canaryname", "Canarynote", "Crisis bed", "Canaryalert").never(t, "Canaryprivate")
 		b.get("/console/episodes").want(t, http.StatusOK, "Last 5 days", "Day 57 of 60", "Call due")
-		b.get("/console/referrals").want(t, http.StatusOK, "Offered", "Canarytarget house", "0 days")
+		b.get("/console/referrals").want(t, http.StatusOK, "Offered", "Canarytarget house", "0 d old")
 		b.lang = "es"
 		b.get("/console/queue").want(t, http.StatusOK, "Cola", "Seguimiento vencido")
 	})

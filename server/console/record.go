@@ -111,7 +111,9 @@ func (s *sight) record(d *recordData, it *item) error {
 	d.Page.Title = d.Title
 	d.Hash = strconv.FormatUint(uint64(it.rec.Hash), 16)
 	d.Fields = s.fields(it.kind.Name, it.msg)
-	if person := s.personOf(it); person != nil {
+	if it.kind.Name == "person" || it.kind.Name == "incident" {
+		d.CaseHref, d.CaseName = "case/"+it.rec.ID.String(), s.title(it)
+	} else if person := s.personOf(it); person != nil {
 		d.CaseHref, d.CaseName = "case/"+person.rec.ID.String(), s.title(person)
 		s.show(person)
 	}

@@ -48,7 +48,10 @@ func (c *Console) visit(w http.ResponseWriter, r *http.Request) *visit {
 
 func (v *visit) ctx() context.Context { return v.r.Context() }
 
-func (v *visit) t(key string) string { return web.Common.Join(words).In(v.lang, key) }
+// said are the words of the console and those of every app.
+var said = web.Common.Join(words)
+
+func (v *visit) t(key string) string { return said.In(v.lang, key) }
 
 func (v *visit) now() time.Time { return v.c.o.Clock() }
 

@@ -298,7 +298,10 @@
         at = s.at;
         const page = await fetch(location.href, own);
         if (page.redirected || page.status === 401) { location.reload(); return; }
-        if (page.ok) take(await page.text());
+        const fresh = page.ok ? await page.text() : "";
+        // Nothing moves under a finger that is down.
+        await lifted;
+        if (fresh) take(fresh);
       } catch { await rest(3000); }
     }
   };
