@@ -236,9 +236,11 @@ func (b *Browser) Shot(name string) {
 	if err != nil {
 		b.TB.Fatal(err)
 	}
+	//nolint:gosec // The pictures are for everybody.
 	if err := os.MkdirAll(b.Shots, 0o755); err != nil {
 		b.TB.Fatal(err)
 	}
+	//nolint:gosec // The pictures are for everybody.
 	if err := os.WriteFile(filepath.Join(b.Shots, b.Prefix+name+".png"), png, 0o644); err != nil {
 		b.TB.Fatal(err)
 	}

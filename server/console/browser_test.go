@@ -88,7 +88,7 @@ func TestMorningOfLead(t *testing.T) {
 				}
 				return en
 			}
-			b.Says(word("High danger", "Peligro alto"), "Rosa Canaryname", word("Two versions", "Dos versiones"), word("Not accepted: 1", "No aceptado: 1"))
+			b.Says(word("High danger", "Peligro alto"), "Rosa Canaryname", word("Force used", "Uso de fuerza"), word("Not accepted: 1", "No aceptado: 1"))
 			b.Look("queue")
 
 			// What a device sends appears without a reload.

@@ -60,7 +60,6 @@ type Console struct {
 	// working holds one lock an org: work is worked out by one goroutine at a time.
 	workingMu sync.Mutex
 	working   map[syncengine.ID]chan struct{}
-	behind    sync.Map
 }
 
 // New returns the console of a server, over its store.

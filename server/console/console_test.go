@@ -94,8 +94,11 @@ func TestQueue(t *testing.T) {
 		// The author hears of it, amends, and the next version asks again.
 		o.sync(maya)
 		reviews := must[[]*client.View](t)(maya.List(t.Context(), "review", client.Filter{}, client.Newest, 10))
-		if len(reviews) != 1 || reviews[0].Message.(*tandemv1.Review).GetComment() != "Which steps?" { //nolint:forcetypeassert // The kind says so.
+		if len(reviews) != 1 {
 			t.Fatalf("the author's device holds %d reviews", len(reviews))
+		}
+		if m, _ := reviews[0].Message.(*tandemv1.Review); m.GetComment() != "Which steps?" {
+			t.Errorf("the author reads %q", m.GetComment())
 		}
 		v := must[*client.View](t)(maya.Get(t.Context(), s.visit))
 		o.edit(maya, func(e *client.Edit) error {
@@ -122,6 +125,7 @@ func TestQueue(t *testing.T) {
 		b.get("/console/case/"+s.person.String()).want(t, http.StatusOK, "Rosa Canaryname", "Canarynote", "Crisis bed", "Canaryalert").never(t, "Canaryprivate")
 		b.get("/console/episodes").want(t, http.StatusOK, "Last 5 days", "Day 57 of 60", "Call due")
 		b.get("/console/referrals").want(t, http.StatusOK, "Offered", "Canarytarget house", "0 d old")
+		b.post("/console/record/"+s.episode.String()+"/extend", "hash", "0", "until", o.now().AddDate(0, 0, 20).Format(time.DateOnly), "reason", "x").want(t, http.StatusConflict, "has changed since")
 		b.lang = "es"
 		b.get("/console/queue").want(t, http.StatusOK, "Cola", "Seguimiento vencido")
 	})
@@ -201,7 +205,8 @@ func TestWall(t *testing.T) {
 		for _, id := range ids {
 			for _, act := range []string{"review", "settle", "approve", "extend", "reopen", "assign"} {
 				a := b.post("/console/record/"+id.String()+"/"+act, "hash", "0", "state", strings.Repeat("A", 43), "decision", "approved", "number", "20", "until", "2030-01-01", "reason", "x", "staff", o.maya.String())
-				if a.never(t, canaries...); a.status == http.StatusOK && a.path != "/signin" {
+				a.never(t, canaries...)
+				if a.status == http.StatusOK && a.path != "/signin" {
 					t.Errorf("%s may %s: %d at %s", who.login, act, a.status, a.path)
 				}
 			}

@@ -206,10 +206,11 @@ func (c *Console) recordWork(tx *store.Tx, desk syncengine.ScopeKey, rec *syncen
 			rows = work
 		}
 		if len(rows) == 0 {
-			if old, err := tx.WorkOf(d, rec.ID); err != nil || len(old) == 0 {
-				if err != nil {
-					return err
-				}
+			old, err := tx.WorkOf(d, rec.ID)
+			if err != nil {
+				return err
+			}
+			if len(old) == 0 {
 				continue
 			}
 		}

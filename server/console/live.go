@@ -2,7 +2,8 @@ package console
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -60,9 +61,14 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if mark == "" {
-		mark = at
+		// It is answered as it was asked, where that is one of ours.
+		raw, err := base64.RawURLEncoding.DecodeString(at)
+		if err != nil {
+			raw = nil
+		}
+		mark = base64.RawURLEncoding.EncodeToString(raw)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	// Who has gone away gets nothing.
-	_ = json.NewEncoder(w).Encode(map[string]string{"at": mark})
+	_, _ = fmt.Fprintf(w, `{"at":%q}`, mark)
 }

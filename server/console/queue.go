@@ -65,7 +65,6 @@ type chip struct {
 type row struct {
 	Href, Title, Sub, When string
 	Badges                 []badge
-	weight                 int
 	due                    int64
 }
 

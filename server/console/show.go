@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -319,6 +318,3 @@ func clip(text string, n int) string {
 	}
 	return string(r[:n-1]) + "…"
 }
-
-// today is the date in the person's zone.
-func (s *sight) today() string { return s.now().In(s.zone).Format(time.DateOnly) }

@@ -3,6 +3,8 @@ package console
 import "github.com/tandem-response/tandem/web"
 
 // words are what the pages say, in English and in Spanish.
+//
+//nolint:misspell // Half of it is Spanish.
 var words = web.Words{
 	// Frame.
 	"console": {"Console", "Consola"}, "lockNow": {"Sign out", "Cerrar sesión"}, "signOut": {"Sign out", "Cerrar sesión"}, "look": {"Dark or light", "Oscuro o claro"},
