@@ -124,8 +124,10 @@ func (c *Console) takeIn(ctx context.Context, org syncengine.ID, desks []synceng
 	for _, desk := range desks {
 		for _, scope := range tiers(desk) {
 			for more := true; more; {
-				if c.srv.Ending().Err() != nil {
+				select {
+				case <-c.srv.Ending().Done():
 					return nil
+				default:
 				}
 				err := c.store.Write(ctx, org, portion, func(tx *store.Tx) (err error) {
 					more, err = c.portion(tx, desk, scope)
