@@ -354,7 +354,7 @@ func (s *sight) teammates(it *item, now string) (out []web.Option) {
 // catchUpReaders takes in what the audit log says of who has opened what.
 func (c *Console) catchUpReaders(ctx context.Context, org syncengine.ID) error {
 	const some = 2000
-	for rounds := 0; rounds < 10; rounds++ {
+	for range 10 {
 		var from, size int64
 		more := false
 		err := c.store.ReadDesk(ctx, org, func(view store.DeskView) (err error) {
