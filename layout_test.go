@@ -50,9 +50,15 @@ var floors = []floor{
 		tests: []string{"gen/...", "syncengine/record", "internal/need", "internal/pgtest", "internal/storetest"},
 	},
 	{
+		// The pages of leads and admins.
+		path:  "server/console",
+		below: []string{"server", "server/people", "server/store", "web/...", "syncengine", "syncengine/record", "syncengine/audit", "gen/..."},
+		tests: []string{"client", "internal/browsertest", "internal/need", "internal/pgtest", "internal/storetest"},
+	},
+	{
 		path:  "client/...",
 		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/vfs"},
-		tests: []string{"server/...", "internal/faultfs", "internal/need"},
+		tests: []string{"server/...", "internal/browsertest", "internal/faultfs", "internal/need"},
 	},
 	{
 		path:  "server/...",
@@ -107,6 +113,7 @@ var floors = []floor{
 	{path: "internal/planted"},                                                       // bugs for the simulator to find
 	{path: "internal/tamper"},                                                        // for tests alone: hostile messages
 	{path: "internal/pgtest", below: []string{"internal/need"}},                      // for tests alone: a PostgreSQL of their own
+	{path: "internal/browsertest", below: []string{"internal/need"}},                 // for tests alone: a real browser
 	{path: "internal/storetest", below: []string{"server/store", "internal/pgtest"}}, // for tests alone: a store's engines
 	{path: "internal/need"},                                                          // for tests alone: on no list but those of tests
 	{path: "", tests: []string{"internal/need"}},                                     // the root: the tests of the repository

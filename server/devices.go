@@ -106,3 +106,26 @@ func (d *devices) of(org syncengine.ID, now time.Time, most int) devicesSeen {
 	seen.oldest = seen.oldest[:min(most, len(seen.oldest))]
 	return seen
 }
+
+// DeviceSeen is how a device stood at its last contact with this process.
+type DeviceSeen struct {
+	// At is when that was, Unsent how many changes it had that the server had not, and
+	// Since from when on it has had some.
+	At     time.Time
+	Unsent uint64
+	Since  time.Time
+}
+
+// Seen returns how the replicas of an org stood at their last contact, as far as this
+// process has heard of them: it begins anew with the process.
+func (s *Server) Seen(org syncengine.ID) map[syncengine.ID]DeviceSeen {
+	s.devices.mu.Lock()
+	defer s.devices.mu.Unlock()
+	out := map[syncengine.ID]DeviceSeen{}
+	for id, one := range s.devices.seen {
+		if one.org == org {
+			out[id] = DeviceSeen{At: one.at, Unsent: one.unsent, Since: one.since}
+		}
+	}
+	return out
+}

@@ -27,6 +27,9 @@ const signInRoute = "/signin"
 // fhirRoute is where programs of others fetch FHIR resources.
 const fhirRoute = "/fhir/"
 
+// consoleRoute is where leads and admins work.
+const consoleRoute = "/console"
+
 // routes puts the services together: what stands further out sees a request first.
 func (s *Server) routes() http.Handler {
 	options := append(compressions(),
@@ -47,6 +50,10 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(signInRoute+"/", s.people)
 	if s.fhir != nil {
 		mux.Handle(fhirRoute, s.fhir)
+	}
+	if s.console != nil {
+		mux.Handle(consoleRoute+"/", s.console)
+		mux.Handle("GET "+consoleRoute, http.RedirectHandler(consoleRoute+"/", http.StatusSeeOther))
 	}
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)

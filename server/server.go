@@ -65,6 +65,8 @@ type Options struct {
 	FHIR func(*people.People) http.Handler
 	// Traces are where spans of requests go; nil for nowhere.
 	Traces trace.TracerProvider
+	// Console makes the pages under /console/; nil for none.
+	Console func(*Server) (http.Handler, error)
 }
 
 // Server answers devices. It is an http.Handler, safe for concurrent use.
@@ -75,6 +77,7 @@ type Server struct {
 	guesses *auth.Guesses
 	people  *people.People
 	fhir    http.Handler
+	console http.Handler
 	log     zerolog.Logger
 	now     func() time.Time
 	rand    io.Reader
@@ -145,9 +148,20 @@ func New(st *store.Store, o Options) (*Server, error) {
 		return s.ReplayJournal(ctx)
 	})
 	s.ending, s.end = context.WithCancel(context.Background())
+	if o.Console != nil {
+		if s.console, err = o.Console(s); err != nil {
+			return nil, err
+		}
+	}
 	s.handler = s.routes()
 	return s, nil
 }
+
+// People is the sign-in of people with a browser.
+func (s *Server) People() *people.People { return s.people }
+
+// Ending returns a context that is done when waiting requests are to be answered.
+func (s *Server) Ending() context.Context { return s.ending }
 
 // lockedReader lets one goroutine at a time read.
 type lockedReader struct {

@@ -16,8 +16,11 @@ type Page struct {
 	Live bool
 	// Record and Hash are what the page shows, so that it learns when that changes.
 	Record, Hash string
-	Nav          []NavItem
-	Status       Status
+	// Follow is the address that answers when there is something new for the page, which
+	// stands where At says. Its parts with data-part are replaced then.
+	Follow, At string
+	Nav        []NavItem
+	Status     Status
 	// Flash says what was done, Error what was not.
 	Flash, Error string
 	Undo         *Undo

@@ -1,39 +1,16 @@
 package app_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
 	"github.com/tandem-response/tandem/client/app"
 )
 
-// press goes to what bears the words by the tab key alone, and presses it. It fails where
-// the way is longer than the page, or where the focus cannot be seen.
-func (b *browser) press(words, key string) {
-	b.tb.Helper()
-	for range 140 {
-		b.keys(kb.Tab)
-		at := eval[[]string](b, `(() => { const e = document.activeElement; const l = e.closest("label"); const s = getComputedStyle(l && e.matches("input") ? l.querySelector("span") || l : e); return [(l && e.matches("[type=radio],[type=checkbox]") ? l.innerText : e.innerText || e.getAttribute("aria-label") || e.name || "").trim().replace(/\s+/g, " "), s.outlineStyle + s.outlineWidth]; })()`)
-		if !strings.HasPrefix(at[0], words) {
-			continue
-		}
-		if at[1] == "none0px" || at[1] == "none3px" {
-			b.tb.Errorf("the focus on %q cannot be seen", words)
-		}
-		b.keys(key)
-		return
-	}
-	b.tb.Fatalf("the tab key does not lead to %q:\n%s", words, b.words())
-}
+// press goes to what bears the words by the tab key alone, and presses it.
+func (b *browser) press(words, key string) { b.tb.Helper(); b.Browser.Press(words, key) }
 
-func (b *browser) pressGoes(words string) {
-	b.tb.Helper()
-	eval[bool](b, "window.stale = true")
-	b.press(words, kb.Enter)
-	b.until(`!window.stale && document.readyState === "complete"`)
-	b.ready()
-}
+func (b *browser) pressGoes(words string) { b.tb.Helper(); b.Browser.PressGoes(words) }
 
 // The shift without a mouse and without glass.
 func TestKeyboard(t *testing.T) {

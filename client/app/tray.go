@@ -51,13 +51,7 @@ type side struct {
 	Stamp, Value, Who, Device string
 	At                        time.Time
 	Known, Shown, Empty       bool
-	Diff                      []piece
-}
-
-// piece is a part of a difference: the same in both, only there, only here.
-type piece struct {
-	Text string
-	Op   string
+	Diff                      []web.Piece
 }
 
 type refused struct {
@@ -188,7 +182,7 @@ func (v *visit) clash(view *client.View, c *client.Conflict) clash {
 		if i == 0 {
 			first = s.Value
 		} else if long(first) || long(s.Value) {
-			s.Diff = difference(first, s.Value)
+			s.Diff = web.Difference(first, s.Value)
 		}
 		out.Sides = append(out.Sides, s)
 	}
@@ -354,57 +348,6 @@ func (v *visit) withdraw() error {
 	}
 	return v.to("tray")
 }
-
-// mostDiffed bounds the words of a difference.
-const mostDiffed = 1200
-
-// difference says word by word what b has that a has not, and the other way.
-func difference(a, b string) []piece {
-	x, y := parts(a), parts(b)
-	if len(x) > mostDiffed || len(y) > mostDiffed {
-		return []piece{{a, "del"}, {b, "ins"}}
-	}
-	// The longest words in common.
-	n := make([][]uint16, len(x)+1)
-	for i := range n {
-		n[i] = make([]uint16, len(y)+1)
-	}
-	for i := len(x) - 1; i >= 0; i-- {
-		for j := len(y) - 1; j >= 0; j-- {
-			if x[i] == y[j] {
-				n[i][j] = n[i+1][j+1] + 1
-			} else {
-				n[i][j] = max(n[i+1][j], n[i][j+1])
-			}
-		}
-	}
-	var out []piece
-	put := func(op, text string) {
-		if len(out) > 0 && out[len(out)-1].Op == op {
-			out[len(out)-1].Text += text
-			return
-		}
-		out = append(out, piece{text, op})
-	}
-	i, j := 0, 0
-	for i < len(x) || j < len(y) {
-		switch {
-		case i < len(x) && j < len(y) && x[i] == y[j]:
-			put("", x[i])
-			i, j = i+1, j+1
-		case j == len(y) || i < len(x) && n[i+1][j] >= n[i][j+1]:
-			put("del", x[i])
-			i++
-		default:
-			put("ins", y[j])
-			j++
-		}
-	}
-	return out
-}
-
-// parts are words, each with the space after it.
-func parts(s string) []string { return strings.SplitAfter(s, " ") }
 
 // wake has what waits tried now: somebody sees that the signal is back.
 func (v *visit) wake() error {

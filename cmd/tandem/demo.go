@@ -305,12 +305,18 @@ func (s *shift) stay() error {
 	if err != nil {
 		return err
 	}
+	lead, err := s.home.lead(s.a.ctx, homeOptions{clock: s.clock.now, rand: randFor(s.seed, "lead")})
+	if err != nil {
+		return err
+	}
 	s.a.say("")
 	s.a.say("The server stays up at %s, the devices stay in step. Ctrl-C ends it.", s.home.url)
 	s.a.say("Its data and the stores of Maya, Luis and Dale lie in %s.", s.dir)
 	s.a.say("To join with a device of your own, within 15 minutes and from another terminal:")
 	s.a.say("  echo %s | go run ./cmd/tandem enroll --server %s --store my-device", code, s.home.url)
 	s.a.say("  go run ./cmd/tandem sync --store my-device && go run ./cmd/tandem status --store my-device")
+	s.a.say("Lena (lead) reviews the night at %s/console/", s.home.url)
+	s.a.say("  First set a passphrase at %s/signin/begin?to=/console/ with the login %s and the code %s", s.home.url, lead.Login, lead.Code)
 	ctx, stop := context.WithCancel(s.a.ctx)
 	defer stop()
 	var wg sync.WaitGroup

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -25,11 +28,10 @@ type home struct {
 	stop  context.CancelFunc
 	ended chan error
 
-	// clinic is the agency that the clinicians are of, program that of the team.
-	clinic, program syncengine.ID
-
 	// clinician, second and officer are staff of the team; spare is one more.
 	clinician, second, officer, spare syncengine.ID
+	// clinic is the agency that the clinicians are of, program that of the team.
+	clinic, program, team syncengine.ID
 }
 
 // errNotEmpty: a demo and a bench begin with nothing.
@@ -41,6 +43,8 @@ type homeOptions struct {
 	database string
 	clock    func() time.Time
 	rand     io.Reader
+	// console: it serves the console, for whose sign-in a lead needs no second factor.
+	console bool
 }
 
 // openHome starts a server on loopback over a new store, and sets up its team.
@@ -49,7 +53,14 @@ func openHome(a *app, dir string, o homeOptions) (*home, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, err := server.New(h.store, server.Options{Log: a.log, Clock: o.clock, Rand: o.rand})
+	options := server.Options{Log: a.log, Clock: o.clock, Rand: o.rand}
+	if o.console {
+		options.People.SecondFactor = people.Admins
+		options.Console = func(s *server.Server) (http.Handler, error) {
+			return console.New(s, h.store, console.Options{Log: a.log, Clock: o.clock, Rand: o.rand})
+		}
+	}
+	srv, err := server.New(h.store, options)
 	if err != nil {
 		return nil, errors.Join(err, h.store.Close())
 	}
@@ -105,6 +116,7 @@ func (h *home) people(ctx context.Context, o homeOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	h.clinic, h.team = clinic, team
 	for _, p := range []struct {
 		into *syncengine.ID
 		o    server.StaffOptions
@@ -120,6 +132,16 @@ func (h *home) people(ctx context.Context, o homeOptions) (err error) {
 		}
 	}
 	return nil
+}
+
+// lead adds a lead of the team who may sign in at the console, and returns the login and
+// the one-time code for it.
+func (h *home) lead(ctx context.Context, o homeOptions) (*people.Code, error) {
+	id, err := h.admin.AddStaff(ctx, server.StaffOptions{Name: "Lena", Discipline: "supervisor", Roles: []string{"lead"}, Agency: h.clinic, Teams: []syncengine.ID{h.team}})
+	if err != nil {
+		return nil, err
+	}
+	return people.NewAccounts(h.store, h.org, o.clock, o.rand).Create(ctx, id, "lena")
 }
 
 // code issues an enrolment code.
@@ -192,7 +214,7 @@ func (h *home) close() error {
 // open starts the server of the story and enrols its three devices.
 func (s *shift) open() (err error) {
 	s.scene = "beginning"
-	if s.home, err = openHome(s.a, filepath.Join(s.dir, "server"), homeOptions{database: s.database, clock: s.clock.now, rand: randFor(s.seed, "server")}); err != nil {
+	if s.home, err = openHome(s.a, filepath.Join(s.dir, "server"), s.homeOptions()); err != nil {
 		return err
 	}
 	for _, m := range []struct {
@@ -214,6 +236,11 @@ func (s *shift) open() (err error) {
 		*m.into = &m.m
 	}
 	return nil
+}
+
+// homeOptions are those of the story's server.
+func (s *shift) homeOptions() homeOptions {
+	return homeOptions{database: s.database, clock: s.clock.now, rand: randFor(s.seed, "server"), console: true}
 }
 
 func (s *shift) close() (err error) {

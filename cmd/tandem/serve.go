@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/console"
 	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
@@ -44,6 +45,7 @@ type serveCmd struct {
 
 	SessionIdle     time.Duration `name:"session-idle" default:"15m" env:"TANDEM_SESSION_IDLE" placeholder:"TIME" help:"How long a browser stays signed in that nobody uses (default ${default})."`
 	SessionAbsolute time.Duration `name:"session-absolute" default:"12h" env:"TANDEM_SESSION_ABSOLUTE" placeholder:"TIME" help:"How long a browser stays signed in at most (default ${default})."`
+	Console         bool          `default:"true" negatable:"" env:"TANDEM_CONSOLE" help:"Serve the console for leads and admins under /console/ (default ${default}); --no-console leaves it out."`
 	SecondFactor    string        `name:"second-factor" default:"all" enum:"all,admins" env:"TANDEM_SECOND_FACTOR" placeholder:"WHO" help:"Who needs a second factor to sign in with a browser: all or admins (default ${default})."`
 	TrustedProxy    []string      `name:"trusted-proxy" env:"TANDEM_TRUSTED_PROXY" placeholder:"ADDR" help:"Address or network of a proxy whose X-Forwarded-For is believed, for counting tries to sign in by address; may stand several times."`
 
@@ -167,8 +169,12 @@ func (c *serveCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	var pages func(*server.Server) (http.Handler, error)
+	if c.Console {
+		pages = func(s *server.Server) (http.Handler, error) { return console.New(s, st, console.Options{Log: a.log}) }
+	}
 	srv, err := server.New(st, server.Options{
-		NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
+		Console: pages, NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,
 		Admission: c.admission(), Metrics: metrics, Traces: tracing.provider, People: signIn, FHIR: exports.Handler,
 	})
 	if err != nil {

@@ -45,6 +45,10 @@ type Person struct {
 	factor, strong bool
 }
 
+// FollowHeader marks a request that a page makes by itself, to show what is new: nobody
+// uses the browser for it, so it keeps no session alive.
+const FollowHeader = "Tandem-Follow"
+
 type personKey struct{}
 
 // FromContext returns who has signed in, as Require has found out; nil for nobody.
@@ -95,7 +99,7 @@ func (p *People) person(r *http.Request) (*Person, error) {
 		return nil, err
 	}
 	// So coarse that a click does not cost a write, so fine that nobody notices.
-	if now-who.Session.SeenMS >= min(p.o.Idle/10, time.Minute).Milliseconds() {
+	if r.Header.Get(FollowHeader) == "" && now-who.Session.SeenMS >= min(p.o.Idle/10, time.Minute).Milliseconds() {
 		who.Session.SeenMS = now
 		err = p.store.Write(r.Context(), org.ID, 1, func(tx *store.Tx) error { return tx.SeeSession(who.Session.ID, now) })
 	}

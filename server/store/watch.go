@@ -125,8 +125,10 @@ func (w *watch) tell(org syncengine.ID, from, seq uint64, touched map[syncengine
 		w.seen[org] = t
 	}
 	t.add(from, seq)
+	// What only notes something, in the audit log for one, is no news.
+	news := touched == nil || seq > from || len(touched) > 0
 	for one := range w.watchers {
-		if one.org == org && (touched == nil || one.waitsFor(touched)) {
+		if one.org == org && news && (touched == nil || one.waitsFor(touched)) {
 			select {
 			case one.c <- struct{}{}:
 			default:

@@ -269,6 +269,53 @@
     for (const b of $$("[data-sign-clear]", pad.closest("form"))) b.addEventListener("click", () => { strokes = []; draw(); });
     new ResizeObserver(size).observe(pad);
   }
+  // --- what is new shows by itself -------------------------------------------------------
+  // The page asks for news and takes the parts that have changed, but none that somebody
+  // is working in: then it says so.
+  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  const busyIn = (part) => {
+    const at = document.activeElement;
+    if (at && part.contains(at) && at.matches("input, textarea, select")) return true;
+    return $$("input, textarea, select", part).some((e) => (e.type === "checkbox" || e.type === "radio" ? e.checked !== e.defaultChecked : e.tagName === "SELECT" ? [...e.options].some((o) => o.selected !== o.defaultSelected) && e.selectedIndex > 0 : e.type !== "hidden" && e.value !== e.defaultValue));
+  };
+  const take = (html) => {
+    const next = new DOMParser().parseFromString(html, "text/html");
+    let left = false, changed = false;
+    for (const part of $$("[data-part]")) {
+      const fresh = $(`[data-part="${part.dataset.part}"]`, next);
+      if (!fresh || fresh.innerHTML === part.dataset.was) continue;
+      if (busyIn(part)) { left = true; continue; }
+      const at = document.activeElement, mark = at && part.contains(at) ? (at.id ? "#" + CSS.escape(at.id) : at.getAttribute("href") ? `a[href="${CSS.escape(at.getAttribute("href"))}"]` : at.name && at.value ? `[name="${CSS.escape(at.name)}"][value="${CSS.escape(at.value)}"]` : "") : "";
+      const open = $$("details[open][id]", part).map((e) => e.id);
+      part.innerHTML = fresh.innerHTML; part.dataset.was = fresh.innerHTML; changed = true;
+      for (const id of open) { const e = document.getElementById(id); if (e) e.open = true; }
+      if (mark) $(mark, part)?.focus();
+    }
+    if (left) $("#moved").hidden = false;
+    const said = $("#news");
+    if (changed && said) said.textContent = said.dataset.says;
+  };
+  const news = async () => {
+    const own = { credentials: "same-origin", headers: { "Tandem-Follow": "1", Accept: "text/html" } };
+    for (let at = body.dataset.at; ; await rest(300)) {
+      if (document.hidden) { await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true })); continue; }
+      try {
+        const r = await fetch(body.dataset.follow + "?at=" + encodeURIComponent(at), own);
+        if (r.status === 401 || r.redirected) { location.reload(); return; }
+        if (!r.ok) { await rest(5000); continue; }
+        const s = await r.json();
+        if (s.at === at) continue;
+        at = s.at;
+        const page = await fetch(location.href, own);
+        if (page.redirected || page.status === 401) { location.reload(); return; }
+        const fresh = page.ok ? await page.text() : "";
+        // Nothing moves under a finger that is down.
+        await lifted;
+        if (fresh) take(fresh);
+      } catch { await rest(3000); }
+    }
+  };
+  if (body.dataset.follow) { for (const part of $$("[data-part]")) part.dataset.was = part.innerHTML; news(); }
   for (const b of $$("[data-print]")) { b.hidden = false; b.addEventListener("click", () => print()); }
   for (const b of $$("[data-noscript]")) b.hidden = true;
   document.documentElement.dataset.ready = "1";

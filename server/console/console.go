@@ -1,0 +1,209 @@
+package console
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/people"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"github.com/tandem-response/tandem/web"
+)
+
+//go:embed pages
+var files embed.FS
+
+// Options are the seams of a console; the zero value is the system's clock and chance.
+type Options struct {
+	// Log takes what goes wrong: no names, no content.
+	Log zerolog.Logger
+	// Clock is the wall clock; nil is the system's. Rand makes ids; nil is crypto/rand's.
+	Clock func() time.Time
+	Rand  io.Reader
+}
+
+// Bounds of what browsers ask for at once.
+const (
+	maxForm     = 256 << 10
+	formTimeout = 30 * time.Second
+	// open is how many pages are made at once, queue how long one waits for its turn,
+	// maxFollow how many pages wait for news.
+	open      = 32
+	queue     = 5 * time.Second
+	maxFollow = 4096
+)
+
+// Console is the pages under /console/. It is an http.Handler, safe for concurrent use.
+type Console struct {
+	o      Options
+	srv    *server.Server
+	store  *store.Store
+	people *people.People
+	domain *record.Domain
+	pages  map[string]*template.Template
+	inner  http.Handler
+
+	turns     chan struct{}
+	following atomic.Int64
+	// working holds one lock an org: work is worked out by one goroutine at a time.
+	workingMu sync.Mutex
+	working   map[syncengine.ID]chan struct{}
+}
+
+// New returns the console of a server, over its store.
+func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	c := &Console{
+		o: o, srv: srv, store: st, people: srv.People(), domain: record.New(), pages: map[string]*template.Template{},
+		turns: make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{},
+	}
+	for _, lang := range web.Langs {
+		t, err := web.Templates(lang, words, files, "pages/*.html")
+		if err != nil {
+			return nil, err
+		}
+		c.pages[lang] = t
+	}
+	c.inner = c.routes()
+	return c, nil
+}
+
+// base is the address that all links are relative to.
+const base = "/console/"
+
+// ServeHTTP implements http.Handler.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	web.Headers(w.Header())
+	// "no-referrer" would make some browsers send "Origin: null" with a form.
+	w.Header().Set("Referrer-Policy", "same-origin")
+	if r.Method == http.MethodPost {
+		// Where the deadline cannot be set the server's own holds.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout))
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
+	defer func() {
+		if fault := recover(); fault != nil {
+			if fault == http.ErrAbortHandler { //nolint:errorlint // It is that very value.
+				panic(fault)
+			}
+			// What panicked may hold anything.
+			c.o.Log.Error().Str("panic", fmt.Sprintf("%T", fault)).Bytes("stack", debug.Stack()).Msg("a page of the console failed")
+			http.Error(w, "the server has failed; its operator finds the reason in its log", http.StatusInternalServerError)
+		}
+	}()
+	c.inner.ServeHTTP(w, r)
+}
+
+// area is who a page is for.
+type area int
+
+const (
+	anybody area = iota
+	leads
+	admins
+)
+
+func (c *Console) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, p := range map[string]struct {
+		who area
+		do  func(*visit) error
+	}{
+		"GET /console/{$}":            {anybody, (*visit).home},
+		"POST /console/settings/lang": {anybody, (*visit).setLang}, "POST /console/settings/theme": {anybody, (*visit).setTheme},
+
+		"GET /console/queue":                    {leads, (*visit).queue},
+		"GET /console/case/{id}":                {leads, (*visit).casePage},
+		"GET /console/record/{id}":              {leads, (*visit).recordPage},
+		"POST /console/record/{id}/review":      {leads, (*visit).review},
+		"POST /console/record/{id}/settle":      {leads, (*visit).settle},
+		"POST /console/record/{id}/approve":     {leads, (*visit).approve},
+		"POST /console/record/{id}/extend":      {leads, (*visit).extend},
+		"POST /console/record/{id}/reopen":      {leads, (*visit).reopen},
+		"POST /console/record/{id}/assign":      {leads, (*visit).assign},
+		"GET /console/quarantine":               {leads, (*visit).quarantine},
+		"GET /console/quarantine/{id}":          {leads, (*visit).quarantined},
+		"POST /console/quarantine/{id}/release": {leads, (*visit).release},
+		"POST /console/quarantine/{id}/dismiss": {leads, (*visit).dismiss},
+		"POST /console/quarantine/{id}/replace": {leads, (*visit).replace},
+		"GET /console/episodes":                 {leads, (*visit).episodes},
+		"GET /console/referrals":                {leads, (*visit).referrals},
+
+		"GET /console/setup":                {admins, (*visit).setup},
+		"POST /console/setup/program":       {admins, (*visit).addProgram},
+		"POST /console/setup/team":          {admins, (*visit).addTeam},
+		"GET /console/staff":                {admins, (*visit).staff},
+		"POST /console/staff":               {admins, (*visit).addStaff},
+		"GET /console/staff/{id}":           {admins, (*visit).staffPage},
+		"POST /console/staff/{id}":          {admins, (*visit).setStaff},
+		"POST /console/staff/{id}/device":   {admins, (*visit).enrolCode},
+		"POST /console/staff/{id}/account":  {admins, (*visit).accountCode},
+		"POST /console/staff/{id}/sessions": {admins, (*visit).endSessions},
+		"POST /console/staff/{id}/revoke":   {admins, (*visit).revokeStaff},
+		"GET /console/devices":              {admins, (*visit).devices},
+		"GET /console/audit":                {admins, (*visit).auditPage},
+	} {
+		mux.HandleFunc(pattern, c.page(p.who, p.do))
+	}
+	mux.HandleFunc("GET /console/live", c.live)
+	mux.HandleFunc("/console/", c.page(anybody, func(*visit) error { return errAbsent }))
+	inside := c.people.Require(mux)
+	outer := http.NewServeMux()
+	outer.Handle("GET /console/static/", web.Static())
+	outer.Handle("/", inside)
+	return outer
+}
+
+// page makes the handler of a page.
+func (c *Console) page(who area, do func(*visit) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), queue)
+		defer cancel()
+		select {
+		case c.turns <- struct{}{}:
+			defer func() { <-c.turns }()
+		case <-ctx.Done():
+			w.Header().Set("Retry-After", "5")
+			http.Error(w, "too many pages are asked for at once: try again in a moment", http.StatusServiceUnavailable)
+			return
+		}
+		v := c.visit(w, r)
+		err := r.ParseForm()
+		if err != nil {
+			err = errForm
+		}
+		if err == nil {
+			err = v.allowed(who)
+		}
+		if err == nil {
+			err = do(v)
+		}
+		if err != nil {
+			v.fail(err)
+		}
+	}
+}
+
+// Errors of pages.
+var (
+	// errAbsent: there is nothing, or nothing that this person may see.
+	errAbsent = errors.New("there is nothing here that this person may see")
+	// errArea: the page is for another role.
+	errArea       = errors.New("this page is for another role")
+	errForm       = errors.New("the form cannot be read")
+	errRecovering = errors.New("the server is in recovery")
+)

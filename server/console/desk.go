@@ -1,0 +1,378 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+// Reasons for which a record asks for a lead. The numbers stand in the database.
+const (
+	unreviewed = iota + 1
+	returned
+	flagged
+	danger
+	force
+	draft
+	followUp
+	episode
+	conflict
+	alert
+	referral
+)
+
+// dayMS is a day in milliseconds.
+const dayMS = int64(24 * time.Hour / time.Millisecond)
+
+// Bounds of working out: so many rows in one transaction, so long before a page is shown
+// with what there is.
+const (
+	portion  = 400
+	patience = 2 * time.Second
+)
+
+// reviewable are the kinds that a lead reviews: signed ones, and calls where force was
+// used.
+var reviewable = []string{"encounter", "note", "form_response", "incident"}
+
+// asking are the kinds that may ask for a lead.
+var asking = append([]string{"follow_up", "episode", "safety_alert", "referral", "person", "consent"}, reviewable...)
+
+// deskOf is the desk of a scope, and whether it belongs to one.
+func deskOf(k syncengine.ScopeKey) (syncengine.ScopeKey, bool) {
+	k.Open = true
+	return k, k.Owner == syncengine.OwnerTeam && k.Compartment != tandemv1.Compartment_COMPARTMENT_PRIVATE
+}
+
+// workOut takes in what has changed at some desks. Where that takes long it goes on by
+// itself, and behind says so.
+func (c *Console) workOut(ctx context.Context, org syncengine.ID, desks []syncengine.ScopeKey) (behind bool, err error) {
+	left, err := c.left(ctx, org, desks)
+	if err != nil || !left {
+		return false, err
+	}
+	lock := c.lock(org)
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	select {
+	case lock <- struct{}{}:
+	case <-wait.C:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	// It goes on without the page.
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-lock }()
+		done <- c.takeIn(context.WithoutCancel(ctx), org, desks)
+	}()
+	select {
+	case err := <-done:
+		return false, err
+	case <-wait.C:
+		return true, nil
+	}
+}
+
+func (c *Console) lock(org syncengine.ID) chan struct{} {
+	c.workingMu.Lock()
+	defer c.workingMu.Unlock()
+	if c.working[org] == nil {
+		c.working[org] = make(chan struct{}, 1)
+	}
+	return c.working[org]
+}
+
+// tiers are the two scopes of a desk.
+func tiers(desk syncengine.ScopeKey) []syncengine.ScopeKey {
+	rest := desk
+	rest.Open = false
+	return []syncengine.ScopeKey{desk, rest}
+}
+
+// left reports whether something has changed at a desk that is not worked out.
+func (c *Console) left(ctx context.Context, org syncengine.ID, desks []syncengine.ScopeKey) (left bool, err error) {
+	err = c.store.ReadDesk(ctx, org, func(view store.DeskView) error {
+		for _, desk := range desks {
+			for _, scope := range tiers(desk) {
+				seq, rec, err := view.Worked(scope)
+				if err != nil {
+					return err
+				}
+				members, err := view.Members(scope, seq, rec, 1)
+				if err != nil || len(members) > 0 {
+					left = true
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+// takeIn works desks out to the end, portion by portion.
+func (c *Console) takeIn(ctx context.Context, org syncengine.ID, desks []syncengine.ScopeKey) error {
+	for _, desk := range desks {
+		for _, scope := range tiers(desk) {
+			for more := true; more; {
+				select {
+				case <-c.srv.Ending().Done():
+					return nil
+				default:
+				}
+				err := c.store.Write(ctx, org, portion, func(tx *store.Tx) (err error) {
+					more, err = c.portion(tx, desk, scope)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// portion works out the next rows of a scope.
+func (c *Console) portion(tx *store.Tx, desk, scope syncengine.ScopeKey) (more bool, err error) {
+	seq, last, err := tx.Worked(scope)
+	if err != nil {
+		return false, err
+	}
+	members, err := tx.Members(scope, seq, last, portion)
+	if err != nil || len(members) == 0 {
+		return false, err
+	}
+	ids := make([]syncengine.ID, 0, len(members))
+	for _, m := range members {
+		ids = append(ids, m.Record)
+	}
+	recs, err := tx.Records(ids)
+	if err != nil {
+		return false, err
+	}
+	for _, rec := range recs {
+		if err := c.recordWork(tx, desk, rec); err != nil {
+			return false, err
+		}
+		if kind := c.domain.Kind(rec.Kind); kind == nil || kind.Name != "review" {
+			continue
+		}
+		// A review is about another record, which it takes off the list.
+		for _, id := range c.domain.About(&rec.Record) {
+			target, err := tx.Record(id)
+			if err != nil {
+				return false, err
+			}
+			if target != nil {
+				if err := c.recordWork(tx, desk, target); err != nil {
+					return false, err
+				}
+			}
+		}
+	}
+	end := members[len(members)-1]
+	return len(members) == portion, tx.SetWorked(scope, end.Seq, end.Record)
+}
+
+// recordWork works one record out, at each desk that it is at, and at one that it may have
+// left.
+func (c *Console) recordWork(tx *store.Tx, desk syncengine.ScopeKey, rec *syncengine.StoredRecord) error {
+	kind := c.domain.Kind(rec.Kind)
+	if kind == nil || !slices.Contains(asking, kind.Name) {
+		return nil
+	}
+	reviews, err := c.reviewsOf(tx, rec, kind)
+	if err != nil {
+		return err
+	}
+	work := c.reasons(rec, kind, reviews)
+	at := map[syncengine.ScopeKey]bool{desk: false}
+	for _, k := range rec.Scopes {
+		if d, ok := deskOf(k); ok {
+			at[d] = true
+		}
+	}
+	for d, here := range at {
+		var rows []store.Work
+		if here {
+			rows = work
+		}
+		if len(rows) == 0 {
+			old, err := tx.WorkOf(d, rec.ID)
+			if err != nil {
+				return err
+			}
+			if len(old) == 0 {
+				continue
+			}
+		}
+		if err := tx.SetWork(d, rec.ID, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decision is a review of a record.
+type decision struct {
+	id       syncengine.ID
+	seq      uint64
+	rev      uint32
+	hash     []byte
+	decision string
+	msg      *tandemv1.Review
+}
+
+// maxReviews bounds what is looked at of what is about a record.
+const maxReviews = 512
+
+// reviewsOf returns the reviews of a record by leads of a team that it is with, in the
+// order in which the server took them.
+func (c *Console) reviewsOf(view syncengine.ServerView, rec *syncengine.StoredRecord, kind *syncengine.Kind) (out []decision, err error) {
+	if !slices.Contains(reviewable, kind.Name) {
+		return nil, nil
+	}
+	ids, err := view.About(rec.ID, maxReviews)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	recs, err := view.Records(ids)
+	if err != nil {
+		return nil, err
+	}
+	number := c.domain.KindByName("review").Number
+	for _, r := range recs {
+		if r.Kind != number || r.Lifecycle() == record.Void || !together(rec, r) || !slices.Contains(c.domain.About(&r.Record), rec.ID) {
+			continue
+		}
+		msg, err := c.domain.Message(&r.Record)
+		if err != nil {
+			return nil, err
+		}
+		m, ok := msg.(*tandemv1.Review)
+		if !ok {
+			continue
+		}
+		out = append(out, decision{id: r.ID, seq: r.Seq, rev: m.GetRev(), hash: m.GetStateHash(), decision: m.GetDecision(), msg: m})
+	}
+	slices.SortFunc(out, func(a, b decision) int { return int(int64(a.seq) - int64(b.seq)) })
+	return out, nil
+}
+
+// together reports whether two records are of one team.
+func together(a, b *syncengine.StoredRecord) bool {
+	return slices.ContainsFunc(a.Scopes, func(x syncengine.ScopeKey) bool {
+		return x.Owner == syncengine.OwnerTeam && slices.ContainsFunc(b.Scopes, func(y syncengine.ScopeKey) bool {
+			return y.Owner == syncengine.OwnerTeam && x.OwnerID == y.OwnerID
+		})
+	})
+}
+
+// standing is the latest decision on the state that a record is in, empty for none: on its
+// revision for a signed kind, on exactly what stands there for any other.
+func standing(state *syncengine.State, kind *syncengine.Kind, reviews []decision) string {
+	hash := syncengine.HashSeen(state.Seen())
+	for _, d := range slices.Backward(reviews) {
+		if kind.Name != "incident" && d.rev == state.Rev && state.Rev > 0 || kind.Name == "incident" && bytes.Equal(d.hash, hash[:]) {
+			return d.decision
+		}
+	}
+	return ""
+}
+
+// reasons says why a record asks for a lead, and from when on.
+func (c *Console) reasons(rec *syncengine.StoredRecord, kind *syncengine.Kind, reviews []decision) (work []store.Work) {
+	life := rec.Lifecycle()
+	if life == record.Void || life == record.Merged {
+		return nil
+	}
+	msg, err := c.domain.Message(&rec.Record)
+	if err != nil {
+		return nil
+	}
+	state, err := syncengine.Decode(&rec.Record)
+	if err != nil {
+		return nil
+	}
+	add := func(reason int, dueMS int64) {
+		work = append(work, store.Work{Reason: reason, DueMS: dueMS, Record: rec.ID})
+	}
+	if !rec.Plain && len(state.Conflicts(kind)) > 0 {
+		add(conflict, state.AtMS)
+	}
+	decided := standing(state, kind, reviews)
+	if kind.Name != "incident" && slices.Contains(reviewable, kind.Name) && state.Import == nil {
+		switch {
+		case life == record.Draft:
+			add(draft, state.AtMS+dayMS)
+		case decided == "":
+			add(unreviewed, signedAt(msg, state.AtMS))
+		}
+	}
+	switch decided {
+	case "returned":
+		add(returned, state.AtMS)
+	case "flagged":
+		add(flagged, state.AtMS)
+	}
+	switch m := msg.(type) {
+	case *tandemv1.Encounter:
+		if decided == "" && state.Import == nil && (m.GetDangerSelf() == "high" || m.GetDangerOthers() == "high") {
+			add(danger, state.AtMS)
+		}
+	case *tandemv1.Incident:
+		if decided == "" && state.Import == nil && m.GetForceUsed() == "yes" {
+			add(force, state.AtMS)
+		}
+	case *tandemv1.FollowUp:
+		if life == record.Planned && m.GetDueAt().GetAtMs() > 0 {
+			add(followUp, m.GetDueAt().GetAtMs())
+		}
+	case *tandemv1.Episode:
+		if life == record.Active || life == record.OnHold {
+			add(episode, openedMS(m, state.AtMS)+int64(window(m)-15)*dayMS)
+		}
+	case *tandemv1.SafetyAlert:
+		if life == record.Proposed && m.GetAudience() == "team_with_le" {
+			add(alert, state.AtMS)
+		}
+	case *tandemv1.Referral:
+		if m.GetState() != "closed" {
+			add(referral, state.AtMS)
+		}
+	}
+	return work
+}
+
+// window is how many days an episode lasts.
+func window(m *tandemv1.Episode) int {
+	if d := m.GetWindowDays(); d > 0 {
+		return int(min(d, 3650))
+	}
+	return 60
+}
+
+func openedMS(m *tandemv1.Episode, created int64) int64 {
+	if at := m.GetOpenedAt().GetAtMs(); at > 0 {
+		return at
+	}
+	return created
+}
+
+// signedAt is when a record was signed; when it was made where it does not say.
+func signedAt(msg proto.Message, created int64) int64 {
+	if m, ok := msg.(interface{ GetSignedAt() *tandemv1.Instant }); ok && m.GetSignedAt().GetAtMs() > 0 {
+		return m.GetSignedAt().GetAtMs()
+	}
+	return created
+}
