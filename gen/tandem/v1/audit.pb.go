@@ -160,6 +160,14 @@ const (
 	AuditAct_AUDIT_ACT_WIPING AuditAct = 73
 	// A person's record was opened in an emergency: subject; count records of it are held.
 	AuditAct_AUDIT_ACT_EMERGENCY_OPENED AuditAct = 80
+	// A report was published: subject is its id, seq the state it counts, hash that of its
+	// bytes, code its first day and the one after its last.
+	AuditAct_AUDIT_ACT_REPORT_PUBLISHED AuditAct = 95
+	// The link of an anonymous survey was opened or closed, which code says: subject is the
+	// program.
+	AuditAct_AUDIT_ACT_SURVEY_LINK AuditAct = 96
+	// An anonymous survey was answered: subject is the program. It names nobody.
+	AuditAct_AUDIT_ACT_SURVEY_ANSWERED AuditAct = 97
 )
 
 // Enum value maps for AuditAct.
@@ -228,6 +236,9 @@ var (
 		72: "AUDIT_ACT_LOG_REWRITTEN",
 		73: "AUDIT_ACT_WIPING",
 		80: "AUDIT_ACT_EMERGENCY_OPENED",
+		95: "AUDIT_ACT_REPORT_PUBLISHED",
+		96: "AUDIT_ACT_SURVEY_LINK",
+		97: "AUDIT_ACT_SURVEY_ANSWERED",
 	}
 	AuditAct_value = map[string]int32{
 		"AUDIT_ACT_UNSPECIFIED":        0,
@@ -293,6 +304,9 @@ var (
 		"AUDIT_ACT_LOG_REWRITTEN":      72,
 		"AUDIT_ACT_WIPING":             73,
 		"AUDIT_ACT_EMERGENCY_OPENED":   80,
+		"AUDIT_ACT_REPORT_PUBLISHED":   95,
+		"AUDIT_ACT_SURVEY_LINK":        96,
+		"AUDIT_ACT_SURVEY_ANSWERED":    97,
 	}
 )
 
@@ -659,7 +673,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xea\f\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xc4\r\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -724,7 +738,10 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x15AUDIT_ACT_CHAIN_MOVED\x10G\x12\x1b\n" +
 	"\x17AUDIT_ACT_LOG_REWRITTEN\x10H\x12\x14\n" +
 	"\x10AUDIT_ACT_WIPING\x10I\x12\x1e\n" +
-	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10PB\x9f\x01\n" +
+	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10P\x12\x1e\n" +
+	"\x1aAUDIT_ACT_REPORT_PUBLISHED\x10_\x12\x19\n" +
+	"\x15AUDIT_ACT_SURVEY_LINK\x10`\x12\x1d\n" +
+	"\x19AUDIT_ACT_SURVEY_ANSWERED\x10aB\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
