@@ -53,7 +53,9 @@ func (r *Outcomes) WriteHTML(w io.Writer, o HTMLOptions) error {
 		"group": func(dim, code string) string { return GroupText(dim, code).In(o.Lang) },
 		"style": func() template.CSS { return template.CSS(reportStyle) }, //nolint:gosec // It is embedded.
 		"lower": strings.ToLower,
-		"dict2": func(c *chart, id string) map[string]any { return map[string]any{"Chart": c, "ID": strings.ReplaceAll(id, ".", "-")} },
+		"dict2": func(c *chart, id string) map[string]any {
+			return map[string]any{"Chart": c, "ID": strings.ReplaceAll(id, ".", "-")}
+		},
 	}).Parse(reportPage)
 	if err != nil {
 		return fmt.Errorf("the page of a report: %w", err)

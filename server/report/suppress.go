@@ -148,6 +148,7 @@ type arc struct {
 	from, to int
 	n        int
 	lo, hi   int
+	hidden   bool
 }
 
 func (g *grid) bounds(c count) (lo, hi int) {
@@ -170,18 +171,23 @@ func (g *grid) fixed() ([2]int, bool) {
 	var arcs []arc
 	add := func(from, to int, c count) {
 		lo, hi := g.bounds(c)
-		arcs = append(arcs, arc{from, to, c.n, lo, hi})
+		arcs = append(arcs, arc{from, to, c.n, lo, hi, c.hide != ""})
 	}
 	var places [][2]int
 	for i := range g.cell {
 		for j, c := range g.cell[i] {
 			add(i, rows+j, c)
+			if g.overlapping {
+				// No group is larger than all of them together.
+				last := &arcs[len(arcs)-1]
+				last.hi = min(last.hi, max(g.cols[j].n, last.n))
+			}
 			places = append(places, [2]int{i, j})
 		}
 	}
 	for i := range g.cell {
 		if g.rows == nil {
-			arcs = append(arcs, arc{source, i, 0, math.MinInt, math.MaxInt})
+			arcs = append(arcs, arc{source, i, 0, math.MinInt, math.MaxInt, false})
 		} else {
 			add(source, i, g.rows[i])
 		}
@@ -192,14 +198,14 @@ func (g *grid) fixed() ([2]int, bool) {
 		places = append(places, [2]int{0, j})
 		if g.overlapping {
 			// How much rows share is unknown; that it may be less is not relied on.
-			arcs = append(arcs, arc{rows + j, source, 0, 0, math.MaxInt})
+			arcs = append(arcs, arc{rows + j, source, 0, 0, math.MaxInt, false})
 			places = append(places, [2]int{0, j})
 		}
 	}
 	add(sink, source, g.all)
 	places = append(places, [2]int{0, 0})
 	for x, a := range arcs {
-		if a.lo == a.hi || a.lo == math.MinInt || a.hi == math.MaxInt && a.lo == 0 {
+		if !a.hidden {
 			continue
 		}
 		if a.n < a.hi && reaches(arcs, x, a.to, a.from, sink+1) || a.n > a.lo && reaches(arcs, x, a.from, a.to, sink+1) {
