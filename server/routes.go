@@ -42,6 +42,10 @@ func (s *Server) routes() http.Handler {
 	// It bounds bodies and requests itself: a crowd of browsers keeps no device out.
 	mux.Handle(signInRoute, s.people)
 	mux.Handle(signInRoute+"/", s.people)
+	// They too; and they are for everybody.
+	for _, route := range []string{"/survey/", "/outcomes", "/outcomes/"} {
+		mux.Handle(route, s.public)
+	}
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /server-key", s.serverKey)

@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/people"
+	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -72,6 +73,7 @@ type Server struct {
 	auth    *auth.Verifier
 	guesses *auth.Guesses
 	people  *people.People
+	public  *report.Public
 	log     zerolog.Logger
 	now     func() time.Time
 	rand    io.Reader
@@ -129,6 +131,10 @@ func New(st *store.Store, o Options) (*Server, error) {
 	signIn.Origin, signIn.Log, signIn.Clock, signIn.Rand = o.Origin, o.Log, s.now, s.rand
 	signIn.Refused = s.refusedSignIn
 	if s.people, err = people.New(st, signIn); err != nil {
+		return nil, err
+	}
+	s.public, err = report.NewPublic(st, report.PublicOptions{Take: s.takeSurvey, Address: s.people.Address, Origin: o.Origin, Log: o.Log, Clock: s.now})
+	if err != nil {
 		return nil, err
 	}
 	if err := s.ReplayJournal(context.Background()); err != nil {

@@ -23,6 +23,7 @@ type adminCmd struct {
 	Account    adminAccountCmd    `cmd:"" help:"Accounts by which people sign in with a browser."`
 	Session    adminSessionCmd    `cmd:"" help:"Browsers that are signed in."`
 	Form       adminFormCmd       `cmd:"" help:"Questionnaires: import, word, publish them."`
+	Survey     adminSurveyCmd     `cmd:"" help:"Anonymous surveys: open, close and list their links."`
 	Directory  adminDirectoryCmd  `cmd:"" help:"The directory of services: import, list."`
 	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
