@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-response/tandem/syncengine/form"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // world is a state of records, written down by hand or at random.
@@ -253,4 +254,19 @@ func surveyForm() *tandemv1.Form {
 			{LinkId: new("again"), Type: new("boolean"), Text: &tandemv1.FormText{En: new("I would call again"), Es: new("Volvería a llamar")}},
 		}},
 	}
+}
+
+// rename makes the ids in a message those of a world of its own.
+func rename(msg proto.Message, world byte) {
+	m := msg.ProtoReflect()
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Kind() != protoreflect.StringKind || f.IsList() {
+			return true
+		}
+		if id, err := syncengine.ParseID(v.String()); err == nil {
+			id[0] = world
+			m.Set(f, protoreflect.ValueOfString(id.String()))
+		}
+		return true
+	})
 }
