@@ -30,11 +30,11 @@ type drawn struct {
 }
 
 const (
-	barHeight = 22
+	barHeight = 24
 	barGap    = 12
-	barRoom   = 300
-	barLeft   = 230
-	noteRoom  = 130
+	barRoom   = 180
+	barLeft   = 190
+	noteRoom  = 90
 )
 
 func newChart(bars []bar, most float64, lang, title string) *chart {
@@ -42,7 +42,7 @@ func newChart(bars []bar, most float64, lang, title string) *chart {
 	said := make([]string, 0, len(bars))
 	for i, b := range bars {
 		y := barGap + i*(barHeight+barGap)
-		d := drawn{Y: y, TextY: y + 16, Label: shorten(b.label, 30), Note: b.note, NoteX: barLeft + 6, Empty: b.value == nil}
+		d := drawn{Y: y, TextY: y + 18, Label: shorten(b.label, 22), Note: b.note, NoteX: barLeft + 6, Empty: b.value == nil}
 		if b.value != nil && most > 0 {
 			d.Width = max(int(*b.value/most*barRoom+0.5), 1)
 			d.NoteX = barLeft + d.Width + 6

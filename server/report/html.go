@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -94,6 +95,11 @@ type groupTable struct {
 
 	Measure Measure
 	Chart   *chart
+}
+
+// PerHead reports whether there is a number for each 1,000 inhabitants.
+func (g groupTable) PerHead() bool {
+	return slices.ContainsFunc(g.Groups, func(x Group) bool { return x.PerThousand != nil })
 }
 
 type mixTable struct {
