@@ -194,8 +194,9 @@ func (b *book) read(src Source) error {
 		kind string
 		add  func(*syncengine.StoredRecord, proto.Message) error
 	}{
-		{"team", b.team}, {"person", b.person}, {"incident", b.incident}, {"episode", b.episode},
-		{"encounter", b.encounter}, {"follow_up", b.followUp}, {"referral", b.referral}, {"form", b.form}, {"form_response", b.response},
+		{"team", typed(b.team)}, {"person", typed(b.person)}, {"incident", typed(b.incident)}, {"episode", typed(b.episode)},
+		{"encounter", typed(b.encounter)}, {"follow_up", typed(b.followUp)}, {"referral", typed(b.referral)}, {"form", typed(b.form)},
+		{"form_response", typed(b.response)},
 	} {
 		if err := b.each(src, step.kind, step.add); err != nil {
 			return err
@@ -206,6 +207,17 @@ func (b *book) read(src Source) error {
 	}
 	b.link()
 	return nil
+}
+
+// typed takes messages of one kind.
+func typed[T proto.Message](add func(*syncengine.StoredRecord, T) error) func(*syncengine.StoredRecord, proto.Message) error {
+	return func(rec *syncengine.StoredRecord, msg proto.Message) error {
+		m, ok := msg.(T)
+		if !ok {
+			return fmt.Errorf("record %s is no %T", rec.ID, m)
+		}
+		return add(rec, m)
+	}
 }
 
 func (b *book) each(src Source, kind string, add func(*syncengine.StoredRecord, proto.Message) error) error {
@@ -303,8 +315,7 @@ func (b *book) inDays(day string) bool {
 		(b.o.To.IsZero() || day < b.o.To.In(b.o.Zone).Format(time.DateOnly))
 }
 
-func (b *book) program(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.Program)
+func (b *book) program(rec *syncengine.StoredRecord, m *tandemv1.Program) error {
 	p := programFact{
 		id: rec.ID, name: Text{m.GetName().GetEn(), m.GetName().GetEs()}, model: b.word(m.GetModel()), yearStart: m.GetReportYearStart(),
 		k: int(m.GetSuppressK()), target: int(m.GetResponseTargetMin()), window: int(m.GetWindowDays()),
@@ -339,15 +350,14 @@ func (b *book) program(rec *syncengine.StoredRecord, msg proto.Message) error {
 	return nil
 }
 
-func (b *book) team(rec *syncengine.StoredRecord, msg proto.Message) error {
-	if p := at(b.byProgram, msg.(*tandemv1.Team).GetProgramId()); p != none {
+func (b *book) team(rec *syncengine.StoredRecord, m *tandemv1.Team) error {
+	if p := at(b.byProgram, m.GetProgramId()); p != none {
 		b.teams[rec.ID] = p
 	}
 	return nil
 }
 
-func (b *book) person(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.Person)
+func (b *book) person(rec *syncengine.StoredRecord, m *tandemv1.Person) error {
 	b.writes(rec)
 	p := personFact{
 		id: rec.ID, gender: b.word(m.GetGender()), lang: b.word(strings.ToLower(m.GetLang())), housing: b.word(m.GetHousing()), approxAge: -1,
@@ -396,8 +406,7 @@ func (b *book) writes(rec *syncengine.StoredRecord) {
 	}
 }
 
-func (b *book) incident(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.Incident)
+func (b *book) incident(rec *syncengine.StoredRecord, m *tandemv1.Incident) error {
 	program, ok := b.of(m)
 	if !ok {
 		return nil
@@ -455,8 +464,7 @@ func hourBlock(hour int) string {
 	return fmt.Sprintf("%02d-%02d", from, from+5)
 }
 
-func (b *book) encounter(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.Encounter)
+func (b *book) encounter(rec *syncengine.StoredRecord, m *tandemv1.Encounter) error {
 	program, ok := b.of(m)
 	if !ok {
 		return nil
@@ -480,8 +488,7 @@ func (b *book) encounter(rec *syncengine.StoredRecord, msg proto.Message) error 
 	return nil
 }
 
-func (b *book) episode(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.Episode)
+func (b *book) episode(rec *syncengine.StoredRecord, m *tandemv1.Episode) error {
 	program, ok := b.of(m)
 	if !ok || m.GetCloseReason() == "entered_in_error" {
 		return nil
@@ -508,8 +515,7 @@ func (b *book) episode(rec *syncengine.StoredRecord, msg proto.Message) error {
 	return nil
 }
 
-func (b *book) followUp(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.FollowUp)
+func (b *book) followUp(rec *syncengine.StoredRecord, m *tandemv1.FollowUp) error {
 	program, ok := b.of(m)
 	if !ok {
 		return nil
@@ -528,8 +534,7 @@ func (b *book) followUp(rec *syncengine.StoredRecord, msg proto.Message) error {
 	return nil
 }
 
-func (b *book) referral(rec *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.Referral)
+func (b *book) referral(rec *syncengine.StoredRecord, m *tandemv1.Referral) error {
 	program, ok := b.of(m)
 	if !ok || m.GetState() == "draft" {
 		return nil
@@ -563,15 +568,14 @@ func (b *book) referral(rec *syncengine.StoredRecord, msg proto.Message) error {
 	return nil
 }
 
-func (b *book) form(rec *syncengine.StoredRecord, msg proto.Message) error {
-	if f := msg.(*tandemv1.Form); f.GetSubject() == "community" {
+func (b *book) form(rec *syncengine.StoredRecord, f *tandemv1.Form) error {
+	if f.GetSubject() == "community" {
 		b.forms[rec.ID] = f
 	}
 	return nil
 }
 
-func (b *book) response(_ *syncengine.StoredRecord, msg proto.Message) error {
-	m := msg.(*tandemv1.FormResponse)
+func (b *book) response(_ *syncengine.StoredRecord, m *tandemv1.FormResponse) error {
 	program, ok := b.of(m)
 	form := id(m.GetFormId())
 	if !ok || m.GetSubject() != "community" || m.GetRespondent() != "anonymous" || b.forms[form] == nil {

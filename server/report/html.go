@@ -1,3 +1,4 @@
+//nolint:misspell // Half of it is Spanish.
 package report
 
 import (

@@ -1,3 +1,4 @@
+//nolint:misspell // Half of it is Spanish.
 package report
 
 import (
@@ -140,14 +141,12 @@ func reached(b *book, i int32) verdict {
 }
 
 // police reports whether the police were there, as far as that is recorded.
-func police(in *incidentFact) (there, known bool) {
-	return in.involvement != "none" && recorded(in.involvement), recorded(in.involvement)
-}
+func police(in *incidentFact) bool { return in.involvement != "none" && recorded(in.involvement) }
 
 // force judges the calls with police there; lenient does not take handcuffs alone for it.
 func force(lenient bool) func(*book, int32) verdict {
 	return contacts(func(_ *book, in *incidentFact) verdict {
-		if there, _ := police(in); !there {
+		if !police(in) {
 			return verdict{}
 		}
 		v := yes(in.force)
@@ -512,8 +511,7 @@ var metrics = []metric{
 			{key: "force", label: Text{"Force used", "Se usó la fuerza"}, unit: perContact, shape: ShapeRate, base: ofIncidents, published: true, judge: force(false)},
 			{key: "more_than_handcuffs", label: Text{"more than handcuffs alone", "más que solo esposas"}, unit: perContact, shape: ShapeRate, base: ofIncidents, judge: force(true)},
 			{key: "by_type", label: Text{"Types of force (a call may have several)", "Tipos de fuerza (una llamada puede tener varios)"}, unit: perContact, shape: ShapeMix, base: ofIncidents, list: "force_type", judge: contacts(func(_ *book, in *incidentFact) verdict {
-				there, _ := police(in)
-				return verdict{in: there && in.force == "yes", unknown: len(in.forceTypes) == 0, codes: in.forceTypes}
+				return verdict{in: police(in) && in.force == "yes", unknown: len(in.forceTypes) == 0, codes: in.forceTypes}
 			})},
 		},
 	},

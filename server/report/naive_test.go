@@ -19,10 +19,9 @@ var naiveWorlds = flag.Int("report.worlds", 40, "random worlds of TestMetricsTwi
 // naive counts as the manual says, over whole messages, one metric after the other: slow,
 // and written a second time on purpose.
 type naive struct {
-	o         report.OutcomeOptions
-	messages  map[string]proto.Message
-	ids       []string
-	incidents map[string]*tandemv1.Incident
+	o        report.OutcomeOptions
+	messages map[string]proto.Message
+	ids      []string
 }
 
 func all[T proto.Message](n *naive) (ids []string, out []T) {
@@ -34,6 +33,12 @@ func all[T proto.Message](n *naive) (ids []string, out []T) {
 		}
 	}
 	return ids, out
+}
+
+// as returns a message of a kind; nil for another.
+func as[T proto.Message](n *naive, id string) T {
+	m, _ := n.messages[id].(T)
+	return m
 }
 
 func (n *naive) inside(i *tandemv1.Instant) bool {
@@ -50,7 +55,7 @@ func (n *naive) canon(person *string) string {
 		id = *person
 	}
 	for id != "" {
-		p := n.messages[id].(*tandemv1.Person)
+		p := as[*tandemv1.Person](n, id)
 		if p.GetMergedInto() == "" {
 			break
 		}
@@ -111,7 +116,7 @@ func (n *naive) rates() map[string]*result {
 			continue
 		}
 		add("M22.unmet", code(in.GetContact(), "team_unavailable", "cancelled_enroute"))
-		program := n.messages[in.GetProgramId()].(*tandemv1.Program)
+		program := as[*tandemv1.Program](n, in.GetProgramId())
 		if in.ArrivedAt != nil {
 			add("M2.contact_rate", code(in.GetContact(), "contact_made"))
 			took := float64(in.GetArrivedAt().GetAtMs()-in.GetDispatchedAt().GetAtMs()) / 60000
@@ -304,7 +309,7 @@ func (n *naive) care(add func(string, int)) {
 		opened := e.GetOpenedAt().GetAtMs()
 		gone := reason == "deceased"
 		if who := n.canon(e.PersonId); who != "" {
-			p := n.messages[who].(*tandemv1.Person)
+			p := as[*tandemv1.Person](n, who)
 			gone = gone || p.GetDoNotContact() || p.GetDeceasedOn() != ""
 		}
 		for name, hours := range map[string]int64{"M15.within_24_hours": 24, "M15.within_72_hours": 72, "M15.within_7_days": 168, "M15.within_72_hours_or_collateral": 72} {

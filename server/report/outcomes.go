@@ -1,3 +1,4 @@
+//nolint:misspell // Half of it is Spanish.
 package report
 
 import (
@@ -179,7 +180,7 @@ func ComputeOutcomes(src Source, o OutcomeOptions) (*Outcomes, error) {
 	}
 	b := newBook(&o)
 	// The year of the report is known once programs are.
-	if err := b.each(src, "program", b.program); err != nil {
+	if err := b.each(src, "program", typed(b.program)); err != nil {
 		return nil, err
 	}
 	program, known := b.byProgram[o.Program]

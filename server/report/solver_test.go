@@ -245,7 +245,7 @@ func reader(g *grid) (p *program, hidden []int, names []string) {
 	return p, hidden, names
 }
 
-// given away returns the first number that a reader can work out, empty where there is none.
+// givenAway returns the first number that a reader can work out, empty where there is none.
 func givenAway(t *testing.T, g *grid) string {
 	p, hidden, names := reader(g)
 	for _, v := range hidden {
@@ -359,7 +359,7 @@ func TestNoHiddenCellIsBounded(t *testing.T) {
 	}
 }
 
-// givenAwayBefore reports whether the sums by themselves leave a hidden one one value.
+// givenAwayBefore reports whether the sums by themselves leave one of them no choice.
 func givenAwayBefore(t *testing.T, g *grid) bool {
 	bare := &grid{k: g.k, cell: [][]count{g.cols}, rows: []count{g.all}, cols: g.cols, all: g.all}
 	return givenAway(t, bare) != ""

@@ -315,6 +315,7 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 	if f == nil {
 		return
 	}
+	// A page that is open was found by its token.
 	token, lang := r.PathValue("token"), langOf(r)
 	given := form.Answers{}
 	for _, it := range f.GetDefinition().GetItems() {
@@ -339,7 +340,7 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	after := "/survey/" + token + "/thanks?lang=" + lang
 	if p.again(a.Once) {
-		http.Redirect(w, r, after, http.StatusSeeOther)
+		http.Redirect(w, r, after, http.StatusSeeOther) //nolint:gosec // The token is one of an open link.
 		return
 	}
 	if wait := p.count(token, p.o.Address(r)); wait > 0 {
@@ -356,7 +357,7 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.took(a.Once)
-	http.Redirect(w, r, after, http.StatusSeeOther)
+	http.Redirect(w, r, after, http.StatusSeeOther) //nolint:gosec // The token is one of an open link.
 }
 
 // answerOf reads an answer as its question takes it; nil for what it does not take.
