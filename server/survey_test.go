@@ -104,7 +104,8 @@ func responses(t *testing.T, w *world) (all []*tandemv1.FormResponse, stored []*
 	err := w.s.EachRecord(t.Context(), w.org.ID, record.New().KindByName("form_response").Number, func(rec *syncengine.StoredRecord) error {
 		msg, err := record.New().Message(&rec.Record)
 		if err == nil {
-			all, stored = append(all, msg.(*tandemv1.FormResponse)), append(stored, rec)
+			r, _ := msg.(*tandemv1.FormResponse)
+			all, stored = append(all, r), append(stored, rec)
 		}
 		return err
 	})
