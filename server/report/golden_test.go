@@ -241,22 +241,23 @@ func TestBreakdownsByHand(t *testing.T) {
 	var got []string
 	for _, name := range []string{"M7.transported", "M11.force", "M4.minutes", "M21.service_rate"} {
 		for _, b := range found(t, r, name).Breakdowns {
-			line := name + " " + b.By
+			var line strings.Builder
+			line.WriteString(name + " " + b.By)
 			for _, g := range b.Groups {
-				line += " " + g.Code + "="
+				line.WriteString(" " + g.Code + "=")
 				switch {
 				case g.Numerator != nil:
-					line += fmt.Sprintf("%d/%d", *g.Numerator.N, *g.Denominator.N)
+					line.WriteString(fmt.Sprintf("%d/%d", *g.Numerator.N, *g.Denominator.N))
 				case g.PerThousand != nil:
-					line += fmt.Sprintf("%v", *g.PerThousand)
+					line.WriteString(fmt.Sprintf("%v", *g.PerThousand))
 				default:
-					line += fmt.Sprint(*g.Count.N)
+					line.WriteString(fmt.Sprint(*g.Count.N))
 				}
 				if g.Ratio != nil {
-					line += fmt.Sprintf(" (%v)", *g.Ratio)
+					line.WriteString(fmt.Sprintf(" (%v)", *g.Ratio))
 				}
 			}
-			got = append(got, line)
+			got = append(got, line.String())
 		}
 	}
 	want := strings.Split(strings.TrimSpace(`
