@@ -48,6 +48,10 @@ func (s *Server) routes() http.Handler {
 	// It bounds bodies and requests itself: a crowd of browsers keeps no device out.
 	mux.Handle(signInRoute, s.people)
 	mux.Handle(signInRoute+"/", s.people)
+	// They too; and they are for everybody.
+	for _, route := range []string{"/survey/", "/outcomes", "/outcomes/"} {
+		mux.Handle(route, s.public)
+	}
 	if s.fhir != nil {
 		mux.Handle(fhirRoute, s.fhir)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/people"
+	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -78,6 +79,7 @@ type Server struct {
 	people  *people.People
 	fhir    http.Handler
 	console http.Handler
+	public  *report.Public
 	log     zerolog.Logger
 	now     func() time.Time
 	rand    io.Reader
@@ -139,6 +141,10 @@ func New(st *store.Store, o Options) (*Server, error) {
 	}
 	if o.FHIR != nil {
 		s.fhir = o.FHIR(s.people)
+	}
+	s.public, err = report.NewPublic(st, report.PublicOptions{Take: s.takeSurvey, Address: s.people.Address, Origin: o.Origin, Log: o.Log, Clock: s.now})
+	if err != nil {
+		return nil, err
 	}
 	if err := s.ReplayJournal(context.Background()); err != nil {
 		return nil, err

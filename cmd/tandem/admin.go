@@ -24,6 +24,7 @@ type adminCmd struct {
 	Session    adminSessionCmd    `cmd:"" help:"Browsers that are signed in."`
 	Form       adminFormCmd       `cmd:"" help:"Questionnaires: import, word, publish them."`
 	Protocol   adminProtocolCmd   `cmd:"" help:"Protocols that every device can read with no signal."`
+	Survey     adminSurveyCmd     `cmd:"" help:"Anonymous surveys: open, close and list their links."`
 	Directory  adminDirectoryCmd  `cmd:"" help:"The directory of services: import, list."`
 	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
 	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`

@@ -38,7 +38,7 @@ type cli struct {
 	Lookup     lookupCmd     `cmd:"" help:"Records that this device does not hold and its person may read."`
 	Emergency  emergencyCmd  `cmd:"" help:"Open one person's record where a life may hang on it."`
 	Import     importCmd     `cmd:"" help:"Bring a spreadsheet into a device's store, by a mapping."`
-	Report     reportCmd     `cmd:"" help:"Count calls by type, month and outcome."`
+	Report     reportCmd     `cmd:"" help:"Count calls; compute, publish and show outcomes."`
 	Export     exportCmd     `cmd:"" help:"Write records as files that other programs read, for a stated purpose."`
 	Admin      adminCmd      `cmd:"" help:"Set up org, agencies, programs, teams, staff; issue enrolment codes."`
 	Sealed     sealedCmd     `cmd:"" help:"Sealed outboxes, which outlive their stores: list what one holds, deliver it."`

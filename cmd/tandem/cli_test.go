@@ -90,7 +90,10 @@ func TestJSON(t *testing.T) {
 		{"sealed deliver", "", "--store " + car},
 		{"verify", "", "--store " + car},
 		{"verify", "", "--data " + dir},
-		{"report", "", "--data " + dir},
+		{"report calls", "", "--data " + dir},
+		{"report outcomes", "", "--data " + dir},
+		{"report publish", "", "--data " + dir + " --from 2020-01-01 --to 2020-02-01"},
+		{"report list", "", "--data " + dir},
 		{"export", "", "--data " + dir + " --purpose test --recipient nobody --basis research --to " + filepath.Join(t.TempDir(), "exported")},
 		{"backup make", "", "--data " + dir + " --to " + copied},
 		{"backup key", "", "--to " + filepath.Join(t.TempDir(), "offline.key")},
@@ -152,6 +155,9 @@ func TestJSON(t *testing.T) {
 	}
 	for _, act := range []string{"list", "add", "choose"} {
 		seen["profile "+act] = true // TestProfiles
+	}
+	for _, name := range []string{"report show", "admin survey open", "admin survey list", "admin survey close"} {
+		seen[name] = true // TestOutcomes
 	}
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"time"
-
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/report"
@@ -12,24 +9,38 @@ import (
 )
 
 type reportCmd struct {
+	Calls    reportCallsCmd    `cmd:"" default:"withargs" help:"Count calls by type, month and outcome."`
+	Outcomes reportOutcomesCmd `cmd:"" help:"Compute the metrics of outcomes."`
+	Publish  reportPublishCmd  `cmd:"" help:"Make a public report and keep it as it is."`
+	List     reportListCmd     `cmd:"" help:"List published reports."`
+	Show     reportShowCmd     `cmd:"" help:"Write a published report."`
+}
+
+func (reportCmd) Help() string {
+	return `Without a command of its own it counts calls.
+
+  tandem report --from 2026-01-01 --to 2026-04-01
+  tandem report outcomes --from 2026-01-01 --to 2026-04-01`
+}
+
+type reportCallsCmd struct {
 	dataFlag
-	From string `placeholder:"DATE" help:"First day, YYYY-MM-DD."`
-	To   string `placeholder:"DATE" help:"Day after the last, YYYY-MM-DD."`
-	Zone string `placeholder:"ZONE" help:"Time zone of the days, an IANA name; the agency's own (the first agency's) unless given."`
+	periodFlags
+
 	Lang string `default:"en" enum:"en,es" help:"Language of the text: en or es."`
 	JSON bool   `help:"Print one line of JSON."`
 }
 
-func (reportCmd) Help() string {
+func (reportCallsCmd) Help() string {
 	return `Counts the calls at the server: by type, month, outcome and police action, and how many
 met somebody. It says of how many nothing is known, and breaks nothing down finer than
 the source's times allow.
 
-  tandem report --data tandem-data
-  tandem report --from 2026-01-01 --to 2026-04-01 --json`
+  tandem report calls --data tandem-data
+  tandem report calls --from 2026-01-01 --to 2026-04-01 --json`
 }
 
-func (c *reportCmd) Run(a *app) (err error) {
+func (c *reportCallsCmd) Run(a *app) (err error) {
 	st, err := c.open(a, false)
 	if err != nil {
 		return err
@@ -39,28 +50,11 @@ func (c *reportCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	domain := record.New()
-	if c.Zone == "" {
-		if c.Zone, err = agencyZone(a, st, org.ID, domain); err != nil {
-			return err
-		}
-	}
 	o := report.CallOptions{}
-	if o.Zone, err = time.LoadLocation(c.Zone); err != nil {
-		return exits(exitUsage, fmt.Errorf("--zone: %w", err))
+	if o.Zone, o.From, o.To, err = c.read(a, st, org); err != nil {
+		return err
 	}
-	for _, day := range []struct {
-		flag, text string
-		into       *time.Time
-	}{{"--from", c.From, &o.From}, {"--to", c.To, &o.To}} {
-		if day.text == "" {
-			continue
-		}
-		if *day.into, err = time.ParseInLocation(time.DateOnly, day.text, o.Zone); err != nil {
-			return exits(exitUsage, fmt.Errorf("%s: want a date as YYYY-MM-DD", day.flag))
-		}
-	}
-	kind, counted := domain.KindOf((*tandemv1.Incident)(nil)), 0
+	kind, counted := record.New().KindOf((*tandemv1.Incident)(nil)), 0
 	r, err := report.Calls(func(f func(*syncengine.Record) error) error {
 		return st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error {
 			counted++

@@ -154,6 +154,10 @@ func (p *People) address(r *http.Request) string {
 	return prefix.String()
 }
 
+// Address returns where a request comes from, for counting alone; empty where that is not
+// known.
+func (p *People) Address(r *http.Request) string { return p.address(r) }
+
 func (p *People) proxied(a netip.Addr) bool {
 	return slices.ContainsFunc(p.o.Proxies, func(n netip.Prefix) bool { return n.Contains(a) })
 }

@@ -24,16 +24,21 @@ func (c *counter) when(in *tandemv1.Incident) (span, bool) {
 	if at == nil {
 		at = in.GetReceivedAt()
 	}
+	return c.stretch(at, in.GetTz())
+}
+
+// stretch returns the stretch that an instant is exact to, which was written in a zone.
+func (c *counter) stretch(at *tandemv1.Instant, tz string) (span, bool) {
 	if at == nil || at.AtMs == nil {
 		return span{}, false
 	}
 	start := time.UnixMilli(at.GetAtMs())
 	switch at.GetPrecision() {
 	case "month":
-		y, m, _ := start.In(c.zone(in.GetTz())).Date()
+		y, m, _ := start.In(c.zone(tz)).Date()
 		return span{day(y, m, 1), day(y, m+1, 1), true}, true
 	case "day":
-		y, m, d := start.In(c.zone(in.GetTz())).Date()
+		y, m, d := start.In(c.zone(tz)).Date()
 		return span{day(y, m, d), day(y, m, d+1), true}, true
 	}
 	start = start.In(c.options.Zone)

@@ -45,6 +45,11 @@ func formCells(r reach) []cell {
 // formResponseRights: clinicians and peers ask and sign, a police partner takes part in
 // surveys of the community, an admin assesses the program.
 var formResponseRights = map[string][]cell{
+	// What comes in under the link of a survey, of nobody.
+	operator: {
+		{acts: acts{create}, fields: surveyFields, values: about("community"), stated: true, in: inRef},
+		{acts: acts{sign}, reach: ofTeams, fields: []string{"lifecycle"}, in: inRef},
+	},
 	clinician: {
 		{acts: acts{create}},
 		{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},

@@ -1,0 +1,94 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Errors of publishing.
+var (
+	// ErrOpenPeriod: what may go on growing is not published.
+	ErrOpenPeriod = errors.New("only a period that has a beginning and an end, and is over, is published")
+	// ErrOverlap: two reports of overlapping periods could be subtracted.
+	ErrOverlap = errors.New("a report on some of these days is published already, and the two could be subtracted from each other: publish other days, or show the one that there is (tandem report list)")
+	// ErrNoReport: there is no published report of that id.
+	ErrNoReport = errors.New("there is no published report of that id: \"tandem report list\" shows them")
+)
+
+// Of computes the metrics over the newest state of an org, which it names in Seq.
+func Of(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions) (r *Outcomes, err error) {
+	err = st.Snapshot(ctx, org, func(snap *store.Snapshot) error {
+		head, err := snap.Head()
+		if err != nil {
+			return err
+		}
+		if r, err = ComputeOutcomes(snap, o); err != nil {
+			return err
+		}
+		r.Seq = head.Seq
+		return nil
+	})
+	return r, err
+}
+
+// Publish makes the public report of a period over the newest state, and keeps it as it is.
+// A published report never changes, and none overlaps another of the same program, or one
+// of all programs: what two differ by could be read from them.
+func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptions, id syncengine.ID, now time.Time) (*store.PublishedReport, error) {
+	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) {
+		return nil, ErrOpenPeriod
+	}
+	r, err := Of(ctx, st, org.ID, o)
+	if err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	if err := r.ForPublic().WriteJSON(&body); err != nil {
+		return nil, err
+	}
+	p := &store.PublishedReport{
+		ID: id, Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly),
+		Zone: o.Zone.String(), Seq: r.Seq, Hash: sha256.Sum256(body.Bytes()), CreatedMS: now.UnixMilli(), Body: body.Bytes(),
+	}
+	err = st.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		others, err := tx.PublishedReports()
+		if err != nil {
+			return err
+		}
+		for _, other := range others {
+			same := other.Program == p.Program || other.Program.IsZero() || p.Program.IsZero()
+			if same && other.FirstDay < p.EndDay && p.FirstDay < other.EndDay {
+				return ErrOverlap
+			}
+		}
+		if err := tx.AddPublishedReport(p); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_REPORT_PUBLISHED, Subject: p.ID[:], Seq: p.Seq, Hash: p.Hash[:], Code: p.FirstDay + " " + p.EndDay,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ReadPublished returns a published report after its hash was checked.
+func ReadPublished(p *store.PublishedReport) (*Outcomes, error) {
+	if p == nil {
+		return nil, ErrNoReport
+	}
+	if syncengine.Hash(sha256.Sum256(p.Body)) != p.Hash {
+		return nil, fmt.Errorf("the published report %s is not what was published: its hash differs; restore it from a backup", p.ID)
+	}
+	return ReadOutcomes(p.Body)
+}
