@@ -62,6 +62,7 @@ func (a *App) routes() {
 		"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
 		"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
 		"GET /alert/new": (*visit).newAlertPage, "POST /alert/new": (*visit).newAlert, "GET /alert/{id}": (*visit).alertPage,
+		"GET /disclosure/new": (*visit).newDisclosurePage, "POST /disclosure/new": (*visit).newDisclosure,
 		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
 		"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,

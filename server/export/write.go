@@ -390,7 +390,11 @@ func (j *job) finish(org syncengine.ID) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.b.WriteString(readme); err != nil {
+	text := readme
+	if j.o.SUD {
+		text = record.Part2Notice + "\n\n" + readme
+	}
+	if _, err := f.b.WriteString(text); err != nil {
 		return nil, err
 	}
 	for _, f := range j.dir.files {
