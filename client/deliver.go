@@ -205,7 +205,7 @@ func (l *link) deliver(ctx context.Context, req *tandemv1.DeliverRequest) (*tand
 	}
 	ctx, cancel := context.WithTimeout(ctx, slack+time.Duration(size/slowest)*time.Second)
 	defer cancel()
-	resp, err := call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.DeliverResponse, error) { return l.sync.Deliver(ctx, req) })
+	resp, err := call(ctx, &contact{brings: true}, func(ctx context.Context) (*tandemv1.DeliverResponse, error) { return l.sync.Deliver(ctx, req) })
 	if err != nil {
 		return nil, err
 	}

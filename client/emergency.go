@@ -269,5 +269,5 @@ func (t *tx) endEmergencies(nowMS int64) error {
 
 // breakGlass opens or reports an emergency at the server.
 func (l *link) breakGlass(ctx context.Context, req *tandemv1.BreakGlassRequest) (*tandemv1.BreakGlassResponse, error) {
-	return call(ctx, &contact{}, func(ctx context.Context) (*tandemv1.BreakGlassResponse, error) { return l.sync.BreakGlass(ctx, req) })
+	return call(ctx, &contact{brings: true}, func(ctx context.Context) (*tandemv1.BreakGlassResponse, error) { return l.sync.BreakGlass(ctx, req) })
 }

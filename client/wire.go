@@ -186,6 +186,9 @@ func (l *link) close() {
 
 // contact is what one call met on its way.
 type contact struct {
+	// brings: the request brings what was written, and says so, for a server that has too
+	// much to do (RFC 9218, section 4.1).
+	brings bool
 	// reached: an answer with our header came. The rest is known only then.
 	reached bool
 	status  int
@@ -234,6 +237,9 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req = req.Clone(req.Context())
 	req.Header.Set("User-Agent", g.agent)
+	if met.brings {
+		req.Header.Set("Priority", "u=1")
+	}
 	if g.prover != nil {
 		if err := g.prover.sign(req); err != nil {
 			return nil, err
@@ -320,7 +326,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 // exchange sends one request and returns the complete answer. What did not come
 // whole is a *ContactError.
 func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
-	met := &contact{}
+	met := &contact{brings: len(req.GetRuns()) > 0}
 	req.Ask = binary.BigEndian.AppendUint64(make([]byte, 0, askSize), chance{}.Uint64())
 	met.began = time.Now()
 	if err := l.greet(ctx, met); err != nil {

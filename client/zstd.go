@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"io"
+	"sync"
 
 	"connectrpc.com/connect"
 	"github.com/klauspost/compress/zstd"
@@ -29,27 +30,30 @@ func zstdOptions() []connect.ClientOption {
 	}
 }
 
-func newDeflater() connect.Compressor {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10))
+// encoder is of the whole process: its tables take more than a megabyte, and many devices
+// may be open in one. Two batches are compressed at once, others wait.
+var encoder = sync.OnceValue(func() *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(512<<10))
 	if err != nil {
 		// The options are constants; a test makes one.
 		panic(err)
 	}
-	return &deflater{encoder: e}
-}
+	return e
+})
+
+func newDeflater() connect.Compressor { return &deflater{} }
 
 // deflater makes a frame of what it is given at once, which is a whole message:
 // nothing of it is copied to be seen again by what follows. Frames may follow each
 // other.
 type deflater struct {
-	encoder *zstd.Encoder
-	frame   []byte
-	w       io.Writer
+	frame []byte
+	w     io.Writer
 }
 
 // Write implements io.Writer.
 func (d *deflater) Write(p []byte) (int, error) {
-	d.frame = d.encoder.EncodeAll(p, d.frame[:0])
+	d.frame = encoder().EncodeAll(p, d.frame[:0])
 	if _, err := d.w.Write(d.frame); err != nil {
 		return 0, err
 	}

@@ -119,8 +119,9 @@ type admission struct {
 	// rate of finished requests a second, as of rated.
 	rate  float64
 	rated time.Time
-	// promised is the latest time that was handed out.
-	promised time.Time
+	// promised is the latest time that was handed out, to those who only listen and to
+	// those who bring something.
+	promised [2]time.Time
 	// grace is how long a body has beside its bytes.
 	grace time.Duration
 }
@@ -140,6 +141,8 @@ type lane struct {
 type visit struct {
 	a    *admission
 	lane *lane
+	// brings: it brings what was written.
+	brings bool
 	// cut ends the request; nil where it cannot be ended. It is called with the lock
 	// held.
 	cut func()
@@ -175,14 +178,18 @@ func newAdmission(o Admission) (*admission, error) {
 // enter lets a request of a device in, or refuses it before anything of its body is
 // read. Where the device has too many open, the oldest of those that only wait or
 // arrive is cut: it is most likely one of a connection that has died.
-func (a *admission) enter(device syncengine.ID, limit int, cut func()) (*visit, error) {
+func (a *admission) enter(device syncengine.ID, limit int, brings bool, cut func()) (*visit, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open >= a.Open {
-		return nil, a.refusal(refusedOpen)
+		return nil, a.refusal(refusedOpen, brings)
 	}
-	if a.late() > a.Queue {
-		return nil, a.refusal(refusedQueue)
+	patience := a.Queue
+	if !brings {
+		patience /= 2
+	}
+	if a.late() > patience {
+		return nil, a.refusal(refusedQueue, brings)
 	}
 	l := a.lanes[device]
 	if l == nil {
@@ -198,7 +205,7 @@ func (a *admission) enter(device syncengine.ID, limit int, cut func()) (*visit, 
 		old.cut()
 		old.leave()
 	}
-	v := &visit{a: a, lane: l, cut: cut}
+	v := &visit{a: a, lane: l, brings: brings, cut: cut}
 	l.open = append(l.open, v)
 	a.open++
 	return v, nil
@@ -227,17 +234,21 @@ func (a *admission) done() {
 
 // refusal says when to come back: at the next time that nobody has been given, one after
 // the other as fast as requests get done.
-func (a *admission) refusal(reason string) *overload {
+func (a *admission) refusal(reason string, brings bool) *overload {
 	now := time.Now()
-	if first := now.Add(leastHint); a.promised.Before(first) {
-		a.promised = first
+	promised := &a.promised[0]
+	if brings {
+		promised = &a.promised[1]
 	}
-	a.promised = a.promised.Add(time.Duration(float64(time.Second) / a.speed()))
-	if most := now.Add(mostHint); a.promised.After(most) {
+	if first := now.Add(leastHint); promised.Before(first) {
+		*promised = first
+	}
+	*promised = promised.Add(time.Duration(float64(time.Second) / a.speed()))
+	if most := now.Add(mostHint); promised.After(most) {
 		// They begin anew rather than pile up at the end.
-		a.promised = now.Add(mostHint / 2)
+		*promised = now.Add(mostHint / 2)
 	}
-	return &overload{reason, a.promised.Sub(now)}
+	return &overload{reason, promised.Sub(now)}
 }
 
 // receive makes room for n more bytes of the body.
@@ -249,7 +260,7 @@ func (v *visit) receive(n int) error {
 		return errCutOff
 	}
 	if a.bodies+int64(n) > a.Bytes/2 {
-		return a.refusal(refusedBytes)
+		return a.refusal(refusedBytes, v.brings)
 	}
 	a.bodies += int64(n)
 	v.body += int64(n)
@@ -313,7 +324,7 @@ func (v *visit) await(ctx context.Context, work int64, atMost time.Duration) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return a.refusal(refusedQueue)
+	return a.refusal(refusedQueue, v.brings)
 }
 
 // unqueue takes a waiting request out of its lane.
@@ -386,7 +397,7 @@ func (v *visit) grow(n int64) error {
 	case v.state != working:
 		return errCutOff
 	case !v.fits(n):
-		return v.a.refusal(refusedBytes)
+		return v.a.refusal(refusedBytes, v.brings)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,7 +27,7 @@ func newTestAdmission(t *testing.T, o Admission) *admission {
 
 // request makes one request of a device that takes so long to work on.
 func (a *admission) request(ctx context.Context, device syncengine.ID, work int64, took time.Duration) error {
-	v, err := a.enter(device, a.PerDevice, nil)
+	v, err := a.enter(device, a.PerDevice, false, nil)
 	if err != nil {
 		return err
 	}
@@ -100,6 +101,83 @@ func TestHerdDrainsWithoutStorm(t *testing.T) {
 				a.empty(t)
 			})
 		})
+	}
+}
+
+// Thousands listen, and ask again and again more than the server can do: who brings what
+// was written gets in at once or soon, and not when the listeners' times have come.
+func TestWordsComeBeforeListeners(t *testing.T) {
+	t.Parallel()
+	worst := func(brings bool) (worst time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			a := newTestAdmission(t, Admission{Working: 4})
+			ctx, cancel := context.WithCancel(t.Context())
+			const took = 100 * time.Millisecond
+			again := func(device int, brings bool, src *rand.Rand) bool {
+				for ctx.Err() == nil {
+					v, err := a.enter(deviceNo(device), 8, brings, nil)
+					if err == nil {
+						if err = v.begin(ctx, baseWork); err == nil {
+							time.Sleep(took)
+						}
+						v.end()
+					}
+					o, refused := errors.AsType[*overload](err)
+					if !refused {
+						return err == nil
+					}
+					hint := o.after.Truncate(time.Second) + time.Second
+					time.Sleep(hint + time.Duration(src.Int64N(int64(max(hint/8, time.Second)))))
+				}
+				return false
+			}
+			var listeners, bringers sync.WaitGroup
+			for n := range 4000 {
+				listeners.Go(func() {
+					src := rand.New(rand.NewPCG(1, uint64(n)))
+					for again(n, false, src) {
+						time.Sleep(30 * time.Second)
+					}
+				})
+			}
+			time.Sleep(time.Minute)
+			var mu sync.Mutex
+			for n := range 200 {
+				bringers.Go(func() {
+					src := rand.New(rand.NewPCG(2, uint64(n)))
+					time.Sleep(time.Duration(src.Int64N(int64(time.Minute))))
+					came := time.Now()
+					if !again(5000+n, brings, src) {
+						t.Error("it was never let in")
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					worst = max(worst, time.Since(came))
+				})
+			}
+			bringers.Wait()
+			cancel()
+			listeners.Wait()
+			a.empty(t)
+		})
+		return worst
+	}
+	first, among := worst(true), worst(false)
+	t.Logf("who brings something waited %v at most, and would have waited %v among the listeners", first, among)
+	if first > 10*time.Second || among < 4*first {
+		t.Errorf("who brings something waited %v at most, %v where it is one among the listeners", first, among)
+	}
+}
+
+// Who says that it brings something is known by the urgency of RFC 9218.
+func TestBrings(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"": false, "u=1": true, "u=0": true, "u=2, i": true, "i, u=1": true, "u=3": false, "u=7": false, "u=10": false, "x": false, "u": false,
+	} {
+		if got := brings(http.Header{"Priority": {text}}); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
 	}
 }
 
@@ -180,7 +258,7 @@ func TestDeviceIsBounded(t *testing.T) {
 	var cut []int
 	var visits []*visit
 	enter := func(n int) error {
-		v, err := a.enter(deviceNo(1), a.PerDevice, func() { cut = append(cut, n) })
+		v, err := a.enter(deviceNo(1), a.PerDevice, false, func() { cut = append(cut, n) })
 		if err == nil {
 			visits = append(visits, v)
 		}
@@ -210,7 +288,7 @@ func TestDeviceIsBounded(t *testing.T) {
 	if o, ok := errors.AsType[*overload](enter(9)); !ok || o.reason != refusedDevice {
 		t.Errorf("one more: %v", o)
 	}
-	if _, err := a.enter(deviceNo(2), 3, nil); err != nil {
+	if _, err := a.enter(deviceNo(2), 3, false, nil); err != nil {
 		t.Errorf("another device: %v", err)
 	}
 }
@@ -221,7 +299,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newTestAdmission(t, Admission{Bytes: MinAdmissionBytes, Queue: time.Hour})
-		v, err := a.enter(deviceNo(1), 1, nil)
+		v, err := a.enter(deviceNo(1), 1, false, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +351,7 @@ func TestWaitingForNewsHoldsNothing(t *testing.T) {
 		a := newTestAdmission(t, Admission{Working: 2})
 		var resters []*visit
 		for n := range 100 {
-			v, err := a.enter(deviceNo(n), 8, nil)
+			v, err := a.enter(deviceNo(n), 8, false, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -67,7 +68,7 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		control := http.NewResponseController(w)
-		v, err := s.admission.enter(device, limit, func() {
+		v, err := s.admission.enter(device, limit, brings(r.Header), func() {
 			cancel()
 			_ = control.SetReadDeadline(time.Now())
 		})
@@ -149,6 +150,19 @@ func (v *visit) admit(control *http.ResponseController, r *http.Request) error {
 	}
 	r.Body = &readBody{Reader: *bytes.NewReader(body), broke: broke}
 	return nil
+}
+
+// brings reports whether a device says of its request that it brings what was written
+// (docs/protocol.md): an urgency before the usual one (RFC 9218, section 4.1). What says
+// so without need comes before others only where the server has too much to do.
+func brings(h http.Header) bool {
+	for parameter := range strings.SplitSeq(h.Get("Priority"), ",") {
+		switch strings.TrimSpace(parameter) {
+		case "u=0", "u=1", "u=2":
+			return true
+		}
+	}
+	return false
 }
 
 // received gives back the room of the body as it came: nobody holds it any more.

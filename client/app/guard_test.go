@@ -1,10 +1,12 @@
 package app_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -139,5 +141,38 @@ func TestLoopback(t *testing.T) {
 	}
 	if err := field.Serve(t.Context(), listener); err == nil || !strings.Contains(err.Error(), "loopback") {
 		t.Errorf("serving the network: %v", err)
+	}
+}
+
+// A tap is done though the page that asked for it has gone before its turn came.
+func TestTapOutlivesItsPage(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	f := serve(t, app.Options{Dir: o.enrol(o.maya, "Car 12"), Client: options()})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	calls := func() int {
+		t.Helper()
+		w := httptest.NewRecorder()
+		f.app.Ask(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/today", nil))
+		if w.Code != http.StatusOK {
+			t.Fatalf("today: %d", w.Code)
+		}
+		return strings.Count(w.Body.String(), `href="call/`)
+	}
+	before := calls()
+	form := strings.NewReader(url.Values{"type": {"welfare_check"}}.Encode())
+	r := httptest.NewRequestWithContext(gone, http.MethodPost, "/call", form)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	f.app.Ask(w, r)
+	if w.Code != http.StatusSeeOther || calls() != before+1 {
+		t.Errorf("the tap was answered with %d, and there are %d calls, where there were %d", w.Code, calls(), before)
+	}
+	// What only reads ends with its page.
+	w = httptest.NewRecorder()
+	f.app.Ask(w, httptest.NewRequestWithContext(gone, http.MethodGet, "/today", nil))
+	if w.Code == http.StatusOK {
+		t.Error("a page was made for nobody")
 	}
 }

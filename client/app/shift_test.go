@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/tandem-response/tandem/client/app"
-	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
@@ -28,7 +27,6 @@ var looks = []struct {
 // A night as it goes, with the server gone in the middle of it. Every screen is checked
 // by axe, and the taps are counted.
 func TestShift(t *testing.T) {
-	need.Long(t)
 	t.Parallel()
 	for _, l := range looks {
 		if !l.often && !*everyLook {

@@ -67,3 +67,23 @@ func TestStatus(t *testing.T) {
 	b.until(`document.querySelector("#status").innerText.includes("typing, not sent yet")`)
 	want("typed", "Saved here")
 }
+
+// A page that is to show what has changed waits while a tap leads elsewhere: a reload
+// would take the tap's place.
+func TestReloadTakesNoTap(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	f := serve(t, app.Options{Dir: o.enrol(o.maya, "Car 12"), Client: options()})
+	b := newBrowser(t, phone)
+	b.open(f.next())
+	// From here on each answer says that the page has changed.
+	changed := `window.stale = true; window.asked = 0; window.fetch = async () => { window.asked++; return new Response(JSON.stringify({ html: "", changed: true })); };`
+	eval[bool](b, changed+`dispatchEvent(new Event("beforeunload"))`)
+	b.until(`window.asked > 2`)
+	if !eval[bool](b, "Boolean(window.stale)") {
+		t.Error("the page was loaded anew while a tap led elsewhere")
+	}
+	b.page("today")
+	eval[bool](b, changed+`true`)
+	b.until(`!window.stale`)
+}

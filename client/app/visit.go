@@ -101,7 +101,14 @@ func (a *App) inside(do func(*visit) error) http.HandlerFunc {
 	})
 }
 
-func (v *visit) ctx() context.Context { return v.r.Context() }
+// ctx is that of the request. What was tapped is done though the page that asked for it
+// has gone meanwhile; only reading ends with it.
+func (v *visit) ctx() context.Context {
+	if v.r.Method == http.MethodPost {
+		return context.WithoutCancel(v.r.Context())
+	}
+	return v.r.Context()
+}
 
 func (v *visit) t(key string) string { return allWords.In(v.lang, key) }
 

@@ -7,6 +7,16 @@
   const body = document.body;
   const post = (url, data) => fetch(url, { method: "POST", body: data, credentials: "same-origin", keepalive: true });
   let leaving = false;
+  // Once a tap leads elsewhere, nothing of the page's own leads back: a reload would take
+  // the place of what was tapped. A tap that led to no page, as one on a telephone number,
+  // is over after a while.
+  let went = -Infinity;
+  addEventListener("beforeunload", () => { went = performance.now(); });
+  const going = () => performance.now() - went < 15000;
+  // What is shown does not change under a finger that is down.
+  let lifted = Promise.resolve(), lift = () => {};
+  document.addEventListener("pointerdown", () => { lifted = new Promise((done) => { lift = done; }); }, true);
+  for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, () => setTimeout(lift), true);
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
 
   // --- typing is kept ---------------------------------------------------------
@@ -160,6 +170,8 @@
       const r = await fetch("status?" + q, { credentials: "same-origin" });
       if (r.ok) {
         const s = await r.json();
+        await lifted;
+        if (going()) return;
         const el = $("#status");
         if (el && el.innerHTML !== s.html && !el.contains(document.activeElement)) el.innerHTML = s.html;
         if (s.theme) document.documentElement.dataset.theme = s.theme;
@@ -173,8 +185,7 @@
           if (!busy && !typing) { sessionStorage.setItem("y", String(scrollY)); location.reload(); } else $("#moved").hidden = false;
         }
       }
-    } catch { /* The app is not there: typing says so. */ }
-    polling = false;
+    } catch { /* The app is not there: typing says so. */ } finally { polling = false; }
   }
   const y = sessionStorage.getItem("y");
   if (y) { scrollTo(0, Number(y)); sessionStorage.removeItem("y"); }
@@ -209,10 +220,6 @@
   document.addEventListener("contextmenu", (e) => { if (e.target.closest?.("[data-edit]")) e.preventDefault(); });
 
   // --- search -----------------------------------------------------------------------
-  // What is found does not move under a finger that is down.
-  let lifted = Promise.resolve(), lift = () => {};
-  document.addEventListener("pointerdown", () => { lifted = new Promise((done) => { lift = done; }); }, true);
-  for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, () => setTimeout(lift), true);
   for (const input of $$("input[data-search]")) {
     let timer = 0, n = 0;
     input.addEventListener("input", () => {
