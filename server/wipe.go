@@ -26,7 +26,7 @@ func (e *WipeToldError) Error() string {
 		": the order cannot be taken back; enrol the device anew once it has wiped itself"
 }
 
-// ErrNoWipe: there is no order to take back.
+// ErrNoWipe says that there is no order to take back.
 var ErrNoWipe = errors.New("the device is not ordered to wipe itself: there is nothing to take back")
 
 // Errors of a receipt.
