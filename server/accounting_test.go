@@ -128,6 +128,11 @@ func testSharingIsRecorded(t *testing.T, on engine) {
 	if got := s.accounting(); len(got) != 3 || !slices.Contains(got[2].What, "location") {
 		t.Errorf("the card has an address now: %+v", got)
 	}
+	// The server asks nothing of its own that it would refuse.
+	overseer := must[syncengine.ID](t)(s.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Admin Person", Discipline: "other", Roles: []string{"admin"}, Agency: s.agency}))
+	if lying := must[[]*syncengine.QuarantineItem](t)(s.admin.Quarantine(t.Context(), overseer)); len(lying) != 0 {
+		t.Errorf("%d changes of the server's own lie in quarantine", len(lying))
+	}
 	// Neither police partners nor another person's accounting have any of it.
 	if raw, err := s.admin.Disclosures(t.Context(), syncengine.ID{}, s.team, time.Time{}); err == nil {
 		t.Errorf("a team has an accounting: %+v", raw)
