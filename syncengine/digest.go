@@ -39,7 +39,7 @@ func (s Sum) Sub(t Sum) Sum {
 
 // Bytes returns the sum as 16 bytes, big endian.
 func (s Sum) Bytes() []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.Hi), s.Lo)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(make([]byte, 0, 16), s.Hi), s.Lo)
 }
 
 // SumFromBytes reads 16 bytes, big endian; ok is false for any other length.

@@ -10,12 +10,15 @@ import (
 
 // Compare orders scope keys: open work first, then by owner and compartment.
 func (k ScopeKey) Compare(o ScopeKey) int {
-	return cmp.Or(
-		cmp.Compare(boolByte(o.Open), boolByte(k.Open)),
-		cmp.Compare(k.Owner, o.Owner),
-		k.OwnerID.Compare(o.OwnerID),
-		cmp.Compare(k.Compartment, o.Compartment),
-	)
+	switch {
+	case k.Open != o.Open:
+		return cmp.Compare(boolByte(o.Open), boolByte(k.Open))
+	case k.Owner != o.Owner:
+		return cmp.Compare(k.Owner, o.Owner)
+	case k.OwnerID != o.OwnerID:
+		return k.OwnerID.Compare(o.OwnerID)
+	}
+	return cmp.Compare(k.Compartment, o.Compartment)
 }
 
 // maxTouches bounds what a record remembers of its latest changes for deltas.

@@ -341,7 +341,7 @@ func (d *Domain) Principal(rec *syncengine.Record, look syncengine.Lookup) (*syn
 // compartment, then by owner. Roles add up, except that a police partner holds what
 // a police partner holds, whatever else a staff record may say.
 func (d *Domain) Grants(org syncengine.ID, p *syncengine.Principal) []syncengine.ScopeKey {
-	var keys []syncengine.ScopeKey
+	keys := make([]syncengine.ScopeKey, 0, 16)
 	add := func(owner syncengine.OwnerKind, id syncengine.ID, c tandemv1.Compartment) {
 		for _, open := range []bool{true, false} {
 			keys = append(keys, syncengine.ScopeKey{Owner: owner, OwnerID: id, Compartment: c, Open: open})
@@ -366,17 +366,18 @@ func (d *Domain) Grants(org syncengine.ID, p *syncengine.Principal) []syncengine
 }
 
 func compareScopes(a, b syncengine.ScopeKey) int {
-	if a.Open != b.Open {
+	switch {
+	case a.Open != b.Open:
 		if a.Open {
 			return -1
 		}
 		return 1
+	case a.Compartment != b.Compartment:
+		return cmp.Compare(a.Compartment, b.Compartment)
+	case a.Owner != b.Owner:
+		return cmp.Compare(a.Owner, b.Owner)
 	}
-	return cmp.Or(
-		cmp.Compare(a.Compartment, b.Compartment),
-		cmp.Compare(a.Owner, b.Owner),
-		a.OwnerID.Compare(b.OwnerID),
-	)
+	return a.OwnerID.Compare(b.OwnerID)
 }
 
 // CompartmentFor returns the compartment to create a message's record in: that of
