@@ -85,7 +85,7 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 		}
 		return tx.SaveReplica(&syncengine.Replica{
 			ID: id, Person: old.Person, Device: old.Device, Key: now.Key, Revoked: old.Revoked, Unconfirmed: true, Replaces: was.Replica,
-			WipeOrderedMS: old.WipeOrderedMS,
+			WipeOrderedMS: old.WipeOrderedMS, WipeToldMS: old.WipeToldMS, WipeShut: old.WipeShut,
 		})
 	})
 	if err != nil {

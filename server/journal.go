@@ -83,7 +83,18 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			for id, r := range state {
 				// Who was certified later than this is not meant.
 				if (known[id] || !certified[id]) && (id == replica || r.Device == device || r.Person == person) {
-					r.Revoked = true
+					r.Revoked, r.WipeShut = true, false
+				}
+			}
+			changes = append(changes, e.Change)
+		case store.EventWipeTold:
+			if r := state[replica]; r != nil && r.WipeOrderedMS != 0 && r.WipeToldMS == 0 {
+				r.WipeToldMS = e.AtMS
+			}
+		case store.EventUnwiped:
+			for _, r := range state {
+				if r.Device == device {
+					unwipe(r)
 				}
 			}
 			changes = append(changes, e.Change)
@@ -95,7 +106,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			for _, r := range state {
 				// All of the device are meant, whenever they were certified.
 				if !device.IsZero() && r.Device == device && r.WipeOrderedMS == 0 {
-					r.Revoked, r.WipeOrderedMS = true, e.AtMS
+					orderWipe(r, e.AtMS)
 				}
 			}
 			changes = append(changes, e.Change)
@@ -104,7 +115,8 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 	replayed := uint64(0)
 	for id, r := range state {
 		i := slices.IndexFunc(held, func(h *syncengine.Replica) bool { return h.ID == id })
-		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS && bytes.Equal(held[i].Key, r.Key) {
+		if i >= 0 && held[i].Revoked == r.Revoked && held[i].WipeOrderedMS == r.WipeOrderedMS && held[i].WipedMS == r.WipedMS && held[i].WipeToldMS == r.WipeToldMS &&
+			held[i].WipeShut == r.WipeShut && bytes.Equal(held[i].Key, r.Key) {
 			continue
 		}
 		replayed++
@@ -149,7 +161,9 @@ func (a *Admin) RevokePerson(ctx context.Context, staff syncengine.ID) error {
 	return a.revoke(ctx, "staff", staff, syncengine.FieldLifecycle, "retired",
 		&store.JournalEvent{What: store.EventRevoked, Person: staff.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
 		func(r *syncengine.Replica) {
-			r.Revoked = r.Revoked || r.Person == staff
+			if r.Person == staff {
+				r.Revoked, r.WipeShut = true, false
+			}
 		})
 }
 
@@ -162,7 +176,9 @@ func (a *Admin) RevokeDevice(ctx context.Context, device syncengine.ID) error {
 	return a.revoke(ctx, "device", device, fieldDeviceState, "revoked",
 		&store.JournalEvent{What: store.EventRevoked, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
 		func(r *syncengine.Replica) {
-			r.Revoked = r.Revoked || r.Device == device
+			if r.Device == device {
+				r.Revoked, r.WipeShut = true, false
+			}
 		})
 }
 
@@ -196,7 +212,7 @@ func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field
 		}
 		for _, r := range all {
 			next := *r
-			if shut(&next); next.Revoked == r.Revoked && next.WipeOrderedMS == r.WipeOrderedMS {
+			if shut(&next); next.Revoked == r.Revoked && next.WipeOrderedMS == r.WipeOrderedMS && next.WipeShut == r.WipeShut {
 				continue
 			}
 			if err := tx.SaveReplica(&next); err != nil {

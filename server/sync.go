@@ -79,6 +79,16 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err := s.logAnswer(ctx, org, id, req, answer); err != nil {
 		return nil, s.refuse(err)
 	}
+	if len(answer.Message.GetTrailer().GetOrders()) > 0 {
+		stands, err := s.tellWipe(ctx, org, id.Replica)
+		if err != nil {
+			return nil, s.refuse(err)
+		}
+		if !stands {
+			// It was taken back while this was answered.
+			answer.Message.Trailer.Orders = nil
+		}
+	}
 	if answer.Report {
 		if err := s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 			return s.engine(org).Report(tx, id.Replica, req)

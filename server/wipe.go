@@ -5,12 +5,29 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"slices"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
+
+// WipeToldError says that an order to wipe a device cannot be taken back: it was told, or
+// may have been.
+type WipeToldError struct {
+	// AtMS is when.
+	AtMS int64
+}
+
+// Error implements error.
+func (e *WipeToldError) Error() string {
+	return "the device was told to wipe itself on " + time.UnixMilli(e.AtMS).UTC().Format("2006-01-02 at 15:04 UTC") +
+		": the order cannot be taken back; enrol the device anew once it has wiped itself"
+}
+
+// ErrNoWipe says that there is no order to take back.
+var ErrNoWipe = errors.New("the device is not ordered to wipe itself: there is nothing to take back")
 
 // Errors of a receipt.
 var (
@@ -38,9 +55,107 @@ func (a *Admin) WipeDevice(ctx context.Context, device syncengine.ID) error {
 		&store.JournalEvent{What: store.EventWiped, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED,
 		func(r *syncengine.Replica) {
 			if r.Device == device && r.WipeOrderedMS == 0 {
-				r.Revoked, r.WipeOrderedMS = true, now
+				orderWipe(r, now)
 			}
 		})
+}
+
+// orderWipe marks a replica as ordered to wipe itself.
+func orderWipe(r *syncengine.Replica, atMS int64) {
+	r.WipeShut = !r.Revoked
+	r.Revoked, r.WipeOrderedMS = true, atMS
+}
+
+// unwipe takes the order back.
+func unwipe(r *syncengine.Replica) {
+	if r.WipeOrderedMS == 0 {
+		return
+	}
+	if r.WipeShut {
+		r.Revoked = false
+	}
+	r.WipeOrderedMS, r.WipedMS, r.WipeToldMS, r.WipeShut = 0, 0, 0, false
+}
+
+// WithdrawWipe takes the order to wipe a device back, as long as none of its stores was
+// told: it lets in again those that the order alone had shut out. Once one was told, be it
+// that the answer was lost, the order stands.
+func (a *Admin) WithdrawWipe(ctx context.Context, device syncengine.ID) error {
+	now := a.now().UnixMilli()
+	change, err := syncengine.NewID(now, a.rand)
+	if err != nil {
+		return err
+	}
+	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+		rec, err := a.find(tx, "device", device)
+		if err != nil {
+			return err
+		}
+		all, err := tx.Replicas()
+		if err != nil {
+			return err
+		}
+		all = slices.DeleteFunc(all, func(r *syncengine.Replica) bool { return r.Device != device })
+		code, ordered := "revoked", false
+		for _, r := range all {
+			if r.WipeToldMS != 0 || r.WipedMS != 0 {
+				return &WipeToldError{AtMS: max(r.WipeToldMS, r.WipeOrderedMS)}
+			}
+			ordered = ordered || r.WipeOrderedMS != 0
+			if r.WipeShut {
+				code = "active"
+			}
+		}
+		if !ordered {
+			return ErrNoWipe
+		}
+		encoded, err := setCode(a.org.ID, change, rec, fieldDeviceState, code, now)
+		if err != nil {
+			return err
+		}
+		tx.WakeAll()
+		// The journal first, as with the order itself.
+		if err := tx.Journal(&store.JournalEvent{What: store.EventUnwiped, Device: device.String(), Change: encoded}); err != nil {
+			return err
+		}
+		for _, r := range all {
+			next := *r
+			unwipe(&next)
+			if err := tx.SaveReplica(&next); err != nil {
+				return err
+			}
+		}
+		if err := applyLocal(a.engine(), tx, encoded, now); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_WIPE_WITHDRAWN, Subject: device[:], Kind: rec.Kind})
+	})
+}
+
+// tellWipe notes, before an answer that holds the order leaves, that the replica is told.
+// It reports whether the order still stands.
+func (s *Server) tellWipe(ctx context.Context, org *store.Org, id syncengine.ID) (stands bool, err error) {
+	now := s.now().UnixMilli()
+	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		r, err := tx.Replica(id)
+		if err != nil {
+			return err
+		}
+		stands = r != nil && r.WipeOrderedMS != 0
+		if !stands || r.WipeToldMS != 0 {
+			return nil
+		}
+		if err := tx.Journal(&store.JournalEvent{What: store.EventWipeTold, Replica: id.String()}); err != nil {
+			return err
+		}
+		next := *r
+		next.WipeToldMS = now
+		if err := tx.SaveReplica(&next); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_WIPE_TOLD, Person: r.Person[:], Replica: id[:], Subject: r.Device[:]})
+	})
+	return stands, err
 }
 
 // DeviceState is how a device stands, as an admin sees it.
@@ -56,8 +171,9 @@ type DeviceState struct {
 	Revoked bool
 	// OrderedMS is when it was ordered to wipe itself, 0 for never. Wiped is how many of
 	// its stores have acknowledged that, WipedMS when all had; 0 while the order is open.
-	OrderedMS, WipedMS int64
-	Wiped              int
+	// ToldMS is when one of them was first told: the order can be taken back while it is 0.
+	OrderedMS, WipedMS, ToldMS int64
+	Wiped                      int
 }
 
 // Devices returns all devices, in the order of their ids.
@@ -99,6 +215,9 @@ func (d *DeviceState) count(all []*syncengine.Replica) {
 		}
 		if r.WipeOrderedMS != 0 {
 			d.OrderedMS = max(d.OrderedMS, r.WipeOrderedMS)
+		}
+		if r.WipeToldMS != 0 && (d.ToldMS == 0 || r.WipeToldMS < d.ToldMS) {
+			d.ToldMS = r.WipeToldMS
 		}
 		if r.WipedMS != 0 {
 			d.Wiped++

@@ -2,14 +2,18 @@ package server_test
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 // receipt is what a device of the world would send once it is wiped.
@@ -166,4 +170,145 @@ func TestWipeOfACopy(t *testing.T) {
 	if len(all) != 1 || all[0].State != "wiped" || all[0].Stores != 1 {
 		t.Errorf("got %+v", all[0])
 	}
+}
+
+// An order to wipe a device can be taken back until one of its stores is told, and then
+// not any more, also after the database was set back; both are in the audit log. What was
+// shut out by the order alone is let in again.
+func TestWipeTakenBack(t *testing.T) { each(t, testWipeTakenBack) }
+
+func testWipeTakenBack(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 85)
+	ctx := t.Context()
+	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	state := func(d *device) *server.DeviceState {
+		t.Helper()
+		all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+		return all[slices.IndexFunc(all, func(s *server.DeviceState) bool { return s.ID == d.dev })]
+	}
+	if err := w.admin.WithdrawWipe(ctx, one.dev); !errors.Is(err, server.ErrNoWipe) {
+		t.Errorf("without an order: %v", err)
+	}
+	if _, absent := errors.AsType[*server.AbsentError](w.admin.WithdrawWipe(ctx, w.agency)); !absent {
+		t.Error("an agency is taken for a device")
+	}
+	wipe := func(d *device) {
+		t.Helper()
+		w.pass(time.Minute)
+		if err := w.admin.WipeDevice(ctx, d.dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := w.copied()
+	fresh := func() {
+		for _, d := range []*device{one, other} {
+			d.connect(w.http.URL)
+			_, _ = d.call(ctx, &tandemv1.SyncRequest{})
+		}
+	}
+	w.pass(time.Second)
+	for range 2 {
+		wipe(one)
+		if s := state(one); !s.Revoked || s.OrderedMS == 0 || s.ToldMS != 0 || s.State != "wipe_pending" {
+			t.Errorf("ordered, it is %+v", s)
+		}
+		if err := w.admin.WithdrawWipe(ctx, one.dev); err != nil {
+			t.Fatal(err)
+		}
+		if s := state(one); s.Revoked || s.OrderedMS != 0 || s.State != "active" {
+			t.Errorf("taken back, it is %+v", s)
+		}
+	}
+	fresh()
+	if ordered(one.must(&tandemv1.SyncRequest{})) {
+		t.Error("an order that was taken back is told")
+	}
+	if got := refusals(one.must(one.push(one.creation(encounter(w, marker))))); got != "APPLIED:UNSPECIFIED" {
+		t.Errorf("what it sends: %s", got)
+	}
+
+	// Who was shut out before stays out.
+	if err := w.admin.RevokeDevice(ctx, other.dev); err != nil {
+		t.Fatal(err)
+	}
+	wipe(other)
+	if err := w.admin.WithdrawWipe(ctx, other.dev); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(other); !s.Revoked || s.OrderedMS != 0 || s.State != "revoked" {
+		t.Errorf("shut out before, it is %+v", s)
+	}
+
+	// Once it was told it stands.
+	wipe(one)
+	told := w.clock().UnixMilli()
+	if !ordered(one.must(&tandemv1.SyncRequest{})) {
+		t.Fatal("the order is not told")
+	}
+	w.pass(time.Hour)
+	refused := func(when string) {
+		t.Helper()
+		// The journal's times are its own by a millisecond or so.
+		err := w.admin.WithdrawWipe(ctx, one.dev)
+		if e, ok := errors.AsType[*server.WipeToldError](err); !ok || e.AtMS-told > 5 || e.AtMS < told || !strings.Contains(err.Error(), "was told") {
+			t.Errorf("%s: %v", when, err)
+		}
+		if s := state(one); !s.Revoked || s.OrderedMS == 0 || s.ToldMS-told > 5 || s.ToldMS < told {
+			t.Errorf("%s it is %+v", when, s)
+		}
+	}
+	refused("told")
+	acts := map[tandemv1.AuditAct]int{}
+	err := w.admin.AuditLog(ctx, func(l *store.AuditLog) error {
+		return l.Each(0, func(_ int64, raw []byte) error {
+			e := &tandemv1.AuditEntry{}
+			err := proto.Unmarshal(raw, e)
+			acts[e.GetAct()]++
+			return err
+		})
+	})
+	if err != nil || acts[tandemv1.AuditAct_AUDIT_ACT_WIPE_WITHDRAWN] != 3 || acts[tandemv1.AuditAct_AUDIT_ACT_WIPE_TOLD] != 1 || acts[tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED] != 4 {
+		t.Errorf("the audit log has %v, %v", acts, err)
+	}
+
+	w.restart(back, one, other)
+	refused("after the database was set back")
+	if s := state(other); !s.Revoked || s.OrderedMS != 0 {
+		t.Errorf("after the database was set back the one that was shut out is %+v", s)
+	}
+	if _, err := one.enroll.Wiped(ctx, one.receipt()); err != nil {
+		t.Fatal(err)
+	}
+	refused("wiped")
+}
+
+// Of taking an order back and telling it, whichever comes first holds: no device is told
+// of an order that was taken back.
+func TestWipeTakenBackRaced(t *testing.T) { each(t, testWipeTakenBackRaced) }
+
+func testWipeTakenBackRaced(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 86)
+	one := w.enrolled(1, w.clinician)
+	kept, lost := 0, 0
+	for range 12 {
+		w.pass(time.Minute)
+		if err := w.admin.WipeDevice(t.Context(), one.dev); err != nil {
+			t.Fatal(err)
+		}
+		took := make(chan error, 1)
+		go func() { took <- w.admin.WithdrawWipe(t.Context(), one.dev) }()
+		told := ordered(one.must(&tandemv1.SyncRequest{}))
+		err := <-took
+		if _, refused := errors.AsType[*server.WipeToldError](err); refused != told || !refused && err != nil {
+			t.Fatalf("told: %v, taken back: %v", told, err)
+		}
+		if told {
+			lost++
+			break
+		}
+		kept++
+	}
+	t.Logf("taken back %d times, told %d times", kept, lost)
 }

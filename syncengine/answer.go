@@ -270,12 +270,15 @@ func (g *pager) outcomes() error {
 			}
 		}
 	}
-	for i, ops := range g.req.GetUnsettled() {
+	// What overlaps is looked up once, and what the server does not hold not at all.
+	asked := g.req.GetUnsettled()
+	asked = asked[:min(len(asked), 8*maxUnsettled)]
+	for i, ops := range both(MergeRanges(rangesFromWire(asked)), g.replica.Ranges) {
 		if i == maxUnsettled || len(msg.GetOutcomes()) >= maxOutcomes {
 			// What is left is sent again, and judged to be known.
 			break
 		}
-		more, err := g.view.OutcomesIn(g.replica.ID, OpRange{First: ops.GetFirst(), Last: ops.GetLast()}, maxOutcomes)
+		more, err := g.view.OutcomesIn(g.replica.ID, ops, maxOutcomes)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,17 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 		refusal, err := j.absent(i, id, c)
 		return nil, refusal, err
 	}
-	if !j.b.srv.Rules.AllowedOn(j.p, w, rec) && !planted.Is(planted.RightsUnchecked) {
+	// What cannot be read is no reason to refuse.
+	var unread error
+	allowed := j.b.srv.Rules.AllowedOn(j.p, w, rec, func(id ID) (*Record, error) {
+		rec, err := lookup(j.b.tx)(id)
+		unread = errors.Join(unread, err)
+		return rec, err
+	})
+	if unread != nil {
+		return nil, nil, unread
+	}
+	if !allowed && !planted.Is(planted.RightsUnchecked) {
 		return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
 	}
 	hist := &serverHistory{tx: j.b.tx, record: id}

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Projection is a record that the server keeps in step with another, for readers who may
-// not read that one.
+// Projection is a record that the server makes of another and keeps in step with it, for
+// readers who may not read that one, or once, for what the other one did.
 type Projection struct {
 	// Source is the record that it follows, Rule the name of how. The id of the projection
 	// is derived from both with the org's secret: it links to nothing for who has not got
@@ -20,15 +20,22 @@ type Projection struct {
 	Kind  uint32
 	Body  []byte
 	Quiet bool
+	// Once: what stands there already stays as it is.
+	Once bool
+	// Compartment, where stricter than the kind's; zero otherwise.
+	Compartment tandemv1.Compartment
 }
 
 // project brings the projections of what a change wrote up to date, in the transaction
 // of the change, by changes of the server's own. Their ids are derived from its id: a
 // replay makes the same.
 func (b *Batch) project(results []*result, c *StoredChange) error {
-	n := uint64(0)
+	n, by := uint64(0), c.Author
+	if by == b.tx.Org() {
+		by = ID{}
+	}
 	for _, res := range results {
-		wanted, err := b.srv.Rules.Project(res.Record, lookup(b.tx), b.about)
+		wanted, err := b.srv.Rules.Project(res.Record, lookup(b.tx), b.about, by, c.CorrectedMS)
 		if err != nil {
 			return err
 		}
@@ -48,12 +55,12 @@ func (b *Batch) projectOne(p Projection, c *StoredChange, n uint64) error {
 	if err != nil {
 		return err
 	}
-	w := &tandemv1.RecordWrite{Record: id[:], Kind: p.Kind, Act: tandemv1.Act_ACT_CREATE, Body: p.Body}
+	w := &tandemv1.RecordWrite{Record: id[:], Kind: p.Kind, Act: tandemv1.Act_ACT_CREATE, Body: p.Body, Compartment: p.Compartment}
 	switch {
-	case old == nil && p.Quiet:
+	case old == nil && p.Quiet, old != nil && p.Once:
 		return nil
 	case old != nil:
-		w.Act, w.Body = tandemv1.Act_ACT_SET, nil
+		w.Act, w.Body, w.Compartment = tandemv1.Act_ACT_SET, nil, 0
 		if w.Writes, err = rewrite(&old.Record, p.Body); err != nil || len(w.Writes) == 0 {
 			return err
 		}

@@ -111,6 +111,22 @@ func less(a, b []OpRange) []OpRange {
 	return a
 }
 
+// both returns the ops that are in both lists of ranges, each in order.
+func both(a, b []OpRange) (out []OpRange) {
+	for len(a) > 0 && len(b) > 0 {
+		first, last := max(a[0].First, b[0].First), min(a[0].Last, b[0].Last)
+		if first <= last {
+			out = append(out, OpRange{First: first, Last: last})
+		}
+		if a[0].Last < b[0].Last {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return out
+}
+
 func rangesFromWire(wire []*tandemv1.OpRange) []OpRange {
 	out := make([]OpRange, 0, len(wire))
 	for _, r := range wire {

@@ -150,8 +150,8 @@ type Rules interface {
 	Allowed(p *Principal, w *tandemv1.RecordWrite) bool
 	// AllowedOn judges the right to act on the record as it stands (nil for a
 	// create): ownership and transitions. Reach into the record's scopes is the
-	// engine's own test.
-	AllowedOn(p *Principal, w *tandemv1.RecordWrite, rec *Record) bool
+	// engine's own test. look reads other records that a right rests on.
+	AllowedOn(p *Principal, w *tandemv1.RecordWrite, rec *Record, look Lookup) bool
 	// Principal returns who a staff record describes: roles, teams, agency, and the
 	// programs of those teams. Device and Replica are left to the caller.
 	Principal(staff *Record, look Lookup) (*Principal, error)
@@ -174,8 +174,9 @@ type Rules interface {
 	// who looks for all there is about one.
 	About(rec *Record) []ID
 	// Project returns the records that the server keeps in step with rec, and with those
-	// about it.
-	Project(rec *Record, look Lookup, about LookAbout) ([]Projection, error)
+	// about it. by is the author of the change that brought rec to where it is, zero for
+	// the server, and atMS its time.
+	Project(rec *Record, look Lookup, about LookAbout, by ID, atMS int64) ([]Projection, error)
 	// Staff reports whether records of a kind say what a person is granted.
 	Staff(kind uint32) bool
 	// Supervises reports whether a principal may look into what lies in quarantine and

@@ -47,6 +47,10 @@ type Replica struct {
 	// acknowledged that it has; 0 for never. A store that shows up again after that is a
 	// copy, and is ordered again.
 	WipeOrderedMS, WipedMS int64
+	// WipeToldMS is when it was first told that order, 0 for never: from then on the order
+	// cannot be taken back. WipeShut: it is revoked by the order alone.
+	WipeToldMS int64
+	WipeShut   bool
 	// Unconfirmed: it is write-only. What it sends is judged, and it is sent verdicts
 	// and no page.
 	Unconfirmed bool

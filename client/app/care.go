@@ -293,6 +293,7 @@ type formData struct {
 	Page         *web.Page
 	ID, Person   string
 	Name         string
+	Encounter    string
 	Sheet        *sheet
 	Missing      []string
 	Read         []readSection
@@ -320,7 +321,7 @@ func (v *visit) newFormPage(kind, page string, preset func() proto.Message) erro
 }
 
 func (v *visit) showForm(kind, page, id, person string, msg proto.Message, problems []record.Problem) error {
-	d := &formData{Page: v.page(v.t("new." + kind)), ID: id, Person: person, Name: v.personName(person)}
+	d := &formData{Page: v.page(v.t("new." + kind)), ID: id, Person: person, Name: v.personName(person), Encounter: v.r.URL.Query().Get("encounter")}
 	if d.Name == "" {
 		return client.ErrNotFound
 	}
@@ -379,6 +380,10 @@ func (v *visit) makeForm(kind, page string, preset func() proto.Message, finish 
 	}
 	if err := v.forget(kind, id.String()); err != nil {
 		return err
+	}
+	if kind == "disclosure" {
+		// What is printed now was recorded before.
+		return v.to("person/" + person + "?recorded=1")
 	}
 	return v.to("person/" + person)
 }

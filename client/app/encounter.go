@@ -102,6 +102,8 @@ type encounterData struct {
 	Needs   int
 	Flags   []string
 	Safety  []lineItem
+	// Discloses: who is here records what is passed on.
+	Discloses bool
 }
 
 // readSection is a part of a signed record, to be read.
@@ -126,7 +128,7 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 	d := &encounterData{
 		ID: view.ID.String(), Person: m.GetPersonId(), Name: cmp.Or(v.personName(m.GetPersonId()), v.code("identity", m.GetIdentity())), Call: m.GetIncidentId(),
 		Where: v.where(view), State: v.code("lifecycle_encounter", view.Lifecycle), Signed: signed(view), Mine: view.Origin.Author == v.me.Person,
-		At: v.at(view.Origin.AtMS), Needs: len(view.Conflicts),
+		At: v.at(view.Origin.AtMS), Needs: len(view.Conflicts), Discloses: v.mayDisclose(),
 	}
 	d.Page = v.page(d.Name)
 	d.Page.Error = failed

@@ -338,6 +338,11 @@ type personData struct {
 	// Safety are alerts, Episode the one under way.
 	Safety  []lineItem
 	Episode *lineItem
+	// Discloses: who is here records what is passed on; Recorded: that was done, and it
+	// is to be printed.
+	Discloses, Recorded bool
+	// Part2 is the statement that goes with the record where the law asks for one.
+	Part2 string
 }
 
 // personPage is the timeline of a person.
@@ -351,7 +356,8 @@ func (v *visit) personPage() error {
 		return client.ErrNotFound
 	}
 	d := &personData{ID: view.ID.String(), Name: nameOf(p), Where: v.where(view), Stop: p.GetDoNotContact(), Reason: p.GetDoNotContactReason(), Needs: len(view.Conflicts), Printed: v.now()}
-	d.Page = v.page(d.Name)
+	d.Discloses, d.Recorded = v.mayDisclose(), v.mayDisclose() && v.r.URL.Query().Get("recorded") != ""
+	d.Page, d.Part2 = v.page(d.Name), part2(view)
 	d.Page.Record, d.Page.Hash = d.ID, v.a.typing.remember(view)
 	for _, sec := range sheets["person"][:3] {
 		for _, sp := range sec.fields {

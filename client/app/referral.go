@@ -32,6 +32,8 @@ type referralFormData struct {
 	Urgent              bool
 	Places              []placeLine
 	Only                map[string]bool
+	// Part2 is the statement that goes with the record where the law asks for one.
+	Part2 string
 }
 
 func (v *visit) referralLine(view *client.View) lineItem {
@@ -175,7 +177,7 @@ func (v *visit) referralPage() error {
 	d := &referralFormData{
 		Page: v.page(v.domain().KindLabel("referral", v.lang)), Person: m.GetPersonId(), Name: v.personName(m.GetPersonId()), Encounter: m.GetEncounterId(), ReferralID: view.ID.String(),
 		State: v.code("referral_state", m.GetState()), Target: m.GetTargetText(), Need: v.code("need", m.GetNeed()), Where: v.where(view), Closed: m.GetState() == record.Closed,
-		Urgent: m.GetUrgency() == "now",
+		Urgent: m.GetUrgency() == "now", Part2: part2(view),
 	}
 	d.Page.Record, d.Page.Hash = view.ID.String(), v.a.typing.remember(view)
 	if d.Closed {

@@ -65,6 +65,7 @@ func (a *App) routes() {
 		"GET /forms": (*visit).formsPage, "POST /form/begin": (*visit).beginForm, "GET /response/{id}": (*visit).responsePage,
 		"POST /response/{id}/sign": (*visit).signResponse, "POST /response/{id}/drop": (*visit).dropResponse,
 		"GET /protocols": (*visit).protocolsPage, "GET /protocol/{id}": (*visit).protocolPage,
+		"GET /disclosure/new": (*visit).newDisclosurePage, "POST /disclosure/new": (*visit).newDisclosure,
 		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
 		"GET /tray/fix/{op}": (*visit).fixPage, "POST /tray/fix/{op}": (*visit).fix, "POST /tray/fix/{op}/drop": (*visit).dropFix,

@@ -15,31 +15,32 @@ import (
 )
 
 type adminCmd struct {
-	Org        adminOrgCmd        `cmd:"" help:"Legal owners of data: each is a world of its own."`
-	Agency     adminAgencyCmd     `cmd:"" help:"Agencies."`
-	Program    adminProgramCmd    `cmd:"" help:"Programs of agencies."`
-	Team       adminTeamCmd       `cmd:"" help:"Teams of programs."`
-	Staff      adminStaffCmd      `cmd:"" help:"People who write and read."`
-	Account    adminAccountCmd    `cmd:"" help:"Accounts by which people sign in with a browser."`
-	Session    adminSessionCmd    `cmd:"" help:"Browsers that are signed in."`
-	Form       adminFormCmd       `cmd:"" help:"Questionnaires: import, word, publish them."`
-	Protocol   adminProtocolCmd   `cmd:"" help:"Protocols that every device can read with no signal."`
-	Survey     adminSurveyCmd     `cmd:"" help:"Anonymous surveys: open, close and list their links."`
-	Directory  adminDirectoryCmd  `cmd:"" help:"The directory of services: import, list."`
-	Code       adminCodeCmd       `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
-	Quarantine adminQuarantineCmd `cmd:"" help:"Decide on changes that could not be applied."`
-	Items      adminItemsCmd      `cmd:"" help:"What records ask of a lead: differing values, late edits, times of a wrong clock."`
-	Lookups    adminLookupsCmd    `cmd:"" help:"Show who looked up what, and why."`
-	Emergency  adminEmergencyCmd  `cmd:"" help:"Emergencies in which a person's record was opened: list them, review them."`
-	Audit      adminAuditCmd      `cmd:"" help:"Show or export the log of who did what."`
-	List       adminListCmd       `cmd:"" help:"List what is set up, with ids."`
-	Janitor    adminJanitorCmd    `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
-	Revoke     adminRevokeCmd     `cmd:"" help:"Shut out a person or a device."`
-	Device     adminDeviceCmd     `cmd:"" help:"List devices, or have one wiped."`
-	Keys       adminKeysCmd       `cmd:"" help:"Keys of the org."`
-	Witness    adminWitnessCmd    `cmd:"" help:"Records that devices kept from a lost part of the history."`
-	Replica    adminReplicaCmd    `cmd:"" help:"Stores of devices: list them, confirm one that was copied or restored."`
-	Recover    adminRecoverCmd    `cmd:"" help:"Healing after the server's database was restored."`
+	Org         adminOrgCmd         `cmd:"" help:"Legal owners of data: each is a world of its own."`
+	Agency      adminAgencyCmd      `cmd:"" help:"Agencies."`
+	Program     adminProgramCmd     `cmd:"" help:"Programs of agencies."`
+	Team        adminTeamCmd        `cmd:"" help:"Teams of programs."`
+	Staff       adminStaffCmd       `cmd:"" help:"People who write and read."`
+	Account     adminAccountCmd     `cmd:"" help:"Accounts by which people sign in with a browser."`
+	Session     adminSessionCmd     `cmd:"" help:"Browsers that are signed in."`
+	Form        adminFormCmd        `cmd:"" help:"Questionnaires: import, word, publish them."`
+	Protocol    adminProtocolCmd    `cmd:"" help:"Protocols that every device can read with no signal."`
+	Survey      adminSurveyCmd      `cmd:"" help:"Anonymous surveys: open, close and list their links."`
+	Directory   adminDirectoryCmd   `cmd:"" help:"The directory of services: import, list."`
+	Code        adminCodeCmd        `cmd:"" help:"Issue a one-time code that enrols a device for a person."`
+	Quarantine  adminQuarantineCmd  `cmd:"" help:"Decide on changes that could not be applied."`
+	Items       adminItemsCmd       `cmd:"" help:"What records ask of a lead: differing values, late edits, times of a wrong clock."`
+	Lookups     adminLookupsCmd     `cmd:"" help:"Show who looked up what, and why."`
+	Emergency   adminEmergencyCmd   `cmd:"" help:"Emergencies in which a person's record was opened: list them, review them."`
+	Disclosures adminDisclosuresCmd `cmd:"" help:"What was passed on about a person: when, to whom, what, and why."`
+	Audit       adminAuditCmd       `cmd:"" help:"Show or export the log of who did what."`
+	List        adminListCmd        `cmd:"" help:"List what is set up, with ids."`
+	Janitor     adminJanitorCmd     `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
+	Revoke      adminRevokeCmd      `cmd:"" help:"Shut out a person or a device."`
+	Device      adminDeviceCmd      `cmd:"" help:"List devices, or have one wiped."`
+	Keys        adminKeysCmd        `cmd:"" help:"Keys of the org."`
+	Witness     adminWitnessCmd     `cmd:"" help:"Records that devices kept from a lost part of the history."`
+	Replica     adminReplicaCmd     `cmd:"" help:"Stores of devices: list them, confirm one that was copied or restored."`
+	Recover     adminRecoverCmd     `cmd:"" help:"Healing after the server's database was restored."`
 }
 
 func (adminCmd) Help() string {

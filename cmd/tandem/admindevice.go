@@ -12,6 +12,7 @@ import (
 type adminDeviceCmd struct {
 	List adminDeviceListCmd `cmd:"" help:"List the devices, and how orders to wipe them stand."`
 	Wipe adminDeviceWipeCmd `cmd:"" help:"Order a device to wipe itself at its next contact."`
+	Keep adminDeviceKeepCmd `cmd:"" help:"Take that order back, before the device has been told."`
 }
 
 func (adminDeviceCmd) Help() string {
@@ -19,7 +20,8 @@ func (adminDeviceCmd) Help() string {
 that is to hold nothing any more is wiped: it is shut out too, and erases itself.
 
   tandem admin device list
-  tandem admin device wipe DEVICE --yes`
+  tandem admin device wipe DEVICE --yes
+  tandem admin device keep DEVICE`
 }
 
 type adminDeviceListCmd struct {
@@ -60,6 +62,8 @@ func wipeWords(d *server.DeviceState) string {
 		return ""
 	case d.WipedMS != 0:
 		return "wipe ordered " + ago(d.OrderedMS) + ", acknowledged " + ago(d.WipedMS)
+	case d.ToldMS != 0 && d.Stores == 1:
+		return "wipe ordered " + ago(d.OrderedMS) + ", told " + ago(d.ToldMS)
 	case d.Stores > 1:
 		return fmt.Sprintf("wipe ordered %s, acknowledged by %d of %d stores", ago(d.OrderedMS), d.Wiped, d.Stores)
 	}
@@ -78,6 +82,9 @@ func deviceJSON(d *server.DeviceState) map[string]any {
 	if d.OrderedMS != 0 {
 		out["wipe_ordered"], out["wiped_stores"] = stamp(d.OrderedMS), d.Wiped
 	}
+	if d.ToldMS != 0 {
+		out["wipe_told"] = stamp(d.ToldMS)
+	}
 	if d.WipedMS != 0 {
 		out["wipe_acknowledged"] = stamp(d.WipedMS)
 	}
@@ -87,7 +94,7 @@ func deviceJSON(d *server.DeviceState) map[string]any {
 type adminDeviceWipeCmd struct {
 	dataFlag
 	Device string `arg:"" placeholder:"ID" help:"Device, as the list names it."`
-	Yes    bool   `help:"Do it. It cannot be taken back."`
+	Yes    bool   `help:"Do it. Once the device has been told it cannot be taken back."`
 	JSON   bool   `help:"Print one line of JSON."`
 }
 
@@ -100,7 +107,7 @@ switched on again never hears of it. The order stands in the security journal to
   tandem admin device wipe DEVICE --yes`
 }
 
-var errWipeYes = errors.New("the device erases itself at its next contact, and the order cannot be taken back; say --yes to give it")
+var errWipeYes = errors.New("the device erases itself at its next contact, and once it has been told the order cannot be taken back; say --yes to give it")
 
 func (c *adminDeviceWipeCmd) Run(a *app) error {
 	id, err := ids("DEVICE", c.Device)
@@ -118,6 +125,41 @@ func (c *adminDeviceWipeCmd) Run(a *app) error {
 			return a.json(map[string]any{"device": id[0].String(), "wipe": "ordered"})
 		}
 		a.say("Ordered: the device wipes itself at its next contact. tandem admin device list says when it has.")
+		return nil
+	})
+}
+
+type adminDeviceKeepCmd struct {
+	dataFlag
+	Device string `arg:"" placeholder:"ID" help:"Device, as the list names it."`
+	JSON   bool   `help:"Print one line of JSON."`
+}
+
+func (adminDeviceKeepCmd) Help() string {
+	return `Takes back the order to wipe a device that has not been told yet: it is let in again, unless it
+was shut out before. Once it has been told, be it that the answer was lost on the way, the
+order stands, and this says so. Both are in the audit log.
+
+  tandem admin device keep DEVICE`
+}
+
+func (c *adminDeviceKeepCmd) Run(a *app) error {
+	id, err := ids("DEVICE", c.Device)
+	if err != nil {
+		return err
+	}
+	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+		err := ad.WithdrawWipe(a.ctx, id[0])
+		if _, told := errors.AsType[*server.WipeToldError](err); told || errors.Is(err, server.ErrNoWipe) {
+			return exits(exitBadInput, err)
+		}
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return a.json(map[string]any{"device": id[0].String(), "wipe": "withdrawn"})
+		}
+		a.say("Taken back: the device keeps what it holds.")
 		return nil
 	})
 }

@@ -161,6 +161,8 @@ func TestJSON(t *testing.T) {
 	}
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill
+	seen["admin device keep"] = true      // TestDisclosures
+	seen["admin disclosures"] = true      // TestDisclosures
 	seen["admin session list"] = true     // TestSignIn
 	for _, name := range []string{"emergency open", "admin emergency list", "admin emergency review"} {
 		seen[name] = true // TestBreakGlass

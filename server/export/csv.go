@@ -58,7 +58,7 @@ func (c *csvWriter) cell(v any) {
 // text writes a string. Only text is guarded against being run as a formula: a number
 // below zero is a number.
 func (c *csvWriter) text(s string) {
-	guard := c.safe && s != "" && strings.IndexByte("=+-@\t\r", s[0]) >= 0
+	guard := c.safe && s != "" && strings.IndexByte("=+-@\t\r\n", s[0]) >= 0
 	quote := strings.ContainsAny(s, ",\"\r\n")
 	if quote {
 		c.b = append(c.b, '"')

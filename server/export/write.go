@@ -498,7 +498,11 @@ func (j *job) finish(org syncengine.ID) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.b.WriteString(readmeOf(o.Format)); err != nil {
+	text := readmeOf(o.Format)
+	if j.o.SUD {
+		text = record.Part2Notice + "\n\n" + text
+	}
+	if _, err := f.b.WriteString(text); err != nil {
 		return nil, err
 	}
 	for _, f := range j.dir.files {

@@ -30,6 +30,10 @@ const (
 	EventRevoked = "revoked"
 	// EventWiped: a device was ordered to wipe itself, or a replica has acknowledged it.
 	EventWiped = "wiped"
+	// EventWipeTold: a replica was told that order. EventUnwiped: the order was taken back
+	// for a device that had not been.
+	EventWipeTold = "wipe told"
+	EventUnwiped  = "unwiped"
 	// EventRekeyed: a replica has another key.
 	EventRekeyed = "rekeyed"
 	// EventDisabled and EventEnabled: a person may sign in no more, or again.

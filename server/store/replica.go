@@ -74,10 +74,11 @@ func (tx *Tx) flushReplicas() error {
 		e.dirty = false
 		r := e.r
 		err := tx.c.exec(`UPDATE replica SET ranges = $1, highest = $2, highest_hash = $3, forked = $4, revoked = $5,
-			unconfirmed = $6, replaces = $7, recovered = $8, epoch = $9, waits = $10, lost = $11, apart = $12, revised = $13, wipe_ms = $14, wiped_ms = $15, public_key = $16, former = $17 WHERE org = $18 AND id = $19`,
+			unconfirmed = $6, replaces = $7, recovered = $8, epoch = $9, waits = $10, lost = $11, apart = $12, revised = $13, wipe_ms = $14, wiped_ms = $15, public_key = $16, former = $17,
+			wipe_told_ms = $18, wipe_shut = $19 WHERE org = $20 AND id = $21`,
 			bytesArg(packRanges(r.Ranges)), int64(r.Highest), r.HighestHash[:], boolArg(r.Forked), boolArg(r.Revoked),
 			boolArg(r.Unconfirmed), idArg(r.Replaces), boolArg(r.Recovered), idArg(r.Epoch), int64(r.Waits), bytesArg(packRanges(r.Lost)),
-			bytesArg(packRanges(r.Apart)), int64(r.Revised), r.WipeOrderedMS, r.WipedMS, r.Key, bytesArg(packFormer(r.Former)), tx.org.num, r.ID[:])
+			bytesArg(packRanges(r.Apart)), int64(r.Revised), r.WipeOrderedMS, r.WipedMS, r.Key, bytesArg(packFormer(r.Former)), r.WipeToldMS, boolArg(r.WipeShut), tx.org.num, r.ID[:])
 		if err != nil {
 			return err
 		}

@@ -163,11 +163,12 @@ var transitions = map[string]steps{
 	},
 	// A device that was revoked or wiped may be enrolled anew.
 	"device_state": {
-		"enrolled":     {Active, "suspended", "revoked", "wipe_pending"},
-		Active:         {"suspended", "revoked", "wipe_pending"},
-		"suspended":    {Active, "revoked", "wipe_pending"},
-		"revoked":      {"enrolled", "wipe_pending"},
-		"wipe_pending": {"wiped"},
+		"enrolled":  {Active, "suspended", "revoked", "wipe_pending"},
+		Active:      {"suspended", "revoked", "wipe_pending"},
+		"suspended": {Active, "revoked", "wipe_pending"},
+		"revoked":   {"enrolled", "wipe_pending"},
+		// An order that was taken back before it was told.
+		"wipe_pending": {"wiped", Active, "revoked"},
 		"wiped":        {"enrolled"},
 	},
 }

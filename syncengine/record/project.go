@@ -13,19 +13,20 @@ import (
 // category, text, last day. It follows the alert as displayed, so that the narrower of two
 // audiences counts, and the person. A card of an alert that is no longer theirs to see
 // says nothing any more. Nothing of a substance use program or of a private note is ever
-// projected.
-func (d *Domain) Project(rec *syncengine.Record, look syncengine.Lookup, about syncengine.LookAbout) ([]syncengine.Projection, error) {
+// projected to them.
+//
+// A card that is shown to police partners is a disclosure, and so is a referral that is
+// sent with somebody's name: both are recorded by the act itself.
+func (d *Domain) Project(rec *syncengine.Record, look syncengine.Lookup, about syncengine.LookAbout, by syncengine.ID, atMS int64) ([]syncengine.Projection, error) {
 	k := d.kinds[rec.Kind]
 	if k == nil {
 		return nil, nil
 	}
 	switch k.Name {
 	case safetyAlert:
-		p, err := d.card(rec, look)
-		if err != nil {
-			return nil, err
-		}
-		return []syncengine.Projection{p}, nil
+		return d.cards(rec, look, by, atMS)
+	case referral:
+		return d.referred(rec, look, by, atMS)
 	case person:
 		recs, err := about(rec.ID)
 		if err != nil {
@@ -36,37 +37,48 @@ func (d *Domain) Project(rec *syncengine.Record, look syncengine.Lookup, about s
 			if r.Kind != d.byName[safetyAlert].Number {
 				continue
 			}
-			p, err := d.card(r, look)
+			p, err := d.cards(r, look, by, atMS)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, p)
+			out = append(out, p...)
 		}
 		return out, nil
 	}
 	return nil, nil
 }
 
+// cards returns the card of a safety alert and, where police partners are shown it, the
+// disclosure that this is.
+func (d *Domain) cards(rec *syncengine.Record, look syncengine.Lookup, by syncengine.ID, atMS int64) ([]syncengine.Projection, error) {
+	p, card, alert, err := d.card(rec, look)
+	if err != nil || p.Quiet {
+		return []syncengine.Projection{p}, err
+	}
+	told, err := d.shown(rec, card, alert, look, by, atMS)
+	return []syncengine.Projection{p, told}, err
+}
+
 // card returns the card of a safety alert.
-func (d *Domain) card(rec *syncengine.Record, look syncengine.Lookup) (p syncengine.Projection, err error) {
+func (d *Domain) card(rec *syncengine.Record, look syncengine.Lookup) (p syncengine.Projection, card *tandemv1.AlertCard, alert *tandemv1.SafetyAlert, err error) {
 	p = syncengine.Projection{Source: rec.ID, Rule: alertCard, Kind: d.byName[alertCard].Number, Quiet: true}
 	msg, err := d.Message(rec)
 	if err != nil {
-		return p, err
+		return p, nil, nil, err
 	}
-	alert, _ := msg.(*tandemv1.SafetyAlert)
-	card := &tandemv1.AlertCard{
+	alert, _ = msg.(*tandemv1.SafetyAlert)
+	card = &tandemv1.AlertCard{
 		AgencyId: alert.AgencyId, ProgramId: alert.ProgramId, TeamId: alert.TeamId, Lifecycle: new(Retired),
 	}
 	var of *tandemv1.Person
 	if id, err := syncengine.ParseID(alert.GetPersonId()); err == nil {
 		who, err := look(id)
 		if err != nil {
-			return p, err
+			return p, nil, nil, err
 		}
 		if v := d.viewOf(who, person); v != nil {
 			if msg, err = d.Message(who); err != nil {
-				return p, err
+				return p, nil, nil, err
 			}
 			of, _ = msg.(*tandemv1.Person)
 		}
@@ -83,7 +95,7 @@ func (d *Domain) card(rec *syncengine.Record, look syncengine.Lookup) (p synceng
 		}
 	}
 	p.Body, err = d.Body(card)
-	return p, err
+	return p, card, alert, err
 }
 
 // forPolice reports whether police partners may see an alert: it is in force for them,

@@ -41,7 +41,9 @@ const (
 	ofAssigned
 	// ofProposed: the records one made, while they are proposed.
 	ofProposed
-	// ofAgencyProposed: the same, of reference data of one's own agency.
+	// ofShared: the drafts of others about a call that one was at.
+	ofShared
+	// ofAgencyProposed: the same as ofProposed, of reference data of one's own agency.
 	ofAgencyProposed
 )
 
@@ -122,6 +124,8 @@ var matrix = map[string]map[string][]cell{
 		clinician: {
 			{acts: acts{create}},
 			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
+			// Who was at the call writes on the draft, and its author signs it.
+			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id"}},
 		},
 		peer: {
 			{acts: acts{create}, values: peerEncounters, except: noSUD},
@@ -385,7 +389,7 @@ func (d *Domain) Allowed(p *syncengine.Principal, w *tandemv1.RecordWrite) bool 
 // AllowedOn judges the right to act on the record as it stands; rec is nil for a
 // create. A create that meets a record is an edit of it, unless both come from an
 // import: the same file may be imported on two devices.
-func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
 	k := d.kinds[w.GetKind()]
 	if k == nil || rec != nil && rec.Kind != w.GetKind() {
 		return false
@@ -394,7 +398,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		return false
 	}
 	if rec == nil {
-		return w.GetAct() == create && d.anyCell(p, w, func(c *cell) bool { return k.reaches(c, p, w, nil) })
+		return w.GetAct() == create && d.anyCell(p, w, func(c *cell) bool { return k.reaches(c, p, w, nil, nil) })
 	}
 	origin, err := rec.Origin()
 	if err != nil {
@@ -420,7 +424,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		w = asSet(w)
 	}
 	if !d.anyCell(p, w, func(c *cell) bool {
-		return c.holdsIn(held) && k.reaches(c, p, w, rec)
+		return c.holdsIn(held) && k.reaches(c, p, w, rec, func() bool { return d.wasAt(p.Person, rec, look) })
 	}) {
 		return false
 	}
@@ -532,8 +536,31 @@ func (k *kind) mayWrite(c *cell, number uint32, raw []byte) bool {
 	return slices.Contains(codes, code)
 }
 
-// reaches reports whether a cell reaches a record; rec is nil for a create.
-func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+// wasAt reports whether a person is named as one who was at the call that a record is about.
+func (d *Domain) wasAt(person syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) bool {
+	field := d.kinds[rec.Kind].table.byName["incident_id"]
+	if field == nil || look == nil {
+		return false
+	}
+	id, err := syncengine.ParseID(rec.Text(field.number))
+	if err != nil {
+		return false
+	}
+	call, err := look(id)
+	if err != nil {
+		return false
+	}
+	v := d.viewOf(call, incident)
+	if v == nil {
+		return false
+	}
+	staffID := v.kind.table.byName["responders"].message.byName["staff_id"].number
+	return slices.ContainsFunc(v.raw("responders"), func(f syncengine.Field) bool { return textIn(f.Raw, staffID) == person.String() })
+}
+
+// reaches reports whether a cell reaches a record; rec is nil for a create. wasAt says
+// whether the person was at the call that it is about.
+func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, wasAt func() bool) bool {
 	switch c.reach {
 	case ofTeams:
 		return true
@@ -545,6 +572,8 @@ func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite
 		}
 		to, err := syncengine.ParseID(rec.Text(k.table.byName["staff_id"].number))
 		return err == nil && to == p.Person
+	case ofShared:
+		return rec != nil && rec.Lifecycle() == Draft && wasAt()
 	case ofProposed:
 		return rec != nil && rec.Lifecycle() == Proposed && madeBy(rec, p.Person)
 	case ofAgencyProposed:

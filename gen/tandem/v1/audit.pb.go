@@ -160,85 +160,83 @@ const (
 	AuditAct_AUDIT_ACT_WIPING AuditAct = 73
 	// A person's record was opened in an emergency: subject; count records of it are held.
 	AuditAct_AUDIT_ACT_EMERGENCY_OPENED AuditAct = 80
-	// A report was published: subject is its id, seq the state it counts, hash that of its
-	// bytes, code its first day and the one after its last.
-	AuditAct_AUDIT_ACT_REPORT_PUBLISHED AuditAct = 95
-	// The link of an anonymous survey was opened or closed, which code says: subject is the
-	// program.
-	AuditAct_AUDIT_ACT_SURVEY_LINK AuditAct = 96
-	// An anonymous survey was answered: subject is the program. It names nobody.
-	AuditAct_AUDIT_ACT_SURVEY_ANSWERED AuditAct = 97
+	// An accounting of the disclosures about a person, subject, was drawn up: count.
+	AuditAct_AUDIT_ACT_DISCLOSURES_READ AuditAct = 102
+	// The order to wipe a device, subject, was taken back before a store of it was told.
+	AuditAct_AUDIT_ACT_WIPE_WITHDRAWN AuditAct = 103
+	// An order to wipe itself was told to a replica, for the first time: subject is its device.
+	AuditAct_AUDIT_ACT_WIPE_TOLD AuditAct = 104
 )
 
 // Enum value maps for AuditAct.
 var (
 	AuditAct_name = map[int32]string{
-		0:  "AUDIT_ACT_UNSPECIFIED",
-		1:  "AUDIT_ACT_BEGAN",
-		2:  "AUDIT_ACT_PUSHED",
-		3:  "AUDIT_ACT_COMMITTED",
-		4:  "AUDIT_ACT_PULLED",
-		5:  "AUDIT_ACT_SCOPED",
-		6:  "AUDIT_ACT_LOOKED_UP",
-		7:  "AUDIT_ACT_REFUSED",
-		8:  "AUDIT_ACT_ENROLLED",
-		9:  "AUDIT_ACT_REINSTANCED",
-		10: "AUDIT_ACT_REPLICA_CONFIRMED",
-		11: "AUDIT_ACT_READMITTED",
-		12: "AUDIT_ACT_EPOCH",
-		13: "AUDIT_ACT_RECOVERY_CONFIRMED",
-		14: "AUDIT_ACT_JOURNAL_REPLAYED",
-		15: "AUDIT_ACT_SET_UP",
-		16: "AUDIT_ACT_CODE_ISSUED",
-		17: "AUDIT_ACT_REVOKED",
-		18: "AUDIT_ACT_JANITOR_ALLOWED",
-		19: "AUDIT_ACT_JANITOR",
-		20: "AUDIT_ACT_QUARANTINE_READ",
-		21: "AUDIT_ACT_RELEASED",
-		22: "AUDIT_ACT_DISMISSED",
-		23: "AUDIT_ACT_REPLACED",
-		24: "AUDIT_ACT_QUOTED",
-		25: "AUDIT_ACT_RETRIED",
-		26: "AUDIT_ACT_EXPORTED",
-		27: "AUDIT_ACT_AUDIT_READ",
-		28: "AUDIT_ACT_WITNESSED",
-		29: "AUDIT_ACT_LOOKUPS_READ",
-		30: "AUDIT_ACT_KEYED",
-		31: "AUDIT_ACT_BACKED_UP",
-		32: "AUDIT_ACT_FROM_DEVICE",
-		33: "AUDIT_ACT_CHAIN",
-		34: "AUDIT_ACT_CHAIN_GAP",
-		35: "AUDIT_ACT_CHAIN_FORK",
-		36: "AUDIT_ACT_CHECKPOINT_LOST",
-		37: "AUDIT_ACT_WIPE_ORDERED",
-		38: "AUDIT_ACT_WIPED",
-		39: "AUDIT_ACT_DRAFTS_KEPT",
-		40: "AUDIT_ACT_ACCOUNT",
-		41: "AUDIT_ACT_SIGNED_IN",
-		42: "AUDIT_ACT_SIGN_IN_FAILED",
-		43: "AUDIT_ACT_SESSION_ENDED",
-		44: "AUDIT_ACT_PASSPHRASE_SET",
-		45: "AUDIT_ACT_SECOND_FACTOR",
-		46: "AUDIT_ACT_ACCOUNTS_READ",
-		47: "AUDIT_ACT_FIRST_FACTOR",
-		50: "AUDIT_ACT_BROKE_GLASS",
-		51: "AUDIT_ACT_EMERGENCY_REVIEWED",
-		52: "AUDIT_ACT_EMERGENCIES_READ",
-		53: "AUDIT_ACT_REKEYED",
-		64: "AUDIT_ACT_READ",
-		65: "AUDIT_ACT_LISTED",
-		66: "AUDIT_ACT_SEARCHED",
-		67: "AUDIT_ACT_GONE_THROUGH",
-		68: "AUDIT_ACT_UNLOCKED",
-		69: "AUDIT_ACT_LOCKED",
-		70: "AUDIT_ACT_UNLOCK_FAILED",
-		71: "AUDIT_ACT_CHAIN_MOVED",
-		72: "AUDIT_ACT_LOG_REWRITTEN",
-		73: "AUDIT_ACT_WIPING",
-		80: "AUDIT_ACT_EMERGENCY_OPENED",
-		95: "AUDIT_ACT_REPORT_PUBLISHED",
-		96: "AUDIT_ACT_SURVEY_LINK",
-		97: "AUDIT_ACT_SURVEY_ANSWERED",
+		0:   "AUDIT_ACT_UNSPECIFIED",
+		1:   "AUDIT_ACT_BEGAN",
+		2:   "AUDIT_ACT_PUSHED",
+		3:   "AUDIT_ACT_COMMITTED",
+		4:   "AUDIT_ACT_PULLED",
+		5:   "AUDIT_ACT_SCOPED",
+		6:   "AUDIT_ACT_LOOKED_UP",
+		7:   "AUDIT_ACT_REFUSED",
+		8:   "AUDIT_ACT_ENROLLED",
+		9:   "AUDIT_ACT_REINSTANCED",
+		10:  "AUDIT_ACT_REPLICA_CONFIRMED",
+		11:  "AUDIT_ACT_READMITTED",
+		12:  "AUDIT_ACT_EPOCH",
+		13:  "AUDIT_ACT_RECOVERY_CONFIRMED",
+		14:  "AUDIT_ACT_JOURNAL_REPLAYED",
+		15:  "AUDIT_ACT_SET_UP",
+		16:  "AUDIT_ACT_CODE_ISSUED",
+		17:  "AUDIT_ACT_REVOKED",
+		18:  "AUDIT_ACT_JANITOR_ALLOWED",
+		19:  "AUDIT_ACT_JANITOR",
+		20:  "AUDIT_ACT_QUARANTINE_READ",
+		21:  "AUDIT_ACT_RELEASED",
+		22:  "AUDIT_ACT_DISMISSED",
+		23:  "AUDIT_ACT_REPLACED",
+		24:  "AUDIT_ACT_QUOTED",
+		25:  "AUDIT_ACT_RETRIED",
+		26:  "AUDIT_ACT_EXPORTED",
+		27:  "AUDIT_ACT_AUDIT_READ",
+		28:  "AUDIT_ACT_WITNESSED",
+		29:  "AUDIT_ACT_LOOKUPS_READ",
+		30:  "AUDIT_ACT_KEYED",
+		31:  "AUDIT_ACT_BACKED_UP",
+		32:  "AUDIT_ACT_FROM_DEVICE",
+		33:  "AUDIT_ACT_CHAIN",
+		34:  "AUDIT_ACT_CHAIN_GAP",
+		35:  "AUDIT_ACT_CHAIN_FORK",
+		36:  "AUDIT_ACT_CHECKPOINT_LOST",
+		37:  "AUDIT_ACT_WIPE_ORDERED",
+		38:  "AUDIT_ACT_WIPED",
+		39:  "AUDIT_ACT_DRAFTS_KEPT",
+		40:  "AUDIT_ACT_ACCOUNT",
+		41:  "AUDIT_ACT_SIGNED_IN",
+		42:  "AUDIT_ACT_SIGN_IN_FAILED",
+		43:  "AUDIT_ACT_SESSION_ENDED",
+		44:  "AUDIT_ACT_PASSPHRASE_SET",
+		45:  "AUDIT_ACT_SECOND_FACTOR",
+		46:  "AUDIT_ACT_ACCOUNTS_READ",
+		47:  "AUDIT_ACT_FIRST_FACTOR",
+		50:  "AUDIT_ACT_BROKE_GLASS",
+		51:  "AUDIT_ACT_EMERGENCY_REVIEWED",
+		52:  "AUDIT_ACT_EMERGENCIES_READ",
+		53:  "AUDIT_ACT_REKEYED",
+		64:  "AUDIT_ACT_READ",
+		65:  "AUDIT_ACT_LISTED",
+		66:  "AUDIT_ACT_SEARCHED",
+		67:  "AUDIT_ACT_GONE_THROUGH",
+		68:  "AUDIT_ACT_UNLOCKED",
+		69:  "AUDIT_ACT_LOCKED",
+		70:  "AUDIT_ACT_UNLOCK_FAILED",
+		71:  "AUDIT_ACT_CHAIN_MOVED",
+		72:  "AUDIT_ACT_LOG_REWRITTEN",
+		73:  "AUDIT_ACT_WIPING",
+		80:  "AUDIT_ACT_EMERGENCY_OPENED",
+		102: "AUDIT_ACT_DISCLOSURES_READ",
+		103: "AUDIT_ACT_WIPE_WITHDRAWN",
+		104: "AUDIT_ACT_WIPE_TOLD",
 	}
 	AuditAct_value = map[string]int32{
 		"AUDIT_ACT_UNSPECIFIED":        0,
@@ -304,9 +302,9 @@ var (
 		"AUDIT_ACT_LOG_REWRITTEN":      72,
 		"AUDIT_ACT_WIPING":             73,
 		"AUDIT_ACT_EMERGENCY_OPENED":   80,
-		"AUDIT_ACT_REPORT_PUBLISHED":   95,
-		"AUDIT_ACT_SURVEY_LINK":        96,
-		"AUDIT_ACT_SURVEY_ANSWERED":    97,
+		"AUDIT_ACT_DISCLOSURES_READ":   102,
+		"AUDIT_ACT_WIPE_WITHDRAWN":     103,
+		"AUDIT_ACT_WIPE_TOLD":          104,
 	}
 )
 
@@ -673,7 +671,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xc4\r\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xc1\r\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -739,9 +737,9 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x17AUDIT_ACT_LOG_REWRITTEN\x10H\x12\x14\n" +
 	"\x10AUDIT_ACT_WIPING\x10I\x12\x1e\n" +
 	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10P\x12\x1e\n" +
-	"\x1aAUDIT_ACT_REPORT_PUBLISHED\x10_\x12\x19\n" +
-	"\x15AUDIT_ACT_SURVEY_LINK\x10`\x12\x1d\n" +
-	"\x19AUDIT_ACT_SURVEY_ANSWERED\x10aB\x9f\x01\n" +
+	"\x1aAUDIT_ACT_DISCLOSURES_READ\x10f\x12\x1c\n" +
+	"\x18AUDIT_ACT_WIPE_WITHDRAWN\x10g\x12\x17\n" +
+	"\x13AUDIT_ACT_WIPE_TOLD\x10hB\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
