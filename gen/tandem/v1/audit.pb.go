@@ -160,6 +160,22 @@ const (
 	AuditAct_AUDIT_ACT_WIPING AuditAct = 73
 	// A person's record was opened in an emergency: subject; count records of it are held.
 	AuditAct_AUDIT_ACT_EMERGENCY_OPENED AuditAct = 80
+	// In the console. A person opened a record, subject: records are all that the page
+	// showed, code says which page.
+	AuditAct_AUDIT_ACT_CONSOLE_READ AuditAct = 90
+	// A list was shown to a person: code says which, count records, in records.
+	AuditAct_AUDIT_ACT_CONSOLE_LISTED AuditAct = 91
+	// A person made a change at the server: subject is the first record of count, code the
+	// act on it.
+	AuditAct_AUDIT_ACT_CHANGED AuditAct = 92
+	// A report was published: subject is its id, seq the state it counts, hash that of its
+	// bytes, code its first day and the one after its last.
+	AuditAct_AUDIT_ACT_REPORT_PUBLISHED AuditAct = 95
+	// The link of an anonymous survey was opened or closed, which code says: subject is the
+	// program.
+	AuditAct_AUDIT_ACT_SURVEY_LINK AuditAct = 96
+	// An anonymous survey was answered: subject is the program. It names nobody.
+	AuditAct_AUDIT_ACT_SURVEY_ANSWERED AuditAct = 97
 	// An accounting of the disclosures about a person, subject, was drawn up: count.
 	AuditAct_AUDIT_ACT_DISCLOSURES_READ AuditAct = 102
 	// The order to wipe a device, subject, was taken back before a store of it was told.
@@ -234,6 +250,12 @@ var (
 		72:  "AUDIT_ACT_LOG_REWRITTEN",
 		73:  "AUDIT_ACT_WIPING",
 		80:  "AUDIT_ACT_EMERGENCY_OPENED",
+		90:  "AUDIT_ACT_CONSOLE_READ",
+		91:  "AUDIT_ACT_CONSOLE_LISTED",
+		92:  "AUDIT_ACT_CHANGED",
+		95:  "AUDIT_ACT_REPORT_PUBLISHED",
+		96:  "AUDIT_ACT_SURVEY_LINK",
+		97:  "AUDIT_ACT_SURVEY_ANSWERED",
 		102: "AUDIT_ACT_DISCLOSURES_READ",
 		103: "AUDIT_ACT_WIPE_WITHDRAWN",
 		104: "AUDIT_ACT_WIPE_TOLD",
@@ -302,6 +324,12 @@ var (
 		"AUDIT_ACT_LOG_REWRITTEN":      72,
 		"AUDIT_ACT_WIPING":             73,
 		"AUDIT_ACT_EMERGENCY_OPENED":   80,
+		"AUDIT_ACT_CONSOLE_READ":       90,
+		"AUDIT_ACT_CONSOLE_LISTED":     91,
+		"AUDIT_ACT_CHANGED":            92,
+		"AUDIT_ACT_REPORT_PUBLISHED":   95,
+		"AUDIT_ACT_SURVEY_LINK":        96,
+		"AUDIT_ACT_SURVEY_ANSWERED":    97,
 		"AUDIT_ACT_DISCLOSURES_READ":   102,
 		"AUDIT_ACT_WIPE_WITHDRAWN":     103,
 		"AUDIT_ACT_WIPE_TOLD":          104,
@@ -671,7 +699,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xc1\r\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xec\x0e\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -736,7 +764,13 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x15AUDIT_ACT_CHAIN_MOVED\x10G\x12\x1b\n" +
 	"\x17AUDIT_ACT_LOG_REWRITTEN\x10H\x12\x14\n" +
 	"\x10AUDIT_ACT_WIPING\x10I\x12\x1e\n" +
-	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10P\x12\x1e\n" +
+	"\x1aAUDIT_ACT_EMERGENCY_OPENED\x10P\x12\x1a\n" +
+	"\x16AUDIT_ACT_CONSOLE_READ\x10Z\x12\x1c\n" +
+	"\x18AUDIT_ACT_CONSOLE_LISTED\x10[\x12\x15\n" +
+	"\x11AUDIT_ACT_CHANGED\x10\\\x12\x1e\n" +
+	"\x1aAUDIT_ACT_REPORT_PUBLISHED\x10_\x12\x19\n" +
+	"\x15AUDIT_ACT_SURVEY_LINK\x10`\x12\x1d\n" +
+	"\x19AUDIT_ACT_SURVEY_ANSWERED\x10a\x12\x1e\n" +
 	"\x1aAUDIT_ACT_DISCLOSURES_READ\x10f\x12\x1c\n" +
 	"\x18AUDIT_ACT_WIPE_WITHDRAWN\x10g\x12\x17\n" +
 	"\x13AUDIT_ACT_WIPE_TOLD\x10hB\x9f\x01\n" +
