@@ -1,28 +1,13 @@
 package app_test
 
 import (
-	"context"
 	"net/url"
 	"strings"
 	"testing"
 
-	"github.com/chromedp/chromedp"
 	"github.com/tandem-response/tandem/client/app"
+	"github.com/tandem-response/tandem/internal/browsertest"
 )
-
-// called sends a command of the browser's protocol.
-func called[T any](b *browser, method string) (out T) {
-	b.tb.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	_, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		return chromedp.Void{}, t.Call(ctx, method, struct{}{}, &out)
-	})
-	if err != nil {
-		b.tb.Fatalf("%s: %v", method, err)
-	}
-	return out
-}
 
 // The app can be installed as one with a window of its own, by the browser's own word:
 // it gets manifest and icons although strangers get nothing.
@@ -32,21 +17,21 @@ func TestInstall(t *testing.T) {
 	f := serve(t, app.Options{Dir: o.enrol(o.maya, "Car 12"), Client: options()})
 	b := newBrowser(t, phone)
 	b.open(f.next())
-	manifest := called[struct {
+	manifest := browsertest.Call[struct {
 		URL    string `json:"url"`
 		Data   string `json:"data"`
 		Errors []struct {
 			Message string `json:"message"`
 		} `json:"errors"`
-	}](b, "Page.getAppManifest")
+	}](b.Browser, "Page.getAppManifest")
 	if len(manifest.Errors) > 0 || !strings.Contains(manifest.Data, `"start_url"`) {
 		t.Errorf("the manifest: %+v", manifest)
 	}
-	faults := called[struct {
+	faults := browsertest.Call[struct {
 		InstallabilityErrors []struct {
 			ErrorID string `json:"errorId"`
 		} `json:"installabilityErrors"`
-	}](b, "Page.getInstallabilityErrors")
+	}](b.Browser, "Page.getInstallabilityErrors")
 	if len(faults.InstallabilityErrors) > 0 {
 		t.Errorf("it cannot be installed: %+v", faults.InstallabilityErrors)
 	}

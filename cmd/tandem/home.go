@@ -116,7 +116,7 @@ func (h *home) people(ctx context.Context, o homeOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	h.clinic, h.team = clinic, team
+	h.team = team
 	for _, p := range []struct {
 		into *syncengine.ID
 		o    server.StaffOptions

@@ -94,6 +94,20 @@ func Eval[T any](b *Browser, js string) T {
 	return v
 }
 
+// Call sends a command of the browser's own protocol and returns its answer.
+func Call[T any](b *Browser, method string) (out T) {
+	b.TB.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		return chromedp.Void{}, t.Call(ctx, method, struct{}{}, &out)
+	})
+	if err != nil {
+		b.TB.Fatalf("%s: %v", method, err)
+	}
+	return out
+}
+
 func clip(s string) string { return s[:min(len(s), 80)] }
 
 // Words are what the page says.
