@@ -56,8 +56,5 @@ func (b *browser) says(words ...string)                { b.tb.Helper(); b.Says(w
 func (b *browser) axe(name string)                     { b.tb.Helper(); b.Axe(name) }
 func (b *browser) stroke(sel string)                   { b.tb.Helper(); b.Stroke(sel) }
 
-// shot writes a screenshot, where they are asked for.
-func (b *browser) shot(name string) { b.tb.Helper(); b.Prefix = b.prefix; b.Shot(name) }
-
 // look takes a screenshot where they are asked for, and has axe check the page.
 func (b *browser) look(name string) { b.tb.Helper(); b.Prefix = b.prefix; b.Look(name) }

@@ -8,9 +8,9 @@ import (
 )
 
 // press goes to what bears the words by the tab key alone, and presses it.
-func (b *browser) press(words, key string) { b.tb.Helper(); b.Browser.Press(words, key) }
+func (b *browser) press(words, key string) { b.tb.Helper(); b.Press(words, key) }
 
-func (b *browser) pressGoes(words string) { b.tb.Helper(); b.Browser.PressGoes(words) }
+func (b *browser) pressGoes(words string) { b.tb.Helper(); b.PressGoes(words) }
 
 // The shift without a mouse and without glass.
 func TestKeyboard(t *testing.T) {

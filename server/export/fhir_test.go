@@ -23,7 +23,7 @@ func readers(t *testing.T, program string, args ...string) []byte {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@duckdb")); err != nil {
-		need.Missing(t, "programs that read exports: npm ci in tools/readers")
+		need.Missing(t, "programs that read exports: npm install --no-save in tools/readers")
 	}
 	cmd := exec.CommandContext(t.Context(), node, append([]string{filepath.Join(dir, program)}, args...)...)
 	cmd.Stderr = os.Stderr

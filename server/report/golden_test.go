@@ -247,14 +247,14 @@ func TestBreakdownsByHand(t *testing.T) {
 				line.WriteString(" " + g.Code + "=")
 				switch {
 				case g.Numerator != nil:
-					line.WriteString(fmt.Sprintf("%d/%d", *g.Numerator.N, *g.Denominator.N))
+					fmt.Fprintf(&line, "%d/%d", *g.Numerator.N, *g.Denominator.N)
 				case g.PerThousand != nil:
-					line.WriteString(fmt.Sprintf("%v", *g.PerThousand))
+					fmt.Fprintf(&line, "%v", *g.PerThousand)
 				default:
-					line.WriteString(fmt.Sprint(*g.Count.N))
+					fmt.Fprint(&line, *g.Count.N)
 				}
 				if g.Ratio != nil {
-					line.WriteString(fmt.Sprintf(" (%v)", *g.Ratio))
+					fmt.Fprintf(&line, " (%v)", *g.Ratio)
 				}
 			}
 			got = append(got, line.String())
