@@ -125,7 +125,7 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{create}},
 			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
 			// Who was at the call writes on the draft, and its author signs it.
-			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id"}},
+			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id", "team_id", "program_id", "agency_id", "signed_by", "signed_at", "void_reason"}},
 		},
 		peer: {
 			{acts: acts{create}, values: peerEncounters, except: noSUD},
@@ -394,7 +394,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 	if k == nil || rec != nil && rec.Kind != w.GetKind() {
 		return false
 	}
-	if k.Name == staff && rolesClash(k, w, rec) {
+	if k.Name == staff && (rolesClash(k, w, rec) || foreignTeam(k, p, w, rec, look)) {
 		return false
 	}
 	if rec == nil {
@@ -645,22 +645,66 @@ func asSet(w *tandemv1.RecordWrite) *tandemv1.RecordWrite {
 // rolesClash reports whether a write leaves a staff record with roles that exclude
 // each other.
 func rolesClash(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
-	number := k.table.byName["roles"].number
-	roles := (&syncengine.Record{Body: w.GetBody()}).Codes(number)
-	if rec != nil {
-		roles = append(roles, rec.Codes(number)...)
+	roles, changed := leaves(k, w, rec, "roles")
+	return changed && clash(roles)
+}
+
+// foreignTeam reports whether a write by anybody but the operator leaves a member of staff
+// in a team of another agency, with a role that sees more than operations. What one agency
+// shows another one's clinicians is agreed between the two; an administrator of the one
+// cannot take it.
+func foreignTeam(k *kind, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
+	roles, newRoles := leaves(k, w, rec, "roles")
+	teams, newTeams := leaves(k, w, rec, "team_ids")
+	if p.Server || look == nil || !newRoles && !newTeams || slices.Equal(roles, []string{lePartner}) {
+		return false
 	}
-	changed := len(w.GetBody()) > 0
+	for _, text := range teams {
+		team := foundBy(look, text)
+		if team == nil {
+			return true
+		}
+		// A team is of the agency that leads its program.
+		program := foundBy(look, team.Text(syncengine.FieldProgram))
+		if program == nil || program.Text(syncengine.FieldAgency) != p.Agency.String() {
+			return true
+		}
+	}
+	return false
+}
+
+// foundBy is the record that an id in words names, nil where there is none.
+func foundBy(look syncengine.Lookup, text string) *syncengine.Record {
+	id, err := syncengine.ParseID(text)
+	if err != nil {
+		return nil
+	}
+	rec, err := look(id)
+	if err != nil {
+		return nil
+	}
+	return rec
+}
+
+// leaves returns the codes or ids that a write leaves in a set of a record, and whether it
+// writes any of them.
+func leaves(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record, field string) (all []string, changed bool) {
+	number := k.table.byName[field].number
+	all = (&syncengine.Record{Body: w.GetBody()}).Codes(number)
+	if rec != nil {
+		all = append(all, rec.Codes(number)...)
+	}
+	changed = len(w.GetBody()) > 0
 	for _, pw := range w.GetWrites() {
 		if pw.GetField() != number {
 			continue
 		}
 		changed = true
-		role := string(pw.GetKey())
-		roles = slices.DeleteFunc(roles, func(r string) bool { return r == role })
+		code := string(pw.GetKey())
+		all = slices.DeleteFunc(all, func(c string) bool { return c == code })
 		if len(pw.GetValue()) > 0 {
-			roles = append(roles, role)
+			all = append(all, code)
 		}
 	}
-	return changed && clash(roles)
+	return all, changed
 }
