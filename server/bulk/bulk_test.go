@@ -310,7 +310,7 @@ func TestBulk(t *testing.T) {
 
 		stranger.do(http.MethodGet, "/fhir/$export?"+why, http.StatusUnauthorized)
 		clinician.do(http.MethodGet, "/fhir/$export?"+why, http.StatusForbidden)
-		for _, wrong := range []string{"", "?purpose=x&recipient=y&basis=because", "?" + why + "&_type=Binary", "?" + why + "&_since=yesterday", "?" + why + "&_outputFormat=text/csv", "?" + why + "&colour=red"} {
+		for _, wrong := range []string{"", "?purpose=x&recipient=y&basis=because", "?" + why + "&_type=Binary", "?" + why + "&_since=yesterday", "?" + why + "&_outputFormat=text/csv", "?" + why + "&colour=red", "?" + why + "&approver=" + syncengine.ID{1}.String()} {
 			boss.do(http.MethodGet, "/fhir/$export"+wrong, http.StatusBadRequest)
 		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.tls.URL+"/fhir/$export?"+why, http.NoBody)

@@ -334,6 +334,11 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The files first: an export that begins meanwhile is none of those that are removed.
+	entries, err := os.ReadDir(e.o.Dir)
+	if err != nil {
+		return err
+	}
 	keep := map[string]bool{}
 	for _, org := range orgs {
 		if err := e.store.Jobs(ctx, org.ID, Kind, 10_000, func(j *store.Job) error {
@@ -344,10 +349,6 @@ func (e *Exports) Sweep(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-	}
-	entries, err := os.ReadDir(e.o.Dir)
-	if err != nil {
-		return err
 	}
 	for _, f := range entries {
 		name := f.Name()

@@ -192,8 +192,6 @@ func (r *Request) read(values url.Values, lenient bool) error {
 			r.Recipient = value
 		case "basis":
 			r.Basis = value
-		case "approver":
-			r.Approver = value
 		case "notes":
 			r.Notes = value == "true"
 		default:
@@ -212,7 +210,19 @@ func (e *Exports) asked(r *http.Request) (*store.Job, *Request, *Done, error) {
 		return nil, nil, nil, ErrNone
 	}
 	who := people.FromContext(r.Context())
-	return e.Get(r.Context(), who.Org, who.Staff, id)
+	j, ask, done, err := e.Get(r.Context(), who.Org, who.Staff, id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// Whoever asked may have lost the right since.
+	o, err := ask.options(j.ID, who.Staff)
+	if err == nil {
+		err = export.Check(r.Context(), e.store, who.Org, o)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return j, ask, done, nil
 }
 
 // status says how far it is, and where the files are.

@@ -231,7 +231,10 @@ func (w *Worker) do(ctx context.Context, org *store.Org, j *store.Job) error {
 	renewing.Go(func() { run.renew(running, cancel) })
 	err := ErrCancelled
 	if !j.Cancelled {
-		if h == nil {
+		if j.Attempt > Attempts {
+			// Nobody has come back from it to say why.
+			err = Permanent(errors.New("it was taken up too often without coming to an end"))
+		} else if h == nil {
 			err = Permanent(fmt.Errorf("this version of the server does no jobs of the kind %q", j.Kind))
 		} else {
 			err = attempt(running, h, run)
