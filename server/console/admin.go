@@ -55,6 +55,24 @@ func (s *sight) reference(kind string) (items []*item) {
 	return slices.CompactFunc(items, func(a, b *item) bool { return a.rec.ID == b.rec.ID })
 }
 
+// colleague reports whether a member of staff is of the person's own agency.
+func (s *sight) colleague(it *item) bool {
+	m, ok := it.msg.(*tandemv1.Staff)
+	return ok && m.GetAgencyId() == s.p.Agency.String()
+}
+
+// colleagues are those of the person's own agency, whose acts and devices are its own
+// affair.
+func (s *sight) colleagues() map[syncengine.ID]bool {
+	mine := map[syncengine.ID]bool{}
+	for _, it := range s.reference("staff") {
+		if s.colleague(it) {
+			mine[it.rec.ID] = true
+		}
+	}
+	return mine
+}
+
 type setupData struct {
 	Page     *web.Page
 	Agencies []setupAgency
@@ -389,6 +407,10 @@ func (v *visit) enrolCode() error {
 	if err != nil {
 		return err
 	}
+	// The log of the code itself names whom it is for.
+	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Subject: id[:], Code: "device code", Count: 1}); err != nil {
+		return err
+	}
 	return v.personPage(func(d *personData) { d.Code, d.For, d.Until = code.Code, v.t("codeDevice"), code.Expires.UTC() })
 }
 
@@ -445,6 +467,9 @@ func (v *visit) endSessions() error {
 	if _, err := people.NewAccounts(v.c.store, v.who.Org, v.c.o.Clock, v.c.o.Rand).EndSessions(v.ctx(), id); err != nil {
 		return err
 	}
+	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Subject: id[:], Code: "sessions ended", Count: 1}); err != nil {
+		return err
+	}
 	return v.to("staff/" + id.String() + "?done=okSaved")
 }
 
@@ -473,8 +498,9 @@ func (v *visit) devices() error {
 		for _, r := range replicas {
 			replaced[r.Replaces] = true
 		}
+		mine := s.colleagues()
 		for _, r := range replicas {
-			if replaced[r.ID] {
+			if replaced[r.ID] || !mine[r.Person] {
 				continue
 			}
 			row := deviceRow{Label: s.t("unknownDevice"), Who: s.staffName(r.Person), Seen: s.t("notSeen")}
@@ -538,7 +564,9 @@ func (v *visit) auditPage() error {
 	}
 	err := v.look("audit", syncengine.ID{}, func(s *sight) error {
 		for _, it := range s.reference("staff") {
-			d.People = append(d.People, web.Option{Code: it.rec.ID.String(), Label: s.title(it), On: it.rec.ID.String() == d.Person})
+			if s.colleague(it) {
+				d.People = append(d.People, web.Option{Code: it.rec.ID.String(), Label: s.title(it), On: it.rec.ID.String() == d.Person})
+			}
 		}
 		for n, name := range tandemv1.AuditAct_name {
 			if name = strings.TrimPrefix(name, "AUDIT_ACT_"); n != 0 {
@@ -562,6 +590,7 @@ func (s *sight) audit(d *auditData, before string) error {
 	if n, err := strconv.ParseInt(before, 10, 64); err == nil && n >= 0 {
 		end = min(end, n)
 	}
+	mine := s.colleagues()
 	const some = 2000
 	for from := end; from > 0 && d.Looked < auditLooked && len(d.Lines) < auditShown; {
 		start := max(from-some, 0)
@@ -571,7 +600,7 @@ func (s *sight) audit(d *auditData, before string) error {
 			if err != nil {
 				return err
 			}
-			if line := s.auditLine(d, l); line != nil {
+			if line := s.auditLine(d, l, mine); line != nil {
 				lines = append(lines, *line)
 			}
 			return nil
@@ -602,10 +631,13 @@ func (s *sight) audit(d *auditData, before string) error {
 }
 
 // auditLine is an entry that is asked for, nil for another.
-func (s *sight) auditLine(d *auditData, l *audit.Line) *auditLine {
+func (s *sight) auditLine(d *auditData, l *audit.Line, mine map[syncengine.ID]bool) *auditLine {
 	out := &auditLine{N: l.N}
 	if l.Device != nil {
 		out.Device, l = true, l.Device
+	}
+	if person, err := syncengine.ParseID(l.Person); l.Person != "" && (err != nil || !mine[person]) {
+		return nil
 	}
 	if d.Person != "" && l.Person != d.Person || d.Act != "" && l.Act != d.Act ||
 		d.Subject != "" && l.Subject != d.Subject && !slices.Contains(l.Records, d.Subject) {

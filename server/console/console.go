@@ -168,9 +168,16 @@ func (c *Console) routes() http.Handler {
 	return outer
 }
 
+// slowest is how long a page may take to be made and taken.
+const slowest = 30 * time.Second
+
 // page makes the handler of a page.
 func (c *Console) page(who area, do func(*visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		// The form is read before its turn comes, and what takes long to be taken gives the
+		// turn back: who is slow keeps nobody else out.
+		parsed := r.ParseForm()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(queue + slowest))
 		ctx, cancel := context.WithTimeout(r.Context(), queue)
 		defer cancel()
 		select {
@@ -182,8 +189,8 @@ func (c *Console) page(who area, do func(*visit) error) http.HandlerFunc {
 			return
 		}
 		v := c.visit(w, r)
-		err := r.ParseForm()
-		if err != nil {
+		var err error
+		if parsed != nil {
 			err = errForm
 		}
 		if err == nil {

@@ -12,6 +12,9 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
+// settle is how long a page waits after a commit before it looks again.
+const settle = time.Second
+
 // followFor is how long a page waits for news before it asks again.
 const followFor = 25 * time.Second
 
@@ -58,6 +61,11 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		}
 		if !watcher.Wait(ctx) {
 			break
+		}
+		// A squad that syncs commits many times: they are looked at together.
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
 		}
 	}
 	if mark == "" {

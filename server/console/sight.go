@@ -229,7 +229,14 @@ func private(s *sight, it *syncengine.QuarantineItem) bool {
 		}
 		id, _ := syncengine.IDFromBytes(w.GetRecord())
 		rec, err := s.view.Record(id)
-		if kind := s.c.domain.Kind(w.GetKind()); err != nil || rec != nil && kind != nil && rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_PRIVATE {
+		kind := s.c.domain.Kind(w.GetKind())
+		switch {
+		case err != nil || kind == nil:
+			return true
+		case rec == nil && kind.Name == "note":
+			// Nobody can tell what note it is of.
+			return true
+		case rec != nil && rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_PRIVATE:
 			return true
 		}
 	}

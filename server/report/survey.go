@@ -155,6 +155,8 @@ func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	// Nor may a page that nobody takes keep its turn.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(surveyQueue + surveyTimeout))
 	ctx, cancel := context.WithTimeout(r.Context(), surveyQueue)
 	defer cancel()
 	select {

@@ -281,6 +281,9 @@
   const take = (html) => {
     const next = new DOMParser().parseFromString(html, "text/html");
     let left = false, changed = false;
+    // A decision is about what stands above it: either all of the page is new, or nothing.
+    const differs = (part) => { const fresh = $(`[data-part="${part.dataset.part}"]`, next); return fresh && fresh.innerHTML !== part.dataset.was; };
+    if ($$("[data-part]").some((p) => differs(p) && busyIn(p))) { $("#moved").hidden = false; return; }
     for (const part of $$("[data-part]")) {
       const fresh = $(`[data-part="${part.dataset.part}"]`, next);
       if (!fresh || fresh.innerHTML === part.dataset.was) continue;
