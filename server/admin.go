@@ -234,7 +234,7 @@ func (a *Admin) add(ctx context.Context, build func(tx *store.Tx, id syncengine.
 		if err != nil {
 			return err
 		}
-		made, err := newCreation(a.org.ID, id, msg, now, a.rand)
+		made, err := newCreation(a.org.ID, id, msg, now, a.rand, nobody)
 		if err != nil {
 			return err
 		}

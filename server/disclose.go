@@ -91,7 +91,13 @@ func (a *Admin) disclose(tx *store.Tx, engine *syncengine.Server, n *ExportNote,
 	if err != nil {
 		return err
 	}
-	made, err := newCreation(a.org.ID, id, proto.Message(msg), now, a.rand)
+	made, err := newCreation(a.org.ID, id, proto.Message(msg), now, a.rand, func(id syncengine.ID) (*syncengine.Record, error) {
+		rec, err := tx.Record(id)
+		if err != nil || rec == nil {
+			return nil, err
+		}
+		return &rec.Record, nil
+	})
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (e *enrolment) run(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	made, err := newCreation(e.org.ID, stored.Device, e.device(), e.nowMS, e.rand)
+	made, err := newCreation(e.org.ID, stored.Device, e.device(), e.nowMS, e.rand, nobody)
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,8 @@ type creation struct {
 }
 
 // newCreation validates a message and makes the change that creates a record of it.
-// The org stands as its author.
-func newCreation(org, id syncengine.ID, msg proto.Message, nowMS int64, rand io.Reader) (*creation, error) {
+// The org stands as its author; look finds what it hangs on.
+func newCreation(org, id syncengine.ID, msg proto.Message, nowMS int64, rand io.Reader, look syncengine.Lookup) (*creation, error) {
 	domain := record.New()
 	var faults []record.Problem
 	for _, p := range domain.Validate(msg, record.Entry{NowMS: nowMS}) {
@@ -59,7 +59,7 @@ func newCreation(org, id syncengine.ID, msg proto.Message, nowMS int64, rand io.
 	kind := domain.KindOf(msg)
 	w := &tandemv1.RecordWrite{Record: id[:], Kind: kind.Number, Act: tandemv1.Act_ACT_CREATE, Body: body}
 	// A protocol is reference data, though other attachments are not.
-	if in, err := domain.Inherited(kind.Number, body, nobody, nil); err != nil {
+	if in, err := domain.Inherited(kind.Number, body, look, nil); err != nil {
 		return nil, err
 	} else if in != kind.Compartment {
 		w.Compartment = in

@@ -42,7 +42,7 @@ func (a *Admin) ConfirmReplica(ctx context.Context, id syncengine.ID) error {
 			made, err := newCreation(a.org.ID, stored.Device, &tandemv1.Device{
 				Lifecycle: new("active"), Schema: schema(), Label: new("recovered device"), PublicKey: stored.Key,
 				State: new("enrolled"), AssignedStaffIds: []string{stored.Person.String()},
-			}, now, a.rand)
+			}, now, a.rand, nobody)
 			if err != nil {
 				return err
 			}

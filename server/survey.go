@@ -147,6 +147,7 @@ func (s *Server) takeSurvey(ctx context.Context, org *store.Org, token string, f
 				msg.Answers = append(msg.Answers, form.Answer(it.GetLinkId(), given...))
 			}
 		}
+		form.Total(msg, form.Evaluate(f.GetDefinition(), form.Of(msg)))
 		if err := s.keepSurvey(tx, org, id, msg, today, now); err != nil {
 			return err
 		}

@@ -82,6 +82,14 @@ func (v *visit) toFix() (n *client.NotAccepted, decided bool, err error) {
 			return &closed[i], true, nil
 		}
 	}
+	// A lead has let it in as it was: what was typed for it is there still.
+	if id, err := parseID(name); err == nil {
+		if d, err := v.typedIn("fix", id.String()); err != nil {
+			return nil, false, err
+		} else if d != nil {
+			return &client.NotAccepted{Change: id}, true, nil
+		}
+	}
 	return nil, false, client.ErrNotFound
 }
 
@@ -231,12 +239,12 @@ func (v *visit) fix() error {
 	if err != nil {
 		return err
 	}
-	if decided {
-		return v.to("tray/fix/" + v.r.PathValue("op"))
-	}
 	id := n.Change.String()
 	if err := v.posted("fix", id); err != nil {
 		return err
+	}
+	if decided {
+		return v.to("tray/fix/" + v.r.PathValue("op"))
 	}
 	typing, err := v.typedIn("fix", id)
 	if err != nil {
@@ -269,7 +277,10 @@ func (v *visit) fix() error {
 		return v.showFix(n, invalid.Fields, v.t("fixNotTaken"))
 	case errors.Is(err, client.ErrLookAgain):
 		return v.showFix(n, n.Fields, v.t("fixLookAgain"))
-	case err != nil && !errors.Is(err, client.ErrAccepted):
+	case errors.Is(err, client.ErrAccepted):
+		// It was decided on meanwhile: what was typed is shown, and stays.
+		return v.to("tray/fix/" + id)
+	case err != nil:
 		return err
 	}
 	if err := v.forget("fix", id); err != nil {

@@ -404,10 +404,11 @@ func digits(s string) int {
 // zipSmall stands for all areas in which few people live.
 const zipSmall = "000"
 
-// small are the first three digits of ZIP codes of areas with 20,000 people or fewer, by
-// the census that the guidance on de-identification of the US Department of Health and
-// Human Services goes by.
-var small = strings.Fields("036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893")
+// small are the first three digits of ZIP codes of areas with 20,000 people or fewer: the 17
+// by the census of 2000, which the guidance on de-identification of the US Department of
+// Health and Human Services lists, and those that are thought to have come since. One too
+// many only makes an address coarser.
+var small = strings.Fields("036 059 063 102 202 203 204 205 369 556 692 753 772 790 821 823 830 831 878 879 884 890 893")
 
 func zip3(zip any) string {
 	text, ok := zip.(string)

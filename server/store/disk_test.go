@@ -19,7 +19,7 @@ func TestFullDisk(t *testing.T) {
 	if err := w.s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), w.dir, store.Options{MaxPages: 90, Rand: w.rand})
+	s, err := store.Open(t.Context(), w.dir, store.Options{MaxPages: 140, Rand: w.rand})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -267,7 +267,10 @@ func Read(it *tandemv1.FormItem, typed string, zone *time.Location) (v *tandemv1
 		}
 		v = Int(n)
 	case Decimal:
-		// Spanish writes a comma.
+		// Spanish writes a comma; before three digits it may be meant for thousands.
+		if _, after, comma := strings.Cut(typed, ","); comma && len(after) == 3 {
+			return nil, false
+		}
 		v = Number(strings.Replace(typed, ",", ".", 1))
 	case Date:
 		v = Day(typed)

@@ -76,7 +76,9 @@ func (d *Domain) card(rec *syncengine.Record, look syncengine.Lookup) (p synceng
 		if err != nil {
 			return p, nil, nil, err
 		}
-		if v := d.viewOf(who, person); v != nil {
+		// Nothing about who is known to a substance use program alone is shown, whatever
+		// compartment the alert was put in.
+		if v := d.viewOf(who, person); v != nil && who.Compartment(&d.byName[person].Kind) == clinical {
 			if msg, err = d.Message(who); err != nil {
 				return p, nil, nil, err
 			}
