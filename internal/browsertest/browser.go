@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,9 +173,10 @@ const find = `((words) => {
 // Tap taps what bears the words, as a finger does, and counts.
 func (b *Browser) Tap(words string) {
 	b.TB.Helper()
-	var at []float64
-	for end := time.Now().Add(Patience); len(at) == 0; {
-		at = Eval[[]float64](b, find+"("+Quote(words)+")")
+	// It is tapped where it stands still: a page that has just taken in what is new moves.
+	var at, before []float64
+	for end := time.Now().Add(Patience); len(at) == 0 || !slices.Equal(at, before); {
+		before, at = at, Eval[[]float64](b, find+"("+Quote(words)+")")
 		if len(at) == 0 && time.Now().After(end) {
 			b.TB.Fatalf("nothing on the page says %q:\n%s", words, b.Words())
 		}
