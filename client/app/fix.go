@@ -57,12 +57,12 @@ type fixRecord struct {
 	Read [][2]string
 }
 
-// toFix returns the refused save of the path, by its number or the id of its change.
-// decided: it does not wait for its author any more.
+// toFix returns the refused save of the path, by the id of its change. decided: it does not
+// wait for its author any more.
 func (v *visit) toFix() (n *client.NotAccepted, decided bool, err error) {
-	name := v.r.PathValue("op")
-	is := func(n *client.NotAccepted) bool {
-		return strconv.FormatUint(n.Op, 10) == name || n.Change.String() == name
+	id, err := parseID(v.r.PathValue("id"))
+	if err != nil {
+		return nil, false, client.ErrNotFound
 	}
 	all, err := v.dev.Quarantined(v.ctx())
 	if err != nil {
@@ -73,22 +73,20 @@ func (v *visit) toFix() (n *client.NotAccepted, decided bool, err error) {
 		return nil, false, err
 	}
 	for i := range all {
-		if is(&all[i]) {
+		if all[i].Change == id {
 			return &all[i], all[i].Corrected || !fixable(&all[i]), nil
 		}
 	}
 	for i := range closed {
-		if is(&closed[i]) {
+		if closed[i].Change == id {
 			return &closed[i], true, nil
 		}
 	}
 	// A lead has let it in as it was: what was typed for it is there still.
-	if id, err := parseID(name); err == nil {
-		if d, err := v.typedIn("fix", id.String()); err != nil {
-			return nil, false, err
-		} else if d != nil {
-			return &client.NotAccepted{Change: id}, true, nil
-		}
+	if d, err := v.typedIn("fix", id.String()); err != nil {
+		return nil, false, err
+	} else if d != nil {
+		return &client.NotAccepted{Change: id}, true, nil
 	}
 	return nil, false, client.ErrNotFound
 }
@@ -235,16 +233,21 @@ func (v *visit) fixSpecs(kind string, msg proto.Message, at []string) (out []spe
 
 // fix sends a save again with the values that its author has corrected.
 func (v *visit) fix() error {
+	change, err := parseID(v.r.PathValue("id"))
+	if err != nil {
+		return client.ErrNotFound
+	}
+	// It is kept first, whatever has become of the save.
+	id := change.String()
+	if err := v.posted("fix", id); err != nil {
+		return err
+	}
 	n, decided, err := v.toFix()
 	if err != nil {
 		return err
 	}
-	id := n.Change.String()
-	if err := v.posted("fix", id); err != nil {
-		return err
-	}
 	if decided {
-		return v.to("tray/fix/" + v.r.PathValue("op"))
+		return v.to("tray/fix/" + id)
 	}
 	typing, err := v.typedIn("fix", id)
 	if err != nil {

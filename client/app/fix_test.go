@@ -168,4 +168,37 @@ func TestCorrected(t *testing.T) {
 	if closed, err := dev.Closed(t.Context()); err != nil || len(closed) != 2 || closed[0].Verdict != tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED {
 		t.Errorf("closed are %v, %v", closed, err)
 	}
+
+	// So does it where a lead lets the save in as it was.
+	o.role(o.maya, "peer", "clinician")
+	sync()
+	b.page("person/new")
+	b.types("descriptor", "Woman in a green scarf")
+	b.kept()
+	b.goes("Save person")
+	o.role(o.maya, "clinician", "peer")
+	sync()
+	b.page("tray")
+	b.goes("Correct it")
+	here = eval[string](b, "location.href")
+	b.types("0.descriptor", ", cold")
+	b.kept()
+	if all, err = dev.Quarantined(t.Context()); err != nil || len(all) != 1 {
+		t.Fatalf("%d are refused, %v", len(all), err)
+	}
+	o.role(o.luis, "clinician", "lead")
+	if out, err := o.admin.Release(t.Context(), o.luis, all[0].Change); err != nil || out.GetCode() != tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED {
+		t.Fatalf("the release: %v, %v", out, err)
+	}
+	sync()
+	// A page that was open keeps what it is sent.
+	b.page("today")
+	b.goes("Correct and send again")
+	b.says("Somebody has decided", "Woman in a green scarf, cold")
+	b.open(here)
+	b.says("Woman in a green scarf, cold")
+	b.goes("Forget it")
+	if drafts, err := dev.Drafts(t.Context()); err != nil || len(drafts) > 0 {
+		t.Errorf("%d drafts are left, %v", len(drafts), err)
+	}
 }

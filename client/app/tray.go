@@ -55,7 +55,9 @@ type side struct {
 }
 
 type refused struct {
-	Op      uint64
+	Op uint64
+	// ID of its change.
+	ID      string
 	At      time.Time
 	Why     string
 	Records []lineItem
@@ -258,7 +260,7 @@ func (v *visit) sayMessage(kind, field string, m protoreflect.Message) string {
 
 // refused says what was not accepted, and why.
 func (v *visit) refused(n *client.NotAccepted) refused {
-	r := refused{Op: n.Op, At: v.at(n.AtMS), Fixable: fixable(n), Corrected: n.Corrected}
+	r := refused{Op: n.Op, ID: n.Change.String(), At: v.at(n.AtMS), Fixable: fixable(n), Corrected: n.Corrected}
 	key := "refusal." + strconv.Itoa(int(n.Code))
 	if _, ok := words[key]; ok {
 		r.Why = v.t(key)

@@ -68,7 +68,7 @@ func (a *App) routes() {
 		"GET /disclosure/new": (*visit).newDisclosurePage, "POST /disclosure/new": (*visit).newDisclosure,
 		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
-		"GET /tray/fix/{op}": (*visit).fixPage, "POST /tray/fix/{op}": (*visit).fix, "POST /tray/fix/{op}/drop": (*visit).dropFix,
+		"GET /tray/fix/{id}": (*visit).fixPage, "POST /tray/fix/{id}": (*visit).fix, "POST /tray/fix/{id}/drop": (*visit).dropFix,
 		"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
 		"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
 	} {
