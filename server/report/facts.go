@@ -522,7 +522,7 @@ func (b *book) followUp(rec *syncengine.StoredRecord, m *tandemv1.FollowUp) erro
 	}
 	b.writes(rec)
 	f := followUpFact{
-		fact: fact{program: program, person: at(b.byPerson, m.GetPersonId())}, id: rec.ID, due: exact(m.GetDueAt()), occurred: exact(m.GetOccurredAt()),
+		fact: fact{program: program, person: at(b.byPerson, m.GetPersonId())}, id: rec.ID, due: m.GetDueAt().GetAtMs(), occurred: exact(m.GetOccurredAt()),
 		target: m.GetTargetHours(), state: b.word(m.GetLifecycle()), outcome: b.word(m.GetOutcome()), service: b.word(m.GetServiceUse()),
 		episode: at(b.byEpisode, m.GetEpisodeId()),
 	}

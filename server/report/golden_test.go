@@ -91,11 +91,17 @@ func march(tb testing.TB) *world {
 		ClosedAt: clock(tb, "03-15 16:00"), CloseReason: new("no_longer_needs_support"),
 	})
 	w.add(&tandemv1.Episode{ProgramId: &program, PersonId: &woman, Lifecycle: new("active"), OpenedAt: clock(tb, "03-06 16:00"), WindowDays: new(uint32(20)), Tz: new(chicago)})
+	// As devices plan them: to the hour.
+	due := func(text string) *tandemv1.Instant {
+		at := clock(tb, text)
+		at.Precision = new("hour")
+		return at
+	}
 	w.add(&tandemv1.FollowUp{
-		ProgramId: &program, EpisodeId: &done, PersonId: &man, Lifecycle: new("done"), TargetHours: new(uint32(24)), DueAt: clock(tb, "03-06 16:00"),
+		ProgramId: &program, EpisodeId: &done, PersonId: &man, Lifecycle: new("done"), TargetHours: new(uint32(24)), DueAt: due("03-06 16:00"),
 		OccurredAt: clock(tb, "03-06 18:00"), Outcome: new("reached_person"), ServiceUse: new("yes"),
 	})
-	w.add(&tandemv1.FollowUp{ProgramId: &program, EpisodeId: &done, PersonId: &man, Lifecycle: new("missed"), TargetHours: new(uint32(72)), DueAt: clock(tb, "03-08 16:00")})
+	w.add(&tandemv1.FollowUp{ProgramId: &program, EpisodeId: &done, PersonId: &man, Lifecycle: new("missed"), TargetHours: new(uint32(72)), DueAt: due("03-08 16:00")})
 	// Two referrals: one connected after 4 days, one open since.
 	step := func(n byte, at, state string) *tandemv1.ReferralEvent {
 		return &tandemv1.ReferralEvent{Element: el(n), At: clock(tb, at), State: &state}
