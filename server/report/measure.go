@@ -39,6 +39,7 @@ const (
 	ofReferrals
 	ofPeople
 	ofFirsts
+	ofResponses
 )
 
 // measure is one number of a metric: a rule that judges one row at a time.

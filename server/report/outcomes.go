@@ -380,31 +380,38 @@ func (b *book) experience() (all []Measure) {
 		form syncengine.ID
 		link string
 	}
-	counts, responses := map[question]map[string]int{}, map[syncengine.ID]int{}
+	counts, responses := map[question]map[string]int{}, map[syncengine.ID][]int32{}
+	given := map[question]map[int32][]string{}
 	for i := range b.responses {
 		r := &b.responses[i]
 		if r.place != inside {
 			continue
 		}
-		responses[r.form]++
+		responses[r.form] = append(responses[r.form], int32(i))
 		for _, a := range r.answers {
 			q := question{r.form, a.link}
 			if counts[q] == nil {
-				counts[q] = map[string]int{}
+				counts[q], given[q] = map[string]int{}, map[int32][]string{}
 			}
 			counts[q][a.value]++
+			given[q][int32(i)] = append(given[q][int32(i)], a.value)
 		}
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(responses), syncengine.ID.Compare) {
 		f := b.forms[id]
 		for _, it := range f.GetDefinition().GetItems() {
-			codes := counts[question{id, it.GetLinkId()}]
+			q := question{id, it.GetLinkId()}
+			codes := counts[q]
 			if len(codes) == 0 {
 				continue
 			}
 			m := Measure{
 				Key: f.GetCode() + "." + strconv.Itoa(int(f.GetVersion())) + "." + it.GetLinkId(), Label: itemText(it.GetText()),
-				Unit: Text{"answers", "respuestas"}, Shape: ShapeMix, rule: &measure{shape: ShapeMix, published: true},
+				Unit: Text{"answers", "respuestas"}, Shape: ShapeMix, rule: &measure{shape: ShapeMix, base: ofResponses, published: true},
+			}
+			// Who answered one question and not another may be few.
+			for _, i := range responses[id] {
+				m.sets.add(i, verdict{unknown: given[q][i] == nil, codes: given[q][i]})
 			}
 			n, sum, numbers := 0, 0.0, true
 			for code, times := range codes {
@@ -415,8 +422,8 @@ func (b *book) experience() (all []Measure) {
 			}
 			m.All = Cell{Count: figure(n), Unknown: figure(0), Mix: mix("", codes)}
 			if !it.GetRepeats() {
-				m.All.Unknown = figure(responses[id] - n)
-				m.All.UnknownPercent = percent(responses[id]-n, responses[id])
+				m.All.Unknown = figure(len(responses[id]) - n)
+				m.All.UnknownPercent = percent(len(responses[id])-n, len(responses[id]))
 			}
 			if numbers {
 				m.All.Mean = new(hundredth(sum / float64(n)))
