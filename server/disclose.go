@@ -60,26 +60,37 @@ func (n *ExportNote) message(team *tandemv1.Team, nowMS int64) (*tandemv1.Disclo
 // BeginExport writes the disclosures of an export and its entry in the audit log, in one
 // transaction. It is called before the first byte of the export is written.
 func (a *Admin) BeginExport(ctx context.Context, n *ExportNote) error {
+	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error { return a.beginExport(tx, n) })
+}
+
+func (a *Admin) beginExport(tx *store.Tx, n *ExportNote) error {
 	now := a.now().UnixMilli()
 	engine := &syncengine.Server{Rules: record.New(), Secrets: a.org.Secrets}
-	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
-		for _, id := range n.Teams {
-			rec, err := a.find(tx, "team", id)
-			if err != nil {
-				return err
-			}
-			msg, err := record.New().Message(&rec.Record)
-			if err != nil {
-				return err
-			}
-			team, _ := msg.(*tandemv1.Team)
-			team.TeamId = new(id.String())
-			if err := a.disclose(tx, engine, n, team, now); err != nil {
-				return err
-			}
+	for _, id := range n.Teams {
+		rec, err := a.find(tx, "team", id)
+		if err != nil {
+			return err
 		}
-		return tx.Audit(n.entry())
-	})
+		msg, err := record.New().Message(&rec.Record)
+		if err != nil {
+			return err
+		}
+		team, _ := msg.(*tandemv1.Team)
+		team.TeamId = new(id.String())
+		if err := a.disclose(tx, engine, n, team, now); err != nil {
+			return err
+		}
+	}
+	return tx.Audit(n.entry())
+}
+
+// DiscloseExport writes what BeginExport and EndExport write, in a transaction of the
+// caller's: of an export of which nobody can read anything before that transaction is done.
+func (a *Admin) DiscloseExport(tx *store.Tx, n *ExportNote, records int64, manifest syncengine.Hash) error {
+	if err := a.beginExport(tx, n); err != nil {
+		return err
+	}
+	return tx.Audit(n.ended(records, manifest))
 }
 
 func (a *Admin) disclose(tx *store.Tx, engine *syncengine.Server, n *ExportNote, team *tandemv1.Team, now int64) error {
@@ -115,7 +126,11 @@ func (n *ExportNote) entry() *tandemv1.AuditEntry {
 // EndExport notes what an export came to: how many records of which sequence, and the
 // SHA-256 of its manifest. It is called before the export can be mistaken for a whole one.
 func (a *Admin) EndExport(ctx context.Context, n *ExportNote, records int64, manifest syncengine.Hash) error {
+	return a.note(ctx, n.ended(records, manifest))
+}
+
+func (n *ExportNote) ended(records int64, manifest syncengine.Hash) *tandemv1.AuditEntry {
 	e := n.entry()
 	e.Code, e.Count, e.Number, e.Hash = "exported "+n.Form, uint64(max(records, 0)), n.Seq, manifest[:]
-	return a.note(ctx, e)
+	return e
 }

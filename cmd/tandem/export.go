@@ -177,10 +177,8 @@ func exportExit(err error) error {
 			return exits(exitUsage, err)
 		}
 	}
-	for _, refused := range []error{export.ErrLeadFormat, export.ErrLongText, export.ErrExists, export.ErrBusy, export.ErrForbidden, export.ErrInactive, export.ErrApproval, export.ErrApprover} {
-		if errors.Is(err, refused) {
-			return exits(exitBadInput, err)
-		}
+	if errors.Is(err, export.ErrExists) || errors.Is(err, export.ErrBusy) || export.Refused(err) {
+		return exits(exitBadInput, err)
 	}
 	if errors.Is(err, context.Canceled) {
 		return err

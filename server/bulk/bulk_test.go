@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,7 @@ import (
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/export"
 	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
@@ -112,16 +114,47 @@ func (w *world) person(id syncengine.ID, name, state string, seq uint64, program
 	}
 	body, err := domain.Body(msg)
 	w.ok(err)
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return w.save(tx, id, msg, body, seq) }))
+}
+
+func (w *world) save(tx *store.Tx, id syncengine.ID, msg *tandemv1.Person, body []byte, seq uint64) error {
+	domain := record.New()
+	applied, err := syncengine.Apply(domain.KindOf(msg), nil, &tandemv1.RecordWrite{Record: id[:], Kind: domain.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
+		syncengine.Writer{Stamp: syncengine.Stamp(w.rand.Uint64() | 1), Author: w.org.ID, AtMS: w.now().UnixMilli()}, alone{})
+	if err != nil {
+		return err
+	}
+	rec := &syncengine.StoredRecord{Record: *applied.Record, Plain: true, Seq: seq}
+	rec.Hash = rec.Record.Hash()
+	return tx.SaveRecord(rec)
+}
+
+// crowd keeps more people than one person may export alone.
+func (w *world) crowd() {
+	w.t.Helper()
+	msg := &tandemv1.Person{AgencyId: new(w.agency.String()), ProgramId: new(w.program[1].String()), Lifecycle: new("active"), Tz: new("America/Chicago")}
+	body, err := record.New().Body(msg)
+	w.ok(err)
 	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-		applied, err := syncengine.Apply(domain.KindOf(msg), nil, &tandemv1.RecordWrite{Record: id[:], Kind: domain.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
-			syncengine.Writer{Stamp: syncengine.Stamp(w.rand.Uint64() | 1), Author: w.org.ID, AtMS: w.now().UnixMilli()}, alone{})
-		if err != nil {
-			return err
+		for n := range export.ManyPeople {
+			if err := w.save(tx, syncengine.ID{9, byte(n >> 8), byte(n)}, msg, body, 1); err != nil {
+				return err
+			}
 		}
-		rec := &syncengine.StoredRecord{Record: *applied.Record, Plain: true, Seq: seq}
-		rec.Hash = rec.Record.Hash()
-		return tx.SaveRecord(rec)
+		return nil
 	}))
+}
+
+// disclosures counts what the people of teams are told of exports.
+func (w *world) disclosures() (n int) {
+	w.t.Helper()
+	w.ok(w.s.Snapshot(w.t.Context(), w.org.ID, func(s *store.Snapshot) error {
+		return s.Each(record.New().KindByName("disclosure").Number, func(*syncengine.StoredRecord) error {
+			n++
+			return nil
+		})
+	}))
+	return n
 }
 
 // alone is a history in which nothing else ever happened.
@@ -313,6 +346,9 @@ func TestBulk(t *testing.T) {
 		for _, wrong := range []string{"", "?purpose=x&recipient=y&basis=because", "?" + why + "&_type=Binary", "?" + why + "&_since=yesterday", "?" + why + "&_outputFormat=text/csv", "?" + why + "&colour=red", "?" + why + "&approver=" + syncengine.ID{1}.String()} {
 			boss.do(http.MethodGet, "/fhir/$export"+wrong, http.StatusBadRequest)
 		}
+		for _, none := range []string{"abc", syncengine.ID{}.String(), syncengine.ID{7}.String(), w.team.String()} {
+			boss.do(http.MethodGet, "/fhir/Group/"+none+"/$export?"+why, http.StatusNotFound)
+		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.tls.URL+"/fhir/$export?"+why, http.NoBody)
 		w.ok(err)
 		if status, _, _ := boss.send(r); status != http.StatusBadRequest {
@@ -352,6 +388,15 @@ func TestBulk(t *testing.T) {
 			t.Errorf("of a program: %v", got)
 		}
 
+		w.checkBrokenOff(boss)
+		// Who may no longer make an export of all of them still has those that were made.
+		w.crowd()
+		boss.do(http.MethodGet, "/fhir/$export?"+why, http.StatusForbidden)
+		boss.manifest(at)
+		boss.lines(m.of("Patient"))
+
+		boss.do(http.MethodDelete, "/fhir/export/abc", http.StatusNotFound)
+		other.do(http.MethodDelete, at, http.StatusNotFound)
 		boss.do(http.MethodDelete, at, http.StatusAccepted)
 		boss.do(http.MethodGet, at, http.StatusNotFound)
 		boss.do(http.MethodGet, m.of("Patient").URL, http.StatusNotFound)
@@ -405,6 +450,48 @@ func (w *world) checkSince(c *client, since string, gone syncengine.ID) {
 	}
 }
 
+// checkBrokenOff has an attempt fail in the middle of its files, and the next one succeed: the
+// export is accounted for once.
+func (w *world) checkBrokenOff(c *client) {
+	w.t.Helper()
+	id := syncengine.ID{2, 1}
+	msg := &tandemv1.Person{AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), Lifecycle: new("active"), Tz: new("America/Chicago")}
+	body, err := record.New().Body(msg)
+	w.ok(err)
+	damaged := func(end ...byte) {
+		w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+			rec, err := tx.Record(id)
+			if err == nil {
+				rec.Body = append(slices.Clone(body), end...)
+				err = tx.SaveRecord(rec)
+			}
+			return err
+		}))
+	}
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return w.save(tx, id, msg, body, 1) }))
+	damaged(0xff, 0xff)
+	before := w.disclosures()
+	resp, _ := c.do(http.MethodGet, "/fhir/$export?"+why, http.StatusAccepted)
+	once := func() {
+		if n, err := w.worker.Once(w.t.Context()); n != 1 || err != nil {
+			w.t.Fatalf("%d jobs: %v", n, err)
+		}
+	}
+	once()
+	c.do(http.MethodGet, resp.Get("Content-Location"), http.StatusAccepted)
+	if n := w.disclosures(); n != before {
+		w.t.Errorf("%d disclosures of an attempt that has passed nothing on", n-before)
+	}
+	damaged()
+	w.ahead.Add(int64(time.Minute))
+	once()
+	c.manifest(resp.Get("Content-Location"))
+	// One team has records in it.
+	if n := w.disclosures(); n != before+1 {
+		w.t.Errorf("%d disclosures of an export that took two attempts", n-before)
+	}
+}
+
 // checkExpiry lets a day pass.
 func (w *world) checkExpiry() {
 	w.t.Helper()
@@ -421,6 +508,10 @@ func (w *world) checkExpiry() {
 	if left, err := os.ReadDir(w.dir); err != nil || len(left) != 0 {
 		w.t.Errorf("%d exports are left, %v", len(left), err)
 	}
+	w.ok(w.s.Jobs(w.t.Context(), w.org.ID, bulk.Kind, 100, func(j *store.Job) error {
+		w.t.Errorf("the database still has the export that ended at %d, with %d bytes of what it came to", j.EndedMS, len(j.Result))
+		return nil
+	}))
 	entries := 0
 	w.ok(w.admin.AuditLog(w.t.Context(), func(l *store.AuditLog) error {
 		return l.Each(0, func(_ int64, raw []byte) error {
@@ -434,7 +525,7 @@ func (w *world) checkExpiry() {
 			return nil
 		})
 	}))
-	if entries != 4 {
-		w.t.Errorf("%d exports are in the audit log, of 4", entries)
+	if entries != 5 {
+		w.t.Errorf("%d exports are in the audit log, of 5", entries)
 	}
 }

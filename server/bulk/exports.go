@@ -71,25 +71,15 @@ func New(st *store.Store, worker *jobs.Worker, o Options) (*Exports, error) {
 
 // Request is what is asked for.
 type Request struct {
-	// Format, Set, Agreement, Kinds, Types, From, Until, Labels, Notes and SUD are those
-	// of export.Options.
-	Format    string   `json:"format"`
-	Set       string   `json:"set,omitempty"`
-	Agreement string   `json:"agreement,omitempty"`
-	Kinds     []string `json:"kinds,omitempty"`
-	Types     []string `json:"types,omitempty"`
-	From      string   `json:"from,omitempty"`
-	Until     string   `json:"until,omitempty"`
-	Labels    string   `json:"labels,omitempty"`
-	Notes     bool     `json:"notes,omitempty"`
-	SUD       bool     `json:"sud,omitempty"`
+	// Format, Types and Notes are those of export.Options.
+	Format string   `json:"format"`
+	Types  []string `json:"types,omitempty"`
+	Notes  bool     `json:"notes,omitempty"`
 	// Program whose records alone are meant, empty for all.
 	Program string `json:"program,omitempty"`
 	// SinceMS takes what has changed since a time of the server's; some of what had
 	// changed shortly before it may be there again.
 	SinceMS int64 `json:"since_ms,omitempty"`
-	// Approver is the second person, where one is needed.
-	Approver string `json:"approver,omitempty"`
 	// Purpose, Recipient and Basis are noted in the accounting of disclosures.
 	Purpose   string `json:"purpose"`
 	Recipient string `json:"recipient"`
@@ -116,19 +106,17 @@ func (r *Request) note(id, person syncengine.ID) *server.ExportNote {
 
 func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
 	o := export.Options{
-		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format, Set: r.Set, Agreement: r.Agreement,
-		Kinds: r.Kinds, Types: r.Types, From: r.From, Until: r.Until, Labels: r.Labels, Notes: r.Notes, SUD: r.SUD, ExcelSafe: true,
+		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format,
+		Types: r.Types, Notes: r.Notes, ExcelSafe: true,
+	}
+	if r.Program == "" {
+		return o, nil
 	}
 	var err error
-	if r.Approver != "" {
-		if o.Approver, err = syncengine.ParseID(r.Approver); err != nil {
-			return o, err
-		}
+	if o.Program, err = syncengine.ParseID(r.Program); err != nil || o.Program.IsZero() {
+		return o, export.ErrProgram
 	}
-	if r.Program != "" {
-		o.Program, err = syncengine.ParseID(r.Program)
-	}
-	return o, err
+	return o, nil
 }
 
 // Ask has an export made for a person, under the person's rights. What is not allowed, and
@@ -201,17 +189,19 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 		done.AtMS = e.o.Clock().UnixMilli()
 		note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
 		// The next one asks for what has changed since.
-		return errors.Join(e.mark(ctx, run.Org, done.AtMS, cut.Seq), admin.BeginExport(ctx, note))
+		return e.mark(ctx, run.Org, done.AtMS, cut.Seq)
 	}
-	o.End = func(m *export.Manifest, digest syncengine.Hash) error {
-		return admin.EndExport(ctx, note, m.Records, digest)
+	var digest syncengine.Hash
+	o.End = func(_ *export.Manifest, of syncengine.Hash) error {
+		digest = of
+		return nil
 	}
 	// An attempt that was killed after its last file.
 	if err := os.RemoveAll(e.dir(run.Job.ID)); err != nil {
 		return err
 	}
 	if done.Manifest, err = export.Write(ctx, e.store, run.Org, e.dir(run.Job.ID), o); err != nil {
-		if slices.ContainsFunc(export.Refusals, func(refused error) bool { return errors.Is(err, refused) }) {
+		if export.Refused(err) {
 			return jobs.Permanent(err)
 		}
 		return err
@@ -220,7 +210,9 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	if err != nil {
 		return err
 	}
-	return run.Finish(ctx, result, nil)
+	// Until it is finished nobody has the key: an attempt that was broken off has passed
+	// nothing on, and is not accounted for.
+	return run.Finish(ctx, result, func(tx *store.Tx) error { return admin.DiscloseExport(tx, note, done.Manifest.Records, digest) })
 }
 
 // since is the sequence up to which everything had been accepted at a time.
@@ -328,7 +320,8 @@ func (e *Exports) Tend(ctx context.Context) {
 	}
 }
 
-// Sweep removes the files of exports that nobody can fetch any more.
+// Sweep removes the files of exports that nobody can fetch any more, and forgets those that
+// have expired.
 func (e *Exports) Sweep(ctx context.Context) error {
 	orgs, err := e.store.Orgs(ctx)
 	if err != nil {
@@ -341,13 +334,20 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	}
 	keep := map[string]bool{}
 	for _, org := range orgs {
+		over := false
 		if err := e.store.Jobs(ctx, org.ID, Kind, 10_000, func(j *store.Job) error {
 			if !j.Ended() || !j.Cancelled && !j.Failed && !e.expired(j) {
 				keep[j.ID.String()] = true
 			}
+			over = over || e.expired(j)
 			return nil
 		}); err != nil {
 			return err
+		}
+		if over {
+			if err := e.drop(ctx, org.ID); err != nil {
+				return err
+			}
 		}
 	}
 	for _, f := range entries {
@@ -357,6 +357,20 @@ func (e *Exports) Sweep(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// drop forgets the exports of an org that have expired, with their keys.
+func (e *Exports) drop(ctx context.Context, org syncengine.ID) error {
+	before := e.o.Clock().Add(-e.o.Keep).UnixMilli()
+	for n := 1; n > 0; {
+		if err := e.store.Write(ctx, org, 1, func(tx *store.Tx) (err error) {
+			n, err = tx.DropJobs(Kind, before)
+			return err
+		}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -77,7 +77,7 @@ func (e *Exports) refuse(w http.ResponseWriter, err error) {
 		return
 	}
 	switch {
-	case errors.Is(err, ErrNone):
+	case errors.Is(err, ErrNone), errors.Is(err, export.ErrProgram):
 		outcome(w, http.StatusNotFound, "not-found", err.Error())
 	case errors.Is(err, ErrRunning):
 		w.Header().Set("Retry-After", "30")
@@ -86,7 +86,7 @@ func (e *Exports) refuse(w http.ResponseWriter, err error) {
 		outcome(w, http.StatusServiceUnavailable, "transient", err.Error())
 	case errors.Is(err, export.ErrForbidden), errors.Is(err, export.ErrLeadFormat), errors.Is(err, export.ErrApproval), errors.Is(err, export.ErrApprover):
 		outcome(w, http.StatusForbidden, "forbidden", err.Error())
-	case slices.ContainsFunc(export.Refusals, func(refused error) bool { return errors.Is(err, refused) }):
+	case export.Refused(err):
 		outcome(w, http.StatusBadRequest, "invalid", err.Error())
 	default:
 		e.o.Log.Error().Err(err).Msg("export not answered")
@@ -214,10 +214,11 @@ func (e *Exports) asked(r *http.Request) (*store.Job, *Request, *Done, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	// Whoever asked may have lost the right since.
+	// Whoever asked may have lost the right since; more people than then may be made since,
+	// too, which changes nothing of what was made.
 	o, err := ask.options(j.ID, who.Staff)
 	if err == nil {
-		err = export.Check(r.Context(), e.store, who.Org, o)
+		err = export.Allowed(r.Context(), e.store, who.Org, o)
 	}
 	if err != nil {
 		return nil, nil, nil, err
@@ -306,12 +307,14 @@ func (e *Exports) file(w http.ResponseWriter, r *http.Request) {
 
 // remove ends an export and removes it.
 func (e *Exports) remove(w http.ResponseWriter, r *http.Request) {
-	j, _, _, err := e.asked(r)
-	if err == nil {
-		who := people.FromContext(r.Context())
-		err = e.Delete(r.Context(), who.Org, who.Staff, j.ID)
-	}
+	id, err := syncengine.ParseID(r.PathValue("id"))
 	if err != nil {
+		e.refuse(w, ErrNone)
+		return
+	}
+	// Who has lost the right to export may still take back what they asked for.
+	who := people.FromContext(r.Context())
+	if err := e.Delete(r.Context(), who.Org, who.Staff, id); err != nil {
 		e.refuse(w, err)
 		return
 	}

@@ -33,10 +33,9 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 	if err := j.choose(); err != nil {
 		return nil, err
 	}
-	o = j.o
 	rows := map[*table]int64{}
-	err := st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
-		if j.rights, err = newRights(snap, org, j.domain, &o); err != nil {
+	err := st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) error {
+		if err := j.allow(snap, org); err != nil {
 			return err
 		}
 		if err := j.survey(snap); errors.Is(err, ErrApproval) {

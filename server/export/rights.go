@@ -22,6 +22,8 @@ var (
 	ErrLeadFormat = errors.New("a lead exports CSV: let an admin export another form")
 	// ErrInactive says that a staff record is not there or not active.
 	ErrInactive = errors.New("no such active member of staff: \"tandem admin list\" shows their ids")
+	// ErrProgram says that a program is not there.
+	ErrProgram = errors.New("there is no such program: \"tandem admin list\" shows their ids")
 	// ErrApproval says that a second person has to approve.
 	ErrApproval = fmt.Errorf("an export that names more than %d people needs a second person's approval: let another lead or admin approve it", ManyPeople)
 	// ErrApprover says that the second person may not approve.

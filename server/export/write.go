@@ -173,7 +173,7 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 	}
 	o = j.o
 	err = st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
-		if j.rights, err = newRights(snap, org, j.domain, &o); err != nil {
+		if err := j.allow(snap, org); err != nil {
 			return err
 		}
 		if err := j.survey(snap); err != nil {
@@ -202,26 +202,55 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 	return m, err
 }
 
-// Refusals are the errors that another attempt would meet too: what was asked for is not
-// allowed, or makes no sense.
-var Refusals = []error{
-	ErrSet, ErrFormat, ErrAgreement, ErrResearch, ErrIdentified, ErrDrafts, ErrPeriod, ErrType, ErrLeadFormat, ErrForbidden, ErrInactive, ErrApproval, ErrApprover,
-	ErrLongText,
+var refusals = []error{
+	ErrSet, ErrFormat, ErrAgreement, ErrResearch, ErrIdentified, ErrDrafts, ErrPeriod, ErrType, ErrProgram, ErrLeadFormat, ErrForbidden, ErrInactive,
+	ErrApproval, ErrApprover, ErrLongText,
 }
 
-// Check refuses, with one of Refusals or an UnknownKindError, what Write would refuse before
-// its first byte.
+// Refused reports whether an error of an export is one that another attempt would meet too:
+// what was asked for is not allowed, or makes no sense.
+func Refused(err error) bool {
+	if _, ok := errors.AsType[*UnknownKindError](err); ok {
+		return true
+	}
+	return slices.ContainsFunc(refusals, func(refused error) bool { return errors.Is(err, refused) })
+}
+
+// Allowed refuses, with an error that Refused knows, what the person may not export, or not
+// any longer. It reads no more than the records of staff.
+func Allowed(ctx context.Context, st *store.Store, org *store.Org, o Options) error {
+	j := newJob(o)
+	if err := j.choose(); err != nil {
+		return err
+	}
+	return st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) error { return j.allow(snap, org) })
+}
+
+// Check refuses, with an error that Refused knows, what Write would refuse before its first
+// byte.
 func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) error {
 	j := newJob(o)
 	if err := j.choose(); err != nil {
 		return err
 	}
-	return st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
-		if j.rights, err = newRights(snap, org, j.domain, &j.o); err != nil {
+	return st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) error {
+		if err := j.allow(snap, org); err != nil {
 			return err
 		}
 		return j.survey(snap)
 	})
+}
+
+// allow finds the rights of whoever exports.
+func (j *job) allow(snap *store.Snapshot, org *store.Org) (err error) {
+	if j.rights, err = newRights(snap, org, j.domain, &j.o); err != nil || j.o.Program.IsZero() {
+		return err
+	}
+	program, err := j.rights.look(j.o.Program)
+	if err == nil && (program == nil || program.Kind != j.domain.KindByName("program").Number) {
+		err = ErrProgram
+	}
+	return err
 }
 
 // choose picks the tables.
