@@ -379,3 +379,49 @@ func TestLimited(t *testing.T) {
 		}
 	}
 }
+
+// TestRoughMoments: what lies between two moments is in the set only where both are known well
+// enough to say it.
+func TestRoughMoments(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	t.Parallel()
+	at := func(minutes int64, precision string) *tandemv1.Instant {
+		i := &tandemv1.Instant{AtMs: new(now + minutes*60_000)}
+		if precision != "" {
+			i.Precision = &precision
+		}
+		return i
+	}
+	for _, precision := range []string{"", "minute", "hour", "day", "month"} {
+		in := w.incident(0, precision)
+		in.DispatchedAt, in.ArrivedAt = at(0, ""), at(20, precision)
+		w.add(0, in)
+		p := w.person(0, "Name")
+		p.Lifecycle = new("active")
+		who := w.add(clinical, p)[0].String()
+		w.add(clinical, &tandemv1.Episode{
+			AgencyId: p.AgencyId, ProgramId: p.ProgramId, TeamId: p.TeamId, Tz: p.Tz, Lifecycle: new("closed"), PersonId: &who,
+			OpenedAt: at(0, precision), ClosedAt: at(3*24*60, ""),
+		})
+	}
+	// Enough people for nobody to be dropped.
+	for range export.Alike {
+		w.add(clinical, w.person(0, "Name"))
+	}
+	o := w.options()
+	o.Set, o.At = export.SafeHarbor, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	dir, _ := w.write(o)
+	read := w.read(dir)
+	for file, c := range map[string]struct {
+		column, value string
+		want          int
+	}{"incidents.csv": {"response_minutes", "20", 2}, "episodes.csv": {"days_open", "3", 4}} {
+		got := map[string]int{}
+		for _, r := range read[file] {
+			got[r[c.column]]++
+		}
+		if diff := cmp.Diff(map[string]int{c.value: c.want, "": 5 - c.want}, got); diff != "" {
+			t.Errorf("%s of %s: %s", c.column, file, diff)
+		}
+	}
+}

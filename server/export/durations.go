@@ -72,10 +72,22 @@ func (v *veil) opened(id string) *tandemv1.Instant {
 	return m.GetOpenedAt()
 }
 
+// fine reports whether a moment is known well enough for the unit: minutes to the minute, days
+// to the day.
+func (d *between) fine(at *tandemv1.Instant) bool {
+	switch at.GetPrecision() {
+	case "", "minute":
+		return true
+	case "hour", "day":
+		return d.unit >= dayMS
+	}
+	return false
+}
+
 // count is the duration in whole units; false where it is not known or cannot be.
 func (d *between) count(v *veil, r *row) (int, bool) {
 	from, to := d.of(v, r)
-	if from.GetAtMs() == 0 || to.GetAtMs() == 0 || to.GetAtMs() < from.GetAtMs() {
+	if !d.fine(from) || !d.fine(to) || from.GetAtMs() == 0 || to.GetAtMs() == 0 || to.GetAtMs() < from.GetAtMs() {
 		return 0, false
 	}
 	return int(min((to.GetAtMs()-from.GetAtMs())/d.unit, int64(d.most))), true

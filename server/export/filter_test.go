@@ -40,18 +40,29 @@ func TestFilters(t *testing.T) {
 			PersonId: new(id), StartedAt: &tandemv1.Instant{AtMs: new(now + int64(i)*48*3600*1000)},
 		})
 	}
-	words := strings.Fields("BEFORE EVENING AFTER ELSEWHERE INSIDE OUTSIDE")
+	// Who was entered twice and met as the one that is no more: the one they are, is there too.
+	target := w.add(clinical, w.person(0, "CANONICAL"))[0]
+	twin := func(into string) string {
+		p := w.person(0, "")
+		p.Lifecycle, p.MergedInto, p.Names = new("merged"), new(into), nil
+		return w.add(clinical, p)[0].String()
+	}
+	w.add(clinical, &tandemv1.Encounter{
+		AgencyId: new(w.agency[0].String()), ProgramId: new(w.program[0].String()), TeamId: new(w.team[0].String()), Lifecycle: new("signed"), Tz: new("America/Chicago"),
+		PersonId: new(twin(twin(target.String()))), StartedAt: &tandemv1.Instant{AtMs: new(int64(now))},
+	})
+	words := strings.Fields("BEFORE EVENING AFTER ELSEWHERE INSIDE OUTSIDE CANONICAL")
 	for _, c := range []struct {
 		with func(*export.Options)
 		want string
 	}{
-		{func(*export.Options) {}, "BEFORE EVENING AFTER ELSEWHERE INSIDE OUTSIDE"},
-		{func(o *export.Options) { o.From, o.Until = "2023-11-14", "2023-11-14" }, "EVENING ELSEWHERE INSIDE"},
+		{func(*export.Options) {}, "BEFORE EVENING AFTER ELSEWHERE INSIDE OUTSIDE CANONICAL"},
+		{func(o *export.Options) { o.From, o.Until = "2023-11-14", "2023-11-14" }, "EVENING ELSEWHERE INSIDE CANONICAL"},
 		{func(o *export.Options) { o.From = "2023-11-15" }, "AFTER OUTSIDE"},
 		{func(o *export.Options) { o.Until = "2023-11-13" }, "BEFORE"},
-		{func(o *export.Options) { o.Since = w.seq - 4 }, "INSIDE OUTSIDE"},
+		{func(o *export.Options) { o.Since = w.seq - 8 }, "INSIDE OUTSIDE CANONICAL"},
 		{func(o *export.Options) { o.Program = w.program[1] }, "ELSEWHERE"},
-		{func(o *export.Options) { o.Kinds = []string{"person"} }, "INSIDE OUTSIDE"},
+		{func(o *export.Options) { o.Kinds = []string{"person"} }, "INSIDE OUTSIDE CANONICAL"},
 	} {
 		for _, format := range []string{export.CSV, export.Parquet} {
 			o := w.options()

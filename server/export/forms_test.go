@@ -72,6 +72,30 @@ func TestParquet(t *testing.T) {
 	}
 }
 
+// TestParquetCodebook: each file names the codebook that lies beside it.
+func TestParquetCodebook(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	t.Parallel()
+	for _, begins := range []bool{false, true} {
+		o := w.options()
+		o.Format, o.BOM, o.ExcelSafe = export.Parquet, begins, begins
+		dir, m := w.write(o)
+		at := slices.IndexFunc(m.Files, func(f export.File) bool { return f.Name == "codebook.csv" })
+		looked := 0
+		for name, text := range w.files(dir) {
+			if strings.HasSuffix(name, ".parquet") {
+				// The metadata at the end of a file is not packed.
+				if looked++; !strings.Contains(text, m.Files[at].SHA256) {
+					t.Errorf("%s, with a byte order mark %t: another codebook than %s", name, begins, m.Files[at].SHA256)
+				}
+			}
+		}
+		if looked == 0 {
+			t.Error("no file was looked at")
+		}
+	}
+}
+
 // canonical is a value of a reader as the CSV has it.
 func canonical(v any) string {
 	s := fmt.Sprint(v)

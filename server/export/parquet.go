@@ -52,7 +52,10 @@ func (p *parquetForm) begin(tables []*table) error {
 		return err
 	}
 	var book bytes.Buffer
-	w := &csvWriter{w: &book}
+	if p.job.o.BOM {
+		book.WriteString(bom)
+	}
+	w := &csvWriter{w: &book, safe: p.job.o.ExcelSafe}
 	if err := codebook(w.line, p.job.domain, p.job.tables); err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package export
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -17,6 +19,8 @@ type period struct {
 	// people whom it is about, once they are noted.
 	people map[syncengine.ID]struct{}
 	noted  bool
+	// into are those whom merged people are.
+	into map[syncengine.ID]syncengine.ID
 }
 
 func (j *job) choosePeriod() error {
@@ -27,7 +31,7 @@ func (j *job) choosePeriod() error {
 	if from != "" && !isDay(from) || until != "" && !isDay(until) || from != "" && until != "" && from > until {
 		return ErrPeriod
 	}
-	j.period = &period{from: from, until: until, people: map[syncengine.ID]struct{}{}}
+	j.period = &period{from: from, until: until, people: map[syncengine.ID]struct{}{}, into: map[syncengine.ID]syncengine.ID{}}
 	return nil
 }
 
@@ -76,10 +80,27 @@ func (p *period) has(r *row) bool {
 
 // note notes whom a record of the period is about.
 func (p *period) note(_ []*table, r *row) error {
-	if r.kind.Name != "person" {
-		if id := personOf(r); !id.IsZero() {
-			p.people[id] = struct{}{}
+	if m, ok := r.msg.Interface().(*tandemv1.Person); ok {
+		if into, err := syncengine.ParseID(m.GetMergedInto()); err == nil {
+			p.into[r.rec.ID] = into
 		}
+	} else if id := personOf(r); !id.IsZero() {
+		p.people[id] = struct{}{}
 	}
 	return nil
+}
+
+// settle ends the noting: who was merged since is there as the person that they are.
+func (p *period) settle() {
+	for _, id := range slices.Collect(maps.Keys(p.people)) {
+		for range len(p.into) {
+			into, ok := p.into[id]
+			if !ok {
+				break
+			}
+			p.people[into] = struct{}{}
+			id = into
+		}
+	}
+	p.noted, p.into = true, nil
 }

@@ -47,7 +47,7 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 			if err := j.look(snap, j.period.note); err != nil {
 				return err
 			}
-			j.period.noted = true
+			j.period.settle()
 		}
 		return j.read(snap, func(of []*table, r *row) error {
 			for _, t := range of {

@@ -378,7 +378,7 @@ func (j *job) write(snap *store.Snapshot) error {
 		if err := j.look(snap, j.period.note); err != nil {
 			return err
 		}
-		j.period.noted = true
+		j.period.settle()
 	}
 	if j.veil != nil {
 		if err := j.look(snap, j.veil.survey); err != nil {
