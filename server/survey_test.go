@@ -338,5 +338,15 @@ func TestPublish(t *testing.T) {
 		if _, err := report.ReadPublished(&altered); err == nil {
 			t.Error("an altered report is read")
 		}
+		// Nor does it take the others off the list.
+		if altered.ID, err = syncengine.NewID(now.UnixMilli(), w.rand); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return tx.AddPublishedReport(&altered) }); err != nil {
+			t.Fatal(err)
+		}
+		if status, page, _ := w.browse(http.MethodGet, "/outcomes", nil, nil); status != http.StatusOK || !strings.Contains(page, at) || strings.Contains(page, altered.ID.String()) {
+			t.Errorf("a list with a damaged report: got %d: %s", status, page)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 
 	"github.com/tandem-response/tandem/server/store"
@@ -29,17 +30,13 @@ func (p *Public) reports(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		for _, f := range found {
-			full, err := p.store.PublishedReport(r.Context(), org.ID, f.ID)
+			about, err := p.about(r.Context(), org.ID, f)
 			if err != nil {
-				p.fail(w, err)
-				return
+				// The others are as they were.
+				p.o.Log.Error().Err(err).Stringer("report", f.ID).Msg("published report not listed")
+				continue
 			}
-			report, err := ReadPublished(full)
-			if err != nil {
-				p.fail(w, err)
-				return
-			}
-			all = append(all, listed{f.ID.String(), report.ProgramName.In(lang), report.Period.days(lang)})
+			all = append(all, listed{f.ID.String(), about.ProgramName.In(lang), about.Period.days(lang)})
 		}
 	}
 	var b bytes.Buffer
@@ -50,6 +47,31 @@ func (p *Public) reports(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	// The error of writing is that of the connection.
 	_, _ = w.Write(b.Bytes())
+}
+
+// about is what the list says of a published report. A report never changes: each is read
+// once.
+func (p *Public) about(ctx context.Context, org syncengine.ID, f *store.PublishedReport) (*Outcomes, error) {
+	key := p.hash("report", string(f.ID[:])+string(f.Hash[:]))
+	p.mu.Lock()
+	known := p.listed[key]
+	p.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	full, err := p.store.PublishedReport(ctx, org, f.ID)
+	if err != nil {
+		return nil, err
+	}
+	report, err := ReadPublished(full)
+	if err != nil {
+		return nil, err
+	}
+	known = &Outcomes{ProgramName: report.ProgramName, Period: report.Period}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listed[key] = known
+	return known, nil
 }
 
 // report shows a published report: as a page, as CSV, or the bytes that were published.

@@ -82,13 +82,15 @@ type Public struct {
 	full map[syncengine.Hash]time.Time
 	// sent are the forms that were taken, so that one is not taken twice.
 	sent map[string]time.Time
+	// listed are the published reports that were in a list: their program and period.
+	listed map[syncengine.Hash]*Outcomes
 }
 
 // NewPublic returns the pages for everybody over a store.
 func NewPublic(st *store.Store, o PublicOptions) (*Public, error) {
 	p := &Public{
 		o: o, store: st, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(), turns: make(chan struct{}, surveysAtOnce),
-		survey: map[string]*template.Template{}, full: map[syncengine.Hash]time.Time{}, sent: map[string]time.Time{},
+		survey: map[string]*template.Template{}, full: map[syncengine.Hash]time.Time{}, sent: map[string]time.Time{}, listed: map[syncengine.Hash]*Outcomes{},
 	}
 	if p.o.Clock == nil {
 		p.o.Clock = time.Now
