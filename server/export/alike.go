@@ -48,8 +48,9 @@ func coarsens(t *table, c *column) uint8 {
 
 // traits are what a person or a contact is compared by, as numbers of words.
 type traits struct {
-	year                                                         uint16
-	band, gender, presenting, disposition, zip, placeZip, racial uint16
+	year uint16
+	// band is that of the age which the contact says, own those which the person's record says.
+	band, own, gender, presenting, disposition, zip, placeZip, racial uint16
 }
 
 // at is what is left of the traits at a step.
@@ -61,7 +62,7 @@ func (t traits) at(level uint8) traits {
 		t.racial = 0
 	}
 	if level >= noPerson {
-		t.band, t.gender = 0, 0
+		t.band, t.own, t.gender = 0, 0, 0
 	}
 	if level >= noContact {
 		t.presenting, t.disposition = 0, 0
@@ -70,7 +71,7 @@ func (t traits) at(level uint8) traits {
 }
 
 func (t traits) compare(o traits) int {
-	return cmp.Or(cmp.Compare(t.year, o.year), cmp.Compare(t.band, o.band), cmp.Compare(t.gender, o.gender), cmp.Compare(t.presenting, o.presenting),
+	return cmp.Or(cmp.Compare(t.year, o.year), cmp.Compare(t.band, o.band), cmp.Compare(t.own, o.own), cmp.Compare(t.gender, o.gender), cmp.Compare(t.presenting, o.presenting),
 		cmp.Compare(t.disposition, o.disposition), cmp.Compare(t.zip, o.zip), cmp.Compare(t.placeZip, o.placeZip), cmp.Compare(t.racial, o.racial))
 }
 
@@ -85,7 +86,7 @@ type contact struct {
 // someone is a person of the set, or who was met once and not known.
 type someone struct {
 	id, into       syncengine.ID
-	band, gender   uint16
+	own, gender    uint16
 	zip, racial    uint16
 	known, met     bool
 	level          uint8
@@ -167,10 +168,12 @@ func (v *veil) compare(r *row) {
 		p := &c.people[c.person(r.rec.ID)]
 		p.known = true
 		p.gender, p.zip = c.word(v.listed("gender", m.GetGender())), c.word(zip3(m.GetZip5()))
-		p.band = c.word(v.band(m.GetDob()))
-		if m.GetDob() == "" && m.ApproxAge != nil {
-			p.band = c.word(v.band(int64(m.GetApproxAge())))
+		// Both stand in the set, so both are compared.
+		own := v.band(m.GetDob())
+		if m.ApproxAge != nil {
+			own += " " + v.band(int64(m.GetApproxAge()))
 		}
+		p.own = c.word(own)
 		var race []string
 		for _, code := range m.GetRaceEthnicity() {
 			race = append(race, v.listed("race_ethnicity", code))
@@ -233,8 +236,7 @@ func (c *classes) settle() {
 		x := &c.contacts[i]
 		x.who = c.canonical(x.who)
 		p := &c.people[x.who]
-		x.gender, x.zip, x.racial = p.gender, p.zip, p.racial
-		x.band = cmp.Or(x.band, p.band)
+		x.own, x.gender, x.zip, x.racial = p.own, p.gender, p.zip, p.racial
 		x.placeZip = c.places[c.at[i]]
 	}
 	order := make([]uint32, 0, len(c.contacts))
@@ -328,6 +330,14 @@ func (c *classes) dropped(id syncengine.ID) bool {
 	return false
 }
 
+// one is the person that somebody is who may have been merged; who is none is unchanged.
+func (c *classes) one(id syncengine.ID) syncengine.ID {
+	if who, ok := c.index[id]; ok {
+		return c.people[c.canonical(who)].id
+	}
+	return id
+}
+
 // personOf is the person that a record is about, zero where it says none.
 func personOf(r *row) (id syncengine.ID) {
 	if r.kind.Name == "person" {
@@ -339,25 +349,32 @@ func personOf(r *row) (id syncengine.ID) {
 	return id
 }
 
-// tally counts which codes of a column enough people have.
+// tally counts which codes of a column enough people have in the set.
 type tally struct {
 	k     int
 	value func(*row) any
+	// least is the step from which on the column holds nothing; 0: it always does.
+	least uint8
+	// who is the person that a record is about, one for those that were merged.
+	who func(syncengine.ID) syncengine.ID
 	// people who have a code, up to k of them.
 	people map[string]map[syncengine.ID]bool
 }
 
-func newTally(k int) *tally { return &tally{k: k, people: map[string]map[syncengine.ID]bool{}} }
+func (v *veil) newTally(least uint8) *tally {
+	return &tally{k: v.k, least: least, who: v.classes.one, people: map[string]map[syncengine.ID]bool{}}
+}
 
 func (t *tally) add(r *row) {
 	code, ok := t.value(r).(string)
-	if !ok || len(t.people[code]) >= t.k {
+	if !ok || t.least > 0 && r.level >= t.least || len(t.people[code]) >= t.k {
 		return
 	}
 	id := personOf(r)
 	if id.IsZero() {
 		id = r.rec.ID
 	}
+	id = t.who(id)
 	if t.people[code] == nil {
 		t.people[code] = map[syncengine.ID]bool{}
 	}
@@ -366,12 +383,15 @@ func (t *tally) add(r *row) {
 
 func (t *tally) often(code string) bool { return len(t.people[code]) >= t.k }
 
-// survey takes down what must be known before anything is written.
-func (v *veil) survey(of []*table, r *row) error {
-	if v.classes == nil {
-		return nil
-	}
+// survey takes down who is alike, before anything is known of who will be in the set.
+func (v *veil) survey(_ []*table, r *row) error {
 	v.compare(r)
+	return nil
+}
+
+// count takes down what is in the set, once it is known who is: what was dropped, or is not
+// shown, hides nobody.
+func (v *veil) count(of []*table, r *row) error {
 	for _, h := range v.top {
 		if h.of.kind == r.kind.Name {
 			if n, ok := h.of.count(v, r); ok {

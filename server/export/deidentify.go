@@ -297,10 +297,10 @@ func (v *veil) code(t *table, c *column) {
 	if v.set != SafeHarbor || t.kind.Compartment == tandemv1.Compartment_COMPARTMENT_REF {
 		return
 	}
-	seen := newTally(v.k)
+	least := coarsens(t, c)
+	seen := v.newTally(least)
 	seen.value = known
 	v.rare[t] = append(v.rare[t], seen)
-	least := coarsens(t, c)
 	c.value = func(r *row) any {
 		code, ok := known(r).(string)
 		if !ok {

@@ -344,7 +344,8 @@ func TestLimited(t *testing.T) {
 	if _, err := export.Write(t.Context(), w.s, w.org, filepath.Join(t.TempDir(), "out"), o); err == nil || !strings.Contains(err.Error(), "agreement") {
 		t.Errorf("without an agreement: %v", err)
 	}
-	o.Agreement = "agreement 7 of 2026"
+	// With a random key an id might spell one of the words.
+	o.Agreement, o.Key = "agreement 7 of 2026", []byte("a key of a test")
 	dir, m := w.write(o)
 	if m.Agreement != o.Agreement {
 		t.Errorf("the manifest: %+v", m)
@@ -423,5 +424,76 @@ func TestRoughMoments(t *testing.T) {
 		if diff := cmp.Diff(map[string]int{c.value: c.want, "": 5 - c.want}, got); diff != "" {
 			t.Errorf("%s of %s: %s", c.column, file, diff)
 		}
+	}
+}
+
+// TestOwnAge: an age that the person's record says is compared, as the one of the contact is.
+func TestOwnAge(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	t.Parallel()
+	for i := range export.Alike {
+		p := w.person(0, "Name")
+		p.Dob, p.Zip5, p.Gender, p.RaceEthnicity, p.ApproxAge = nil, new("61801"), new("woman"), []string{"white"}, new(uint32(30))
+		if i == 0 {
+			p.Dob = new("1940-05-06")
+		}
+		id := w.add(clinical, p)[0]
+		w.add(clinical, &tandemv1.Encounter{
+			AgencyId: p.AgencyId, ProgramId: p.ProgramId, TeamId: p.TeamId, Tz: p.Tz, Lifecycle: new("signed"), PersonId: new(id.String()), AgeYears: new(uint32(30)),
+			StartedAt: &tandemv1.Instant{AtMs: new(int64(now))}, PresentingPrimary: new("psychosis"), Disposition: new("resolved_on_scene"),
+		})
+	}
+	o := w.options()
+	o.Set, o.At = export.SafeHarbor, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	dir, m := w.write(o)
+	if m.KAnonymity.AsTheyAre != 0 {
+		t.Errorf("%+v", m.KAnonymity)
+	}
+	for _, p := range w.read(dir)["people.csv"] {
+		if p["age_band"] != "" {
+			t.Errorf("one person alone is %s", p["age_band"])
+		}
+	}
+}
+
+// TestRareCodes: a code stands in the set where enough people have it in the set: not those
+// who were dropped, and nobody twice.
+func TestRareCodes(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	t.Parallel()
+	met := func(i int, legal, presenting string, into string) string {
+		p := w.person(0, "Name")
+		p.Dob, p.Gender = nil, new("woman")
+		if into != "" {
+			p.Lifecycle, p.MergedInto = new("merged"), &into
+		}
+		id := w.add(clinical, p)[0].String()
+		w.add(clinical, &tandemv1.Encounter{
+			AgencyId: p.AgencyId, ProgramId: p.ProgramId, TeamId: p.TeamId, Tz: p.Tz, Lifecycle: new("signed"), PersonId: &id, LegalStatus: &legal,
+			StartedAt: &tandemv1.Instant{AtMs: new(now - int64(i)*400*24*3600*1000)}, PresentingPrimary: &presenting, Disposition: new("resolved_on_scene"),
+		})
+		return id
+	}
+	for i := range export.Alike {
+		met(0, "voluntary", "psychosis", "")
+		if i > 0 {
+			met(0, "involuntary_team", "psychosis", "")
+		}
+		if i > 1 {
+			met(0, "involuntary_police", "psychosis", "")
+		}
+	}
+	// The eleventh of the one is alone in their year, and of the other two are one person.
+	met(5, "involuntary_team", "psychosis", "")
+	met(0, "involuntary_police", "psychosis", met(0, "involuntary_police", "psychosis", ""))
+	o := w.options()
+	o.Set, o.At = export.SafeHarbor, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	dir, m := w.write(o)
+	got := map[string]int{}
+	for _, e := range w.read(dir)["encounters.csv"] {
+		got[e["legal_status"]]++
+	}
+	if m.KAnonymity.Dropped != 1 || got["voluntary"] != export.Alike || len(got) != 2 {
+		t.Errorf("%v, %+v", got, m.KAnonymity)
 	}
 }

@@ -638,6 +638,18 @@ func TestDisclosed(t *testing.T) {
 	if got[0]["export_id"] != m.ID || len(w.read(dir)["disclosure_what.csv"]) < 5 {
 		t.Errorf("disclosures: %v", got)
 	}
+	// What is no disclosure that has to be accounted for is in the audit log alone.
+	for _, set := range []string{export.Limited, export.SafeHarbor} {
+		o = w.options()
+		o.Set, o.Agreement = set, "agreement 7 of 2026"
+		o.Begin = func(cut export.Cut) error {
+			if len(cut.Teams) > 0 {
+				t.Errorf("%s: teams are owed a disclosure", set)
+			}
+			return nil
+		}
+		w.write(o)
+	}
 	note.Basis = ""
 	if err := note.CheckExport(); err == nil {
 		t.Error("an export without a basis was taken")

@@ -77,7 +77,8 @@ type Cut struct {
 	Epoch syncengine.ID
 	Seq   uint64
 	Hash  syncengine.Hash
-	// Teams whose records are in the export.
+	// Teams whose records are in the export; none for a limited or de-identified set, which
+	// is no disclosure that has to be accounted for (45 CFR 164.528(a)(1), 164.502(d)(2)).
 	Teams []syncengine.ID
 	// What is passed on, in codes of disclosed_field.
 	What []string
@@ -320,7 +321,7 @@ func (j *job) survey(snap *store.Snapshot) error {
 			program, err := syncengine.ParseID(rec.Text(syncengine.FieldProgram))
 			in = err == nil && slices.Contains(j.rights.p.Programs, program)
 		}
-		if in {
+		if in && j.o.Set == Full {
 			j.cut.Teams = append(j.cut.Teams, rec.ID)
 		}
 		return nil
@@ -380,12 +381,13 @@ func (j *job) write(snap *store.Snapshot) error {
 		}
 		j.period.settle()
 	}
-	if j.veil != nil {
+	if j.veil != nil && j.veil.classes != nil {
 		if err := j.look(snap, j.veil.survey); err != nil {
 			return err
 		}
-		if j.veil.classes != nil {
-			j.veil.classes.settle()
+		j.veil.classes.settle()
+		if err := j.look(snap, j.veil.count); err != nil {
+			return err
 		}
 	}
 	j.form = j.newForm(snap)
