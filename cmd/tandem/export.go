@@ -92,46 +92,38 @@ func (c *exportCmd) Run(a *app) (err error) {
 	if o.ID, err = syncengine.NewID(now.UnixMilli(), rand.Reader); err != nil {
 		return err
 	}
-	st, err := c.open(a, false)
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
-	org, err := c.org(a.ctx, st)
-	if err != nil {
-		return err
-	}
-	admin := server.NewAdmin(st, org, server.AdminOptions{})
-	if c.Preview {
-		return c.preview(a, st, org, admin, o)
-	}
-	note := &server.ExportNote{ID: o.ID, By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.form()}
-	if err := note.CheckExport(); err != nil {
-		return exits(exitUsage, err)
-	}
-	done := &exported{ID: o.ID.String(), To: c.To}
-	o.Begin = func(cut export.Cut) error {
-		note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
-		return admin.BeginExport(a.ctx, note)
-	}
-	o.End = func(m *export.Manifest, digest syncengine.Hash) error {
-		done.Manifest = fmt.Sprintf("%x", digest[:])
-		return admin.EndExport(a.ctx, note, m.Records, digest)
-	}
-	add, finish := a.progress(0, "exporting")
-	o.Progress = add
-	m, err := export.Write(a.ctx, st, org, c.To, o)
-	finish()
-	if err != nil {
-		return exportExit(err)
-	}
-	done.Seq, done.Records, done.Files, done.LeftOut = m.Seq, m.Records, len(m.Files)+1, m.LeftOut
-	if c.JSON {
-		return a.json(done)
-	}
-	a.say("%d records as they were at sequence %d, in %d files: %s. Left out: %d drafts, %d void.\nManifest SHA-256 %s, which the audit log keeps.",
-		done.Records, done.Seq, done.Files, c.To, done.LeftOut.Drafts, done.LeftOut.Void, done.Manifest)
-	return nil
+	return c.admin(a, func(ad *server.Admin, st *store.Store, org *store.Org) (err error) {
+		if c.Preview {
+			return c.preview(a, st, org, ad, o)
+		}
+		note := &server.ExportNote{ID: o.ID, By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.form()}
+		if err := note.CheckExport(); err != nil {
+			return exits(exitUsage, err)
+		}
+		done := &exported{ID: o.ID.String(), To: c.To}
+		o.Begin = func(cut export.Cut) error {
+			note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
+			return ad.BeginExport(a.ctx, note)
+		}
+		o.End = func(m *export.Manifest, digest syncengine.Hash) error {
+			done.Manifest = fmt.Sprintf("%x", digest[:])
+			return ad.EndExport(a.ctx, note, m.Records, digest)
+		}
+		add, finish := a.progress(0, "exporting")
+		o.Progress = add
+		m, err := export.Write(a.ctx, st, org, c.To, o)
+		finish()
+		if err != nil {
+			return exportExit(err)
+		}
+		done.Seq, done.Records, done.Files, done.LeftOut = m.Seq, m.Records, len(m.Files)+1, m.LeftOut
+		if c.JSON {
+			return a.json(done)
+		}
+		a.say("%d records as they were at sequence %d, in %d files: %s. Left out: %d drafts, %d void.\nManifest SHA-256 %s, which the audit log keeps.",
+			done.Records, done.Seq, done.Files, c.To, done.LeftOut.Drafts, done.LeftOut.Void, done.Manifest)
+		return nil
+	})
 }
 
 // form is that of the files and the set of fields, as the audit log has it.

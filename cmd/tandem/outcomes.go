@@ -120,40 +120,33 @@ func writeReport(w io.Writer, r *report.Outcomes, format, lang, snapshot string)
 }
 
 func (c *reportOutcomesCmd) Run(a *app) (err error) {
-	st, err := c.open(a, false)
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
-	org, err := c.org(a.ctx, st)
-	if err != nil {
-		return err
-	}
-	o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, c.Population)
-	if err != nil {
-		return err
-	}
-	if c.AsOf != "" {
-		if o.AsOf, err = dayFlag("--as-of", c.AsOf, o.Zone); err != nil {
+	return c.admin(a, func(ad *server.Admin, st *store.Store, org *store.Org) (err error) {
+		o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, c.Population)
+		if err != nil {
 			return err
 		}
-	}
-	r, err := report.Of(a.ctx, st, org.ID, o)
-	if err != nil {
-		return reportExit(err)
-	}
-	what := "report outcomes"
-	if c.Public {
-		r, what = r.ForPublic(), "report outcomes for the public"
-	}
-	// What is not in the log is not shown.
-	if err := server.NewAdmin(st, org, server.AdminOptions{}).Exported(a.ctx, what, len(r.Metrics)); err != nil {
-		return err
-	}
-	if c.JSON {
-		c.Format = "json"
-	}
-	return writeReport(a.out, r, c.Format, c.Lang, "")
+		if c.AsOf != "" {
+			if o.AsOf, err = dayFlag("--as-of", c.AsOf, o.Zone); err != nil {
+				return err
+			}
+		}
+		r, err := report.Of(a.ctx, st, org.ID, o)
+		if err != nil {
+			return reportExit(err)
+		}
+		what := "report outcomes"
+		if c.Public {
+			r, what = r.ForPublic(), "report outcomes for the public"
+		}
+		// What is not in the log is not shown.
+		if err := ad.Exported(a.ctx, what, len(r.Metrics)); err != nil {
+			return err
+		}
+		if c.JSON {
+			c.Format = "json"
+		}
+		return writeReport(a.out, r, c.Format, c.Lang, "")
+	})
 }
 
 type reportPublishCmd struct {
@@ -175,33 +168,26 @@ what they differ by could be read from them.
 }
 
 func (c *reportPublishCmd) Run(a *app) (err error) {
-	st, err := c.open(a, false)
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
-	org, err := c.org(a.ctx, st)
-	if err != nil {
-		return err
-	}
-	o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, c.Population)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	id, err := syncengine.NewID(now.UnixMilli(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	p, err := report.Publish(a.ctx, st, org, o, id, now)
-	if err != nil {
-		return reportExit(err)
-	}
-	if c.JSON {
-		return a.json(publishedLine(p))
-	}
-	a.say("Published as %s: %s to %s, at sequence %d, SHA-256 %x.", p.ID, p.FirstDay, p.EndDay, p.Seq, p.Hash[:])
-	return nil
+	return c.admin(a, func(_ *server.Admin, st *store.Store, org *store.Org) (err error) {
+		o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, c.Population)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		id, err := syncengine.NewID(now.UnixMilli(), rand.Reader)
+		if err != nil {
+			return err
+		}
+		p, err := report.Publish(a.ctx, st, org, o, id, now)
+		if err != nil {
+			return reportExit(err)
+		}
+		if c.JSON {
+			return a.json(publishedLine(p))
+		}
+		a.say("Published as %s: %s to %s, at sequence %d, SHA-256 %x.", p.ID, p.FirstDay, p.EndDay, p.Seq, p.Hash[:])
+		return nil
+	})
 }
 
 func publishedLine(p *store.PublishedReport) map[string]any {
@@ -228,33 +214,26 @@ func (reportListCmd) Help() string {
 }
 
 func (c *reportListCmd) Run(a *app) (err error) {
-	st, err := c.open(a, false)
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
-	org, err := c.org(a.ctx, st)
-	if err != nil {
-		return err
-	}
-	all, err := st.PublishedReports(a.ctx, org.ID)
-	if err != nil {
-		return err
-	}
-	for _, p := range all {
-		if c.JSON {
-			if err := a.json(publishedLine(p)); err != nil {
-				return err
+	return c.admin(a, func(_ *server.Admin, st *store.Store, org *store.Org) (err error) {
+		all, err := st.PublishedReports(a.ctx, org.ID)
+		if err != nil {
+			return err
+		}
+		for _, p := range all {
+			if c.JSON {
+				if err := a.json(publishedLine(p)); err != nil {
+					return err
+				}
+				continue
 			}
-			continue
+			program := "all programs"
+			if !p.Program.IsZero() {
+				program = p.Program.String()
+			}
+			a.say("%s   %s to %s   %s   sequence %d", p.ID, p.FirstDay, p.EndDay, program, p.Seq)
 		}
-		program := "all programs"
-		if !p.Program.IsZero() {
-			program = p.Program.String()
-		}
-		a.say("%s   %s to %s   %s   sequence %d", p.ID, p.FirstDay, p.EndDay, program, p.Seq)
-	}
-	return nil
+		return nil
+	})
 }
 
 type reportShowCmd struct {
@@ -277,26 +256,19 @@ func (c *reportShowCmd) Run(a *app) (err error) {
 	if err != nil {
 		return exits(exitUsage, fmt.Errorf("REPORT: %w; tandem report list shows the ids", err))
 	}
-	st, err := c.open(a, false)
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
-	org, err := c.org(a.ctx, st)
-	if err != nil {
-		return err
-	}
-	p, err := st.PublishedReport(a.ctx, org.ID, id)
-	if err != nil {
-		return err
-	}
-	r, err := report.ReadPublished(p)
-	if err != nil {
-		return reportExit(err)
-	}
-	if c.JSON || c.Format == "json" {
-		_, err = a.out.Write(p.Body)
-		return err
-	}
-	return writeReport(a.out, r, c.Format, c.Lang, p.ID.String())
+	return c.admin(a, func(_ *server.Admin, st *store.Store, org *store.Org) (err error) {
+		p, err := st.PublishedReport(a.ctx, org.ID, id)
+		if err != nil {
+			return err
+		}
+		r, err := report.ReadPublished(p)
+		if err != nil {
+			return reportExit(err)
+		}
+		if c.JSON || c.Format == "json" {
+			_, err = a.out.Write(p.Body)
+			return err
+		}
+		return writeReport(a.out, r, c.Format, c.Lang, p.ID.String())
+	})
 }

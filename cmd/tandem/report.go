@@ -4,6 +4,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
@@ -41,35 +42,28 @@ the source's times allow.
 }
 
 func (c *reportCallsCmd) Run(a *app) (err error) {
-	st, err := c.open(a, false)
-	if err != nil {
-		return err
-	}
-	defer closing(st, &err)
-	org, err := c.org(a.ctx, st)
-	if err != nil {
-		return err
-	}
-	o := report.CallOptions{}
-	if o.Zone, o.From, o.To, err = c.read(a, st, org); err != nil {
-		return err
-	}
-	kind, counted := record.New().KindOf((*tandemv1.Incident)(nil)), 0
-	r, err := report.Calls(func(f func(*syncengine.Record) error) error {
-		return st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error {
-			counted++
-			return f(&rec.Record)
-		})
-	}, o)
-	if err != nil {
-		return err
-	}
-	// What is not in the log is not shown.
-	if err := server.NewAdmin(st, org, server.AdminOptions{}).Exported(a.ctx, "report calls", counted); err != nil {
-		return err
-	}
-	if c.JSON {
-		return a.json(r)
-	}
-	return r.WriteText(a.out, c.Lang)
+	return c.admin(a, func(ad *server.Admin, st *store.Store, org *store.Org) (err error) {
+		o := report.CallOptions{}
+		if o.Zone, o.From, o.To, err = c.read(a, st, org); err != nil {
+			return err
+		}
+		kind, counted := record.New().KindOf((*tandemv1.Incident)(nil)), 0
+		r, err := report.Calls(func(f func(*syncengine.Record) error) error {
+			return st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error {
+				counted++
+				return f(&rec.Record)
+			})
+		}, o)
+		if err != nil {
+			return err
+		}
+		// What is not in the log is not shown.
+		if err := ad.Exported(a.ctx, "report calls", counted); err != nil {
+			return err
+		}
+		if c.JSON {
+			return a.json(r)
+		}
+		return r.WriteText(a.out, c.Lang)
+	})
 }

@@ -21,10 +21,13 @@ var reportStyle string
 
 // StylePolicy is what a Content-Security-Policy allows as style, so that the page's own
 // style sheet, which stands in it, is taken and no other.
-var StylePolicy = func() string {
-	sum := sha256.Sum256([]byte(reportStyle))
+var StylePolicy = stylePolicy(reportStyle)
+
+// stylePolicy is what a policy allows a style sheet by.
+func stylePolicy(sheet string) string {
+	sum := sha256.Sum256([]byte(sheet))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+}
 
 // HTMLOptions are what stands around a report that is written as a page.
 type HTMLOptions struct {

@@ -234,18 +234,10 @@ func (b *book) groups(of base, i int32, dim string) []string {
 func (b *book) models(of base, i int32) []string {
 	program := none
 	switch of {
-	case ofIncidents:
-		program = b.incidents[i].program
-	case ofEncounters:
-		program = b.encounters[i].program
-	case ofEpisodes:
-		program = b.episodes[i].program
-	case ofFollowUps:
-		program = b.followUps[i].program
-	case ofReferrals:
-		program = b.referrals[i].program
-	case ofFirsts:
-		program = b.firsts[i].program
+	default:
+		if f := b.factOf(of, i); f != nil {
+			program = f.program
+		}
 	case ofPeople:
 		var all []string
 		for _, e := range b.people[i].encounters {
@@ -290,17 +282,14 @@ func (b *book) traits(of base, i int32, dim string) []string {
 	who, enc := none, none
 	switch of {
 	case ofEncounters:
-		who, enc = b.encounters[i].person, i
-	case ofEpisodes:
-		who = b.episodes[i].person
-	case ofFollowUps:
-		who = b.followUps[i].person
-	case ofReferrals:
-		who = b.referrals[i].person
+		enc = i
 	case ofPeople:
 		who = i
 	case ofFirsts:
-		who, enc = b.firsts[i].person, b.firsts[i].encounter
+		enc = b.firsts[i].encounter
+	}
+	if f := b.factOf(of, i); f != nil {
+		who = f.person
 	}
 	var p *personFact
 	if who != none {

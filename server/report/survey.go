@@ -6,12 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -128,20 +128,15 @@ func NewPublic(st *store.Store, o PublicOptions) (*Public, error) {
 	return p, nil
 }
 
-var surveyPolicy = func() string {
-	sum := sha256.Sum256([]byte(surveyStyle))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+var surveyPolicy = stylePolicy(surveyStyle)
 
 // ServeHTTP implements http.Handler.
 func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
+	web.Headers(h)
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+StylePolicy+" "+surveyPolicy+"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
 	// "no-referrer" would make browsers send "Origin: null" with a form.
 	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Vary", "Accept-Language")
 	if err := p.origins.Check(r); err != nil {
@@ -327,7 +322,8 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 			if text = strings.TrimSpace(text); text == "" {
 				continue
 			}
-			if v := answerOf(it, text); v != nil {
+			// What does not fit the question is judged with the rest.
+			if v, _ := form.Read(it, text, time.UTC); v != nil && wordless(it) {
 				given[it.GetLinkId()] = append(given[it.GetLinkId()], v)
 			}
 		}
@@ -364,37 +360,24 @@ func (p *Public) answer(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, after, http.StatusSeeOther) //nolint:gosec // The token is one of an open link.
 }
 
-// answerOf reads an answer as its question takes it; nil for what it does not take.
-func answerOf(it *tandemv1.FormItem, text string) *tandemv1.FormValue {
-	switch it.GetType() {
-	case form.Choice:
-		return form.Code(text)
-	case form.Boolean:
-		if text == "true" || text == "false" {
-			return form.Bool(text == "true")
-		}
-	case form.Integer:
-		if n, err := strconv.ParseInt(text, 10, 32); err == nil {
-			return form.Int(n)
-		}
-	}
-	return nil
-}
-
 // Anonymous reports whether a form can be answered without anything that might name
 // somebody: it asks for choices, yes or no, and whole numbers alone.
 func Anonymous(f *tandemv1.Form) bool {
 	asks := false
 	for _, it := range f.GetDefinition().GetItems() {
-		switch it.GetType() {
-		case form.Choice, form.Boolean, form.Integer:
+		switch {
+		case wordless(it):
 			asks = true
-		case form.Group, form.Display:
-		default:
+		case it.GetType() != form.Group && it.GetType() != form.Display:
 			return false
 		}
 	}
 	return asks
+}
+
+// wordless reports whether an answer to a question has no words that might name somebody.
+func wordless(it *tandemv1.FormItem) bool {
+	return slices.Contains([]string{form.Choice, form.Boolean, form.Integer}, it.GetType())
 }
 
 func (p *Public) thanks(w http.ResponseWriter, r *http.Request) {
