@@ -183,7 +183,7 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	o.Encrypt = func(w io.Writer) (io.WriteCloser, error) { return age.Encrypt(w, identity.Recipient()) }
 	o.Progress = func(n int) {
 		read += int64(n)
-		run.Progress(read, 0)
+		run.Progress(read)
 	}
 	o.Begin = func(cut export.Cut) error {
 		done.AtMS = e.o.Clock().UnixMilli()

@@ -1,8 +1,8 @@
 // Package jobs does what takes longer than a request, or what is due at a time, once:
 // whichever of the servers on a database comes first does it.
 //
-// A job is a row (store.Job). It is put there in the same transaction as what caused it, or
-// by the clock ([Worker.Every]). A [Worker] takes it up for a while ([Options.Lease]), goes on
+// A job is a row (store.Job). It is put there in the same transaction as what caused it
+// ([Worker.New], Tx.AddJob). A [Worker] takes it up for a while ([Options.Lease]), goes on
 // saying that it is at it, and ends it. A server that is killed says nothing more: when its
 // time is over another one takes the job up, as a new attempt. Whoever has lost a job, by a
 // pause that was too long, finds out at its next word and is cancelled; it cannot end the

@@ -126,8 +126,13 @@ func (w *world) add(worker *jobs.Worker, kind, name string) syncengine.ID {
 	w.t.Helper()
 	j, err := worker.New(kind, name, syncengine.ID{}, []byte("what"))
 	w.ok(err)
-	if added, err := worker.Add(w.t.Context(), w.org.ID, j); err != nil || !added {
-		w.t.Fatalf("%s %s was not added: %v", kind, name, err)
+	added := false
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) (err error) {
+		added, err = tx.AddJob(j)
+		return err
+	}))
+	if !added {
+		w.t.Fatalf("%s %s was not added", kind, name)
 	}
 	return j.ID
 }
@@ -316,33 +321,22 @@ func TestLost(t *testing.T) {
 	})
 }
 
-// TestEvery: what is due in each span of time is done once in it, however many servers
-// there are.
-func TestEvery(t *testing.T) {
+// TestNames: two jobs of a kind never have one name, and what has ended long ago is dropped.
+func TestNames(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
 		w := newWorld(t, on)
-		ran := 0
-		var workers []*jobs.Worker
-		for range 3 {
-			worker := w.worker(jobs.Options{})
-			worker.Every("retention", time.Hour)
-			worker.Handle("retention", func(context.Context, *jobs.Run) error { ran++; return nil })
-			workers = append(workers, worker)
-		}
-		for range 30 {
-			for _, worker := range workers {
-				w.once(worker)
-			}
-			w.time.Add(10 * time.Minute.Milliseconds())
-		}
-		if ran != 6 {
-			t.Errorf("done %d times in five hours, of which six are begun", ran)
-		}
-		if added, err := workers[0].Add(t.Context(), w.org.ID, &store.Job{ID: syncengine.ID{1}, Kind: "retention", Name: "at 2023-11-14T22:00:00Z"}); added || err != nil {
-			t.Errorf("one that was done is there again: %v", err)
+		worker := w.worker(jobs.Options{})
+		worker.Handle("k", func(context.Context, *jobs.Run) error { return nil })
+		for i := range 6 {
+			w.add(worker, "k", fmt.Sprint(i))
+			w.once(worker)
+			w.time.Add(time.Hour.Milliseconds())
 		}
 		w.ok(w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-			n, err := tx.DropJobs("retention", w.time.Load()-3*time.Hour.Milliseconds())
+			if added, err := tx.AddJob(&store.Job{ID: syncengine.ID{1}, Kind: "k", Name: "3"}); added || err != nil {
+				t.Errorf("one that was done is there again: %v", err)
+			}
+			n, err := tx.DropJobs("k", w.time.Load()-3*time.Hour.Milliseconds())
 			if n != 3 {
 				t.Errorf("%d dropped", n)
 			}

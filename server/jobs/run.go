@@ -17,17 +17,16 @@ type Run struct {
 	w        *Worker
 	mu       sync.Mutex
 	progress int64
-	total    int64
 	// finished: it was ended by the handler.
 	finished bool
 }
 
 // Progress says how far it is, for whoever asks. It is written when the server next says
 // that it is at it.
-func (r *Run) Progress(done, total int64) {
+func (r *Run) Progress(done int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.progress, r.total = done, total
+	r.progress = done
 }
 
 // Finish ends the job with its result, in one transaction with what do writes; nil writes
@@ -48,7 +47,7 @@ func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) erro
 				return err
 			}
 		}
-		j.Progress, j.Total = r.at()
+		j.Progress = r.at()
 		j.EndedMS, j.LockedUntilMS, j.Result, j.Error = r.w.o.Clock().UnixMilli(), 0, result, ""
 		return tx.SaveJob(j)
 	})
@@ -56,10 +55,10 @@ func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) erro
 	return err
 }
 
-func (r *Run) at() (progress, total int64) {
+func (r *Run) at() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.progress, r.total
+	return r.progress
 }
 
 // renew goes on saying that the server is at it, and ends the run where it is no longer
@@ -84,7 +83,7 @@ func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 				return nil
 			}
 			cancelled = j.Cancelled
-			j.Progress, j.Total = r.at()
+			j.Progress = r.at()
 			j.LockedUntilMS = r.w.o.Clock().Add(r.w.o.Lease).UnixMilli()
 			return tx.SaveJob(j)
 		})

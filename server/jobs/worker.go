@@ -52,13 +52,7 @@ type Worker struct {
 	id       syncengine.ID
 	mu       sync.Mutex
 	handlers map[string]Handler
-	every    []recurring
 	wake     chan struct{}
-}
-
-type recurring struct {
-	kind string
-	gap  time.Duration
 }
 
 // New returns a worker with an identity of its own.
@@ -89,14 +83,6 @@ func (w *Worker) Handle(kind string, h Handler) {
 	w.handlers[kind] = h
 }
 
-// Every has a job of a kind made for each org in each span of time, counted from the
-// beginning of time, so that servers agree on when one begins. It is called before Work.
-func (w *Worker) Every(kind string, gap time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.every = append(w.every, recurring{kind, gap})
-}
-
 // New returns a job of a kind for a person, to be done at once; name tells it apart from
 // all others of the kind, its own id where it is empty. The caller adds it with Tx.AddJob,
 // in the transaction of what causes it, and calls Wake after that.
@@ -112,19 +98,6 @@ func (w *Worker) New(kind, name string, person syncengine.ID, payload []byte) (*
 		name = id.String()
 	}
 	return &store.Job{ID: id, Kind: kind, Name: name, Person: person, Payload: payload, CreatedMS: now, RunAtMS: now}, nil
-}
-
-// Add adds a job in a transaction of its own and wakes the worker. It reports false where
-// there is one of that name.
-func (w *Worker) Add(ctx context.Context, org syncengine.ID, j *store.Job) (added bool, err error) {
-	err = w.store.Write(ctx, org, 1, func(tx *store.Tx) (err error) {
-		added, err = tx.AddJob(j)
-		return err
-	})
-	if added {
-		w.Wake()
-	}
-	return added, err
 }
 
 // Wake makes the worker look at once.
@@ -163,9 +136,6 @@ func (w *Worker) Once(ctx context.Context) (ran int, err error) {
 		return 0, err
 	}
 	for _, org := range orgs {
-		if err := w.due(ctx, org.ID); err != nil {
-			return ran, err
-		}
 		j, err := w.take(ctx, org.ID)
 		if err != nil {
 			return ran, err
@@ -178,32 +148,6 @@ func (w *Worker) Once(ctx context.Context) (ran int, err error) {
 		}
 	}
 	return ran, nil
-}
-
-// due adds the jobs of the spans that have begun.
-func (w *Worker) due(ctx context.Context, org syncengine.ID) error {
-	for _, r := range w.every {
-		at := w.o.Clock().UTC().Truncate(r.gap)
-		name := "at " + at.Format(time.RFC3339)
-		found := false
-		if err := w.store.Jobs(ctx, org, r.kind, 1, func(j *store.Job) error {
-			found = j.Name >= name
-			return nil
-		}); err != nil {
-			return err
-		}
-		if found {
-			continue
-		}
-		j, err := w.New(r.kind, name, syncengine.ID{}, nil)
-		if err != nil {
-			return err
-		}
-		if _, err := w.Add(ctx, org, j); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (w *Worker) take(ctx context.Context, org syncengine.ID) (j *store.Job, err error) {
@@ -224,7 +168,7 @@ func (w *Worker) do(ctx context.Context, org *store.Org, j *store.Job) error {
 	w.mu.Lock()
 	h := w.handlers[j.Kind]
 	w.mu.Unlock()
-	run := &Run{Job: *j, Org: org, w: w, progress: j.Progress, total: j.Total}
+	run := &Run{Job: *j, Org: org, w: w, progress: j.Progress}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var renewing sync.WaitGroup
@@ -275,7 +219,7 @@ func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) 
 			return err
 		}
 		now := w.o.Clock()
-		j.LockedUntilMS, j.Progress, j.Total = 0, run.progress, run.total
+		j.LockedUntilMS, j.Progress = 0, run.progress
 		_, last := errors.AsType[*permanent](failure)
 		switch {
 		case failure == nil:

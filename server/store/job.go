@@ -26,8 +26,8 @@ type Job struct {
 	LockedUntilMS int64
 	// Cancelled: it is to end, or has ended, without being done.
 	Cancelled bool
-	// Progress of Total, in a unit of the kind's own.
-	Progress, Total int64
+	// Progress so far, in a unit of the kind's own.
+	Progress int64
 	// Failed: it has ended without being done. Error is why, or why the last attempt did
 	// not succeed; never with personal data.
 	Failed bool
@@ -38,7 +38,7 @@ type Job struct {
 func (j *Job) Ended() bool { return j.EndedMS != 0 }
 
 const selectJob = `SELECT id, num, kind, name, person, payload, result, created_ms, run_at_ms, ended_ms, attempt, locked_by, locked_until_ms,
-	cancelled, progress, total, failed, error FROM job WHERE org = $1 `
+	cancelled, progress, failed, error FROM job WHERE org = $1 `
 
 func (v *view) eachJob(tail string, args []any, f func(*Job) error) error {
 	return v.c.each(selectJob+tail, append([]any{v.org.num}, args...), func(rows *sql.Rows) error {
@@ -46,7 +46,7 @@ func (v *view) eachJob(tail string, args []any, f func(*Job) error) error {
 		var num, attempt, cancelled, failed int64
 		var person, holder []byte
 		if err := rows.Scan((*scanID)(&j.ID), &num, &j.Kind, &j.Name, &person, &j.Payload, &j.Result, &j.CreatedMS, &j.RunAtMS, &j.EndedMS, &attempt,
-			&holder, &j.LockedUntilMS, &cancelled, &j.Progress, &j.Total, &failed, &j.Error); err != nil {
+			&holder, &j.LockedUntilMS, &cancelled, &j.Progress, &failed, &j.Error); err != nil {
 			return err
 		}
 		j.Num, j.Attempt, j.Cancelled, j.Failed = uint64(num), int(attempt), cancelled != 0, failed != 0
@@ -67,11 +67,6 @@ func (v *view) firstJob(tail string, args ...any) (found *Job, err error) {
 // Job returns one; nil where there is none.
 func (tx *Tx) Job(id syncengine.ID) (*Job, error) { return tx.firstJob("AND id = $2", id[:]) }
 
-// JobNamed returns the one of a kind and a name; nil where there is none.
-func (tx *Tx) JobNamed(kind, name string) (*Job, error) {
-	return tx.firstJob("AND kind = $2 AND name = $3", kind, name)
-}
-
 // OpenJobs counts those of a kind that a person has asked for and that have not ended.
 func (tx *Tx) OpenJobs(kind string, person syncengine.ID) (n int, err error) {
 	var count int64
@@ -82,7 +77,7 @@ func (tx *Tx) OpenJobs(kind string, person syncengine.ID) (n int, err error) {
 // AddJob stores a new one and gives it its number. It reports false, and stores nothing,
 // where there is one of the kind with the name, ended or not.
 func (tx *Tx) AddJob(j *Job) (added bool, err error) {
-	if known, err := tx.JobNamed(j.Kind, j.Name); err != nil || known != nil {
+	if known, err := tx.firstJob("AND kind = $2 AND name = $3", j.Kind, j.Name); err != nil || known != nil {
 		return false, err
 	}
 	var last int64
@@ -92,8 +87,8 @@ func (tx *Tx) AddJob(j *Job) (added bool, err error) {
 	j.Num = uint64(last + 1)
 	tx.writes++
 	return true, tx.c.exec(`INSERT INTO job (org, id, num, kind, name, person, payload, result, created_ms, run_at_ms, ended_ms, attempt, locked_by,
-		locked_until_ms, cancelled, progress, total, failed, error) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11, 0, 0, 0, $12, 0, '')`,
-		tx.org.num, j.ID[:], last+1, j.Kind, j.Name, jobID(j.Person), jobBytes(j.Payload), jobBytes(j.Result), j.CreatedMS, j.RunAtMS, []byte{}, j.Total)
+		locked_until_ms, cancelled, progress, total, failed, error) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11, 0, 0, 0, 0, 0, '')`,
+		tx.org.num, j.ID[:], last+1, j.Kind, j.Name, jobID(j.Person), jobBytes(j.Payload), jobBytes(j.Result), j.CreatedMS, j.RunAtMS, []byte{})
 }
 
 // dueJob are those that somebody may take up at a time: they wait for nothing, and nobody
@@ -126,9 +121,9 @@ func (tx *Tx) Holds(id, holder syncengine.ID, attempt int) (*Job, error) {
 func (tx *Tx) SaveJob(j *Job) error {
 	tx.writes++
 	return tx.c.exec(`UPDATE job SET result = $3, run_at_ms = $4, ended_ms = $5, attempt = $6, locked_by = $7, locked_until_ms = $8, cancelled = $9,
-		progress = $10, total = $11, failed = $12, error = $13 WHERE org = $1 AND id = $2`,
+		progress = $10, failed = $11, error = $12 WHERE org = $1 AND id = $2`,
 		tx.org.num, j.ID[:], jobBytes(j.Result), j.RunAtMS, j.EndedMS, int64(j.Attempt), jobID(j.LockedBy), j.LockedUntilMS, boolArg(j.Cancelled),
-		j.Progress, j.Total, boolArg(j.Failed), j.Error)
+		j.Progress, boolArg(j.Failed), j.Error)
 }
 
 // DropJobs forgets those of a kind that ended before a time, and returns how many.
