@@ -227,7 +227,12 @@ func (c *classes) canonical(who uint32) uint32 {
 // is made coarser in all records at once: they could be put beside each other otherwise.
 func (c *classes) settle() {
 	for i := range c.people {
-		if p := &c.people[i]; p.known && !p.met {
+		if c.people[i].met {
+			c.people[c.canonical(uint32(i))].met = true
+		}
+	}
+	for i := range c.people {
+		if p := &c.people[i]; p.known && !p.met && c.canonical(uint32(i)) == uint32(i) {
 			c.contacts = append(c.contacts, contact{who: uint32(i)})
 			c.at = append(c.at, syncengine.ID{})
 		}
@@ -329,6 +334,9 @@ func (c *classes) dropped(id syncengine.ID) bool {
 	}
 	return false
 }
+
+// merged reports whether somebody is in the set as another person.
+func (c *classes) merged(id syncengine.ID) bool { return c.one(id) != id }
 
 // one is the person that somebody is who may have been merged; who is none is unchanged.
 func (c *classes) one(id syncengine.ID) syncengine.ID {

@@ -468,7 +468,8 @@ func (v *veil) mac(about, value string) []byte {
 	return h.Sum(nil)
 }
 
-// id is the id that a record has in this export alone. What was dropped has none.
+// id is the id that a record has in this export alone. What was dropped has none; who was
+// merged has that of the person they are.
 func (v *veil) id(of any) any {
 	text, ok := of.(string)
 	if !ok {
@@ -477,6 +478,9 @@ func (v *veil) id(of any) any {
 	id, err := syncengine.ParseID(text)
 	if err != nil || v.classes != nil && v.classes.dropped(id) {
 		return nil
+	}
+	if v.classes != nil {
+		id = v.classes.one(id)
 	}
 	return syncengine.ID(v.mac("id", id.String())[:len(id)]).String()
 }

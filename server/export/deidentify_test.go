@@ -497,3 +497,48 @@ func TestRareCodes(t *testing.T) {
 		t.Errorf("%v, %+v", got, m.KAnonymity)
 	}
 }
+
+// TestMergedOnce: what a record said that was merged into another one is not in the set, and
+// whom it is about is there as one person.
+func TestMergedOnce(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	t.Parallel()
+	met := func(who string) {
+		w.add(clinical, &tandemv1.Encounter{
+			AgencyId: new(w.agency[0].String()), ProgramId: new(w.program[0].String()), TeamId: new(w.team[0].String()), Tz: new("America/Chicago"), Lifecycle: new("signed"),
+			PersonId: &who, StartedAt: &tandemv1.Instant{AtMs: new(int64(now))}, PresentingPrimary: new("psychosis"), Disposition: new("resolved_on_scene"),
+		})
+	}
+	last := ""
+	for i := range export.Alike {
+		p := w.person(0, "Name")
+		p.Gender = new("woman")
+		if last = w.add(clinical, p)[0].String(); i+1 < export.Alike {
+			met(last)
+		}
+	}
+	// The last one was only met under the name that she was entered with a second time.
+	twin := w.person(0, "Name")
+	twin.Lifecycle, twin.MergedInto, twin.Gender, twin.Dob, twin.Zip5 = new("merged"), &last, new("nonbinary"), new("1920-01-02"), new("99501")
+	met(w.add(clinical, twin)[0].String())
+	o := w.options()
+	o.Set, o.At = export.SafeHarbor, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	dir, m := w.write(o)
+	if m.KAnonymity.Contacts != export.Alike || m.KAnonymity.AsTheyAre != export.Alike {
+		t.Errorf("%+v", m.KAnonymity)
+	}
+	people := map[string]bool{}
+	for _, p := range w.read(dir)["people.csv"] {
+		people[p["id"]] = true
+		if p["gender"] != "woman" || p["age_band"] != "45-64" || p["zip3"] != "" || p["merged_into"] != "" {
+			t.Errorf("what the record that was merged said: %v", p)
+		}
+	}
+	contacts := w.read(dir)["encounters.csv"]
+	for _, e := range contacts {
+		delete(people, e["person_id"])
+	}
+	if len(contacts) != export.Alike || len(people) != 0 {
+		t.Errorf("%d contacts; %d people were not met", len(contacts), len(people))
+	}
+}

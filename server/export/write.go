@@ -489,7 +489,7 @@ func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location)
 		return nil, nil //nolint:nilnil // Said above.
 	}
 	if j.veil != nil && j.veil.classes != nil {
-		if r.level = j.veil.classes.of(r); r.level >= gone {
+		if r.level = j.veil.classes.of(r); r.level >= gone || j.veil.classes.merged(rec.ID) {
 			return nil, nil //nolint:nilnil // Said above.
 		}
 	}
