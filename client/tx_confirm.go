@@ -2,7 +2,6 @@ package client
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -21,9 +20,12 @@ type confirmed struct {
 var (
 	standingColumns = `SELECT n, id, scopes, pending, base_hash, hash FROM rec WHERE hash IS NOT NULL AND `
 	selectNear      = standingColumns + `n >= (SELECT n - 16 FROM rec WHERE id = ?1)
-		AND n <= min((SELECT n + 16 FROM rec WHERE id = ?2), (SELECT n FROM rec WHERE id = ?1) + ` + strconv.Itoa(2*fetchMany) + `)`
+		AND n <= min((SELECT n + 16 FROM rec WHERE id = ?2), (SELECT n FROM rec WHERE id = ?1) + ?3)`
 	selectStandings = standingColumns + `id IN (?` + strings.Repeat(`, ?`, fetchMany-1) + `)`
 )
+
+// nearMany is how many that stand together are read at once.
+const nearMany = 8 * fetchMany
 
 // Standings implements syncengine.Confirmer: for records as the tables have them,
 // that show what this device has made.
@@ -36,9 +38,8 @@ func (t *tx) Standings(ids []syncengine.ID) (map[syncengine.ID]syncengine.Standi
 		}
 	}
 	slices.SortFunc(wanted, syncengine.ID.Compare)
-	args := make([]any, fetchMany)
 	row := newStandingScanner()
-	for some := range slices.Chunk(wanted, fetchMany) {
+	for some := range slices.Chunk(wanted, nearMany) {
 		note := func(scan func(...any) error) error {
 			id, n, st, err := row.standing(scan)
 			if _, asked := slices.BinarySearchFunc(some, id, syncengine.ID.Compare); asked && err == nil {
@@ -47,20 +48,22 @@ func (t *tx) Standings(ids []syncengine.ID) (map[syncengine.ID]syncengine.Standi
 			return err
 		}
 		before := len(standings)
-		if err := t.rows(selectNear, []any{some[0][:], some[len(some)-1][:]}, note); err != nil {
+		if err := t.rows(selectNear, []any{some[0][:], some[len(some)-1][:], int64(2*len(some) + 16)}, note); err != nil {
 			return nil, err
 		}
 		if len(standings) == before+len(some) {
 			continue
 		}
-		clear(args)
+		var left []any
 		for i := range some {
 			if _, told := standings[some[i]]; !told {
-				args[i] = some[i][:]
+				left = append(left, some[i][:])
 			}
 		}
-		if err := t.rows(selectStandings, args, note); err != nil {
-			return nil, err
+		for part := range slices.Chunk(left, fetchMany) {
+			if err := t.rows(selectStandings, append(part, make([]any, fetchMany-len(part))...), note); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return standings, nil

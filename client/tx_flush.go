@@ -18,6 +18,7 @@ func (t *tx) flushOps() error {
 	judged := map[verdict][]*syncengine.Op{}
 	var order []verdict
 	var drop, back []*syncengine.Op
+	encoded := map[tandemv1.OutcomeCode]string{}
 	for _, e := range t.dirtyOps {
 		e.dirty = false
 		if e.fresh {
@@ -25,11 +26,11 @@ func (t *tx) flushOps() error {
 			fresh = append(fresh, e)
 			continue
 		}
-		outcome, err := encodeOutcome(e.op.Outcome)
+		outcome, err := outcomeOf(e.op.Outcome, encoded)
 		if err != nil {
 			return err
 		}
-		v := verdict{e.op.State, string(outcome)}
+		v := verdict{e.op.State, outcome}
 		if judged[v] == nil {
 			order = append(order, v)
 		}
@@ -75,6 +76,20 @@ func (t *tx) flushOps() error {
 type verdict struct {
 	state   syncengine.OpState
 	outcome string
+}
+
+// outcomeOf is encodeOutcome. Nearly all outcomes say their code and nothing else: those
+// are encoded once for each code.
+func outcomeOf(o *tandemv1.Outcome, encoded map[tandemv1.OutcomeCode]string) (string, error) {
+	plain := o != nil && o.GetRefusal() == 0 && len(o.GetFields()) == 0 && len(o.GetEnvelope()) == 0 && o.GetReason() == "" && len(o.ProtoReflect().GetUnknown()) == 0
+	if s, ok := encoded[o.GetCode()]; ok && plain {
+		return s, nil
+	}
+	b, err := encodeOutcome(o)
+	if err == nil && plain {
+		encoded[o.GetCode()] = string(b)
+	}
+	return string(b), err
 }
 
 // encodeOutcome leaves the op number out: it stands beside.

@@ -54,6 +54,8 @@ type Applied struct {
 	// Plain: every path has one head, and it is displayed. Two replicas that apply
 	// the same change to the same plain record hold the same bytes.
 	Plain bool
+	// fields are those of the record's body; nil where they are not at hand.
+	fields []Field
 }
 
 // Apply applies the writes of one change to one record; rec is nil where there is
@@ -114,13 +116,13 @@ func create(k *Kind, w *tandemv1.RecordWrite, by Writer, hist History) (*Applied
 	m := &merger{kind: k, s: s, by: by, hist: hist}
 	if len(s.Paths) == len(fields) {
 		// Spliced together again it would be the same.
-		m.body = w.GetBody()
+		m.body, m.fields = w.GetBody(), fields
 	}
 	return m.finish(id, w.GetKind(), nil), nil
 }
 
 func (m *merger) finish(id ID, kind uint32, items []Item) *Applied {
-	a := &Applied{State: m.s, Items: items, Plain: true}
+	a := &Applied{State: m.s, Items: items, Plain: true, fields: m.fields}
 	for i := range m.s.Paths {
 		p := &m.s.Paths[i]
 		a.Plain = a.Plain && len(p.Heads) == 1 && p.Displayed == 0

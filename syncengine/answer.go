@@ -17,8 +17,10 @@ const (
 	// MaxPage is the largest page that is sent, whatever a device asks for, in
 	// bytes; one row may exceed it.
 	MaxPage = 1 << 20
-	// MaxRows is the largest number of rows in a page.
-	MaxRows = 2048
+	// MaxRows is the largest number of rows in a page. What two pushes of a device have
+	// made, which are under way at once, comes back in one: a page that is not the last of
+	// its cut is stored twice.
+	MaxRows = 2 * MaxPushChanges
 	// MaxWant is the largest number of whole rows that a request may ask for.
 	MaxWant = 256
 	// maxOutcomes bounds the outcomes that an answer repeats.

@@ -476,7 +476,7 @@ func (b *Batch) holdStaff(res *result) error {
 		recs = append(recs, &res.old.Record)
 	}
 	for _, rec := range recs {
-		p, err := b.srv.Rules.Principal(rec, lookup(b.tx))
+		p, err := b.srv.Rules.Principal(rec, b.look)
 		if err != nil {
 			return err
 		}

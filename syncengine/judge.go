@@ -139,7 +139,7 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 	// What cannot be read is no reason to refuse.
 	var unread error
 	allowed := j.b.srv.Rules.AllowedOn(j.p, w, rec, func(id ID) (*Record, error) {
-		rec, err := lookup(j.b.tx)(id)
+		rec, err := j.b.look(id)
 		unread = errors.Join(unread, err)
 		return rec, err
 	})
@@ -160,6 +160,8 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 		return nil, refuse(tandemv1.Refusal_REFUSAL_INVALID, i, "body"), nil //nolint:nilerr // The fault is the change's: its refusal says so.
 	}
 	res.Applied, res.awaits = applied, hist.awaits
+	// Several rules read it before it is stored.
+	res.Record.Split = splitOf(res.Record.Body, applied.fields)
 	if at := slices.IndexFunc(done, func(r *result) bool { return r.Record.ID == id }); at >= 0 {
 		res.Items = append(slices.Clone(done[at].Items), res.Items...)
 		res.awaits = append(slices.Clone(done[at].awaits), res.awaits...)
@@ -232,7 +234,7 @@ func (j *judge) home(res *result) error {
 // scopesOf returns the scopes a record is in: its own, and those of the teams it
 // follows.
 func (b *Batch) scopesOf(rec *Record) (scopes []ScopeKey, followers []ID, err error) {
-	scopes, followers, err = b.srv.Rules.Scopes(b.tx.Org(), rec, lookup(b.tx))
+	scopes, followers, err = b.srv.Rules.Scopes(b.tx.Org(), rec, b.look)
 	if err != nil {
 		return nil, nil, err
 	}

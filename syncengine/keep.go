@@ -33,6 +33,8 @@ func (b *Batch) save(res *result, c *StoredChange) error {
 		Record: *res.Record, Hash: res.Record.Hash(), Seq: c.Seq, Scopes: res.scopes,
 		RunReplica: c.Replica, Plain: res.Plain,
 	}
+	// Others read it from here on, and for longer.
+	next.Split = nil
 	if old := res.old; old != nil {
 		next.RunBase = old.Seq
 		if old.RunReplica == c.Replica {
@@ -221,7 +223,7 @@ func (b *Batch) about(id ID) ([]*Record, error) {
 // wrote is stored.
 func (b *Batch) reviewAmong(results []*result, seq uint64) error {
 	for _, res := range results {
-		findings, err := b.srv.Rules.ReviewAmong(res.Record, lookup(b.tx), b.about)
+		findings, err := b.srv.Rules.ReviewAmong(res.Record, b.look, b.about)
 		if err != nil {
 			return err
 		}

@@ -50,8 +50,10 @@ type merger struct {
 	hist History
 	// settle: the write is a human's choice, so no transition is illegal.
 	settle bool
-	// body is that of the state, where it is known without splicing it.
-	body []byte
+	// body is that of the state, where it is known without splicing it, fields what it
+	// consists of.
+	body   []byte
+	fields []Field
 	// closedByPolicy lists paths where a last-accepted field displaced a value its
 	// author had not seen.
 	closedByPolicy []Path

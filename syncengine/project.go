@@ -35,7 +35,7 @@ func (b *Batch) project(results []*result, c *StoredChange) error {
 		by = ID{}
 	}
 	for _, res := range results {
-		wanted, err := b.srv.Rules.Project(res.Record, lookup(b.tx), b.about, by, c.CorrectedMS)
+		wanted, err := b.srv.Rules.Project(res.Record, b.look, b.about, by, c.CorrectedMS)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,46 @@ type Record struct {
 	Body []byte
 	// Stamps is the canonical encoding of who wrote what: see State.
 	Stamps []byte
+	// Split keeps what the body was split into; nil where nobody keeps that, as in every
+	// record that is stored.
+	Split *SplitBody
+}
+
+// SplitBody keeps the fields of a body, for who reads a record several times on end. The
+// zero one is filled by the first who asks for [Record.Fields]: others must not read the
+// record at the same time.
+type SplitBody struct {
+	done   bool
+	body   []byte
+	fields []Field
+	err    error
+}
+
+// splitOf keeps the fields of a body that was split already; nil fields leave that to who
+// asks first.
+func splitOf(body []byte, fields []Field) *SplitBody {
+	if fields == nil {
+		return &SplitBody{}
+	}
+	return &SplitBody{done: true, body: body, fields: fields}
+}
+
+// of reports whether it is that of a body.
+func (s *SplitBody) of(body []byte) bool {
+	return len(s.body) == len(body) && (len(body) == 0 || &s.body[0] == &body[0])
+}
+
+// Fields returns the paths of the body: see ParseBody. Who gets them does not change
+// them.
+func (r *Record) Fields() ([]Field, error) {
+	switch s := r.Split; {
+	case s == nil || s.done && !s.of(r.Body):
+		return ParseBody(r.Body)
+	case !s.done:
+		fields, err := ParseBody(r.Body)
+		*s = SplitBody{done: true, body: r.Body, fields: fields, err: err}
+	}
+	return r.Split.fields, r.Split.err
 }
 
 // Hash returns the row hash.

@@ -87,6 +87,8 @@ type Batch struct {
 	ids map[ScopeKey]ScopeID
 	// replicas are those that the batch has changed or is about to.
 	replicas map[ID]*Replica
+	// looked are copies of the records that rules have asked for: see look.
+	looked map[*StoredRecord]*Record
 }
 
 // Committed is what a batch did.
@@ -106,10 +108,34 @@ func (s *Server) Begin(tx ServerTx, nowMS int64) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}, ids: map[ScopeKey]ScopeID{}, replicas: map[ID]*Replica{}}
+	b := &Batch{srv: s, tx: tx, now: nowMS, head: head, hash: sha256.New(), touched: map[ScopeKey]bool{}, ids: map[ScopeKey]ScopeID{}, replicas: map[ID]*Replica{}, looked: map[*StoredRecord]*Record{}}
 	b.hash.Write(head.Hash[:])
 	return b, nil
 }
+
+// look is the batch's Lookup. The program, team and agency of a push are asked for with
+// each of its changes, and their bodies are split once; a record that is stored anew is
+// another one.
+func (b *Batch) look(id ID) (*Record, error) {
+	stored, err := b.tx.Record(id)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	rec := b.looked[stored]
+	if rec == nil {
+		if len(b.looked) >= maxLooked {
+			clear(b.looked)
+		}
+		copied := stored.Record
+		copied.Split = &SplitBody{}
+		rec = &copied
+		b.looked[stored] = rec
+	}
+	return rec, nil
+}
+
+// maxLooked bounds what look keeps.
+const maxLooked = 256
 
 // live returns a replica for the batch to change, nil where it is unknown.
 func (b *Batch) live(id ID) (*Replica, error) {

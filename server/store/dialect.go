@@ -135,11 +135,14 @@ func (d *dialect) in(head string, first, n int, tail string) string {
 	return b.String()
 }
 
+// doNothing is the tail of an insert that leaves rows alone that are there.
+const doNothing = " ON CONFLICT DO NOTHING"
+
 // values returns "INSERT INTO into VALUES (…), (…) tail" for rows of width columns. The
 // first shared columns have the same value in every row, and one placeholder each.
 func (d *dialect) values(into string, rows, shared, width int, tail string) string {
 	var b strings.Builder
-	if tail == "" {
+	if tail == "" || tail == doNothing {
 		b.WriteString(d.insert)
 	} else {
 		b.WriteString("INSERT INTO ")

@@ -105,5 +105,5 @@ func (tx *Tx) flushFollows() error {
 	}
 	clear(tx.newFollows)
 	tx.fill(tableFollower)
-	return tx.insert("follower (org, team, record)", " ON CONFLICT DO NOTHING", 2, width, args)
+	return tx.insert("follower (org, team, record)", doNothing, 2, width, args)
 }

@@ -31,7 +31,7 @@ func (tx *Tx) flushLinks() error {
 		args = append(args, tx.org.num, tx.links[i].to[:], tx.links[i].record[:])
 	}
 	tx.links = nil
-	return tx.insert("about (org, target, record)", " ON CONFLICT DO NOTHING", 2, width, args)
+	return tx.insert("about (org, target, record)", doNothing, 1, width, args)
 }
 
 // About implements syncengine.ServerView.

@@ -56,7 +56,7 @@ func (d *Domain) viewOf(rec *syncengine.Record, kind string) *view {
 	if rec == nil || d.kinds[rec.Kind] == nil || d.kinds[rec.Kind].Name != kind {
 		return nil
 	}
-	fields, err := syncengine.ParseBody(rec.Body)
+	fields, err := rec.Fields()
 	if err != nil {
 		return nil
 	}

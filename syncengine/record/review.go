@@ -471,7 +471,7 @@ func (d *Domain) Review(rec *syncengine.Record) []string {
 	if k == nil {
 		return nil
 	}
-	fields, err := syncengine.ParseBody(rec.Body)
+	fields, err := rec.Fields()
 	if err != nil {
 		return nil
 	}
