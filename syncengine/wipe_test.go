@@ -29,7 +29,7 @@ func TestWipedReceipt(t *testing.T) {
 		"another org":     syncengine.VerifyWiped(public, signature, replica, replica, 7),
 		"another replica": syncengine.VerifyWiped(public, signature, org, org, 7),
 		"another order":   syncengine.VerifyWiped(public, signature, org, replica, 8),
-		"another key":     syncengine.VerifyWiped(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey), signature, org, replica, 7),
+		"another key":     syncengine.VerifyWiped(ed25519.PublicKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))[ed25519.SeedSize:]), signature, org, replica, 7),
 		"no key":          syncengine.VerifyWiped(nil, signature, org, replica, 7),
 		"no signature":    syncengine.VerifyWiped(public, nil, org, replica, 7),
 	} {
