@@ -206,7 +206,8 @@ func TestForgedDrafts(t *testing.T) {
 		"records beside it": {me.key, func(ch *tandemv1.Change) {
 			ch.Records = []*tandemv1.RecordWrite{{Record: o.team[:], Kind: 3, Act: tandemv1.Act_ACT_VOID}}
 		}, tandemv1.Delivery_DELIVERY_UNPROVED},
-		"no id": {me.key, func(ch *tandemv1.Change) { ch.Id = nil }, tandemv1.Delivery_DELIVERY_UNPROVED},
+		"no id":            {me.key, func(ch *tandemv1.Change) { ch.Id = nil }, tandemv1.Delivery_DELIVERY_UNPROVED},
+		"another's device": {me.key, func(ch *tandemv1.Change) { ch.Device = other.me.answer.GetDevice() }, tandemv1.Delivery_DELIVERY_UNPROVED},
 	} {
 		s, err := seal.NewSession(me.sealKey, org, me.replica)
 		if err != nil {
@@ -230,4 +231,44 @@ func TestForgedDrafts(t *testing.T) {
 	if got := o.typed(); !slices.Equal(got, []string{"k: words"}) {
 		t.Errorf("in quarantine are %q", got)
 	}
+
+	// Words under the id of a draft that is kept already, and a number that was not signed,
+	// change nothing.
+	s, err := seal.NewSession(me.sealKey, org, me.replica)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := change(func(ch *tandemv1.Change) { ch.Draft.Body = []byte("true words") })
+	signed := func(version, under uint64, raw []byte) []byte {
+		d := &seal.Draft{Number: seal.DraftNumber(8, version), Raw: raw}
+		d.Signature = seal.SignDraft(me.key, seal.DraftNumber(8, under), raw)
+		return s.AppendDraft(nil, d)
+	}
+	path := SealedPath(t.TempDir())
+	for name, entry := range map[string][]byte{
+		"a number that is not its":  signed(5, 3, own),
+		"other words under its id":  signed(6, 6, change(func(ch *tandemv1.Change) { ch.Id, ch.Draft.Body = idOf(t, own), []byte("other words") })),
+		"the same, signed for less": signed(7, 6, change(func(ch *tandemv1.Change) { ch.Draft.Body = []byte("later words") })),
+	} {
+		for _, raw := range [][]byte{signed(3, 3, own), entry} {
+			if err := os.WriteFile(path, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.Deliver(t.Context(), path); err != nil {
+				t.Fatal(err)
+			}
+			if got := o.typed(); !slices.Equal(got, []string{"k: true words", "k: words"}) {
+				t.Errorf("%s: in quarantine are %q", name, got)
+			}
+		}
+	}
+}
+
+func idOf(tb testing.TB, raw []byte) []byte {
+	tb.Helper()
+	ch := &tandemv1.Change{}
+	if err := proto.Unmarshal(raw, ch); err != nil {
+		tb.Fatal(err)
+	}
+	return ch.GetId()
 }

@@ -139,6 +139,53 @@ func testDeliverRefuses(t *testing.T, on engine) {
 
 // What the neighbours in the file cannot prove, the change log may: the op after it
 // has been pushed and names it.
+// Of a draft the newest version is kept that its device has signed: a later one of somebody
+// else, or the word of somebody else that it was dropped, does not keep it away. One that
+// its device has dropped is kept by nobody.
+func TestDeliverDrafts(t *testing.T) { each(t, testDeliverDrafts) }
+
+func testDeliverDrafts(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 39)
+	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	s := must[*seal.Session](t)(seal.NewSession(one.answer.GetSealKey(), w.org.ID, one.replica))
+	version := func(d *device, n, version uint64, words string) []byte {
+		id := w.id()
+		c := one.authored(&tandemv1.Change{
+			Id: id[:], Schema: syncengine.Schema, Time: &tandemv1.ChangeTime{WallMs: w.clock().UnixMilli()},
+			Draft: &tandemv1.TypedDraft{Key: "form", Body: []byte(words)},
+		})
+		e := &seal.Draft{Number: seal.DraftNumber(n, version), Raw: must[[]byte](t)(proto.Marshal(c))}
+		e.Signature = seal.SignDraft(d.key, e.Number, e.Raw)
+		return s.AppendDraft(nil, e)
+	}
+	const dropped = seal.DraftDropped
+	for _, tc := range []struct {
+		entries    [][]byte
+		want, kept string
+	}{
+		{[][]byte{version(one, 1, 2, "first"), version(one, 1, 3, "second")}, "TAKEN,TAKEN", "second"},
+		{[][]byte{version(one, 2, 2, "true"), version(two, 2, 3, "forged"), version(two, 2, dropped, "")}, "TAKEN,UNPROVED,UNPROVED", "second,true"},
+		{[][]byte{version(one, 3, 2, "typed"), version(one, 3, dropped, "")}, "TAKEN,TAKEN", "second,true"},
+		{[][]byte{version(one, 4, 9, "third"), version(one, 5, 1, "fourth")}, "TAKEN,TAKEN", "second,true,third,fourth"},
+	} {
+		if got := results(two.deliver(tc.entries...)); got != tc.want {
+			t.Errorf("got %s, want %s", got, tc.want)
+		}
+		var kept []string
+		for _, c := range must[[]*syncengine.StoredChange](t)(w.s.Quarantined(t.Context(), w.org.ID)) {
+			change := &tandemv1.Change{}
+			if err := proto.Unmarshal(c.Body, change); err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, string(change.GetDraft().GetBody()))
+		}
+		if got := strings.Join(kept, ","); got != tc.kept {
+			t.Errorf("in quarantine are %s, want %s", got, tc.kept)
+		}
+	}
+}
+
 func TestDeliverIsProvedByTheLog(t *testing.T) { each(t, testDeliverIsProvedByTheLog) }
 
 func testDeliverIsProvedByTheLog(t *testing.T, on engine) {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,23 @@ type box struct {
 	name string
 	fs   *vault.FS
 	m    *vfs.Mount
+}
+
+// round is a test's part that cleans up after itself: of thousands none is held on to
+// until the test ends.
+type round struct {
+	testing.TB
+
+	last []func()
+}
+
+// Cleanup implements testing.TB.
+func (r *round) Cleanup(f func()) { r.last = append(r.last, f) }
+
+func (r *round) end() {
+	for _, f := range slices.Backward(r.last) {
+		f()
+	}
 }
 
 func open(tb testing.TB, base vfs.FS, name string, key *vault.DataKey) *box {
@@ -282,16 +300,17 @@ func TestPowerCuts(t *testing.T) {
 			t.Parallel()
 			lost := 0
 			key := vault.NewDataKey()
-			for round := range uint64(tc.rounds) {
-				d := faultfs.New(round)
+			path := filepath.Join(filepath.Dir(t.TempDir()), "a.db")
+			for n := range uint64(tc.rounds) {
+				d := faultfs.New(n)
 				d.Set(faultfs.Faults{Lies: tc.lies})
-				path := filepath.Join(filepath.Dir(t.TempDir()), "a.db")
-				rng := rand.New(rand.NewPCG(round, 3))
+				rng := rand.New(rand.NewPCG(n, 3))
 				saved := 0
 				// Some cuts fall upon one another.
 				for life := range 1 + rng.IntN(3) {
-					b := open(t, d, path, key)
-					db := b.db(t, "&_pragma=wal_autocheckpoint(10)&_pragma=cache_size(8)&_pragma=synchronous("+tc.synchronous+")")
+					r := &round{TB: t}
+					b := open(r, d, path, key)
+					db := b.db(r, "&_pragma=wal_autocheckpoint(10)&_pragma=cache_size(8)&_pragma=synchronous("+tc.synchronous+")")
 					if life == 0 {
 						run(t, db, "CREATE TABLE t (n INTEGER PRIMARY KEY, b BLOB) STRICT")
 					}
@@ -301,13 +320,13 @@ func TestPowerCuts(t *testing.T) {
 							saved++
 						}
 					}
-					_ = db.Close()
+					r.end()
 					d = d.Restart()
 					what, got := look(t, d, path, key, saved)
 					if what != "" {
 						lost++
 						if !tc.loses {
-							t.Fatalf("round %d: %s", round, what)
+							t.Fatalf("round %d: %s", n, what)
 						}
 						break
 					}
@@ -342,9 +361,10 @@ func save(tb testing.TB, db *sql.DB, rng *rand.Rand, n int) error {
 // look says what is wrong with what a cut left, and how many saves it holds.
 func look(tb testing.TB, d *faultfs.Disk, path string, key *vault.DataKey, saved int) (string, int) {
 	tb.Helper()
-	b := open(tb, d, path, key)
-	db := b.db(tb)
-	defer db.Close()
+	r := &round{TB: tb}
+	defer r.end()
+	b := open(r, d, path, key)
+	db := b.db(r)
 	var got int
 	var line string
 	err := db.QueryRowContext(tb.Context(), "SELECT count(*) FROM t").Scan(&got)

@@ -12,14 +12,16 @@ import (
 )
 
 type benchCmd struct {
-	Sync benchSyncCmd `cmd:"" default:"withargs" help:"All steps of sync between devices and a server, beside the raw limits; what tandem bench alone does."`
+	Sync  benchSyncCmd  `cmd:"" default:"withargs" help:"All steps of sync between devices and a server, beside the raw limits; what tandem bench alone does."`
+	Vault benchVaultCmd `cmd:"" help:"What a vault costs a device, as ratios to a store in the clear."`
 }
 
 func (benchCmd) Help() string {
 	return `For example:
 
   tandem bench
-  tandem bench sync --records 10000 --devices 2`
+  tandem bench sync --records 10000 --devices 2
+  tandem bench vault`
 }
 
 type benchSyncCmd struct {

@@ -150,3 +150,30 @@ func TestMachine(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+// The bench of the vault sets each step in a vault against the same in the clear, and says
+// what is aimed at.
+func TestBenchVault(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "tandem", "bench", "vault", "--records", "30", "--rounds", "1", "--json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r vaultReport
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	aims := map[string]float64{"save": 1.3, "push": 1.3, "pull": 1.3, "open": 1.3, "scan": 1.6}
+	for _, s := range r.Steps {
+		if s.Most != aims[s.Name] || s.Each < 1 || s.Plain <= 0 || s.Vault <= 0 || s.Ratio != s.Vault/s.Plain {
+			t.Errorf("%+v", s)
+		}
+		delete(aims, s.Name)
+	}
+	if len(aims) > 0 || r.Records != 30 {
+		t.Errorf("steps that are missing: %v of %d records", aims, r.Records)
+	}
+	if err := exec.CommandContext(t.Context(), "tandem", "bench", "vault", "--rounds", "0").Run(); err == nil {
+		t.Error("no rounds at all are taken")
+	}
+}

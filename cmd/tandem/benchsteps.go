@@ -99,14 +99,18 @@ func (b *bench) open() (err error) {
 }
 
 // device makes a device of a person, nil for the clinician of the team.
-func (b *bench) device(name string, staff *syncengine.ID) (*benchDevice, error) {
+func (b *bench) device(name string, staff *syncengine.ID, options ...func(*client.Options)) (*benchDevice, error) {
 	d := &benchDevice{gate: newGate(), dir: filepath.Join(b.dir, name)}
 	d.wire = newProofMeter(d.gate)
 	code, err := b.place.code(b.a.ctx, staff, name)
 	if err != nil {
 		return nil, err
 	}
-	if d.dev, err = client.Open(b.a.ctx, d.dir, client.Options{Transport: d.wire, OnChange: d.onChange, Logger: b.a.log}); err != nil {
+	opts := client.Options{Transport: d.wire, OnChange: d.onChange, Logger: b.a.log}
+	for _, set := range options {
+		set(&opts)
+	}
+	if d.dev, err = client.Open(b.a.ctx, d.dir, opts); err != nil {
 		return nil, err
 	}
 	if err := d.dev.Enroll(b.a.ctx, b.place.url, code); err != nil {

@@ -693,6 +693,10 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s: %v", path, h)
 		}
 	}
+	out := b.post("/signin/out").head
+	if kept := out.Get("Clear-Site-Data"); !strings.Contains(kept, `"cache"`) || !strings.Contains(kept, `"storage"`) || !strings.Contains(out.Get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("signing out leaves the browser what it holds: %v", out)
+	}
 	if a := b.do(http.MethodPost, "/signin", url.Values{"login": {strings.Repeat("x", 20<<10)}}); a.status != http.StatusBadRequest {
 		t.Errorf("a large form: %d", a.status)
 	}

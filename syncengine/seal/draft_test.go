@@ -3,7 +3,10 @@ package seal_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/tandem-response/tandem/syncengine/seal"
@@ -38,6 +41,16 @@ func TestDraft(t *testing.T) {
 		if !got.Signed(publicOf(key)) || got.Signed(publicOf(other)) {
 			t.Error("the signature is another's, or not its own")
 		}
+		// What is signed is what the protocol says: context, number, SHA-256 of the words.
+		sum := sha256.Sum256(d.Raw)
+		if !ed25519.Verify(publicOf(key), slices.Concat([]byte("tandem-draft-v1"), binary.BigEndian.AppendUint64(nil, d.Number), sum[:]), d.Signature) {
+			t.Error("the signature is of something else")
+		}
+		got.Raw = append(got.Raw, '.')
+		if got.Signed(publicOf(key)) {
+			t.Error("the signature is good for other words")
+		}
+		got.Raw = got.Raw[:len(d.Raw)]
 		got.Number++
 		if got.Signed(publicOf(key)) {
 			t.Error("the signature is good for another version")
@@ -47,6 +60,18 @@ func TestDraft(t *testing.T) {
 		}
 		if _, err := seal.NewOpener(private).OpenChange(&e); !errors.Is(err, seal.ErrDamaged) {
 			t.Errorf("as a change: %v", err)
+		}
+		bare := e
+		bare.Signed = false
+		if _, err := seal.NewOpener(private).OpenDraft(&bare); !errors.Is(err, seal.ErrDamaged) {
+			t.Errorf("without a signature: %v", err)
+		}
+		change, err := seal.Parse(s.AppendChange(nil, &seal.Change{Op: d.Number, Raw: d.Raw, Signature: d.Signature}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := seal.NewOpener(private).OpenDraft(&change); !errors.Is(err, seal.ErrDamaged) {
+			t.Errorf("a change as a draft: %v", err)
 		}
 		e.Raw[40] ^= 1
 		if _, err := seal.NewOpener(private).OpenDraft(&e); !errors.Is(err, seal.ErrForged) {
