@@ -89,6 +89,9 @@ func Clean(raw []byte) (*File, error) {
 	return f, nil
 }
 
+// Takes reports whether a code is that of a type that is taken.
+func Takes(kind string) bool { return kind == JPEG || kind == PNG || kind == Text }
+
 // Checked reports, by a nil error, whether bytes are as Clean leaves a file of a type. It
 // does not decode a picture.
 func Checked(kind string, b []byte) error {
