@@ -203,8 +203,7 @@ func (c *Client) filesWaiting(ctx context.Context) (waiting []waitingFile, err e
 
 // sendFile sends what the server has not of a file.
 func (c *Client) sendFile(ctx context.Context, w waitingFile, always bool) error {
-	size, err := c.piece(ctx, always)
-	if err != nil {
+	if _, err := c.piece(ctx, always); err != nil {
 		return err
 	}
 	at, err := c.putPiece(ctx, w, 0, 0)
@@ -212,7 +211,8 @@ func (c *Client) sendFile(ctx context.Context, w waitingFile, always bool) error
 		return err
 	}
 	for restarts := 0; at >= 0; {
-		if size, err = c.piece(ctx, always); err != nil {
+		size, err := c.piece(ctx, always)
+		if err != nil {
 			return err
 		}
 		next, err := c.putPiece(ctx, w, at, size)

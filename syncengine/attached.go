@@ -2,9 +2,12 @@ package syncengine
 
 import "errors"
 
-// MaxChunk is the largest size of a piece of a file on the wire, MinChunk the smallest of
-// one that is not the file's last.
-const MaxChunk, MinChunk = 256 << 10, 4 << 10
+const (
+	// MaxChunk is the largest size of a piece of a file on the wire.
+	MaxChunk = 256 << 10
+	// MinChunk is the smallest size of one that is not the file's last.
+	MinChunk = 4 << 10
+)
 
 // ErrChunk says that a piece of a file comes in no form that there is.
 var ErrChunk = errors.New("the piece of a file is malformed, too small or too large")

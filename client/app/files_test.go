@@ -123,7 +123,7 @@ func TestFiles(t *testing.T) {
 	b.page("people")
 	b.goes("Rosa Lind")
 	b.goes("Photos and documents")
-	b.says("Back yard en", "Back yard es", "At the server")
+	b.says("Back yard en", "Back yard es", "Not on this device")
 	b.goes("Back yard en")
 	o.away.Store(true)
 	b.goes("Fetch it")

@@ -190,7 +190,7 @@ func Thumbnail(f *File, side int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var turned uint16 = 1
+	var turned uint16
 	if f.Type == JPEG {
 		_, turned, err = cleanJPEG(f.Bytes)
 	} else {
