@@ -57,12 +57,12 @@ var floors = []floor{
 	},
 	{
 		path:  "client/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/vfs"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "syncengine/media", "gen/...", "internal/vfs"},
 		tests: []string{"server/...", "internal/browsertest", "internal/faultfs", "internal/need"},
 	},
 	{
 		path:  "server/...",
-		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/vfs"},
+		below: []string{"web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "syncengine/media", "gen/...", "internal/vfs"},
 		tests: []string{"client/...", "internal/faultfs", "internal/need", "internal/pgtest", "internal/storetest", "internal/tamper"},
 	},
 	{
@@ -98,6 +98,11 @@ var floors = []floor{
 		// The directory of services: what is read into it, and what is shown of it.
 		path:  "syncengine/directory",
 		below: []string{"gen/..."},
+		tests: []string{"internal/need"},
+	},
+	{
+		// Files that people attach: what is taken, and what of one is kept.
+		path:  "syncengine/media",
 		tests: []string{"internal/need"},
 	},
 	{
@@ -161,6 +166,12 @@ var barred = []struct {
 		paths: pure,
 		remedy: "the directory has no I/O, clock, logger or chance of its own: " +
 			"take the value, an fs.FS or an io.Reader as a parameter",
+	},
+	{
+		floor: "syncengine/media",
+		paths: pure,
+		remedy: "files are looked at as bytes, without I/O, clock, logger or chance: " +
+			"take the bytes as a parameter",
 	},
 	{
 		floor:  "web/...",

@@ -104,6 +104,8 @@ type Client struct {
 	// no answer.
 	pushing, mending        chan struct{}
 	unwell, unsent, unheard atomic.Bool
+	// files is what sending files has in memory; mu guards it, but for its channels.
+	files fileQueue
 	// ordered: an admin has ordered the store to be wiped; wiped: it is. wiping is held
 	// over carrying that out.
 	ordered, wiped atomic.Bool
@@ -160,7 +162,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 	}
 	c := &Client{
 		opts: o, domain: domain, device: &syncengine.Device{Rules: domain}, cols: cols, log: o.Logger,
-		pushing: make(chan struct{}, 1), mending: make(chan struct{}, 1), wiping: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		pushing: make(chan struct{}, 1), mending: make(chan struct{}, 1), wiping: make(chan struct{}, 1), files: newFileQueue(), work: make(chan struct{}, 1),
 		wakePush: make(chan struct{}, 1), wakePull: make(chan struct{}, 1),
 	}
 	c.unwell.Store(true)

@@ -347,3 +347,13 @@ func (e *edge) Audit(context.Context, *tandemv1.AuditRequest) (*tandemv1.AuditRe
 func (e *edge) BreakGlass(context.Context, *tandemv1.BreakGlassRequest) (*tandemv1.BreakGlassResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("an edge keeps no records"))
 }
+
+// PutBlobChunk implements tandemv1connect.SyncServiceHandler: an edge keeps no files.
+func (e *edge) PutBlobChunk(context.Context, *tandemv1.PutBlobChunkRequest) (*tandemv1.PutBlobChunkResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("an edge keeps no files"))
+}
+
+// GetBlobChunk implements tandemv1connect.SyncServiceHandler: an edge keeps no files.
+func (e *edge) GetBlobChunk(context.Context, *tandemv1.GetBlobChunkRequest) (*tandemv1.GetBlobChunkResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("an edge keeps no files"))
+}

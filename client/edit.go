@@ -28,6 +28,11 @@ type Saved struct {
 // itself is at fault the error is an *InvalidError; nothing of what a person typed
 // is in it. When Edit returns nil error the save survives a power cut.
 func (c *Client) Edit(ctx context.Context, fn func(*Edit) error) (*Saved, error) {
+	return c.edit(ctx, fn, nil)
+}
+
+// edit is Edit, with something besides in the same transaction; nil for nothing.
+func (c *Client) edit(ctx context.Context, fn func(*Edit) error, besides func(*tx) error) (*Saved, error) {
 	if _, err := c.identity(); err != nil {
 		return nil, err
 	}
@@ -45,15 +50,21 @@ func (c *Client) Edit(ctx context.Context, fn func(*Edit) error) (*Saved, error)
 		if err != nil {
 			return err
 		}
-		saved, err = c.capture(t, e, rights)
+		if saved, err = c.capture(t, e, rights); err != nil {
+			return err
+		}
 		made = &t.captured
-		return err
+		if besides == nil {
+			return nil
+		}
+		return besides(t)
 	})
 	if err != nil {
 		return nil, err
 	}
 	c.seal(ctx, made)
 	c.log.Debug().Uint64("op", saved.Op).Int("records", len(saved.Records)).Msg("saved")
+	c.yieldFiles(e.change.GetClass() == tandemv1.Class_CLASS_URGENT)
 	signal(c.work)
 	return saved, nil
 }

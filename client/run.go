@@ -44,6 +44,7 @@ func (c *Client) run(ctx context.Context) error {
 	wg.Go(func() { stop(c.pullLoop(ctx, first)) })
 	wg.Go(func() { stop(c.expireLoop(ctx)) })
 	wg.Go(func() { stop(c.auditLoop(ctx)) })
+	wg.Go(func() { stop(c.filesLoop(ctx)) })
 	wg.Wait()
 	return context.Cause(ctx)
 }
@@ -55,9 +56,11 @@ func (c *Client) Wake() {
 		// What is idle may be a connection over the network before.
 		c.link.close()
 	}
+	c.files.probed = time.Time{}
 	c.mu.Unlock()
 	signal(c.wakePush)
 	signal(c.wakePull)
+	signal(c.files.wake)
 }
 
 // pushLoop sends what there is to send. It closes first when it has made its first

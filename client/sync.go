@@ -95,6 +95,9 @@ func (c *Client) syncAll(ctx context.Context) (*Moved, error) {
 				if err := c.sendAudit(ctx); err != nil {
 					return moved, err
 				}
+				if err := c.sendFiles(ctx, false); err != nil {
+					return moved, err
+				}
 				// What has left the device has left its files, unless somebody reads it.
 				return moved, c.store.write(ctx, "scrubbing the log", func(*tx) error { return nil })
 			}
@@ -450,6 +453,11 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		if err := t.noteEmergencies(answer.GetTrailer()); err != nil {
 			return err
 		}
+		if r.got.Epoch {
+			if err := t.resendFiles(); err != nil {
+				return err
+			}
+		}
 		event := &Event{
 			AtMS: began.UnixMilli(), MS: now.Sub(began).Milliseconds(), Pushed: len(r.got.Outcomes), Received: r.got.Rows,
 			BytesUp: r.up, BytesDown: r.down, Note: noteOf(r.got, before.Repair.Found),
@@ -479,6 +487,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 	}
 	if len(r.got.Outcomes) > 0 || r.got.Rows > 0 {
 		c.log.Info().Int("outcomes", len(r.got.Outcomes)).Int("rows", r.got.Rows).Bool("cut", r.got.Flipped).Msg("synced")
+	}
+	if len(r.got.Outcomes) > 0 || r.got.Flipped {
+		signal(c.files.wake)
 	}
 	if r.got.Forked || r.got.Astray {
 		c.unwell.Store(true)

@@ -351,6 +351,11 @@ func (t *tx) deleteRecord(e *entry) error {
 	if err := t.exec(`DELETE FROM rec WHERE n = $1`, e.n); err != nil {
 		return err
 	}
+	if e.old != nil && e.old.Kind == attachmentKind {
+		if err := t.purgeFile(e.old.ID); err != nil {
+			return err
+		}
+	}
 	e.n, e.old = 0, nil
 	return nil
 }

@@ -143,6 +143,7 @@ func (c *Client) sendLast(ctx context.Context) error {
 			}
 			continue
 		case !r.queued && (r.sent == 0 || !c.spoiled.Load()):
+			c.sendLastFiles(ctx)
 			return c.sendAudit(ctx)
 		case r.progress():
 			stalled = 0

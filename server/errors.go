@@ -76,6 +76,8 @@ var codes = []struct {
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
 	{ErrAudit, connect.CodeInvalidArgument, nil},
 	{ErrLookups, connect.CodeResourceExhausted, nil},
+	{syncengine.ErrChunk, connect.CodeInvalidArgument, nil},
+	{ErrAttached, connect.CodeResourceExhausted, nil},
 	{ErrEmergency, connect.CodeInvalidArgument, nil},
 	{ErrEmergencies, connect.CodeResourceExhausted, nil},
 	{syncengine.ErrNoEmergency, connect.CodePermissionDenied, nil},

@@ -26,6 +26,8 @@ var matrixCalls = map[string]string{
 	"/tandem.v1.SyncService/Deliver":      "device",
 	"/tandem.v1.SyncService/Audit":        "device",
 	"/tandem.v1.SyncService/BreakGlass":   "device",
+	"/tandem.v1.SyncService/PutBlobChunk": "device",
+	"/tandem.v1.SyncService/GetBlobChunk": "device",
 }
 
 // TestMatrixCalls makes every call of the contract as everyone who could: a stranger, a

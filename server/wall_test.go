@@ -182,28 +182,57 @@ func testWall3NoValues(t *testing.T, on engine) {
 	w.quiet()
 }
 
-// Rule 4: blobs are fetched and deduplicated per attachment in a held scope. There are
-// none yet: no call but Sync may carry what a record holds until its own test stands
-// here.
-func TestWall4Blobs(t *testing.T) {
+// Rule 4: bytes of files are fetched and kept per attachment in a held scope. Who may not
+// read the record is told the same of a file that is there as of one that is not; the
+// same bytes under another record are another file, to be sent again.
+func TestWall4Blobs(t *testing.T) { each(t, testWall4Blobs) }
+
+func testWall4Blobs(t *testing.T, on engine) {
 	t.Parallel()
-	services := tandemv1.File_tandem_v1_sync_proto.Services()
-	seen := 0
-	for i := range services.Len() {
-		methods := services.Get(i).Methods()
-		for k := range methods.Len() {
-			seen++
-			name := strings.ToLower(string(methods.Get(k).Name()))
-			for _, word := range []string{"blob", "attachment", "snapshot", "chunk"} {
-				if strings.Contains(name, word) {
-					t.Errorf("%s: show here that it asks for the scope first", methods.Get(k).FullName())
-				}
+	w := newWorld(t, on, 34)
+	writer, colleague, police := w.enrolled(1, w.clinician), w.enrolled(2, w.second), w.enrolled(3, w.partner)
+	elsewhere := must[syncengine.ID](t)(w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Elsewhere", Program: must[syncengine.ID](t)(
+		w.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Elsewhere", Model: "crt", Agency: w.agency}))}))
+	far := w.enrolled(4, must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{
+		Name: "Elsewhere", Discipline: "nurse", Roles: []string{"clinician"}, Agency: w.agency, Teams: []syncengine.ID{elsewhere},
+	})))
+	file := []byte(strings.Repeat(marker+"\n", 800))
+	first, second := attached(writer, file), attached(writer, file)
+	writer.send(first, file)
+	absent := w.id()
+	// The same bytes are there already, which nobody can find out by another record.
+	if a := must[*tandemv1.PutBlobChunkResponse](t)(writer.sync.PutBlobChunk(t.Context(), &tandemv1.PutBlobChunkRequest{Attachment: second[:]})); a.GetHeld() != 0 || a.GetComplete() || !a.GetWanted() {
+		t.Errorf("the same bytes under another record: %v", a)
+	}
+	if got := colleague.fetch(first); !bytes.Equal(got, file) {
+		t.Errorf("a colleague reads %d bytes of %d", len(got), len(file))
+	}
+	if got := colleague.fetch(second); got != nil {
+		t.Error("a file that is not whole is there")
+	}
+	for name, d := range map[string]*device{"police partner": police, "another program's clinician": far} {
+		gets, puts := map[string]bool{}, map[string]bool{}
+		for _, id := range []syncengine.ID{first, second, absent} {
+			get := must[*tandemv1.GetBlobChunkResponse](t)(d.sync.GetBlobChunk(t.Context(), &tandemv1.GetBlobChunkRequest{Attachment: id[:]}))
+			put := must[*tandemv1.PutBlobChunkResponse](t)(d.sync.PutBlobChunk(t.Context(), &tandemv1.PutBlobChunkRequest{Attachment: id[:], Data: file}))
+			gets[get.String()], puts[put.String()] = true, true
+			if len(get.GetData()) > 0 || get.GetSize() > 0 || put.GetWanted() || put.GetHeld() > 0 {
+				t.Errorf("a %s: %v %v", name, get, put)
 			}
 		}
+		if len(gets) != 1 || len(puts) != 1 {
+			t.Errorf("a %s can tell files apart: %v %v", name, gets, puts)
+		}
 	}
-	if seen < 2 {
-		t.Errorf("only %d calls: the contract was not read", seen)
+	// A colleague reads; only who has attached it brings its bytes.
+	if a := must[*tandemv1.PutBlobChunkResponse](t)(colleague.sync.PutBlobChunk(t.Context(), &tandemv1.PutBlobChunkRequest{Attachment: second[:], Data: file})); a.GetWanted() || a.GetHeld() > 0 {
+		t.Errorf("a colleague brings bytes: %v", a)
 	}
+	w.shutOut(t.Context(), colleague)
+	if a, err := colleague.sync.GetBlobChunk(t.Context(), &tandemv1.GetBlobChunkRequest{Attachment: first[:]}); err == nil && len(a.GetData()) > 0 {
+		t.Error("somebody who is shut out reads a file")
+	}
+	w.quiet()
 }
 
 // Rule 5: no sequence, count, scope name or foreign op number is sent in clear. Whatever

@@ -65,6 +65,9 @@ func (a *App) routes() {
 		"GET /forms": (*visit).formsPage, "POST /form/begin": (*visit).beginForm, "GET /response/{id}": (*visit).responsePage,
 		"POST /response/{id}/sign": (*visit).signResponse, "POST /response/{id}/drop": (*visit).dropResponse,
 		"GET /protocols": (*visit).protocolsPage, "GET /protocol/{id}": (*visit).protocolPage,
+		"GET /files/{kind}/{id}": (*visit).filesPage, "POST /files/{kind}/{id}": (*visit).attachFile, "POST /files/{kind}/{id}/send": (*visit).sendFiles,
+		"GET /file/{id}": (*visit).filePage, "GET /file/{id}/bytes": (*visit).fileBytes, "GET /file/{id}/thumb": (*visit).fileThumb,
+		"POST /file/{id}/fetch": (*visit).fetchFile, "POST /file/{id}/remove": (*visit).removeFile,
 		"GET /disclosure/new": (*visit).newDisclosurePage, "POST /disclosure/new": (*visit).newDisclosure,
 		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
 		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
@@ -186,7 +189,7 @@ func (v *visit) nav() []web.NavItem {
 		items[1] = web.NavItem{Href: "cards", Icon: "alert", Word: "navCards"}
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(v.r.URL.Path, "/"), "/")
-	belongs := map[string]string{"": "today", "call": "today", "calls": "today", "shift": "settings", "person": "people", "encounter": "today", "referral": "people", "note": "people", "consent": "people", "alert": "people", "episode": "people", "followup": "today", "forms": "people", "response": "people", "protocols": "today", "protocol": "today"}
+	belongs := map[string]string{"": "today", "call": "today", "calls": "today", "shift": "settings", "person": "people", "encounter": "today", "referral": "people", "note": "people", "consent": "people", "alert": "people", "episode": "people", "followup": "today", "forms": "people", "response": "people", "protocols": "today", "protocol": "today", "files": "people", "file": "people"}
 	if place, ok := belongs[first]; ok {
 		first = place
 	}

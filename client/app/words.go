@@ -12,6 +12,22 @@ var words = web.Words{
 	"newPerson": {"New person", "Nueva persona"}, "editPerson": {"Edit person", "Editar persona"}, "newReferral": {"New referral", "Nueva derivación"},
 	"newNote": {"New note", "Nueva nota"}, "lockTitle": {"Locked", "Bloqueado"}, "errTitle": {"That did not work", "No ha funcionado"},
 
+	// Files.
+	"filesTitle": {"Photos and documents", "Fotos y documentos"}, "noFiles": {"Nothing is attached here yet.", "Aún no hay nada adjunto."},
+	"fileName": {"What it shows", "Qué muestra"}, "whatIsIt": {"Kind", "Tipo"}, "isPhoto": {"Photo", "Foto"}, "isDocument": {"Document", "Documento"}, "isID": {"Identity card", "Documento de identidad"},
+	"chooseFile": {"Take a photo or choose a file", "Tome una foto o elija un archivo"}, "attachFile": {"Attach", "Adjuntar"},
+	"fileSays":    {"JPEG, PNG or plain text, up to 10 MB. Where and when a photo was taken, and with what, is not kept.", "JPEG, PNG o texto simple, hasta 10 MB. No se guarda dónde ni cuándo se tomó una foto, ni con qué."},
+	"fileLarge":   {"The file is larger than 10 MB. Nothing was attached: take a smaller picture.", "El archivo supera los 10 MB. No se adjuntó nada: tome una foto más pequeña."},
+	"fileType":    {"That is no JPEG or PNG picture and no plain text. Nothing was attached.", "No es una imagen JPEG o PNG ni texto simple. No se adjuntó nada."},
+	"fileDamaged": {"The picture is damaged or cut short. Nothing was attached: take it again.", "La imagen está dañada o incompleta. No se adjuntó nada: tómela de nuevo."},
+	"filePixels":  {"The picture has too many pixels. Nothing was attached: take a smaller one.", "La imagen tiene demasiados píxeles. No se adjuntó nada: tome una más pequeña."},
+	"filesWait":   {"%d files wait to be sent (%s).", "%d archivos por enviar (%s)."}, "fileWaits": {"1 file waits to be sent (%s).", "1 archivo por enviar (%s)."},
+	"waitsForLink": {"Sent without a tap on Wi-Fi or a good link, after all that is written.", "Se envía sin tocar nada con Wi-Fi o buena conexión, después de todo lo escrito."}, "sendAnyway": {"Send now anyway", "Enviar ahora de todos modos"},
+	"sentPart": {"%d %% sent", "%d %% enviado"}, "notHere": {"Not on this device", "No está aquí"}, "fileAway": {"This file is not on this device yet. It is fetched from the server.", "Este archivo aún no está en este dispositivo. Se trae del servidor."}, "fetchFile": {"Fetch it", "Traerlo"},
+	"fetchLater": {"There is no signal, or too little. What has come stays here: try again later.", "No hay señal, o es poca. Lo recibido queda aquí: inténtelo más tarde."}, "fileNowhere": {"The server does not have this file yet.", "El servidor aún no tiene este archivo."},
+	"removeFile": {"Take it back", "Retirarlo"}, "removeSays": {"It was not sent. Its picture leaves this device; that it was attached and taken back is kept.", "No se ha enviado. La imagen se borra de este dispositivo; se guarda que se adjuntó y se retiró."}, "takenBack": {"taken back before it was sent", "retirado antes de enviarse"},
+	"fileSent": {"It is at the server already: a lead can void it.", "Ya está en el servidor: un responsable puede anularlo."},
+
 	// The status.
 	"stHere": {"Saved here", "Guardado aquí"}, "stSent": {"Sent", "Enviado"}, "stVerified": {"Verified", "Verificado"}, "stNeeds": {"Needs you", "Le necesita"},
 	"stNoContact": {"Saved here, never sent yet", "Guardado aquí, aún sin enviar"}, "stUnknown": {"The store cannot be read", "No se puede leer el almacén"},

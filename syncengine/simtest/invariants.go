@@ -30,7 +30,7 @@ var Invariants = []struct{ Name, Promise, Checked string }{
 	{"I15", "a restored server is healed by its devices", "once, settled and equal, over worlds in which it is set back; epoch"},
 	{"I21", "requests have bounds", "syncengine TestPrepare, server"},
 	{"I25", "reads and acts are audited", "server"},
-	{"I27", "attachments match their hashes", "no attachments yet"},
+	{"I27", "attachments match their hashes", "client and server"},
 	{"I28", "an export is one snapshot", "no exports yet"},
 	{"I29", "the screen is never ahead of the truth", "client"},
 }

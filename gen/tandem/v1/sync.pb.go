@@ -4627,6 +4627,259 @@ func (x *BreakGlassResponse) GetMore() bool {
 	return false
 }
 
+// Bytes of an attached file.
+type PutBlobChunkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Record id of the attachment, 16 bytes.
+	Attachment []byte `protobuf:"bytes,1,opt,name=attachment" json:"attachment,omitempty"`
+	// Where the bytes begin in the file. Those that begin elsewhere than where the server
+	// has come to are not kept, and are no error.
+	Offset uint64 `protobuf:"varint,2,opt,name=offset" json:"offset,omitempty"`
+	// The bytes: 4 to 256 KiB, or fewer where they are the file's last. Empty asks how far
+	// the server has come.
+	Data          []byte `protobuf:"bytes,3,opt,name=data" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutBlobChunkRequest) Reset() {
+	*x = PutBlobChunkRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutBlobChunkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutBlobChunkRequest) ProtoMessage() {}
+
+func (x *PutBlobChunkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutBlobChunkRequest.ProtoReflect.Descriptor instead.
+func (*PutBlobChunkRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *PutBlobChunkRequest) GetAttachment() []byte {
+	if x != nil {
+		return x.Attachment
+	}
+	return nil
+}
+
+func (x *PutBlobChunkRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *PutBlobChunkRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// How far the server has come.
+type PutBlobChunkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// So many bytes of the file are there, from its beginning, durably. What comes next
+	// begins here. 0 after all of it where its hash was another: it is to be sent anew.
+	Held uint64 `protobuf:"varint,1,opt,name=held" json:"held,omitempty"`
+	// The file is whole, and its bytes have the hash that its record names.
+	Complete bool `protobuf:"varint,2,opt,name=complete" json:"complete,omitempty"`
+	// The server takes bytes of the file from the caller: it knows the record, which is not
+	// void, names a hash and was made by the caller. False tells nothing of which it is; the
+	// record may be on its way.
+	Wanted        bool `protobuf:"varint,3,opt,name=wanted" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutBlobChunkResponse) Reset() {
+	*x = PutBlobChunkResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutBlobChunkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutBlobChunkResponse) ProtoMessage() {}
+
+func (x *PutBlobChunkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutBlobChunkResponse.ProtoReflect.Descriptor instead.
+func (*PutBlobChunkResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *PutBlobChunkResponse) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *PutBlobChunkResponse) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *PutBlobChunkResponse) GetWanted() bool {
+	if x != nil {
+		return x.Wanted
+	}
+	return false
+}
+
+// Asks for bytes of an attached file.
+type GetBlobChunkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Record id of the attachment, 16 bytes.
+	Attachment []byte `protobuf:"bytes,1,opt,name=attachment" json:"attachment,omitempty"`
+	// Where they begin in the file.
+	Offset uint64 `protobuf:"varint,2,opt,name=offset" json:"offset,omitempty"`
+	// At most so many; 0 or more than 256 KiB is 256 KiB.
+	Limit         uint32 `protobuf:"varint,3,opt,name=limit" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBlobChunkRequest) Reset() {
+	*x = GetBlobChunkRequest{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBlobChunkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBlobChunkRequest) ProtoMessage() {}
+
+func (x *GetBlobChunkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBlobChunkRequest.ProtoReflect.Descriptor instead.
+func (*GetBlobChunkRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *GetBlobChunkRequest) GetAttachment() []byte {
+	if x != nil {
+		return x.Attachment
+	}
+	return nil
+}
+
+func (x *GetBlobChunkRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *GetBlobChunkRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// The bytes.
+type GetBlobChunkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bytes, as many as were asked for or up to the file's end.
+	Data []byte `protobuf:"bytes,1,opt,name=data" json:"data,omitempty"`
+	// Size of the whole file; 0 where there is none that the caller may read, or it is not
+	// whole yet: those are one answer.
+	Size          uint64 `protobuf:"varint,2,opt,name=size" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBlobChunkResponse) Reset() {
+	*x = GetBlobChunkResponse{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBlobChunkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBlobChunkResponse) ProtoMessage() {}
+
+func (x *GetBlobChunkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBlobChunkResponse.ProtoReflect.Descriptor instead.
+func (*GetBlobChunkResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetBlobChunkResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *GetBlobChunkResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 var File_tandem_v1_sync_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_sync_proto_rawDesc = "" +
@@ -4965,7 +5218,26 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x12BreakGlassResponse\x12\x19\n" +
 	"\buntil_ms\x18\x01 \x01(\x03R\auntilMs\x12\"\n" +
 	"\x04rows\x18\x02 \x03(\v2\x0e.tandem.v1.RowR\x04rows\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more*R\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"a\n" +
+	"\x13PutBlobChunkRequest\x12\x1e\n" +
+	"\n" +
+	"attachment\x18\x01 \x01(\fR\n" +
+	"attachment\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"^\n" +
+	"\x14PutBlobChunkResponse\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\x04R\x04held\x12\x1a\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x16\n" +
+	"\x06wanted\x18\x03 \x01(\bR\x06wanted\"c\n" +
+	"\x13GetBlobChunkRequest\x12\x1e\n" +
+	"\n" +
+	"attachment\x18\x01 \x01(\fR\n" +
+	"attachment\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\">\n" +
+	"\x14GetBlobChunkResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size*R\n" +
 	"\x05Class\x12\x15\n" +
 	"\x11CLASS_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCLASS_URGENT\x10\x01\x12\x10\n" +
@@ -5030,14 +5302,16 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"Reinstance\x12\x1c.tandem.v1.ReinstanceRequest\x1a\x1d.tandem.v1.ReinstanceResponse\x12:\n" +
 	"\x05Rekey\x12\x17.tandem.v1.RekeyRequest\x1a\x18.tandem.v1.RekeyResponse\x12:\n" +
-	"\x05Wiped\x12\x17.tandem.v1.WipedRequest\x1a\x18.tandem.v1.WipedResponse2\xd7\x02\n" +
+	"\x05Wiped\x12\x17.tandem.v1.WipedRequest\x1a\x18.tandem.v1.WipedResponse2\xf9\x03\n" +
 	"\vSyncService\x127\n" +
 	"\x04Sync\x12\x16.tandem.v1.SyncRequest\x1a\x17.tandem.v1.SyncResponse\x12F\n" +
 	"\tReconcile\x12\x1b.tandem.v1.ReconcileRequest\x1a\x1c.tandem.v1.ReconcileResponse\x12@\n" +
 	"\aDeliver\x12\x19.tandem.v1.DeliverRequest\x1a\x1a.tandem.v1.DeliverResponse\x12:\n" +
 	"\x05Audit\x12\x17.tandem.v1.AuditRequest\x1a\x18.tandem.v1.AuditResponse\x12I\n" +
 	"\n" +
-	"BreakGlass\x12\x1c.tandem.v1.BreakGlassRequest\x1a\x1d.tandem.v1.BreakGlassResponseB\x9e\x01\n" +
+	"BreakGlass\x12\x1c.tandem.v1.BreakGlassRequest\x1a\x1d.tandem.v1.BreakGlassResponse\x12O\n" +
+	"\fPutBlobChunk\x12\x1e.tandem.v1.PutBlobChunkRequest\x1a\x1f.tandem.v1.PutBlobChunkResponse\x12O\n" +
+	"\fGetBlobChunk\x12\x1e.tandem.v1.GetBlobChunkRequest\x1a\x1f.tandem.v1.GetBlobChunkResponseB\x9e\x01\n" +
 	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
@@ -5054,63 +5328,67 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_tandem_v1_sync_proto_goTypes = []any{
-	(Class)(0),                 // 0: tandem.v1.Class
-	(Act)(0),                   // 1: tandem.v1.Act
-	(OutcomeCode)(0),           // 2: tandem.v1.OutcomeCode
-	(Refusal)(0),               // 3: tandem.v1.Refusal
-	(Delivery)(0),              // 4: tandem.v1.Delivery
-	(*EnrollRequest)(nil),      // 5: tandem.v1.EnrollRequest
-	(*EnrollResponse)(nil),     // 6: tandem.v1.EnrollResponse
-	(*ReinstanceRequest)(nil),  // 7: tandem.v1.ReinstanceRequest
-	(*ReinstanceResponse)(nil), // 8: tandem.v1.ReinstanceResponse
-	(*RekeyRequest)(nil),       // 9: tandem.v1.RekeyRequest
-	(*RekeyResponse)(nil),      // 10: tandem.v1.RekeyResponse
-	(*WipedRequest)(nil),       // 11: tandem.v1.WipedRequest
-	(*WipedResponse)(nil),      // 12: tandem.v1.WipedResponse
-	(*ServerKeys)(nil),         // 13: tandem.v1.ServerKeys
-	(*Change)(nil),             // 14: tandem.v1.Change
-	(*TypedDraft)(nil),         // 15: tandem.v1.TypedDraft
-	(*ChangeTime)(nil),         // 16: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),        // 17: tandem.v1.RecordWrite
-	(*Import)(nil),             // 18: tandem.v1.Import
-	(*PathWrite)(nil),          // 19: tandem.v1.PathWrite
-	(*Stamps)(nil),             // 20: tandem.v1.Stamps
-	(*PathStamps)(nil),         // 21: tandem.v1.PathStamps
-	(*Head)(nil),               // 22: tandem.v1.Head
-	(*Run)(nil),                // 23: tandem.v1.Run
-	(*OpRange)(nil),            // 24: tandem.v1.OpRange
-	(*SyncRequest)(nil),        // 25: tandem.v1.SyncRequest
-	(*Lookup)(nil),             // 26: tandem.v1.Lookup
-	(*ScopePosition)(nil),      // 27: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),       // 28: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),         // 29: tandem.v1.SyncAnswer
-	(*Outcome)(nil),            // 30: tandem.v1.Outcome
-	(*Page)(nil),               // 31: tandem.v1.Page
-	(*ScopeSet)(nil),           // 32: tandem.v1.ScopeSet
-	(*Scope)(nil),              // 33: tandem.v1.Scope
-	(*Row)(nil),                // 34: tandem.v1.Row
-	(*PathDelta)(nil),          // 35: tandem.v1.PathDelta
-	(*Trailer)(nil),            // 36: tandem.v1.Trailer
-	(*ScopeDigest)(nil),        // 37: tandem.v1.ScopeDigest
-	(*Order)(nil),              // 38: tandem.v1.Order
-	(*ReconcileRequest)(nil),   // 39: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),       // 40: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),  // 41: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),     // 42: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),       // 43: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),    // 44: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),    // 45: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),        // 46: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),      // 47: tandem.v1.DeliverAnswer
-	(*ReplicaOps)(nil),         // 48: tandem.v1.ReplicaOps
-	(*Delivered)(nil),          // 49: tandem.v1.Delivered
-	(*AuditRequest)(nil),       // 50: tandem.v1.AuditRequest
-	(*AuditResponse)(nil),      // 51: tandem.v1.AuditResponse
-	(*BreakGlassRequest)(nil),  // 52: tandem.v1.BreakGlassRequest
-	(*BreakGlassResponse)(nil), // 53: tandem.v1.BreakGlassResponse
-	(Compartment)(0),           // 54: tandem.v1.Compartment
+	(Class)(0),                   // 0: tandem.v1.Class
+	(Act)(0),                     // 1: tandem.v1.Act
+	(OutcomeCode)(0),             // 2: tandem.v1.OutcomeCode
+	(Refusal)(0),                 // 3: tandem.v1.Refusal
+	(Delivery)(0),                // 4: tandem.v1.Delivery
+	(*EnrollRequest)(nil),        // 5: tandem.v1.EnrollRequest
+	(*EnrollResponse)(nil),       // 6: tandem.v1.EnrollResponse
+	(*ReinstanceRequest)(nil),    // 7: tandem.v1.ReinstanceRequest
+	(*ReinstanceResponse)(nil),   // 8: tandem.v1.ReinstanceResponse
+	(*RekeyRequest)(nil),         // 9: tandem.v1.RekeyRequest
+	(*RekeyResponse)(nil),        // 10: tandem.v1.RekeyResponse
+	(*WipedRequest)(nil),         // 11: tandem.v1.WipedRequest
+	(*WipedResponse)(nil),        // 12: tandem.v1.WipedResponse
+	(*ServerKeys)(nil),           // 13: tandem.v1.ServerKeys
+	(*Change)(nil),               // 14: tandem.v1.Change
+	(*TypedDraft)(nil),           // 15: tandem.v1.TypedDraft
+	(*ChangeTime)(nil),           // 16: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),          // 17: tandem.v1.RecordWrite
+	(*Import)(nil),               // 18: tandem.v1.Import
+	(*PathWrite)(nil),            // 19: tandem.v1.PathWrite
+	(*Stamps)(nil),               // 20: tandem.v1.Stamps
+	(*PathStamps)(nil),           // 21: tandem.v1.PathStamps
+	(*Head)(nil),                 // 22: tandem.v1.Head
+	(*Run)(nil),                  // 23: tandem.v1.Run
+	(*OpRange)(nil),              // 24: tandem.v1.OpRange
+	(*SyncRequest)(nil),          // 25: tandem.v1.SyncRequest
+	(*Lookup)(nil),               // 26: tandem.v1.Lookup
+	(*ScopePosition)(nil),        // 27: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),         // 28: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),           // 29: tandem.v1.SyncAnswer
+	(*Outcome)(nil),              // 30: tandem.v1.Outcome
+	(*Page)(nil),                 // 31: tandem.v1.Page
+	(*ScopeSet)(nil),             // 32: tandem.v1.ScopeSet
+	(*Scope)(nil),                // 33: tandem.v1.Scope
+	(*Row)(nil),                  // 34: tandem.v1.Row
+	(*PathDelta)(nil),            // 35: tandem.v1.PathDelta
+	(*Trailer)(nil),              // 36: tandem.v1.Trailer
+	(*ScopeDigest)(nil),          // 37: tandem.v1.ScopeDigest
+	(*Order)(nil),                // 38: tandem.v1.Order
+	(*ReconcileRequest)(nil),     // 39: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),         // 40: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),    // 41: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),       // 42: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),         // 43: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),      // 44: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),      // 45: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),          // 46: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),        // 47: tandem.v1.DeliverAnswer
+	(*ReplicaOps)(nil),           // 48: tandem.v1.ReplicaOps
+	(*Delivered)(nil),            // 49: tandem.v1.Delivered
+	(*AuditRequest)(nil),         // 50: tandem.v1.AuditRequest
+	(*AuditResponse)(nil),        // 51: tandem.v1.AuditResponse
+	(*BreakGlassRequest)(nil),    // 52: tandem.v1.BreakGlassRequest
+	(*BreakGlassResponse)(nil),   // 53: tandem.v1.BreakGlassResponse
+	(*PutBlobChunkRequest)(nil),  // 54: tandem.v1.PutBlobChunkRequest
+	(*PutBlobChunkResponse)(nil), // 55: tandem.v1.PutBlobChunkResponse
+	(*GetBlobChunkRequest)(nil),  // 56: tandem.v1.GetBlobChunkRequest
+	(*GetBlobChunkResponse)(nil), // 57: tandem.v1.GetBlobChunkResponse
+	(Compartment)(0),             // 58: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
 	17, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
@@ -5119,10 +5397,10 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	15, // 3: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
 	1,  // 4: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
 	19, // 5: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	54, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	58, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
 	18, // 7: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
 	21, // 8: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	54, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	58, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
 	18, // 10: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
 	22, // 11: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
 	23, // 12: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
@@ -5140,7 +5418,7 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	34, // 24: tandem.v1.Page.rows:type_name -> tandem.v1.Row
 	32, // 25: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
 	33, // 26: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	54, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	58, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
 	35, // 28: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
 	21, // 29: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
 	24, // 30: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
@@ -5167,17 +5445,21 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	42, // 51: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
 	50, // 52: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
 	52, // 53: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
-	6,  // 54: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 55: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	10, // 56: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
-	12, // 57: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
-	28, // 58: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	41, // 59: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	44, // 60: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	51, // 61: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
-	53, // 62: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
-	54, // [54:63] is the sub-list for method output_type
-	45, // [45:54] is the sub-list for method input_type
+	54, // 54: tandem.v1.SyncService.PutBlobChunk:input_type -> tandem.v1.PutBlobChunkRequest
+	56, // 55: tandem.v1.SyncService.GetBlobChunk:input_type -> tandem.v1.GetBlobChunkRequest
+	6,  // 56: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 57: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	10, // 58: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
+	12, // 59: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
+	28, // 60: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	41, // 61: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	44, // 62: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	51, // 63: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	53, // 64: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
+	55, // 65: tandem.v1.SyncService.PutBlobChunk:output_type -> tandem.v1.PutBlobChunkResponse
+	57, // 66: tandem.v1.SyncService.GetBlobChunk:output_type -> tandem.v1.GetBlobChunkResponse
+	56, // [56:67] is the sub-list for method output_type
+	45, // [45:56] is the sub-list for method input_type
 	45, // [45:45] is the sub-list for extension type_name
 	45, // [45:45] is the sub-list for extension extendee
 	0,  // [0:45] is the sub-list for field type_name
@@ -5195,7 +5477,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   49,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

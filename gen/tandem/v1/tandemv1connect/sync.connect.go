@@ -57,6 +57,12 @@ const (
 	SyncServiceAuditProcedure = "/tandem.v1.SyncService/Audit"
 	// SyncServiceBreakGlassProcedure is the fully-qualified name of the SyncService's BreakGlass RPC.
 	SyncServiceBreakGlassProcedure = "/tandem.v1.SyncService/BreakGlass"
+	// SyncServicePutBlobChunkProcedure is the fully-qualified name of the SyncService's PutBlobChunk
+	// RPC.
+	SyncServicePutBlobChunkProcedure = "/tandem.v1.SyncService/PutBlobChunk"
+	// SyncServiceGetBlobChunkProcedure is the fully-qualified name of the SyncService's GetBlobChunk
+	// RPC.
+	SyncServiceGetBlobChunkProcedure = "/tandem.v1.SyncService/GetBlobChunk"
 )
 
 // EnrollServiceClient is a client for the tandem.v1.EnrollService service.
@@ -275,6 +281,13 @@ type SyncServiceClient interface {
 	// signal: for 60 minutes, with a reason, and a lead is told. Repeating it has the
 	// effect of once.
 	BreakGlass(context.Context, *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error)
+	// Sends bytes of a file that the caller has attached, the next ones that the server has
+	// not, and says how far it has come: without bytes it is that question alone. A file
+	// counts as there once it is whole and its bytes have the hash that its record names.
+	// Repeating it has the effect of once.
+	PutBlobChunk(context.Context, *v1.PutBlobChunkRequest) (*v1.PutBlobChunkResponse, error)
+	// Fetches bytes of an attached file that is there, by the right to read its record.
+	GetBlobChunk(context.Context, *v1.GetBlobChunkRequest) (*v1.GetBlobChunkResponse, error)
 }
 
 // NewSyncServiceClient constructs a client for the tandem.v1.SyncService service. By default, it
@@ -318,16 +331,30 @@ func NewSyncServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(syncServiceMethods.ByName("BreakGlass")),
 			connect.WithClientOptions(opts...),
 		),
+		putBlobChunk: connect.NewClient[v1.PutBlobChunkRequest, v1.PutBlobChunkResponse](
+			httpClient,
+			baseURL+SyncServicePutBlobChunkProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("PutBlobChunk")),
+			connect.WithClientOptions(opts...),
+		),
+		getBlobChunk: connect.NewClient[v1.GetBlobChunkRequest, v1.GetBlobChunkResponse](
+			httpClient,
+			baseURL+SyncServiceGetBlobChunkProcedure,
+			connect.WithSchema(syncServiceMethods.ByName("GetBlobChunk")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // syncServiceClient implements SyncServiceClient.
 type syncServiceClient struct {
-	sync       *connect.Client[v1.SyncRequest, v1.SyncResponse]
-	reconcile  *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
-	deliver    *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
-	audit      *connect.Client[v1.AuditRequest, v1.AuditResponse]
-	breakGlass *connect.Client[v1.BreakGlassRequest, v1.BreakGlassResponse]
+	sync         *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	reconcile    *connect.Client[v1.ReconcileRequest, v1.ReconcileResponse]
+	deliver      *connect.Client[v1.DeliverRequest, v1.DeliverResponse]
+	audit        *connect.Client[v1.AuditRequest, v1.AuditResponse]
+	breakGlass   *connect.Client[v1.BreakGlassRequest, v1.BreakGlassResponse]
+	putBlobChunk *connect.Client[v1.PutBlobChunkRequest, v1.PutBlobChunkResponse]
+	getBlobChunk *connect.Client[v1.GetBlobChunkRequest, v1.GetBlobChunkResponse]
 }
 
 // Sync calls tandem.v1.SyncService.Sync.
@@ -375,6 +402,24 @@ func (c *syncServiceClient) BreakGlass(ctx context.Context, req *v1.BreakGlassRe
 	return nil, err
 }
 
+// PutBlobChunk calls tandem.v1.SyncService.PutBlobChunk.
+func (c *syncServiceClient) PutBlobChunk(ctx context.Context, req *v1.PutBlobChunkRequest) (*v1.PutBlobChunkResponse, error) {
+	response, err := c.putBlobChunk.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetBlobChunk calls tandem.v1.SyncService.GetBlobChunk.
+func (c *syncServiceClient) GetBlobChunk(ctx context.Context, req *v1.GetBlobChunkRequest) (*v1.GetBlobChunkResponse, error) {
+	response, err := c.getBlobChunk.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SyncServiceHandler is an implementation of the tandem.v1.SyncService service.
 type SyncServiceHandler interface {
 	// Pushes changes, pulls one page of record state, or waits for news.
@@ -395,6 +440,13 @@ type SyncServiceHandler interface {
 	// signal: for 60 minutes, with a reason, and a lead is told. Repeating it has the
 	// effect of once.
 	BreakGlass(context.Context, *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error)
+	// Sends bytes of a file that the caller has attached, the next ones that the server has
+	// not, and says how far it has come: without bytes it is that question alone. A file
+	// counts as there once it is whole and its bytes have the hash that its record names.
+	// Repeating it has the effect of once.
+	PutBlobChunk(context.Context, *v1.PutBlobChunkRequest) (*v1.PutBlobChunkResponse, error)
+	// Fetches bytes of an attached file that is there, by the right to read its record.
+	GetBlobChunk(context.Context, *v1.GetBlobChunkRequest) (*v1.GetBlobChunkResponse, error)
 }
 
 // NewSyncServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -434,6 +486,18 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(syncServiceMethods.ByName("BreakGlass")),
 		connect.WithHandlerOptions(opts...),
 	)
+	syncServicePutBlobChunkHandler := connect.NewUnaryHandlerSimple(
+		SyncServicePutBlobChunkProcedure,
+		svc.PutBlobChunk,
+		connect.WithSchema(syncServiceMethods.ByName("PutBlobChunk")),
+		connect.WithHandlerOptions(opts...),
+	)
+	syncServiceGetBlobChunkHandler := connect.NewUnaryHandlerSimple(
+		SyncServiceGetBlobChunkProcedure,
+		svc.GetBlobChunk,
+		connect.WithSchema(syncServiceMethods.ByName("GetBlobChunk")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/tandem.v1.SyncService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SyncServiceSyncProcedure:
@@ -446,6 +510,10 @@ func NewSyncServiceHandler(svc SyncServiceHandler, opts ...connect.HandlerOption
 			syncServiceAuditHandler.ServeHTTP(w, r)
 		case SyncServiceBreakGlassProcedure:
 			syncServiceBreakGlassHandler.ServeHTTP(w, r)
+		case SyncServicePutBlobChunkProcedure:
+			syncServicePutBlobChunkHandler.ServeHTTP(w, r)
+		case SyncServiceGetBlobChunkProcedure:
+			syncServiceGetBlobChunkHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -473,4 +541,12 @@ func (UnimplementedSyncServiceHandler) Audit(context.Context, *v1.AuditRequest) 
 
 func (UnimplementedSyncServiceHandler) BreakGlass(context.Context, *v1.BreakGlassRequest) (*v1.BreakGlassResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.BreakGlass is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) PutBlobChunk(context.Context, *v1.PutBlobChunkRequest) (*v1.PutBlobChunkResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.PutBlobChunk is not implemented"))
+}
+
+func (UnimplementedSyncServiceHandler) GetBlobChunk(context.Context, *v1.GetBlobChunkRequest) (*v1.GetBlobChunkResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tandem.v1.SyncService.GetBlobChunk is not implemented"))
 }

@@ -1,0 +1,490 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/media"
+)
+
+// Bounds of the pieces in which files travel.
+const (
+	minPiece = 16 << 10
+	// probe is the size of a piece that finds out what the link carries.
+	probe = 8 << 10
+	// pieceTime is about how long a piece is under way.
+	pieceTime = 2 * time.Second
+	// probeEvery is how often a link that is known to be slow is tried, where nobody has
+	// said that it is another.
+	probeEvery = 10 * time.Minute
+	// filesEvery is how often a running client looks for files that wait.
+	filesEvery = time.Minute
+	// nearRTT is the round trip up to which a link of which no more is known is tried.
+	nearRTT = 400 * time.Millisecond
+	// lastFiles is how long a store that is to be wiped tries to send its files.
+	lastFiles = time.Minute
+)
+
+// errHash says that the server keeps finding other bytes than were sent.
+var errHash = &ContactError{Kind: ErrRejected, Words: "the server found other bytes of a file than were sent: it will be tried again by itself"}
+
+// fileQueue is what sending files has in memory.
+type fileQueue struct {
+	// sending is held over sending files.
+	sending chan struct{}
+	// wake is signalled when there may be something to send.
+	wake chan struct{}
+	// drop ends the piece under way, nil where there is none.
+	drop context.CancelFunc
+	// probed is when a slow link was tried last; later is until when a file that the
+	// server did not want is left alone.
+	probed time.Time
+	later  map[syncengine.ID]time.Time
+}
+
+func newFileQueue() fileQueue {
+	return fileQueue{sending: make(chan struct{}, 1), wake: make(chan struct{}, 1), later: map[syncengine.ID]time.Time{}}
+}
+
+// WaitingFiles is what of this device's files is not whole at the server yet.
+type WaitingFiles struct {
+	Files int
+	// Bytes are those that are not there.
+	Bytes int64
+	// ForLink: they wait for a better link; SendFiles does not.
+	ForLink bool
+	// Takes is about how long they take once they go, 0 while nothing is known of the link.
+	Takes time.Duration
+}
+
+// WaitingFiles returns what waits.
+func (c *Client) WaitingFiles(ctx context.Context) (*WaitingFiles, error) {
+	w := &WaitingFiles{}
+	err := c.store.read(ctx, "counting files that wait", func(rtx *sql.Tx) error {
+		return rtx.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(size - sent), 0) FROM blob WHERE state = 1`).Scan(&w.Files, &w.Bytes)
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.Files > 0 && c.pace.up > 0 {
+		w.Takes = time.Duration(float64(w.Bytes) / c.pace.up * float64(time.Second))
+	}
+	w.ForLink = w.Files > 0 && !c.pace.fast()
+	return w, err
+}
+
+// SendFiles sends the files that wait, whatever the link. What is written goes first.
+func (c *Client) SendFiles(ctx context.Context) error {
+	if c.ordered.Load() {
+		return ErrWipeOrdered
+	}
+	return c.sendFiles(ctx, true)
+}
+
+// filesLoop sends, while Run runs, the files that wait: after all that is written, and
+// when the link is good. Where the last try of another loop came to nothing it makes none.
+func (c *Client) filesLoop(ctx context.Context) error {
+	tick := time.NewTicker(filesEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-c.files.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if c.unsent.Load() || c.unheard.Load() {
+			continue
+		}
+		if err := c.pushed(ctx); err != nil {
+			return err
+		}
+		err := c.sendFiles(ctx, false)
+		if contact, ok := errors.AsType[*ContactError](err); ok {
+			c.log.Warn().Err(contact).Msg("files wait")
+		} else if fatal(ctx, err) {
+			return err
+		}
+	}
+}
+
+// yieldFiles lets what was just written go first: on a link that is slow, or where it is
+// urgent, the piece of a file that is under way is given up.
+func (c *Client) yieldFiles(urgent bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.files.drop != nil && (urgent || !c.pace.fast()) {
+		c.files.drop()
+	}
+}
+
+// waitingFile is a file that is to be sent.
+type waitingFile struct {
+	id         syncengine.ID
+	size, sent int64
+}
+
+// errYield says that something else goes first.
+var errYield = errors.New("what is written goes first")
+
+// sendFiles sends the files that wait. always: whatever the link. It returns nil where
+// something that was written goes first.
+func (c *Client) sendFiles(ctx context.Context, always bool) error {
+	select {
+	case c.files.sending <- struct{}{}:
+		defer func() { <-c.files.sending }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	waiting, err := c.filesWaiting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		c.mu.Lock()
+		later := c.files.later[w.id]
+		c.mu.Unlock()
+		if !always && time.Now().Before(later) {
+			continue
+		}
+		err := c.sendFile(ctx, w, always)
+		if errors.Is(err, errYield) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filesWaiting returns the files that can be sent: their records are at the server, as far
+// as the device knows, the oldest first. Those of void records leave the device.
+func (c *Client) filesWaiting(ctx context.Context) (waiting []waitingFile, err error) {
+	var void []syncengine.ID
+	err = c.store.read(ctx, "reading files that wait", func(rtx *sql.Tx) error {
+		rows, err := rtx.QueryContext(ctx, `SELECT b.record, b.size, b.sent, coalesce(r.lifecycle, '') FROM blob b LEFT JOIN rec r ON r.id = b.record
+			WHERE b.state = 1 AND (r.n IS NULL OR r.base_hash IS NOT NULL) ORDER BY b.at, b.record`)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func(scan func(...any) error) error {
+			var w waitingFile
+			var lifecycle string
+			if err := scan((*idColumn)(&w.id), &w.size, &w.sent, &lifecycle); err != nil {
+				return err
+			}
+			if lifecycle == "void" {
+				void = append(void, w.id)
+			} else {
+				waiting = append(waiting, w)
+			}
+			return nil
+		})
+	})
+	if err != nil || len(void) == 0 {
+		return waiting, err
+	}
+	return waiting, c.store.write(ctx, "removing files of void records", func(t *tx) error {
+		for _, id := range void {
+			if err := t.dropFile(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sendFile sends what the server has not of a file.
+func (c *Client) sendFile(ctx context.Context, w waitingFile, always bool) error {
+	if _, err := c.piece(ctx, always); err != nil {
+		return err
+	}
+	at, err := c.putPiece(ctx, w, 0, 0)
+	if err != nil {
+		return err
+	}
+	for restarts := 0; at >= 0; {
+		size, err := c.piece(ctx, always)
+		if err != nil {
+			return err
+		}
+		next, err := c.putPiece(ctx, w, at, size)
+		if err != nil {
+			return err
+		}
+		if next >= 0 && next <= at {
+			// It has come to another place, or found another hash.
+			if restarts++; restarts > 2 {
+				return errHash
+			}
+		}
+		at = next
+	}
+	return nil
+}
+
+// piece says how large the next piece of a file may be, errYield where none may go now.
+func (c *Client) piece(ctx context.Context, always bool) (int, error) {
+	queued := false
+	err := c.store.read(ctx, "reading what waits", func(rtx *sql.Tx) error { return rtx.QueryRowContext(ctx, anyQueued).Scan(&queued) })
+	if err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &c.pace
+	size := probe
+	if p.up > 0 {
+		size = min(max(int(p.up*pieceTime.Seconds()), probe), syncengine.MaxChunk)
+	}
+	switch {
+	case queued:
+		return 0, errYield
+	case p.fast():
+		return max(size, minPiece), nil
+	case always:
+		return size, nil
+	case p.up == 0 && p.rtt > 0 && p.rtt < nearRTT, time.Since(c.files.probed) >= probeEvery && p.rtt > 0:
+		c.files.probed = time.Now()
+		return probe, nil
+	}
+	return 0, errYield
+}
+
+// putPiece sends a piece of a file, none to ask how far the server has come. It returns
+// where the next one begins, -1 where there is none to send.
+func (c *Client) putPiece(ctx context.Context, w waitingFile, at int64, size int) (next int64, err error) {
+	way, me, err := c.way()
+	if err != nil {
+		return 0, err
+	}
+	req := &tandemv1.PutBlobChunkRequest{Attachment: w.id[:], Offset: uint64(at)}
+	if size > 0 {
+		// The last piece alone may be smaller than others.
+		if left := w.size - at; left-int64(size) < syncengine.MinChunk && left <= syncengine.MaxChunk {
+			size = int(left)
+		}
+		err := c.store.read(ctx, "reading a file", func(rtx *sql.Tx) (err error) {
+			req.Data, err = readParts(ctx, rtx, w.id, at, size)
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+		if len(req.Data) == 0 {
+			// It has been taken back.
+			return -1, nil
+		}
+	}
+	call, cancel := context.WithTimeout(ctx, slack+time.Duration(size/slowest)*time.Second)
+	defer cancel()
+	c.setDrop(cancel)
+	defer c.setDrop(nil)
+	resp, s, err := way.putBlob(call, req)
+	switch {
+	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
+		return 0, errYield
+	case c.superseded(ctx, me, err):
+		return 0, errYield
+	case err != nil:
+		if size > 0 {
+			c.mu.Lock()
+			// What was known of the link held for another.
+			c.pace.broke()
+			c.mu.Unlock()
+		}
+		return 0, err
+	}
+	if size > 0 {
+		c.mu.Lock()
+		c.pace.learn(s)
+		c.mu.Unlock()
+	}
+	return c.putDone(context.WithoutCancel(ctx), w, resp)
+}
+
+func (c *Client) setDrop(drop context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files.drop = drop
+}
+
+// putDone takes in how far the server has come.
+func (c *Client) putDone(ctx context.Context, w waitingFile, resp *tandemv1.PutBlobChunkResponse) (next int64, err error) {
+	err = c.store.write(ctx, "noting what of a file is sent", func(t *tx) error {
+		gone := false
+		if err := t.row(`SELECT NOT EXISTS (SELECT 1 FROM rec WHERE id = $1)`, []any{w.id[:]}, &gone); err != nil {
+			return err
+		}
+		switch {
+		case gone && (resp.GetComplete() || !resp.GetWanted()):
+			// Its record has left the device, and the server has the file, or wants none.
+			return t.dropFile(w.id)
+		case !resp.GetWanted():
+			return nil
+		case resp.GetComplete():
+			if err := t.exec(`UPDATE blob SET sent = size, state = 2 WHERE record = $1`, w.id[:]); err != nil {
+				return err
+			}
+			return t.fewerFiles(w.id)
+		}
+		return t.exec(`UPDATE blob SET sent = min(size, $2) WHERE record = $1`, w.id[:], int64(resp.GetHeld()))
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case !resp.GetWanted():
+		c.mu.Lock()
+		c.files.later[w.id] = time.Now().Add(probeEvery)
+		c.mu.Unlock()
+		return -1, nil
+	case resp.GetComplete():
+		c.log.Info().Int64("bytes", w.size).Msg("a file is at the server")
+		if c.opts.OnChange != nil {
+			c.opts.OnChange([]syncengine.ID{w.id})
+		}
+		return -1, nil
+	case int64(resp.GetHeld()) >= w.size:
+		return 0, errHash
+	}
+	return int64(resp.GetHeld()), nil
+}
+
+// fetchFile fetches what is not here of a file. Of a record that was only looked up
+// nothing is kept.
+func (c *Client) fetchFile(ctx context.Context, v *View, a *tandemv1.Attachment) ([]byte, error) {
+	if a.GetSize() == 0 || a.GetSize() > media.MaxBytes {
+		return nil, ErrNothing
+	}
+	way, _, err := c.way()
+	if err != nil {
+		return nil, err
+	}
+	var raw []byte
+	keep := v.LookedUpMS == 0
+	if keep {
+		err := c.store.read(ctx, "reading a file", func(rtx *sql.Tx) (err error) {
+			raw, err = readParts(ctx, rtx, v.ID, 0, int(a.GetSize()))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for len(raw) < int(a.GetSize()) {
+		c.mu.Lock()
+		size := uint32(probe)
+		if c.pace.down > 0 {
+			size = uint32(min(max(int(c.pace.down*pieceTime.Seconds()), probe), syncengine.MaxChunk))
+		}
+		c.mu.Unlock()
+		call, cancel := context.WithTimeout(ctx, slack+time.Duration(size/slowest)*time.Second)
+		resp, s, err := way.getBlob(call, &tandemv1.GetBlobChunkRequest{Attachment: v.ID[:], Offset: uint64(len(raw)), Limit: size})
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		c.pace.learn(s)
+		c.mu.Unlock()
+		if resp.GetSize() != uint64(a.GetSize()) || len(resp.GetData()) == 0 || len(raw)+len(resp.GetData()) > int(a.GetSize()) {
+			return nil, ErrNothing
+		}
+		if keep {
+			if err := c.keepPart(ctx, v.ID, int64(a.GetSize()), int64(len(raw)), resp.GetData()); err != nil && !errors.Is(err, ErrDiskFull) {
+				return nil, err
+			} else if err != nil {
+				// It can be looked at all the same.
+				keep = false
+			}
+		}
+		raw = append(raw, resp.GetData()...)
+	}
+	if hash := sha256.Sum256(raw); !bytes.Equal(hash[:], a.GetSha256()) {
+		err := c.store.write(ctx, "removing a file that is another", func(t *tx) error { return t.dropFile(v.ID) })
+		return nil, errors.Join(fmt.Errorf("fetching a file: %w", errHash), err)
+	}
+	if keep {
+		err = c.fetched(ctx, v.ID, &media.File{Type: a.GetMediaType(), Bytes: raw})
+	}
+	return raw, err
+}
+
+// keepPart stores bytes of a file that were fetched, where its record is still here.
+func (c *Client) keepPart(ctx context.Context, id syncengine.ID, size, at int64, data []byte) error {
+	return c.store.write(ctx, "storing a part of a file", func(t *tx) error {
+		r, err := t.Record(id)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return ErrNotFound
+		}
+		held := int64(0)
+		if err := t.row(`SELECT held FROM blob WHERE record = $1`, []any{id[:]}, &held); err != nil || held != at {
+			// Another has fetched it meanwhile.
+			return err
+		}
+		err = t.exec(`INSERT INTO blob (record, size, held, sent, own, state, at, thumb) VALUES ($1, $2, $3, $2, 0, 2, $4, x'')
+			ON CONFLICT (record) DO UPDATE SET held = $3`, id[:], size, at+int64(len(data)), c.opts.Now().UnixMilli())
+		return errors.Join(err, t.addPart(id, at, data))
+	})
+}
+
+// fetched notes that a file is whole here.
+func (c *Client) fetched(ctx context.Context, id syncengine.ID, f *media.File) error {
+	// What cannot be shown small is shown when it is opened.
+	thumb, _ := media.Thumbnail(f, thumbSide)
+	return c.store.write(ctx, "storing a file", func(t *tx) error {
+		if err := t.exec(`UPDATE blob SET at = $2, thumb = $3 WHERE record = $1`, id[:], c.opts.Now().UnixMilli(), blob(thumb)); err != nil {
+			return err
+		}
+		return t.fewerFiles(id)
+	})
+}
+
+// sendLastFiles sends what it can of the files of a store that is to be wiped.
+func (c *Client) sendLastFiles(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastFiles)
+	defer cancel()
+	if err := c.sendFiles(ctx, true); err != nil {
+		c.log.Warn().Err(err).Msg("files could not be sent before the wipe")
+	}
+}
+
+// resendFiles has every file that this device has attached, and still has, asked for again:
+// the server was set back.
+func (t *tx) resendFiles() error {
+	return t.exec(`UPDATE blob SET state = 1, sent = 0 WHERE own = 1 AND held = size AND state = 2`)
+}
+
+// putBlob sends a piece of a file.
+func (l *link) putBlob(ctx context.Context, req *tandemv1.PutBlobChunkRequest) (*tandemv1.PutBlobChunkResponse, sample, error) {
+	met := &contact{began: time.Now()}
+	if err := l.greet(ctx, met); err != nil {
+		return nil, sample{}, met.verdict(ctx, err)
+	}
+	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.PutBlobChunkResponse, error) {
+		return l.sync.PutBlobChunk(ctx, req)
+	})
+	return resp, sample{took: time.Since(met.began), up: met.up.Load(), down: met.down.Load()}, err
+}
+
+// getBlob fetches a piece of a file.
+func (l *link) getBlob(ctx context.Context, req *tandemv1.GetBlobChunkRequest) (*tandemv1.GetBlobChunkResponse, sample, error) {
+	met := &contact{began: time.Now()}
+	if err := l.greet(ctx, met); err != nil {
+		return nil, sample{}, met.verdict(ctx, err)
+	}
+	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.GetBlobChunkResponse, error) {
+		return l.sync.GetBlobChunk(ctx, req)
+	})
+	return resp, sample{took: time.Since(met.began), up: met.up.Load(), down: met.down.Load()}, err
+}

@@ -1,0 +1,58 @@
+package syncengine
+
+import "errors"
+
+const (
+	// MaxChunk is the largest size of a piece of a file on the wire.
+	MaxChunk = 256 << 10
+	// MinChunk is the smallest size of one that is not the file's last.
+	MinChunk = 4 << 10
+)
+
+// ErrChunk says that a piece of a file comes in no form that there is.
+var ErrChunk = errors.New("the piece of a file is malformed, too small or too large")
+
+// Attached is what a replica's person may do with the bytes that a record names.
+type Attached struct {
+	// Record is the record; nil where there is nothing that they may do.
+	Record *StoredRecord
+	// Reads: they may have the bytes. Sends: the record is their own, so that they may
+	// bring them.
+	Reads, Sends bool
+}
+
+// Attached returns what the replica's person may do with the bytes that a record names,
+// in this snapshot. That there is no such record, and that even so it is none of theirs,
+// are one answer. Whoever may not read pages may not read bytes.
+func (s *Server) Attached(view ServerView, r *Replica, id ID) (*Attached, error) {
+	none := &Attached{}
+	if r == nil || r.Revoked {
+		return none, nil
+	}
+	p, err := s.Principal(view, r)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := view.Record(id)
+	if err != nil || rec == nil {
+		return none, err
+	}
+	origin, err := rec.Origin()
+	if err != nil {
+		return nil, err
+	}
+	a := &Attached{Record: rec, Sends: origin.Author == r.Person}
+	head, err := view.Head()
+	if err != nil {
+		return nil, err
+	}
+	if !r.Unconfirmed && !head.Recovering {
+		if a.Reads, err = s.Rules.MayRead(view.Org(), p, rec.Scopes, lookup(view)); err != nil {
+			return nil, err
+		}
+	}
+	if !a.Reads && !a.Sends {
+		return none, nil
+	}
+	return a, nil
+}

@@ -1,0 +1,246 @@
+package media_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"testing"
+
+	"github.com/tandem-response/tandem/internal/need"
+	"github.com/tandem-response/tandem/syncengine/media"
+)
+
+// canary stands wherever a file can hold what is not the picture.
+const canary = "52.5200N13.4050E"
+
+// picture is half red, half blue; red is to the left.
+func picture(w, h int) image.Image {
+	img := image.NewNRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			c := color.NRGBA{0xd0, 0x10, 0x10, 0xff}
+			if x >= w/2 {
+				c = color.NRGBA{0x10, 0x10, 0xd0, 0xff}
+			}
+			img.SetNRGBA(x, y, c)
+		}
+	}
+	return img
+}
+
+func segment(mark byte, body string) []byte {
+	return append(binary.BigEndian.AppendUint16([]byte{0xff, mark}, uint16(2+len(body))), body...)
+}
+
+// exif is an EXIF block with an orientation in the byte order of most telephones, and
+// more.
+func exif(turned byte) string {
+	return "II\x2a\x00\x08\x00\x00\x00\x02\x00" +
+		"\x0f\x01\x02\x00\x11\x00\x00\x00\x26\x00\x00\x00" +
+		"\x12\x01\x03\x00\x01\x00\x00\x00" + string([]byte{turned, 0, 0, 0}) + "\x00\x00\x00\x00" + canary + "\x00"
+}
+
+// fromCamera is a JPEG as cameras write it.
+func fromCamera(t testing.TB, turned byte) []byte {
+	t.Helper()
+	var plain bytes.Buffer
+	if err := jpeg.Encode(&plain, picture(64, 32), nil); err != nil {
+		t.Fatal(err)
+	}
+	raw := bytes.Clone(plain.Bytes()[:2])
+	for _, s := range [][]byte{
+		segment(0xe0, "JFIF\x00\x01\x02\x00\x00\x01\x00\x01\x01\x01abc"), segment(0xe0, "JFXX\x00"+canary),
+		segment(0xe1, "Exif\x00\x00"+exif(turned)), segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00<x>"+canary+"</x>"),
+		segment(0xe2, "ICC_PROFILE\x00\x01\x01"+canary), segment(0xe2, "MPF\x00"+canary), segment(0xed, "Photoshop 3.0\x008BIM"+canary),
+		segment(0xfe, canary),
+	} {
+		raw = append(raw, s...)
+	}
+	raw = append(raw, plain.Bytes()[2:]...)
+	// A second picture, or a film, behind the first.
+	return append(append(raw, plain.Bytes()...), canary...)
+}
+
+func chunk(name, data string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(data)))
+	b = append(append(b, name...), data...)
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
+}
+
+func fromScreen(t testing.TB, turned byte) []byte {
+	t.Helper()
+	var plain bytes.Buffer
+	if err := png.Encode(&plain, picture(64, 32)); err != nil {
+		t.Fatal(err)
+	}
+	const head = 8 + 25
+	raw := bytes.Clone(plain.Bytes()[:head])
+	for _, c := range [][]byte{
+		chunk("tEXt", "Location\x00"+canary), chunk("iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00"+canary), chunk("eXIf", exif(turned)),
+		chunk("tIME", "\x07\xe8\x01\x01\x01\x01\x01"), chunk("prVt", canary), chunk("gAMA", "\x00\x00\xb1\x8f"),
+	} {
+		raw = append(raw, c...)
+	}
+	return append(append(raw, plain.Bytes()[head:]...), canary...)
+}
+
+// TestCleanKeepsThePictureAlone: of what cameras and programs put into a file the picture
+// is left, to the pixel, and which way up it is.
+func TestCleanKeepsThePictureAlone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		raw    []byte
+		kind   string
+		decode func([]byte) (image.Image, error)
+	}{
+		"jpeg": {fromCamera(t, 6), media.JPEG, func(b []byte) (image.Image, error) { return jpeg.Decode(bytes.NewReader(b)) }},
+		"png":  {fromScreen(t, 6), media.PNG, func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := media.Clean(tc.raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, word := range []string{canary, "JFXX", "Photoshop", "xap", "ICC_PROFILE", "MPF", "tEXt", "iTXt", "tIME", "prVt"} {
+				if bytes.Contains(f.Bytes, []byte(word)) {
+					t.Errorf("%q is left", word)
+				}
+			}
+			if f.Type != tc.kind || f.Width != 32 || f.Height != 64 {
+				t.Errorf("%s of %d×%d", f.Type, f.Width, f.Height)
+			}
+			before, err := tc.decode(tc.raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := tc.decode(f.Bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range []image.Point{{0, 0}, {40, 10}, {63, 31}} {
+				if before.At(at.X, at.Y) != after.At(at.X, at.Y) {
+					t.Errorf("the pixel at %v differs", at)
+				}
+			}
+			again, err := media.Clean(f.Bytes)
+			if err != nil || !bytes.Equal(again.Bytes, f.Bytes) {
+				t.Errorf("cleaned again it differs: %v", err)
+			}
+			if err := media.Checked(tc.kind, f.Bytes); err != nil {
+				t.Errorf("clean bytes: %v", err)
+			}
+			if err := media.Checked(tc.kind, tc.raw); !errors.Is(err, media.ErrUnclean) {
+				t.Errorf("as it came: %v", err)
+			}
+			if err := media.Checked(tc.kind, append(bytes.Clone(f.Bytes), canary...)); !errors.Is(err, media.ErrUnclean) {
+				t.Errorf("with something behind it: %v", err)
+			}
+		})
+	}
+}
+
+// TestThumbnailIsUpright: left of the picture is above, where the camera was held upright.
+func TestThumbnailIsUpright(t *testing.T) {
+	red := func(c color.Color) bool { r, _, b, _ := c.RGBA(); return r > 2*b }
+	for turned, at := range map[byte]image.Point{1: {2, 8}, 2: {29, 8}, 3: {29, 8}, 4: {2, 8}, 5: {8, 2}, 6: {8, 2}, 7: {8, 29}, 8: {8, 29}} {
+		for name, raw := range map[string][]byte{"jpeg": fromCamera(t, turned), "png": fromScreen(t, turned)} {
+			f, err := media.Clean(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			small, err := media.Thumbnail(f, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			img, err := jpeg.Decode(bytes.NewReader(small))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := img.Bounds()
+			if max(b.Dx(), b.Dy()) != 32 || (b.Dx() < b.Dy()) != (turned >= 5) || !red(img.At(at.X, at.Y)) || red(img.At(b.Dx()-1-at.X, b.Dy()-1-at.Y)) {
+				t.Errorf("%s, orientation %d: %v, %v at %v", name, turned, b, img.At(at.X, at.Y), at)
+			}
+		}
+	}
+}
+
+// TestCleanRefuses what is not what it claims to be, with words that say what to do.
+func TestCleanRefuses(t *testing.T) {
+	photo, screen := fromCamera(t, 1), fromScreen(t, 1)
+	huge := bytes.Clone(screen)
+	binary.BigEndian.PutUint32(huge[16:], 50_000)
+	binary.BigEndian.PutUint32(huge[20:], 50_000)
+	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
+	torn := bytes.Clone(screen)
+	torn[len(torn)-60]++
+	for name, tc := range map[string]struct {
+		raw  []byte
+		want error
+	}{
+		"nothing":              {nil, media.ErrEmpty},
+		"too much":             {make([]byte, media.MaxBytes+1), media.ErrLarge},
+		"a program":            {[]byte("\x7fELF\x02\x01\x01\x00"), media.ErrType},
+		"a page with a script": {[]byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>>"), media.ErrType},
+		"a GIF":                {[]byte("GIF89a\x01\x00\x01\x00\x00"), media.ErrType},
+		"only a beginning":     {[]byte("\xff\xd8\xff"), media.ErrDamaged},
+		"cut short":            {photo[:400], media.ErrDamaged},
+		"a cut PNG":            {screen[:len(screen)/2], media.ErrDamaged},
+		"a damaged PNG":        {torn, media.ErrDamaged},
+		"50,000 × 50,000":      {huge, media.ErrPixels},
+		"no picture inside":    {append(append([]byte("\xff\xd8"), segment(0xfe, "words")...), 0xff, 0xd9), media.ErrDamaged},
+	} {
+		if f, err := media.Clean(tc.raw); !errors.Is(err, tc.want) || f != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if f, err := media.Clean([]byte("Gate code on file\n¿Dónde?\n")); err != nil || f.Type != media.Text {
+		t.Errorf("a text: %v", err)
+	}
+	if media.Checked(media.JPEG, screen) == nil {
+		t.Error("a PNG passes for a JPEG")
+	}
+}
+
+// FuzzClean: whatever the file, what comes out is clean, is the same when cleaned again,
+// and holds nothing that stood where a picture cannot have it.
+func FuzzClean(f *testing.F) {
+	for _, turned := range []byte{0, 1, 6, 9} {
+		f.Add(fromCamera(f, turned))
+		f.Add(fromScreen(f, turned))
+	}
+	f.Add([]byte("words"))
+	f.Add([]byte("\xff\xd8\xff\xff\xff\xe1\x00\x02\xff\xd9"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer need.Brief(t)()
+		before := bytes.Clone(raw)
+		got, err := media.Clean(raw)
+		if !bytes.Equal(before, raw) {
+			t.Fatal("the file was changed")
+		}
+		if err != nil {
+			if got != nil {
+				t.Fatal("a refused file has bytes")
+			}
+			_ = media.Checked(media.Sniff(raw), raw)
+			return
+		}
+		if err := media.Checked(got.Type, got.Bytes); err != nil {
+			t.Fatalf("what comes out is not clean: %v", err)
+		}
+		again, err := media.Clean(got.Bytes)
+		if err != nil || !bytes.Equal(again.Bytes, got.Bytes) || again.Width != got.Width || again.Height != got.Height {
+			t.Fatalf("cleaned again it differs: %v", err)
+		}
+		// What is added is no more than a word on which way up it is.
+		if len(got.Bytes) > len(raw)+64 {
+			t.Fatalf("%d bytes became %d", len(raw), len(got.Bytes))
+		}
+		if _, err := media.Thumbnail(got, 16); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
