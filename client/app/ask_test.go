@@ -1,11 +1,15 @@
 package app_test
 
 import (
+	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/app"
@@ -143,4 +147,149 @@ func TestFormsOfOne(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is typed for a record that nobody has made yet is found again from the first page,
+// with whom it is about.
+func TestUnfinishedFound(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := o.ask(o.maya)
+	at := &tandemv1.Instant{AtMs: new(time.Now().UnixMilli()), Origin: new("tap")}
+	who := a.person("Rosa").String()
+	call := a.make(&tandemv1.Incident{Source: new("dispatch_911"), CallType: new("welfare_check"), ResponseMode: new("co_response"), ReceivedAt: at}).String()
+	met := a.make(&tandemv1.Encounter{IncidentId: &call, PersonId: &who, Identity: new("identified"), Type: new("crisis_response"), StartedAt: at}).String()
+	draft := regexp.MustCompile(`data-draft="([^"]*)"`)
+	hidden := regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]+)">`)
+	for _, tc := range []struct {
+		open, field string
+		// about are what the form says that the record will be about.
+		about map[string]string
+	}{
+		{"referral/new?person=" + who + "&encounter=" + met, "target_text", map[string]string{"person": who, "encounter": met}},
+		{"note/new?target=encounter&of=" + met, "text", map[string]string{"target": "encounter", "of": met}},
+		{"consent/new?person=" + who, "purpose", map[string]string{"person": who}},
+		{"alert/new?person=" + who, "text", map[string]string{"person": who}},
+		{"disclosure/new?person=" + who + "&encounter=" + met + "&basis=duty_to_warn", "note", map[string]string{"person": who, "encounter": met}},
+		{"person/new?for=" + call, "names.given", map[string]string{"for": call}},
+	} {
+		kind, _, _ := strings.Cut(tc.open, "/")
+		for _, script := range []bool{true, false} {
+			if kind == "person" && !script {
+				// That form is made of whatever is in it.
+				continue
+			}
+			page := a.get(tc.open)
+			m := draft.FindStringSubmatch(page)
+			if m == nil {
+				t.Fatalf("%s: nothing is kept", tc.open)
+			}
+			mark := "Words of " + kind + fmt.Sprint(script)
+			if script {
+				if w := a.post(html.UnescapeString(m[1]), url.Values{"field": {tc.field}, "v." + tc.field: {mark}}); w.Code != http.StatusOK {
+					t.Fatalf("%s: keeping was answered with %d", tc.open, w.Code)
+				}
+			} else {
+				// What is missing still keeps a whole form from being made.
+				values := url.Values{tc.field: {mark}, "encounter": {""}}
+				for _, h := range hidden.FindAllStringSubmatch(page, -1) {
+					values.Set(h[1], h[2])
+				}
+				for _, unset := range []string{"type", "need", "category", "recipient"} {
+					values.Set(unset, "")
+				}
+				if w := a.post(kind+"/new?basis=", values); w.Code == http.StatusSeeOther {
+					t.Fatalf("%s: it was made", tc.open)
+				}
+			}
+			var found bool
+			for _, href := range regexp.MustCompile(`href="(`+kind+`/new\?[^"]*)"`).FindAllStringSubmatch(a.get("today"), -1) {
+				again := a.get(html.UnescapeString(href[1]))
+				if !strings.Contains(again, mark) {
+					continue
+				}
+				found = true
+				for name, value := range tc.about {
+					if !strings.Contains(again, `name="`+name+`" value="`+value+`"`) {
+						t.Errorf("%s, script %v: found again, it tells no %s", tc.open, script, name)
+					}
+				}
+				if kind == "disclosure" && script && !strings.Contains(again, `value="duty_to_warn" checked`) {
+					t.Error("the warning found again is none")
+				}
+			}
+			if !found {
+				t.Errorf("%s, script %v: what was typed is not found again", tc.open, script)
+			}
+		}
+	}
+}
+
+// What is passed on by consent names the consent that was chosen, of those that allow it.
+func TestConsentChosen(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := o.ask(o.maya)
+	who, other := a.person("Rosa").String(), a.person("Ken").String()
+	day := func(days int) *string { return new(time.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly)) }
+	consent := func(kind string, change func(*tandemv1.Consent)) string {
+		m := &tandemv1.Consent{
+			PersonId: &who, Type: &kind, Decision: new("given"), Signer: new("person"), Method: new("paper"), GivenOn: day(-40), ExpiresOn: day(90), Lang: new("en"),
+			Discloser: new("Example Health"), Recipients: []*tandemv1.ConsentRecipient{{Element: []byte("12345678"), Name: new("Example House")}}, Purpose: new("care"), InfoScope: new("all"),
+		}
+		change(m)
+		return a.make(m).String()
+	}
+	as := func(*tandemv1.Consent) {}
+	first := consent("release", as)
+	second := consent("network_sharing", as)
+	for name, id := range map[string]string{
+		"of another person": consent("release", func(m *tandemv1.Consent) { m.PersonId = &other }),
+		"that has ended":    consent("release", func(m *tandemv1.Consent) { m.ExpiresOn = day(-2) }),
+		"to be treated":     consent("treatment", func(m *tandemv1.Consent) { m.Recipients = nil }),
+		"that was declined": consent("release", func(m *tandemv1.Consent) { m.Decision, m.Lifecycle = new("declined"), new("declined") }),
+	} {
+		if page := a.get("disclosure/new?person=" + who); strings.Contains(page, id) || !strings.Contains(page, first) || !strings.Contains(page, second) {
+			t.Errorf("offered is a consent %s, or not what is in force", name)
+		}
+		if w := a.pass(who, "consent", id); w.Code == http.StatusSeeOther {
+			t.Errorf("something was passed on by a consent %s", name)
+		}
+	}
+	if w := a.pass(who, "consent", ""); w.Code == http.StatusSeeOther {
+		t.Error("by consent, and by none")
+	}
+	for basis, want := range map[string]string{"consent": first, "imminent_threat": ""} {
+		if w := a.pass(who, basis, first); w.Code != http.StatusSeeOther {
+			t.Fatalf("by %s: %d", basis, w.Code)
+		}
+		views, err := a.dev.List(t.Context(), "disclosure", client.Filter{}, client.Newest, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, view := range views {
+			if m, ok := view.Message.(*tandemv1.Disclosure); ok && m.GetBasis() == basis {
+				found = true
+				if m.GetConsentId() != want {
+					t.Errorf("by %s, the consent is %q, want %q", basis, m.GetConsentId(), want)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("by %s: nothing is recorded", basis)
+		}
+	}
+}
+
+// pass records a disclosure.
+func (a *asker) pass(who, basis, consent string) *httptest.ResponseRecorder {
+	a.tb.Helper()
+	id, err := a.dev.NewID()
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	return a.post("disclosure/new", url.Values{
+		"id": {id.String()}, "person": {who}, "recipient": {"Example House"}, "basis": {basis}, "consent_id": {consent}, "what": {"danger"},
+	})
 }

@@ -176,6 +176,11 @@ func (v *visit) showFix(n *client.NotAccepted, at []string, failed string) error
 				f.Problem = v.t("fixHere")
 			}
 			fill(&f, values)
+			if m, ok := msg.(*tandemv1.Disclosure); ok && sp.name == "consent_id" {
+				if err := v.offerConsents(&f, m.GetPersonId()); err != nil {
+					return err
+				}
+			}
 			r.Fields = append(r.Fields, f)
 		}
 		msg.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {

@@ -414,6 +414,7 @@ func (v *visit) posted(kind, id string) error {
 	} else {
 		d = d.clone()
 	}
+	d.of(v.r)
 	put := false
 	for name, values := range v.r.PostForm {
 		if known(kind, name) {
