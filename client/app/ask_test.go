@@ -14,7 +14,9 @@ import (
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/app"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -292,4 +294,71 @@ func (a *asker) pass(who, basis, consent string) *httptest.ResponseRecorder {
 	return a.post("disclosure/new", url.Values{
 		"id": {id.String()}, "person": {who}, "recipient": {"Example House"}, "basis": {basis}, "consent_id": {consent}, "what": {"danger"},
 	})
+}
+
+// What is typed into a response is kept, and that is said, though what it comes to cannot
+// be told.
+func TestKeptAnyway(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := o.ask(o.maya)
+	id, err := a.dev.NewID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := a.post("sheet/form_response/"+id.String()+"/draft", url.Values{"field": {"respondent"}, "v.respondent": {"self"}}); w.Code != http.StatusOK {
+		t.Errorf("it was answered with %d", w.Code)
+	}
+	if kept, err := a.dev.Drafts(t.Context()); err != nil || len(kept) != 1 {
+		t.Errorf("%d are kept, %v", len(kept), err)
+	}
+}
+
+// A response that is set aside takes with it what it did not take.
+func TestDroppedWhole(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.publish("cssrs-screener")
+	a := o.ask(o.maya)
+	who := a.person("Rosa").String()
+	forms, err := a.dev.List(t.Context(), "form", client.Filter{}, client.Oldest, 0)
+	if err != nil || len(forms) != 1 {
+		t.Fatalf("%d forms, %v", len(forms), err)
+	}
+	begun := a.post("form/begin", url.Values{"form": {forms[0].ID.String()}, "person": {who}})
+	_, id, ok := strings.Cut(begun.Header().Get("Location"), "/response/")
+	if !ok {
+		t.Fatalf("the form was begun with %d", begun.Code)
+	}
+	if w := a.post("sheet/form_response/"+id+"/draft", url.Values{"field": {"answers.1"}, "v.answers.1": {"perhaps"}}); w.Code != http.StatusOK {
+		t.Fatalf("typing was answered with %d", w.Code)
+	}
+	if w := a.post("response/"+id+"/drop", url.Values{"kept": {"1"}}); w.Code != http.StatusSeeOther {
+		t.Fatalf("it was set aside with %d", w.Code)
+	}
+	if kept, err := a.dev.Drafts(t.Context()); err != nil || len(kept) != 0 {
+		t.Errorf("%d drafts are left, %v", len(kept), err)
+	}
+}
+
+// A protocol that is out of force is not read as one: its page leads to those that are.
+func TestOldProtocol(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	for _, text := range []string{"An old text.", "A new text."} {
+		if _, err := o.admin.AddProtocol(t.Context(), server.ProtocolOptions{Agency: o.clinic, Title: "Scene safety", Lang: "en", Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := o.ask(o.dale)
+	views, err := a.dev.List(t.Context(), "attachment", client.Filter{}, client.Oldest, 0)
+	if err != nil || len(views) != 2 {
+		t.Fatalf("%d protocols, %v", len(views), err)
+	}
+	for _, view := range views {
+		page := a.get("protocol/" + view.ID.String())
+		if strings.Contains(page, "An old text.") || strings.Contains(page, "A new text.") != (view.Lifecycle == record.Active) {
+			t.Errorf("the page of a %s protocol is %s", view.Lifecycle, page)
+		}
+	}
 }

@@ -408,7 +408,7 @@ func (v *visit) comesTo(f *tandemv1.Form, m *tandemv1.FormResponse, res *form.Re
 // lastAnswers are those of the newest signed response to the same form before this one,
 // nil for none.
 func (v *visit) lastAnswers(m *tandemv1.FormResponse, not syncengine.ID) (form.Answers, error) {
-	views, err := v.dev.List(v.ctx(), "form_response", client.Filter{Lifecycle: record.Signed}, client.Newest, 50)
+	views, err := v.dev.List(v.ctx(), "form_response", client.Filter{Lifecycle: record.Signed}, client.Newest, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -650,6 +650,10 @@ func (v *visit) dropResponse() error {
 		return client.ErrNotFound
 	}
 	if _, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error { return e.Void(view, v.t("begunByMistake")) }); err != nil {
+		return err
+	}
+	// What it did not take goes with it.
+	if err := v.forget("form_response", view.ID.String()); err != nil {
 		return err
 	}
 	m, ok := view.Message.(*tandemv1.FormResponse)

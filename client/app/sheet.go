@@ -411,6 +411,7 @@ func (v *visit) posted(kind, id string) error {
 	if d == nil {
 		d = &draft{Kind: kind, Record: id, Fields: map[string]*typed{}}
 		v.base(d, v.r.PostForm.Get("hash"))
+		v.fixes(d)
 	} else {
 		d = d.clone()
 	}

@@ -204,11 +204,12 @@ func (v *visit) keepTyping() error {
 	}
 	answer := map[string]any{"seen": seen}
 	if kind == "form_response" {
-		// Which questions are asked depends on the answers.
+		// Which questions are asked depends on the answers. Where that cannot be said, the
+		// words are kept all the same, and the page is not to send them again.
 		if off, result, err := v.asked(rid); err == nil {
 			answer["off"], answer["result"] = off, result
 		} else if !errors.Is(err, client.ErrLocked) {
-			return err
+			v.a.o.Log.Warn().Err(err).Msg("an answer is kept, and what it comes to is not known")
 		}
 	}
 	return v.json(http.StatusOK, answer)
@@ -228,6 +229,7 @@ func (v *visit) keepFields(kind, id string) (map[string]int, error) {
 	if d == nil {
 		d = &draft{Kind: kind, Record: id, Fields: map[string]*typed{}}
 		v.base(d, v.r.Form.Get("hash"))
+		v.fixes(d)
 	} else {
 		d = d.clone()
 	}
