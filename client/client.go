@@ -178,7 +178,7 @@ func Open(ctx context.Context, dir string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.curtain.idle, c.curtain.touched = o.Idle, c.since()
-	err = errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.ageKey(ctx), c.expire(ctx))
+	err = errors.Join(c.rederive(ctx), c.loadIdentity(ctx), c.ageKey(ctx), c.Expire(ctx))
 	if err == nil && c.store.vault != nil {
 		err = c.Note(ctx, &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_UNLOCKED})
 	}

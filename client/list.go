@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -212,15 +213,20 @@ func (c *Client) Quarantined(ctx context.Context) (out []NotAccepted, err error)
 
 // corrected marks the saves in whose place another waits to be sent.
 func (c *Client) corrected(ctx context.Context, rtx *sql.Tx, refused []NotAccepted) error {
-	waiting, err := c.notAccepted(ctx, rtx, `o.state = 1 AND o.op > $1`, int64(refused[0].Op))
-	if err != nil {
-		return err
-	}
-	for i := range waiting {
-		old, ok := syncengine.IDFromBytes(waiting[i].Decoded.GetReplaces())
-		for k := range refused {
-			refused[k].Corrected = refused[k].Corrected || ok && refused[k].Change == old
+	for k := range refused {
+		n := &refused[k]
+		if len(n.Records) == 0 {
+			continue
 		}
+		// Thousands may wait: a correction writes the records that the save did.
+		waiting, err := c.notAccepted(ctx, rtx, `o.state = 1 AND o.op IN (SELECT op FROM outbox_write WHERE record = $1 AND op > $2)`, n.Records[0][:], int64(n.Op))
+		if err != nil {
+			return err
+		}
+		n.Corrected = slices.ContainsFunc(waiting, func(w NotAccepted) bool {
+			old, ok := syncengine.IDFromBytes(w.Decoded.GetReplaces())
+			return ok && old == n.Change
+		})
 	}
 	return nil
 }

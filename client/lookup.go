@@ -190,8 +190,10 @@ func (c *Client) aged() int64 {
 	return now
 }
 
-// expire purges what was looked up too long ago.
-func (c *Client) expire(ctx context.Context) error {
+// Expire purges what was looked up too long ago, and ends emergencies whose time is over.
+// Open, Run and each page that comes do it too: it is for who keeps a device in step
+// without Run. ErrDiskFull passes by itself.
+func (c *Client) Expire(ctx context.Context) error {
 	if _, err := c.identity(); err != nil {
 		// Nobody can have looked anything up, and no server has told the time.
 		return nil //nolint:nilerr // See above.
@@ -220,7 +222,7 @@ func (c *Client) expireLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := c.expire(ctx); err != nil && !errors.Is(err, ErrDiskFull) {
+		if err := c.Expire(ctx); err != nil && !errors.Is(err, ErrDiskFull) {
 			return err
 		}
 	}

@@ -101,6 +101,11 @@ func testSharingIsRecorded(t *testing.T, on engine) {
 	if got := s.accounting(); len(got) != 2 || got[1].AtMS != s.clock().UnixMilli() {
 		t.Errorf("more was passed on: %+v", got)
 	}
+	// Whatever it says beside the entry of the directory, that one was told.
+	s.set(s.clinician, sent, "referral", mSet, `target_text: "the house by the river"`)
+	if got := s.accounting(); len(got) != 2 {
+		t.Errorf("other words for the same place: %+v", got)
+	}
 	// A lead voids one that was recorded in error.
 	s.set(s.lead, s.accounting()[1].ID, "disclosure", mVoid, `lifecycle: "void" void_reason: "never sent"`)
 	if got := s.accounting(); len(got) != 1 {
@@ -122,6 +127,22 @@ func testSharingIsRecorded(t *testing.T, on engine) {
 	s.set(s.clinician, s.who, "person", mSet, `dob: "1991-03-04"`)
 	if got := s.accounting(); len(got) != 2 {
 		t.Errorf("the person is older: %+v", got)
+	}
+	// Nor is it one that the partner is called something else.
+	chief := must[syncengine.ID](t)(s.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Chief Person", Discipline: "other", Roles: []string{"admin"}, Agency: s.police}))
+	s.set(s.enrolled(3, chief), s.police, "agency", mSet, `name: "Example Police Department"`)
+	s.set(s.clinician, s.who, "person", mSet, `dob: "1992-03-04"`)
+	if got := s.accounting(); len(got) != 2 {
+		t.Errorf("the partner has another name: %+v", got)
+	}
+	// Who makes a person known has shown the card that waited for it to nobody.
+	waited, late := s.id(), s.id()
+	s.made(s.clinician.change(waited, "safety_alert", mCreate, s.in()+`person_id: "`+late.String()+
+		`" category: "animal" expires_on: "2024-01-01" lifecycle: "proposed" text: "a goat" audience: "team_with_le" basis: "imminent_threat"`))
+	s.set(s.lead, waited, "safety_alert", mApprove, `lifecycle: "active" approved_by: "`+s.lead.person.String()+`"`)
+	s.made(s.clinician.change(late, "person", mCreate, s.in()+`lifecycle: "active" descriptor: "green hat"`))
+	if got := must[*server.Accounting](t)(s.admin.Disclosures(t.Context(), syncengine.ID{}, late, time.Time{})).Disclosures; len(got) != 1 || got[0].By != "" {
+		t.Errorf("a person became known: %+v", got)
 	}
 	s.pass(time.Hour)
 	s.set(s.lead, alert, "safety_alert", mSet, `address: "1 Example Way"`)

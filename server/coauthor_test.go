@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // A clinician who is named as one who was at the call writes on a colleague's draft of it,
-// and does nothing else to it; others of the team write nothing; what is signed is its
-// author's.
+// and does nothing else to it; others of the team write nothing. What comes after it was
+// signed stands beside it and changes nothing that was signed.
 func TestCoAuthor(t *testing.T) { each(t, testCoAuthor) }
 
 func testCoAuthor(t *testing.T, on engine) {
@@ -44,5 +45,12 @@ func testCoAuthor(t *testing.T, on engine) {
 	try("signs it by writing so", mSet, `lifecycle: "signed"`, "QUARANTINED:INVALID")
 	try("voids it", mVoid, voided, forbidden)
 	author.must(author.push(m.write(author, &matrixCell{kind: "encounter", object: draft}, matrixAct{act: mSign, text: `lifecycle: "signed" signed_by: "` + w.clinician.String() + `"`})))
-	try("after it was signed", mSet, `danger_self: "high"`, forbidden)
+	try("after it was signed", mSet, `danger_self: "high"`, "APPLIED_WITH_CONFLICT:UNSPECIFIED")
+	msg, err := record.New().Message(m.record(draft))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := msg.(*tandemv1.Encounter); !ok || e.GetDangerSelf() != "low" || e.GetLifecycle() != record.Signed {
+		t.Errorf("a late edit changed what was signed: %v", msg)
+	}
 }

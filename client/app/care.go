@@ -294,6 +294,7 @@ type formData struct {
 	ID, Person   string
 	Name         string
 	Encounter    string
+	Basis        string
 	Sheet        *sheet
 	Missing      []string
 	Read         []readSection
@@ -321,7 +322,7 @@ func (v *visit) newFormPage(kind, page string, preset func() proto.Message) erro
 }
 
 func (v *visit) showForm(kind, page, id, person string, msg proto.Message, problems []record.Problem) error {
-	d := &formData{Page: v.page(v.t("new." + kind)), ID: id, Person: person, Name: v.personName(person), Encounter: v.r.URL.Query().Get("encounter")}
+	d := &formData{Page: v.page(v.t("new." + kind)), ID: id, Person: person, Name: v.personName(person), Encounter: v.r.FormValue("encounter"), Basis: v.r.URL.Query().Get("basis")}
 	if d.Name == "" {
 		return client.ErrNotFound
 	}
@@ -334,6 +335,13 @@ func (v *visit) showForm(kind, page, id, person string, msg proto.Message, probl
 	var err error
 	if d.Sheet, err = v.sheetOf(kind, id, msg, problems); err != nil {
 		return err
+	}
+	if kind == "disclosure" {
+		fields := d.Sheet.Sections[0].Fields
+		at := slices.IndexFunc(fields, func(f web.Field) bool { return f.Name == "consent_id" })
+		if err := v.offerConsents(&fields[at], person); err != nil {
+			return err
+		}
 	}
 	return v.show(page+"_form", d)
 }

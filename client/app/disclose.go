@@ -1,19 +1,21 @@
 package app
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
-	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"github.com/tandem-response/tandem/web"
 	"google.golang.org/protobuf/proto"
 )
 
 func init() {
 	sheets["disclosure"] = []section{{"secDisclosure", []spec{
-		{name: "recipient", need: true}, {name: "basis", need: true}, {name: "what", need: true}, {name: "note", kind: "area"},
+		{name: "recipient", need: true}, {name: "basis", need: true}, {name: "consent_id", when: "basis=consent"}, {name: "what", need: true}, {name: "note", kind: "area"},
 	}}}
 }
 
@@ -44,45 +46,82 @@ func (v *visit) newDisclosurePage() error {
 	return v.to("disclosure/new?" + q.Encode())
 }
 
-// newDisclosure records what was passed on about a person, now and by who is here. Where it
-// rests on consent it names the newest one that is in force.
+// newDisclosure records what was passed on about a person, now and by who is here. The
+// consent that it rests on is the one that was chosen.
 func (v *visit) newDisclosure() error {
-	var problem error
+	var failed error
 	err := v.makeForm("disclosure", "disclosure", v.presetDisclosure, func(msg proto.Message) {
 		m, ok := msg.(*tandemv1.Disclosure)
 		if !ok {
 			return
 		}
 		m.PersonId, m.At, m.By, m.Lifecycle = new(v.r.PostForm.Get("person")), v.tapNow(), new(v.me.Person.String()), new("recorded")
-		if id, err := parseID(v.r.URL.Query().Get("encounter")); err == nil {
+		if id, err := parseID(v.r.PostForm.Get("encounter")); err == nil {
 			m.EncounterId = new(id.String())
 		}
-		if m.GetBasis() == "consent" {
-			if person, err := parseID(m.GetPersonId()); err == nil {
-				m.ConsentId, problem = v.consentFor(person)
-			}
+		if m.GetBasis() != "consent" {
+			m.ConsentId = nil
+			return
+		}
+		var offered []*client.View
+		offered, failed = v.consents(m.GetPersonId())
+		if !slices.ContainsFunc(offered, func(c *client.View) bool { return c.ID.String() == m.GetConsentId() }) {
+			// It was taken back, or ended, since it was chosen.
+			m.ConsentId = nil
 		}
 	})
-	if problem != nil {
-		return problem
-	}
-	return err
+	return cmp.Or(failed, err)
 }
 
-// consentFor returns the newest consent by which something may be passed on, nil for none.
-func (v *visit) consentFor(person syncengine.ID) (*string, error) {
-	views, err := v.dev.List(v.ctx(), "consent", client.Filter{Person: person, Lifecycle: record.Active}, client.Newest, 20)
+// passesOn reports whether a consent of a type lets something be passed on.
+func passesOn(kind string) bool {
+	return slices.Contains([]string{"release", "network_sharing", "le_sharing"}, kind) || strings.HasPrefix(kind, "part2_")
+}
+
+// consents are those of a person by which something may be passed on today, the newest
+// first.
+func (v *visit) consents(person string) (out []*client.View, err error) {
+	pid, err := parseID(person)
+	if err != nil {
+		return nil, client.ErrNotFound
+	}
+	views, err := v.dev.List(v.ctx(), "consent", client.Filter{Person: pid, Lifecycle: record.Active}, client.Newest, 0)
 	if err != nil {
 		return nil, err
 	}
 	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
 		m, ok := view.Message.(*tandemv1.Consent)
-		if ok && m.GetDecision() == "given" && len(m.GetRecipients()) > 0 && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
-			return new(view.ID.String()), nil
+		if ok && m.GetDecision() == "given" && passesOn(m.GetType()) && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
+			out = append(out, view)
 		}
 	}
-	return nil, nil //nolint:nilnil // None is an answer: the form says that one is needed.
+	return out, nil
+}
+
+// offerConsents makes the consents of a person the choices of a field: which one it rests
+// on is said by who passes it on.
+func (v *visit) offerConsents(f *web.Field, person string) error {
+	views, err := v.consents(person)
+	if err != nil {
+		return err
+	}
+	f.Kind, f.Options = "chips", nil
+	for _, view := range views {
+		m, ok := view.Message.(*tandemv1.Consent)
+		if !ok {
+			continue
+		}
+		label := v.code("consent_type", m.GetType())
+		for _, r := range m.GetRecipients() {
+			label = join(label, r.GetName())
+		}
+		f.Options = append(f.Options, web.Option{Code: view.ID.String(), Label: join(label, m.GetGivenOn()), On: f.Value == view.ID.String()})
+	}
+	if len(f.Options) == 0 {
+		f.Problem = v.t("noConsent")
+	}
+	return nil
 }
 
 // part2 is the statement that goes with a record of a substance use program, empty for

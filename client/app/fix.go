@@ -108,21 +108,42 @@ func (v *visit) fixPage() error {
 	if typing == nil {
 		return v.to("tray")
 	}
-	d := &fixData{Page: v.page(v.t("fixTitle")), ID: n.Change.String(), Refused: v.refused(n), Decided: true}
+	d := &fixData{Page: v.page(v.t("fixTitle")), ID: n.Change.String(), Decided: true}
 	r := fixRecord{Title: v.t("fixTyped")}
 	for name, t := range typing.Fields {
 		at, field, _ := strings.Cut(name, ".")
-		label := field
-		if i, err := strconv.Atoi(at); err == nil && i < len(n.Decoded.GetRecords()) {
-			if k := v.domain().Kind(n.Decoded.GetRecords()[i].GetKind()); k != nil {
-				label = v.domain().FieldLabel(k.Name, field, v.lang)
-			}
+		label := v.t("fixTyped")
+		if k := v.domain().KindByName(typing.Of[at]); k != nil {
+			label = v.field(k.Name, spec{name: field}).Label
 		}
 		r.Read = append(r.Read, [2]string{label, strings.Join(t.Values, ", ")})
 	}
 	slices.SortFunc(r.Read, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 	d.Records = []fixRecord{r}
 	return v.show("fix", d)
+}
+
+// fixes notes of which kinds the records of a save are that a correction is of: when it is
+// decided on, the save may be gone from here.
+func (v *visit) fixes(d *draft) {
+	if d.Kind != "fix" {
+		return
+	}
+	all, err := v.dev.Quarantined(v.ctx())
+	if err != nil {
+		return
+	}
+	for _, n := range all {
+		if n.Change.String() != d.Record {
+			continue
+		}
+		d.Of = map[string]string{}
+		for i, w := range n.Decoded.GetRecords() {
+			if k := v.domain().Kind(w.GetKind()); k != nil {
+				d.Of[strconv.Itoa(i)] = k.Name
+			}
+		}
+	}
 }
 
 // dropFix forgets what was typed for a correction that nobody needs any more.
@@ -176,6 +197,11 @@ func (v *visit) showFix(n *client.NotAccepted, at []string, failed string) error
 				f.Problem = v.t("fixHere")
 			}
 			fill(&f, values)
+			if m, ok := msg.(*tandemv1.Disclosure); ok && sp.name == "consent_id" {
+				if err := v.offerConsents(&f, m.GetPersonId()); err != nil {
+					return err
+				}
+			}
 			r.Fields = append(r.Fields, f)
 		}
 		msg.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {

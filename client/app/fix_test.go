@@ -195,6 +195,9 @@ func TestCorrected(t *testing.T) {
 	b.page("today")
 	b.goes("Correct and send again")
 	b.says("Somebody has decided", "Woman in a green scarf, cold")
+	if got, want := eval[string](b, `document.querySelector("main dt").textContent`), record.New().FieldLabel("person", "descriptor", "en"); got != want {
+		t.Errorf("what was typed is called %q, want %q", got, want)
+	}
 	b.open(here)
 	b.says("Woman in a green scarf, cold")
 	b.goes("Forget it")

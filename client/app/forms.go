@@ -408,7 +408,7 @@ func (v *visit) comesTo(f *tandemv1.Form, m *tandemv1.FormResponse, res *form.Re
 // lastAnswers are those of the newest signed response to the same form before this one,
 // nil for none.
 func (v *visit) lastAnswers(m *tandemv1.FormResponse, not syncengine.ID) (form.Answers, error) {
-	views, err := v.dev.List(v.ctx(), "form_response", client.Filter{Lifecycle: record.Signed}, client.Newest, 50)
+	views, err := v.dev.List(v.ctx(), "form_response", client.Filter{Lifecycle: record.Signed}, client.Newest, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -469,22 +469,31 @@ func (v *visit) formsPage() error {
 	d := &formsData{Page: v.page(v.t("formsTitle")), Person: q.Get("person"), Encounter: q.Get("encounter"), Episode: q.Get("episode")}
 	d.Name = v.personName(d.Person)
 	subjects, filter := []string{"program", "staff", "community"}, client.Filter{}
+	limit := 30
 	switch {
 	case v.officer():
 		subjects = []string{"community"}
 	case d.Encounter != "":
+		id, err := v.named("encounter", d.Encounter)
+		if err != nil {
+			return err
+		}
 		d.Back, d.BackWords = "encounter/"+d.Encounter, v.domain().KindLabel("encounter", v.lang)
-		subjects = []string{"encounter"}
+		subjects, filter.Parent = []string{"encounter"}, id
 	case d.Episode != "":
+		if _, err := v.named("episode", d.Episode); err != nil {
+			return err
+		}
 		d.Back, d.BackWords = "episode/"+d.Episode, v.domain().KindLabel("episode", v.lang)
-		subjects = []string{"episode"}
+		subjects, limit = []string{"episode"}, 0
 	}
 	if pid, err := parseID(d.Person); err == nil && !v.officer() {
 		if d.Back == "" {
 			subjects = nil
 			d.Back, d.BackWords = "person/"+d.Person, d.Name
 		}
-		subjects, filter.Person = append(subjects, "person"), pid
+		// What is known of the person stands here too, not of this encounter alone.
+		subjects, filter = append(subjects, "person"), client.Filter{Person: pid}
 	}
 	forms, err := v.dev.List(v.ctx(), "form", client.Filter{Lifecycle: record.Published}, client.Oldest, 0)
 	if err != nil {
@@ -496,17 +505,30 @@ func (v *visit) formsPage() error {
 		}
 	}
 	slices.SortStableFunc(d.Forms, func(a, b formLine) int { return strings.Compare(a.Title, b.Title) })
-	responses, err := v.dev.List(v.ctx(), "form_response", filter, client.Newest, 30)
+	responses, err := v.dev.List(v.ctx(), "form_response", filter, client.Newest, limit)
 	if err != nil {
 		return err
 	}
 	for _, view := range responses {
 		m, ok := view.Message.(*tandemv1.FormResponse)
+		if ok && filter == (client.Filter{}) && m.GetEpisodeId() != d.Episode {
+			continue
+		}
 		if ok && view.Lifecycle != record.Void && slices.Contains(subjects, m.GetSubject()) {
 			d.Begun = append(d.Begun, v.responseLine(view))
 		}
 	}
 	return v.show("forms", d)
+}
+
+// named returns the id of a record that a page is asked for, which is here and of a kind.
+func (v *visit) named(kind, id string) (syncengine.ID, error) {
+	rid, err := parseID(id)
+	if err != nil {
+		return rid, client.ErrNotFound
+	}
+	_, err = v.look(kind, rid)
+	return rid, err
 }
 
 // responseLine is a response in a list: its form, and what it came to.
@@ -628,6 +650,10 @@ func (v *visit) dropResponse() error {
 		return client.ErrNotFound
 	}
 	if _, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error { return e.Void(view, v.t("begunByMistake")) }); err != nil {
+		return err
+	}
+	// What it did not take goes with it.
+	if err := v.forget("form_response", view.ID.String()); err != nil {
 		return err
 	}
 	m, ok := view.Message.(*tandemv1.FormResponse)

@@ -56,7 +56,7 @@ type protocolData struct {
 	NotWhole bool
 }
 
-// protocolPage shows a protocol.
+// protocolPage shows a protocol that is in force.
 func (v *visit) protocolPage() error {
 	view, err := v.get("attachment")
 	if err != nil {
@@ -65,6 +65,9 @@ func (v *visit) protocolPage() error {
 	m, ok := view.Message.(*tandemv1.Attachment)
 	if !ok || m.GetCategory() != "protocol" {
 		return client.ErrNotFound
+	}
+	if view.Lifecycle != record.Active {
+		return v.to("protocols")
 	}
 	sum := sha256.Sum256([]byte(m.GetText()))
 	d := &protocolData{

@@ -411,9 +411,11 @@ func (v *visit) posted(kind, id string) error {
 	if d == nil {
 		d = &draft{Kind: kind, Record: id, Fields: map[string]*typed{}}
 		v.base(d, v.r.PostForm.Get("hash"))
+		v.fixes(d)
 	} else {
 		d = d.clone()
 	}
+	d.of(v.r)
 	put := false
 	for name, values := range v.r.PostForm {
 		if known(kind, name) {

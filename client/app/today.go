@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -175,8 +176,19 @@ func (v *visit) unfinished(d *todayData) error {
 		if _, err := v.dev.Get(v.ctx(), rid); err == nil {
 			continue
 		}
+		typing, err := v.typedIn(kind, id)
+		if err != nil {
+			return err
+		}
+		if typing == nil {
+			continue
+		}
+		q := url.Values{"id": {id}}
+		for name, value := range typing.Of {
+			q.Set(name, value)
+		}
 		d.Drafts = append(d.Drafts, draftLine{
-			Href: pageOf(kind) + "/new?id=" + id, Title: v.domain().KindLabel(kind, v.lang), About: v.t("notSavedYet"),
+			Href: pageOf(kind) + "/new?" + q.Encode(), Title: v.domain().KindLabel(kind, v.lang), About: join(v.personName(typing.Of["person"]), v.t("notSavedYet")),
 			At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old),
 		})
 	}

@@ -52,7 +52,9 @@ type draft struct {
 	Body   []byte            `json:"body,omitempty"`
 	Stamps []byte            `json:"stamps,omitempty"`
 	Fields map[string]*typed `json:"fields"`
-	AtMS   int64             `json:"at_ms"`
+	// Of is what a record that is not made yet will be about, as its page is asked for.
+	Of   map[string]string `json:"of,omitempty"`
+	AtMS int64             `json:"at_ms"`
 	// Stuck fields did not become a save, and Why.
 	Stuck []string `json:"stuck,omitempty"`
 	Why   string   `json:"why,omitempty"`
@@ -202,11 +204,12 @@ func (v *visit) keepTyping() error {
 	}
 	answer := map[string]any{"seen": seen}
 	if kind == "form_response" {
-		// Which questions are asked depends on the answers.
+		// Which questions are asked depends on the answers. Where that cannot be said, the
+		// words are kept all the same, and the page is not to send them again.
 		if off, result, err := v.asked(rid); err == nil {
 			answer["off"], answer["result"] = off, result
 		} else if !errors.Is(err, client.ErrLocked) {
-			return err
+			v.a.o.Log.Warn().Err(err).Msg("an answer is kept, and what it comes to is not known")
 		}
 	}
 	return v.json(http.StatusOK, answer)
@@ -226,9 +229,11 @@ func (v *visit) keepFields(kind, id string) (map[string]int, error) {
 	if d == nil {
 		d = &draft{Kind: kind, Record: id, Fields: map[string]*typed{}}
 		v.base(d, v.r.Form.Get("hash"))
+		v.fixes(d)
 	} else {
 		d = d.clone()
 	}
+	d.of(v.r)
 	seen := map[string]int{}
 	for _, name := range v.r.Form["field"] {
 		if !known(kind, name) {
@@ -259,6 +264,20 @@ func (v *visit) base(d *draft, mark string) {
 		rec = view.Record()
 	}
 	d.Body, d.Stamps = rec.Body, rec.Stamps
+}
+
+// of notes what the record of a page is about.
+func (d *draft) of(r *http.Request) {
+	about := map[string]string{}
+	for _, name := range []string{"person", "encounter", "target", "of", "for"} {
+		about[name] = r.Form.Get(name)
+	}
+	// A field of that name is typing.
+	about["basis"] = r.URL.Query().Get("basis")
+	maps.DeleteFunc(about, func(_, value string) bool { return value == "" || len(value) > 64 })
+	if len(about) > 0 {
+		d.Of = about
+	}
 }
 
 // put sets a field that a window has seen in version n.

@@ -32,8 +32,8 @@ type Settings struct {
 // NewSettings returns the settings of a store in a directory.
 func NewSettings(directory string) *Settings { return &Settings{Directory: directory} }
 
-// Host is the app, as the device sees it. Its methods are called on threads of the
-// device, and must return soon.
+// Host is the app, as the device sees it. Its methods are called on any thread, several at
+// a time, and must return soon.
 type Host interface {
 	// Changed says which records' shown state may have changed: their ids, one a line; an
 	// empty text where it may be any.

@@ -1,6 +1,6 @@
 // Package mobile is package client for apps in Java, Kotlin, Swift and Objective-C: an
-// API that golang.org/x/mobile binds whole, with nothing left out. Write Go against
-// package client instead.
+// API that golang.org/x/mobile binds whole. It has what a field app needs of package
+// client, and not all of it. Write Go against package client instead.
 //
 // One [Device] is one store. [Open] opens it, [Device.Enroll] makes it a person's. Bodies
 // of records cross as protobuf messages of proto/tandem/v1, for which an app generates
@@ -11,8 +11,9 @@
 //
 // All methods may be called on any thread. Those that meet a server say so and take the
 // time that they may last; no other waits for a network, but all of them wait for the
-// disk, so call none on the thread that draws. The methods of a [Host] are called on
-// threads of this package, one at a time; they must return soon.
+// disk, so call none on the thread that draws. The methods of a [Host] are called on any
+// thread, several at a time, and [Host].Passphrase on the one that opens the device; they
+// must return soon.
 //
 // # Staying in step
 //
@@ -25,6 +26,10 @@
 //	in front, saving      pushes at once, asks for news every 5 minutes
 //	in the background     pushes at once, asks every 15 minutes
 //	  metered or saving   pushes at once, asks every 30 minutes
+//
+// But where it waits at the server, it lets two seconds of saves gather before it pushes,
+// an urgent one excepted; and after a failure it rests, longer each time, and at least as
+// long as the server asks.
 //
 // A phone stops a process in the background when it likes. For the windows that it gives
 // out there is [Device.SyncOnce], which does one whole round within its time. Nothing

@@ -3,6 +3,7 @@ package mobile
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -74,6 +75,9 @@ const (
 	gather = 2 * time.Second
 	// firstRest is the pause after a failure; it doubles, up to the time between looks.
 	firstRest = 15 * time.Second
+	// tidyEvery is the time between two looks for what was looked up too long ago, which
+	// ends without any contact.
+	tidyEvery = 10 * time.Minute
 )
 
 // loop keeps a device in step.
@@ -189,7 +193,7 @@ func (l *loop) run(ctx context.Context) error {
 // spare keeps in step with a contact now and then, until its context ends or a person
 // must act.
 func (l *loop) spare(ctx context.Context, p pace) error {
-	rest := time.Duration(0)
+	var rest, pause time.Duration
 	// What has changed since the last contact is asked for at once.
 	due := p.sends
 	for {
@@ -203,12 +207,13 @@ func (l *loop) spare(ctx context.Context, p pace) error {
 			case final(err):
 				return err
 			default:
-				rest = min(max(2*rest, firstRest, hint(err)), p.every)
+				rest = min(max(2*rest, firstRest), p.every)
+				pause = rested(rest, hint(err))
 			}
 		}
 		wait := p.every
 		if rest > 0 {
-			wait = rest
+			wait = pause
 		}
 		var err error
 		if due, err = l.await(ctx, p, wait, rest > 0); err != nil {
@@ -222,6 +227,8 @@ func (l *loop) spare(ctx context.Context, p pace) error {
 func (l *loop) await(ctx context.Context, p pace, wait time.Duration, failed bool) (due bool, err error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	tidy := time.NewTicker(tidyEvery)
+	defer tidy.Stop()
 	work, hurry := l.work, l.hurry
 	if !p.sends || failed {
 		work = nil
@@ -229,14 +236,21 @@ func (l *loop) await(ctx context.Context, p pace, wait time.Duration, failed boo
 	if !p.sends {
 		hurry = nil
 	}
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-hurry:
-		return true, nil
-	case <-work:
-		return true, l.gather(ctx)
-	case <-timer.C:
+	for over := false; !over; {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-hurry:
+			return true, nil
+		case <-work:
+			return true, l.gather(ctx)
+		case <-tidy.C:
+			if err := l.d.c.Expire(ctx); err != nil && !errors.Is(err, client.ErrDiskFull) {
+				return false, err
+			}
+		case <-timer.C:
+			over = true
+		}
 	}
 	if p.sends {
 		return true, nil
@@ -257,6 +271,14 @@ func (l *loop) gather(ctx context.Context) error {
 	case <-timer.C:
 	}
 	return nil
+}
+
+// rested is the pause after a failure: the rest, or what the server asks for where that is
+// longer, and up to a quarter more, so that devices which lost the server together do not
+// come back together.
+func rested(rest, hint time.Duration) time.Duration {
+	rest = max(rest, hint)
+	return rest + rand.N(rest/4+1) //nolint:gosec // Jitter is no secret.
 }
 
 // final reports whether an error does not pass by itself.

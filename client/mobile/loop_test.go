@@ -179,6 +179,80 @@ func TestLoopRests(t *testing.T) {
 	})
 }
 
+// A server that says when it wants to be asked again is asked then, though that is later
+// than the next look for news.
+func TestLoopWaitsAsAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		d, _ := o.phone("Ana")
+		defer closed(t, d)
+		d.Power(false, false)
+		create(t, d, &tandemv1.Incident{CallType: new("welfare_check")}, false)
+		o.busy.Store(3600)
+		before := o.requests.Load()
+		if err := d.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(59 * time.Minute)
+		synctest.Wait()
+		first := o.requests.Load() - before
+		if first == 0 || first > 2 {
+			t.Errorf("%d requests within the hour that the server asked for", first)
+		}
+		o.busy.Store(0)
+		time.Sleep(17 * time.Minute)
+		synctest.Wait()
+		if queued(t, d) != 0 {
+			t.Error("after the hour the save is not sent")
+		}
+	})
+}
+
+// What was looked up ends after its time, though the phone has no network and nobody
+// opens the app.
+func TestLoopExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		cy, _ := o.phone("Cy")
+		defer closed(t, cy)
+		s := cy.Begin()
+		who, err := s.Create("person", body(t, &tandemv1.Person{Names: []*tandemv1.PersonName{{Element: []byte("12345678"), Given: new("Rosa"), Use: new("legal")}}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cy.Commit(s); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cy.SyncOnce(60_000); err != nil {
+			t.Fatal(err)
+		}
+		id, err := syncengine.ParseID(who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, hours := range []int{1, 25} {
+			d, _ := o.phone("Ana")
+			if _, err := d.c.Lookup(t.Context(), id, false, "continuity"); err != nil {
+				t.Fatal(err)
+			}
+			d.Network(false, false)
+			d.Power(false, false)
+			if err := d.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(hours) * time.Hour)
+			synctest.Wait()
+			n, err := d.c.ForgetLookups(t.Context())
+			if err != nil || (n == 1) != (hours < 24) {
+				t.Errorf("after %d hours %d finds are on the phone; %v", hours, n, err)
+			}
+			closed(t, d)
+		}
+	})
+}
+
 // Where a person must act the app is told, once, and saving goes on.
 func TestLoopStops(t *testing.T) {
 	t.Parallel()

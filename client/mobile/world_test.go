@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,8 @@ type office struct {
 	// tried who found it down.
 	down                  atomic.Bool
 	requests, open, tried atomic.Int64
+	// busy: who gets through is told to come back in so many seconds.
+	busy atomic.Int64
 }
 
 const address = "http://127.0.0.1:8440"
@@ -55,8 +58,10 @@ func newOffice(t *testing.T) *office {
 	}
 	agency := must(o.admin.AddAgency(t.Context(), server.AgencyOptions{Name: "Example Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
 	program := must(o.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Co-response", Model: "crt", Agency: agency}))
-	team := must(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Night", Program: program}))
-	for _, name := range []string{"Ana", "Ben"} {
+	// Cy is of another team of the same program.
+	night := must(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Night", Program: program}))
+	day := must(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: program}))
+	for name, team := range map[string]syncengine.ID{"Ana": night, "Ben": night, "Cy": day} {
 		o.staff[name] = must(o.admin.AddStaff(t.Context(), server.StaffOptions{
 			Name: name, Discipline: "social_worker", Roles: []string{"clinician"}, Agency: agency, Teams: []syncengine.ID{team},
 		}))
@@ -70,6 +75,13 @@ func newOffice(t *testing.T) *office {
 			panic(http.ErrAbortHandler)
 		}
 		o.requests.Add(1)
+		if s := o.busy.Load(); s > 0 {
+			w.Header().Set("Tandem-Schema", "1")
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Retry-After", strconv.FormatInt(s, 10))
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		o.open.Add(1)
 		defer o.open.Add(-1)
 		srv.ServeHTTP(w, r)
@@ -183,7 +195,9 @@ func (o *office) phone(name string) (*Device, *app) {
 func (o *office) bare(s *Settings, host *app) *Device {
 	o.t.Helper()
 	d := &Device{host: host}
-	if err := d.open(s, client.Options{Dial: o.dial, Guess: vault.Cost{Time: 1, MemoryKiB: 64, Threads: 1}}); err != nil {
+	began := time.Now()
+	boot := func() ([]byte, time.Duration) { return []byte("one boot"), time.Since(began) }
+	if err := d.open(s, client.Options{Dial: o.dial, Boot: boot, Guess: vault.Cost{Time: 1, MemoryKiB: 64, Threads: 1}}); err != nil {
 		o.t.Fatal(err)
 	}
 	o.t.Cleanup(func() {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -175,5 +176,14 @@ func TestBenchVault(t *testing.T) {
 	}
 	if err := exec.CommandContext(t.Context(), "tandem", "bench", "vault", "--rounds", "0").Run(); err == nil {
 		t.Error("no rounds at all are taken")
+	}
+}
+
+// A benched server is set up as the bench says, whatever is set for a server of one's own.
+func TestBenchedEnv(t *testing.T) {
+	t.Parallel()
+	got := benchedEnv([]string{"PATH=/bin", "TANDEM_LISTEN=0.0.0.0:8440", "TANDEM_DATABASE=postgres://own", "PGPASSWORD=x"}, "postgres://bench")
+	if want := []string{"PATH=/bin", "PGPASSWORD=x", "TANDEM_DATABASE=postgres://bench"}; !slices.Equal(got, want) {
+		t.Errorf("it gets %q, want %q", got, want)
 	}
 }

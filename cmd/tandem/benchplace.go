@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,13 @@ func openPlace(a *app, c *benchSyncCmd, dir, database string) (*benchPlace, erro
 // stopLimit is how long a server may take to end.
 const stopLimit = 30 * time.Second
 
+// benchedEnv is the environment of a benched server: what is set here for a server of one's
+// own, its address, its profile or its certificate, is no part of the bench.
+func benchedEnv(here []string, database string) []string {
+	env := slices.DeleteFunc(slices.Clone(here), func(s string) bool { return strings.HasPrefix(s, "TANDEM_") })
+	return append(env, "TANDEM_DATABASE="+database)
+}
+
 // spawnHome makes a store with its team and serves it in a process of its own.
 func spawnHome(a *app, dir, database string) (_ *home, pid int, err error) {
 	h, err := makeHome(a, dir, homeOptions{database: database})
@@ -83,7 +91,7 @@ func spawnHome(a *app, dir, database string) (_ *home, pid int, err error) {
 		}
 	}()
 	cmd := exec.CommandContext(ctx, program, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--json") //nolint:gosec // This program again.
-	cmd.Env = append(os.Environ(), "TANDEM_DATABASE="+database)
+	cmd.Env = benchedEnv(os.Environ(), database)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopLimit
 	var said bytes.Buffer

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -66,7 +67,7 @@ func (d *Domain) referred(rec *syncengine.Record, look syncengine.Lookup, by syn
 		AgencyId: m.AgencyId, ProgramId: m.ProgramId, TeamId: m.TeamId,
 		PersonId: m.PersonId, EncounterId: m.EncounterId, ReferralId: new(rec.ID.String()), ConsentId: m.ConsentId, What: what,
 	}
-	key := strings.Join([]string{disclosure, m.GetResourceId(), m.GetTargetText(), m.GetInfoShared(), basis, m.GetConsentId()}, "\x00")
+	key := strings.Join([]string{disclosure, cmp.Or(m.GetResourceId(), m.GetTargetText()), m.GetInfoShared(), basis, m.GetConsentId()}, "\x00")
 	p, err := d.made(rec, referral, out, key, recipient, basis, by, atMS)
 	return []syncengine.Projection{p}, err
 }
@@ -79,7 +80,7 @@ func (d *Domain) shown(rec *syncengine.Record, card *tandemv1.AlertCard, alert *
 		// The list of the law's bases has no such word.
 		basis, note = "le_limited", "Observed in public"
 	}
-	recipient, err := d.partners(rec, look)
+	recipient, ids, err := d.partners(rec, look)
 	if err != nil {
 		return syncengine.Projection{}, err
 	}
@@ -91,7 +92,7 @@ func (d *Domain) shown(rec *syncengine.Record, card *tandemv1.AlertCard, alert *
 	if note != "" {
 		out.Note = &note
 	}
-	key := strings.Join([]string{disclosure, alert.GetBasis(), alert.GetCategory(), alert.GetText(), alert.GetAddress(), recipient}, "\x00")
+	key := strings.Join([]string{disclosure, alert.GetBasis(), alert.GetCategory(), alert.GetText(), alert.GetAddress(), strings.Join(ids, " ")}, "\x00")
 	return d.made(rec, safetyAlert, out, key, recipient, basis, by, atMS)
 }
 
@@ -115,8 +116,9 @@ func (d *Domain) made(rec *syncengine.Record, of string, m *tandemv1.Disclosure,
 	return p, err
 }
 
-// partners names the police agencies that are partners in a record's program.
-func (d *Domain) partners(rec *syncengine.Record, look syncengine.Lookup) (string, error) {
+// partners names the police agencies that are partners in a record's program, and returns
+// their ids: a name may change, and nothing is disclosed by that.
+func (d *Domain) partners(rec *syncengine.Record, look syncengine.Lookup) (recipient string, ids []string, err error) {
 	by := &others{domain: d, rec: rec, look: look}
 	of := by.record(rec.Text(syncengine.FieldProgram), program)
 	if of == nil {
@@ -129,16 +131,21 @@ func (d *Domain) partners(rec *syncengine.Record, look syncengine.Lookup) (strin
 		for _, f := range of.raw("partner_agency_ids") {
 			id, _ := syncengine.RawString(f.Raw)
 			a := by.record(id, agency)
-			if a != nil && a.code("type") == "law_enforcement" && a.code("name") != "" {
+			if a == nil || a.code("type") != "law_enforcement" {
+				continue
+			}
+			ids = append(ids, id)
+			if a.code("name") != "" {
 				names = append(names, a.code("name"))
 			}
 		}
 	}
+	slices.Sort(ids)
 	if len(names) == 0 {
-		return "Police partners of the team", by.err
+		return "Police partners of the team", ids, by.err
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", "), by.err
+	return strings.Join(names, ", "), ids, by.err
 }
 
 // named joins the names of a service, the first of them that is there and its service;

@@ -28,6 +28,10 @@ func TestForeignTeam(t *testing.T) {
 	}
 	const set = tandemv1.Act_ACT_SET
 	guest := staff("clinician", far)
+	leading := staff("clinician", far)
+	leading.Roles = append(leading.Roles, "lead")
+	limited := staff("le_partner", far)
+	limited.Roles = append(limited.Roles, "clinician")
 	for _, tc := range []struct {
 		name   string
 		before *tandemv1.Staff
@@ -41,6 +45,8 @@ func TestForeignTeam(t *testing.T) {
 		{"a team more", staff("clinician", teamA), actOn(t, set, staff("clinician", teamA), func(m *tandemv1.Staff) { m.TeamIds = append(m.TeamIds, far.String()) }), false},
 		{"a role more", staff("le_partner", far), actOn(t, set, staff("le_partner", far), func(m *tandemv1.Staff) { m.Roles = []string{"lead"} }), false},
 		{"who was put there by the operator gets a new name", guest, actOn(t, set, guest, func(m *tandemv1.Staff) { m.DisplayName = new("Samira") }), true},
+		{"leads there no more", leading, actOn(t, set, leading, func(m *tandemv1.Staff) { m.Roles = []string{"clinician"} }), true},
+		{"is a police partner no more", limited, actOn(t, set, limited, func(m *tandemv1.Staff) { m.Roles = []string{"clinician"} }), false},
 		{"and leaves", guest, actOn(t, set, guest, func(m *tandemv1.Staff) { m.TeamIds = nil }), true},
 	} {
 		var rec *syncengine.Record

@@ -37,7 +37,8 @@ func (d *Domain) Project(rec *syncengine.Record, look syncengine.Lookup, about s
 			if r.Kind != d.byName[safetyAlert].Number {
 				continue
 			}
-			p, err := d.cards(r, look, by, atMS)
+			// Who writes of the person has not shown the card to anybody.
+			p, err := d.cards(r, look, syncengine.ID{}, atMS)
 			if err != nil {
 				return nil, err
 			}

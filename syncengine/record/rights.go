@@ -41,7 +41,8 @@ const (
 	ofAssigned
 	// ofProposed: the records one made, while they are proposed.
 	ofProposed
-	// ofShared: the drafts of others about a call that one was at.
+	// ofShared: the records of others about a call that one was at. What meets a signed
+	// one, which its author had seen as a draft, is a late edit and stands beside it.
 	ofShared
 	// ofAgencyProposed: the same as ofProposed, of reference data of one's own agency.
 	ofAgencyProposed
@@ -124,7 +125,8 @@ var matrix = map[string]map[string][]cell{
 		clinician: {
 			{acts: acts{create}},
 			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
-			// Who was at the call writes on the draft, and its author signs it.
+			// Who was at the call writes on the draft, and its author signs it. What comes
+			// after that is for the author, or a lead, to take in or set aside.
 			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id", "team_id", "program_id", "agency_id", "signed_by", "signed_at", "void_reason"}},
 		},
 		peer: {
@@ -573,7 +575,7 @@ func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite
 		to, err := syncengine.ParseID(rec.Text(k.table.byName["staff_id"].number))
 		return err == nil && to == p.Person
 	case ofShared:
-		return rec != nil && rec.Lifecycle() == Draft && wasAt()
+		return rec != nil && wasAt()
 	case ofProposed:
 		return rec != nil && rec.Lifecycle() == Proposed && madeBy(rec, p.Person)
 	case ofAgencyProposed:
@@ -649,10 +651,10 @@ func rolesClash(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
 	return changed && clash(roles)
 }
 
-// foreignTeam reports whether a write by anybody but the operator leaves a member of staff
-// in a team of another agency, with a role that sees more than operations. What one agency
-// shows another one's clinicians is agreed between the two; an administrator of the one
-// cannot take it.
+// foreignTeam reports whether a write by anybody but the operator gives a member of staff a
+// role or a team, and leaves them in a team of another agency with a role that sees more
+// than operations. What one agency shows another one's clinicians is agreed between the two;
+// an administrator of the one cannot take it. A right can always be taken away.
 func foreignTeam(k *kind, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
 	roles, newRoles := leaves(k, w, rec, "roles")
 	teams, newTeams := leaves(k, w, rec, "team_ids")
@@ -687,7 +689,8 @@ func foundBy(look syncengine.Lookup, text string) *syncengine.Record {
 }
 
 // leaves returns the codes or ids that a write leaves in a set of a record, and whether it
-// writes any of them.
+// gives more than was there: one more, or one without the role of a police partner, which
+// narrows all others.
 func leaves(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record, field string) (all []string, changed bool) {
 	number := k.table.byName[field].number
 	all = (&syncengine.Record{Body: w.GetBody()}).Codes(number)
@@ -699,8 +702,8 @@ func leaves(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record, field stri
 		if pw.GetField() != number {
 			continue
 		}
-		changed = true
 		code := string(pw.GetKey())
+		changed = changed || len(pw.GetValue()) > 0 || code == lePartner
 		all = slices.DeleteFunc(all, func(c string) bool { return c == code })
 		if len(pw.GetValue()) > 0 {
 			all = append(all, code)
