@@ -99,6 +99,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
+	pg.toldAt()
 	a.Report = reports(head, r, req)
 	a.News = a.News || (len(req.GetEpoch()) > 0 && !bytes.Equal(req.GetEpoch(), head.Epoch[:]))
 	if !r.Forked && req.GetSchema() >= s.MinReadSchema && (len(req.GetEpoch()) > 0 || (!head.Recovering && !r.Unconfirmed)) {
@@ -229,6 +230,11 @@ func (g *pager) positions() error {
 	if lost, err := g.srv.claims(g.view, g.head, g.req.GetEpoch()); err != nil || lost {
 		return cmp.Or(err, ErrReverted)
 	}
+	for _, pos := range g.srv.tellers(g.replica.ID, g.req) {
+		if _, err := g.srv.continues(g.view, g.head, pos); err != nil {
+			return err
+		}
+	}
 	seen := map[ScopeID]bool{}
 	for i, sp := range g.req.GetPositions() {
 		pos, err := g.srv.Secrets.Open(g.replica.ID, sp.GetPosition())
@@ -348,6 +354,9 @@ func (g *pager) page() error {
 		}
 	}
 	pg := g.out
+	if pg.GetClosing() {
+		g.answer.Message.Trailer.ToldAt = nil
+	}
 	news := len(pg.GetRows()) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
 	moved := !bytes.Equal(pg.GetTo()[0].GetPosition(), g.readyRaw)
 	if news || moved {

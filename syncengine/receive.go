@@ -93,6 +93,7 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err
 	}
+	in.toldAt(req, ans)
 	return in.got, in.end()
 }
 

@@ -37,6 +37,7 @@ func (in *intake) scopeSet(set *tandemv1.ScopeSet) error {
 	}
 	if len(in.scopes) == 0 {
 		// What waited for the flip waits for nothing, and nothing is left to compare.
+		in.attest(in.st.Repair.From)
 		in.st.Repair, in.st.Want = Repair{}, nil
 		if err := in.tx.Unstage(); err != nil {
 			return err
