@@ -173,29 +173,35 @@ const find = `((words) => {
 // Tap taps what bears the words, as a finger does, and counts.
 func (b *Browser) Tap(words string) {
 	b.TB.Helper()
-	// It is tapped where it stands still: a page that has just taken in what is new moves.
-	var at, before []float64
-	for end := time.Now().Add(Patience); len(at) == 0 || !slices.Equal(at, before); {
-		before, at = at, Eval[[]float64](b, find+"("+Quote(words)+")")
-		if len(at) == 0 && time.Now().After(end) {
-			b.TB.Fatalf("nothing on the page says %q:\n%s", words, b.Words())
-		}
-	}
-	b.Taps++
-	b.Do(chromedp.MouseClickXY(at[0], at[1]))
+	b.tap(fmt.Sprintf("what says %q", words), find+"("+Quote(words)+")")
 }
 
 // Chip taps a choice of a field, and waits until it is kept.
 func (b *Browser) Chip(name, code string) {
 	b.TB.Helper()
 	sel := fmt.Sprintf(`input[name=%q][value=%q]`, name, code)
-	at := Eval[[]float64](b, `(() => { const i = document.querySelector(`+Quote(sel)+`); if (!i) return null; for (let e = i.closest("details"); e; e = e.parentElement.closest("details")) e.open = true; const l = i.closest("label"); l.scrollIntoView({ block: "center", behavior: "instant" }); const r = l.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
-	if len(at) == 0 {
-		b.TB.Fatalf("there is no choice %s of %s:\n%s", code, name, b.Words())
+	b.tap("the choice "+code+" of "+name, `(() => { const i = document.querySelector(`+Quote(sel)+`); if (!i) return null; for (let e = i.closest("details"); e; e = e.parentElement.closest("details")) e.open = true; const l = i.closest("label"); l.scrollIntoView({ block: "center", behavior: "instant" }); const r = l.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
+	b.Until(`document.querySelector(` + Quote(sel) + `).checked`)
+}
+
+// tap taps where a script says that something is, once it stands still: a page that has
+// just taken in what is new moves, and one that was typed in scrolls with the next frame.
+func (b *Browser) tap(what, where string) {
+	b.TB.Helper()
+	at := Eval[[]float64](b, where)
+	for end := time.Now().Add(Patience); ; {
+		// A window that is not shown is not drawn.
+		Eval[bool](b, `new Promise((done) => { setTimeout(() => done(false), 250); requestAnimationFrame(() => requestAnimationFrame(() => done(true))); })`)
+		before := at
+		if at = Eval[[]float64](b, where); len(at) > 0 && slices.Equal(at, before) {
+			break
+		}
+		if time.Now().After(end) {
+			b.TB.Fatalf("the page does not show, or does not hold still, %s:\n%s", what, b.Words())
+		}
 	}
 	b.Taps++
 	b.Do(chromedp.MouseClickXY(at[0], at[1]))
-	b.Until(`document.querySelector(` + Quote(sel) + `).checked`)
 }
 
 // Goes taps something that leads to another page, and waits for it.

@@ -298,11 +298,7 @@ func (v *visit) reopen() error {
 		if !ok || rec.Lifecycle() != record.Closed {
 			return errForm
 		}
-		ends := openedMS(m, c.NowMS()) + int64(window(m))*dayMS
-		if to, err := time.Parse(time.DateOnly, m.GetExtendedTo()); err == nil {
-			ends = max(ends, to.UnixMilli()+dayMS)
-		}
-		if ends < c.NowMS() {
+		if endsMS(m, c.NowMS()) < c.NowMS() {
 			return &server.InvalidError{Problems: []record.Problem{{Fields: []string{"lifecycle"}, EN: "Its window is over: open a new episode.", ES: "Su ventana terminó: abra un episodio nuevo."}}}
 		}
 		m.Lifecycle, m.ClosedAt, m.CloseReason, m.NeedsAtClose = new(record.Active), nil, nil, nil
@@ -325,9 +321,11 @@ func (v *visit) assign() error {
 		if !ok || rec.Lifecycle() != record.Planned {
 			return errForm
 		}
-		if _, to, err := c.Record(staff); err != nil {
+		who, to, err := c.Record(staff)
+		if err != nil {
 			return err
-		} else if s, ok := to.(*tandemv1.Staff); !ok || !slices.Contains(s.GetTeamIds(), rec.Text(syncengine.FieldTeam)) {
+		}
+		if s, ok := to.(*tandemv1.Staff); !ok || !mayCall(who, s, rec.Text(syncengine.FieldTeam)) {
 			return errForm
 		}
 		m.StaffId = new(staff.String())

@@ -20,7 +20,19 @@ import (
 // reference returns the records of a kind of reference data, by name. Who works in the org
 // sees all of them.
 func (s *sight) reference(kind string) (items []*item) {
-	number := s.c.domain.KindByName(kind).Number
+	if !s.walked {
+		s.refs, s.walked = s.allReference(), true
+	}
+	for _, it := range s.refs {
+		if it.kind.Name == kind {
+			items = append(items, it)
+		}
+	}
+	slices.SortFunc(items, func(a, b *item) int { return cmp.Or(cmp.Compare(s.title(a), s.title(b)), a.rec.ID.Compare(b.rec.ID)) })
+	return slices.CompactFunc(items, func(a, b *item) bool { return a.rec.ID == b.rec.ID })
+}
+
+func (s *sight) allReference() (items []*item) {
 	for _, k := range s.c.domain.Grants(s.view.Org(), s.p) {
 		if k.Compartment != tandemv1.Compartment_COMPARTMENT_REF || !s.held[k] {
 			continue
@@ -42,7 +54,7 @@ func (s *sight) reference(kind string) (items []*item) {
 			}
 			s.load(ids...)
 			for _, id := range ids {
-				if it := s.see(id); it != nil && it.rec.Kind == number {
+				if it := s.see(id); it != nil {
 					items = append(items, it)
 				}
 			}
@@ -51,8 +63,7 @@ func (s *sight) reference(kind string) (items []*item) {
 			}
 		}
 	}
-	slices.SortFunc(items, func(a, b *item) int { return cmp.Or(cmp.Compare(s.title(a), s.title(b)), a.rec.ID.Compare(b.rec.ID)) })
-	return slices.CompactFunc(items, func(a, b *item) bool { return a.rec.ID == b.rec.ID })
+	return items
 }
 
 // colleague reports whether a member of staff is of the person's own agency.

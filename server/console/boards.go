@@ -32,11 +32,8 @@ type column struct {
 // board shows all records of a reason, due or not, in columns.
 func (v *visit) board(d *boardData, name string, reason int, place func(*sight, *item) (at int, r row), columns ...string) error {
 	d.Page.Follow = "live"
-	desks, err := v.desks()
-	if err != nil {
-		return err
-	}
-	if d.Behind, err = v.c.workOut(v.ctx(), v.who.Org.ID, desks); err != nil {
+	var err error
+	if d.Behind, err = v.c.workOut(v.ctx(), v.who.Org.ID, v.desks()); err != nil {
 		return err
 	}
 	err = v.look(name, syncengine.ID{}, func(s *sight) error {
@@ -92,7 +89,7 @@ func (v *visit) episodes() error {
 		r := s.row(it)
 		opened := openedMS(m, whenOf(it))
 		day := int((s.now().UnixMilli() - opened) / dayMS)
-		left := window(m) - day
+		left := int((endsMS(m, whenOf(it))-opened)/dayMS) - day
 		r.due = opened
 		r.Badges = []badge{{Word: s.dayOf(it, m), Bad: left < 0}}
 		if it.rec.Lifecycle() == record.OnHold {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -86,7 +87,7 @@ func (s *sight) about(it *item) (items []*item, more bool, err error) {
 	for hop := 0; hop < 2 && len(next) > 0; hop++ {
 		var found []syncengine.ID
 		for _, id := range next {
-			ids, err := s.view.About(id, mostOfCase+1)
+			ids, err := s.view.About(id, math.MaxInt32)
 			if err != nil {
 				return nil, false, err
 			}
@@ -96,6 +97,11 @@ func (s *sight) about(it *item) (items []*item, more bool, err error) {
 					found = append(found, id)
 				}
 			}
+		}
+		// Newer records have later ids.
+		slices.SortFunc(found, func(a, b syncengine.ID) int { return b.Compare(a) })
+		if len(found) > mostOfCase {
+			found, more = found[:mostOfCase], true
 		}
 		s.load(found...)
 		s.loadSubjects(found)

@@ -3,6 +3,10 @@ package console
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -51,6 +55,9 @@ func deskOf(k syncengine.ScopeKey) (syncengine.ScopeKey, bool) {
 	return k, k.Owner == syncengine.OwnerTeam && k.Compartment != tandemv1.Compartment_COMPARTMENT_PRIVATE
 }
 
+// errSorting says that the queue could not be brought up to date.
+var errSorting = errors.New("the queue could not be sorted")
+
 // workOut takes in what has changed at some desks. Where that takes long it goes on by
 // itself, and behind says so.
 func (c *Console) workOut(ctx context.Context, org syncengine.ID, desks []syncengine.ScopeKey) (behind bool, err error) {
@@ -72,7 +79,18 @@ func (c *Console) workOut(ctx context.Context, org syncengine.ID, desks []syncen
 	done := make(chan error, 1)
 	go func() {
 		defer func() { <-lock }()
-		done <- c.takeIn(context.WithoutCancel(ctx), org, desks)
+		defer func() {
+			// It is on no request's own goroutine: a record that nobody can read ends no server.
+			if fault := recover(); fault != nil {
+				c.o.Log.Error().Str("panic", fmt.Sprintf("%T", fault)).Bytes("stack", debug.Stack()).Msg("sorting the queue failed")
+				done <- errSorting
+			}
+		}()
+		err := c.takeIn(context.WithoutCancel(ctx), org, desks)
+		if err != nil {
+			c.o.Log.Error().Err(err).Msg("the queue was not sorted to its end")
+		}
+		done <- err
 	}()
 	select {
 	case err := <-done:
@@ -233,16 +251,13 @@ type decision struct {
 	msg      *tandemv1.Review
 }
 
-// maxReviews bounds what is looked at of what is about a record.
-const maxReviews = 512
-
 // reviewsOf returns the reviews of a record by leads of a team that it is with, in the
 // order in which the server took them.
 func (c *Console) reviewsOf(view syncengine.ServerView, rec *syncengine.StoredRecord, kind *syncengine.Kind) (out []decision, err error) {
 	if !slices.Contains(reviewable, kind.Name) {
 		return nil, nil
 	}
-	ids, err := view.About(rec.ID, maxReviews)
+	ids, err := view.About(rec.ID, math.MaxInt32)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -340,7 +355,7 @@ func (c *Console) reasons(rec *syncengine.StoredRecord, kind *syncengine.Kind, r
 		}
 	case *tandemv1.Episode:
 		if life == record.Active || life == record.OnHold {
-			add(episode, openedMS(m, state.AtMS)+int64(window(m)-15)*dayMS)
+			add(episode, endsMS(m, state.AtMS)-15*dayMS)
 		}
 	case *tandemv1.SafetyAlert:
 		if life == record.Proposed && m.GetAudience() == "team_with_le" {
@@ -360,6 +375,16 @@ func window(m *tandemv1.Episode) int {
 		return int(min(d, 3650))
 	}
 	return 60
+}
+
+// endsMS is when the window of an episode is over: by its days, or with the day that it was
+// extended to.
+func endsMS(m *tandemv1.Episode, created int64) int64 {
+	ends := openedMS(m, created) + int64(window(m))*dayMS
+	if to, err := time.Parse(time.DateOnly, m.GetExtendedTo()); err == nil {
+		ends = max(ends, to.UnixMilli()+dayMS)
+	}
+	return ends
 }
 
 func openedMS(m *tandemv1.Episode, created int64) int64 {

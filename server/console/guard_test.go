@@ -63,6 +63,17 @@ func TestReadsAreNoted(t *testing.T) {
 	if !noted("REFUSED console record " + s.private.String()) {
 		t.Errorf("a refusal was not noted: %q", o.acts(o.lena))
 	}
+	o.refuse(s)
+	list := b.get("/console/quarantine").want(t, http.StatusOK, "Note")
+	if !noted("QUARANTINE_READ quarantine") {
+		t.Errorf("the list of what was not accepted was not noted: %q", o.acts(o.lena))
+	}
+	_, change, _ := strings.Cut(list.body, `href="quarantine/`)
+	change = change[:26]
+	b.get("/console/quarantine/"+change).want(t, http.StatusOK)
+	if !noted("QUARANTINE_READ quarantine " + change) {
+		t.Errorf("what was not accepted was read, and not noted: %q", o.acts(o.lena))
+	}
 	rec := b.get("/console/record/" + s.visit.String())
 	b.post("/console/record/"+s.visit.String()+"/review", "hash", rec.value(t, "hash"), "state", rec.value(t, "state"), "decision", "approved").want(t, http.StatusOK)
 	if !noted("CHANGED create") {
@@ -178,9 +189,8 @@ func TestQuarantine(t *testing.T) {
 		fred.get("/console/quarantine").want(t, http.StatusOK, "Everything was accepted").never(t, "Canarylate")
 		fred.get("/console/quarantine/"+id).want(t, http.StatusNotFound).never(t, "Canarylate")
 		fred.post("/console/quarantine/"+id+"/"+how, "reason", "mine").want(t, http.StatusNotFound)
-		var field string
-		if i := strings.Index(page.body, `name="0.text"`); i > 0 {
-			field = "0.text"
+		if !strings.Contains(page.body, `name="0.text"`) {
+			t.Fatalf("the words cannot be written anew:\n%s", page.body)
 		}
 		switch how {
 		case "release":
@@ -188,7 +198,7 @@ func TestQuarantine(t *testing.T) {
 			b.get("/console/record/"+note.String()).want(t, http.StatusOK, "Canarylate: written before", "Luis Vega")
 		case "replace":
 			// A lead writes no case note; the words are not lost for that.
-			a := b.post("/console/quarantine/"+id+"/replace", field, "Canarycorrected words.")
+			a := b.post("/console/quarantine/"+id+"/replace", "0.text", "Canarycorrected words.")
 			if a.status != http.StatusUnprocessableEntity {
 				t.Errorf("a lead writes what only a clinician may: %d %s", a.status, a.text())
 			}

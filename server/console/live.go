@@ -49,7 +49,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 			return err
 		})
 		if ctx.Err() == nil && err != nil {
-			http.Error(w, "the server cannot tell what is new", http.StatusServiceUnavailable)
+			v.fail(err)
 			return
 		}
 		if err != nil || mark != at {

@@ -47,21 +47,15 @@ type refusedField struct {
 func (v *visit) quarantine() error {
 	d := &quarantineData{Page: v.page("navQuarantine", "quarantine")}
 	d.Page.Follow = "live"
-	items, err := v.office().Quarantine(v.ctx(), v.who.Staff)
-	if err != nil {
-		return err
-	}
-	err = v.look("quarantine", syncengine.ID{}, func(s *sight) error {
-		var err error
+	err := v.look("quarantine", syncengine.ID{}, func(s *sight) (err error) {
 		if d.Page.At, err = s.mark(); err != nil {
 			return err
 		}
+		items, err := s.quarantineItems()
 		for _, it := range items {
-			if it.Whole && !private(s, it) {
-				d.Items = append(d.Items, s.refused(it, false))
-			}
+			d.Items = append(d.Items, s.refused(it, false))
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
@@ -81,12 +75,12 @@ func (v *visit) quarantined() error {
 		return err
 	}
 	d := &quarantinedData{Page: v.page("navQuarantine", "quarantine/"+id.String())}
-	items, err := v.office().Quarantine(v.ctx(), v.who.Staff)
-	if err != nil {
-		return err
-	}
 	err = v.look("quarantine", id, func(s *sight) error {
-		i := slices.IndexFunc(items, func(it *syncengine.QuarantineItem) bool { return it.Change.ID == id && it.Whole && !private(s, it) })
+		items, err := s.quarantineItems()
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(items, func(it *syncengine.QuarantineItem) bool { return it.Change.ID == id })
 		if i < 0 {
 			return errAbsent
 		}
@@ -101,6 +95,7 @@ func (v *visit) quarantined() error {
 
 // refused says what a change in quarantine is, and with whole what it says.
 func (s *sight) refused(it *syncengine.QuarantineItem, whole bool) refused {
+	s.quarantined = append(s.quarantined, it.Change.ID)
 	r := refused{ID: it.Change.ID.String(), Who: s.staffName(it.Change.Author), When: s.moment(it.Change.CorrectedMS), Bytes: it.Bytes, Href: "quarantine/" + it.Change.ID.String()}
 	if r.Why = s.t("refusal." + strconv.Itoa(int(it.Change.Outcome.GetRefusal()))); strings.HasPrefix(r.Why, "refusal.") {
 		r.Why = s.t("refusal.0")
@@ -117,6 +112,7 @@ func (s *sight) refused(it *syncengine.QuarantineItem, whole bool) refused {
 		there := s.see(id)
 		if there != nil {
 			one.Title, one.Href = s.title(there), "record/"+id.String()
+			s.show(there)
 		}
 		r.Titles = append(r.Titles, one.Title)
 		if whole && kind != nil {

@@ -34,10 +34,8 @@ var ranks = []rank{
 	{unreviewed, "whyUnreviewed", 20, false},
 }
 
-// Bounds of the queue: so many rows of each reason are looked at, so many are shown, so
-// far is counted.
+// Bounds of the queue: so many rows are shown, so far is counted.
 const (
-	mostEach  = 60
 	mostShown = 60
 	mostCount = 1000
 )
@@ -81,11 +79,8 @@ func (v *visit) queue() error {
 	if only >= 0 {
 		d.WhyWord = v.t(d.Why)
 	}
-	desks, err := v.desks()
-	if err != nil {
-		return err
-	}
-	if d.Behind, err = v.c.workOut(v.ctx(), v.who.Org.ID, desks); err != nil {
+	var err error
+	if d.Behind, err = v.c.workOut(v.ctx(), v.who.Org.ID, v.desks()); err != nil {
 		return err
 	}
 	err = v.look("queue", syncengine.ID{}, func(s *sight) error {
@@ -106,12 +101,13 @@ func (v *visit) queue() error {
 }
 
 // desks are those that the person leads now.
-func (v *visit) desks() (desks []syncengine.ScopeKey, err error) {
-	err = v.look("desks", syncengine.ID{}, func(s *sight) error {
-		desks = s.desks
-		return nil
-	})
-	return desks, err
+func (v *visit) desks() (desks []syncengine.ScopeKey) {
+	for _, k := range v.c.domain.Grants(v.who.Org.ID, v.who.Principal) {
+		if desk, ok := deskOf(k); ok && k == desk {
+			desks = append(desks, k)
+		}
+	}
+	return desks
 }
 
 // wait is one record with all the reasons for which it asks.
@@ -136,11 +132,7 @@ func (s *sight) queue(d *queueData, only int) error {
 			if only >= 0 && only != i || n == 0 {
 				continue
 			}
-			limit := mostEach
-			if only >= 0 {
-				limit = mostShown + 1
-			}
-			work, err := s.view.Work(desk, r.reason, now, limit)
+			work, err := s.view.Work(desk, r.reason, now, mostShown+1)
 			if err != nil {
 				return err
 			}
@@ -221,8 +213,8 @@ func (s *sight) dayOf(it *item, m *tandemv1.Episode) string {
 	if o, err := it.rec.Origin(); err == nil {
 		created = o.AtMS
 	}
-	day := (s.now().UnixMilli()-openedMS(m, created))/dayMS + 1
-	return sprintf(s.t("dayOf"), day, window(m))
+	opened := openedMS(m, created)
+	return sprintf(s.t("dayOf"), (s.now().UnixMilli()-opened)/dayMS+1, (endsMS(m, created)-opened)/dayMS)
 }
 
 // loadSubjects looks at the people and staff that records name, at once.

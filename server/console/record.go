@@ -81,10 +81,7 @@ func (v *visit) recordPage() error {
 	if err := v.c.catchUpReaders(v.ctx(), v.who.Org.ID); err != nil {
 		return err
 	}
-	desks, err := v.desks()
-	if err != nil {
-		return err
-	}
+	desks := v.desks()
 	if _, err := v.c.workOut(v.ctx(), v.who.Org.ID, desks); err != nil {
 		return err
 	}
@@ -120,6 +117,7 @@ func (s *sight) record(d *recordData, it *item) error {
 	if m, ok := it.msg.(*tandemv1.Encounter); ok {
 		if call := s.seeText(m.GetIncidentId()); call != nil {
 			d.CallHref, d.CallName = "case/"+call.rec.ID.String(), s.title(call)
+			s.show(call)
 		}
 	}
 	state, err := syncengine.Decode(&it.rec.Record)
@@ -338,12 +336,18 @@ func (s *sight) clashes(it *item, state *syncengine.State) (out []clash) {
 	return out
 }
 
+// mayCall reports whether a member of staff may be given a follow-up of a team.
+func mayCall(rec *syncengine.StoredRecord, m *tandemv1.Staff, team string) bool {
+	return rec.Lifecycle() == record.Active && slices.Contains(m.GetTeamIds(), team) &&
+		slices.ContainsFunc(m.GetRoles(), func(r string) bool { return r == "clinician" || r == "peer" })
+}
+
 // teammates are the staff of a record's team who may be given a follow-up.
 func (s *sight) teammates(it *item, now string) (out []web.Option) {
 	team := it.rec.Text(syncengine.FieldTeam)
 	for _, one := range s.reference("staff") {
 		m, ok := one.msg.(*tandemv1.Staff)
-		if !ok || one.rec.Lifecycle() != record.Active || !slices.Contains(m.GetTeamIds(), team) || !slices.ContainsFunc(m.GetRoles(), func(r string) bool { return r == "clinician" || r == "peer" }) {
+		if !ok || !mayCall(one.rec, m, team) {
 			continue
 		}
 		out = append(out, web.Option{Code: one.rec.ID.String(), Label: m.GetDisplayName(), On: one.rec.ID.String() == now})

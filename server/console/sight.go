@@ -27,8 +27,12 @@ type sight struct {
 	zone  *time.Location
 	// seen are the records that were looked at, nil for those that are not to be seen.
 	seen map[syncengine.ID]*item
-	// shown are those that a page shows, of people and calls.
-	shown []syncengine.ID
+	// refs is all reference data, once it has been walked.
+	refs   []*item
+	walked bool
+	// shown are those that a page shows, of people and calls; quarantined are the changes in
+	// quarantine that it shows.
+	shown, quarantined []syncengine.ID
 	// err is what reading has failed with: then there is no page.
 	err error
 }
@@ -48,10 +52,11 @@ func (v *visit) look(code string, subject syncengine.ID, f func(*sight) error) e
 		if s, err = v.sight(view); err != nil {
 			return err
 		}
-		if err := f(s); err != nil {
-			return err
+		// What could not be read is a fault, whatever the page makes of it.
+		if err = f(s); s.err != nil {
+			return s.err
 		}
-		return s.err
+		return err
 	})
 	if err != nil {
 		if !subject.IsZero() && errors.Is(err, errAbsent) {
@@ -61,30 +66,35 @@ func (v *visit) look(code string, subject syncengine.ID, f func(*sight) error) e
 		}
 		return err
 	}
-	if len(s.shown) == 0 {
-		return nil
+	entry := func(act tandemv1.AuditAct, ids []syncengine.ID) *tandemv1.AuditEntry {
+		e := &tandemv1.AuditEntry{Act: act, Code: code, Count: uint64(len(ids))}
+		if !subject.IsZero() {
+			e.Subject = subject[:]
+		}
+		for _, id := range ids {
+			e.Records = append(e.Records, id[:]...)
+		}
+		return e
 	}
-	e := &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CONSOLE_LISTED, Code: code, Count: uint64(len(s.shown))}
-	for _, id := range s.shown {
-		e.Records = append(e.Records, id[:]...)
+	var entries []*tandemv1.AuditEntry
+	if len(s.shown) > 0 {
+		act := tandemv1.AuditAct_AUDIT_ACT_CONSOLE_LISTED
+		if !subject.IsZero() {
+			act = tandemv1.AuditAct_AUDIT_ACT_CONSOLE_READ
+		}
+		entries = append(entries, entry(act, s.shown))
 	}
-	if !subject.IsZero() {
-		e.Act, e.Subject = tandemv1.AuditAct_AUDIT_ACT_CONSOLE_READ, subject[:]
+	if len(s.quarantined) > 0 {
+		entries = append(entries, entry(tandemv1.AuditAct_AUDIT_ACT_QUARANTINE_READ, s.quarantined))
 	}
-	return v.note(e)
+	return v.note(entries...)
 }
 
 // sight finds out what the person may see in a snapshot.
 func (v *visit) sight(view store.DeskView) (*sight, error) {
-	head, err := view.Head()
-	if err != nil {
-		return nil, err
-	}
-	if head.Recovering && v.lead && !v.admin {
-		return nil, errRecovering
-	}
 	s := &sight{visit: v, view: view, held: map[syncengine.ScopeKey]bool{}, zone: time.UTC, seen: map[syncengine.ID]*item{}}
 	engine := &syncengine.Server{Rules: v.c.domain, Secrets: v.who.Org.Secrets}
+	var err error
 	if s.p, err = engine.Principal(view, &syncengine.Replica{Person: v.who.Staff}); err != nil {
 		return nil, err
 	}

@@ -68,13 +68,33 @@ func (v *visit) allowed(who area) error {
 		}
 		return errArea
 	}
-	return nil
+	if who != leads {
+		return nil
+	}
+	// What a database that was set back says of cases goes to nobody until it is confirmed.
+	return v.c.store.ReadDesk(v.ctx(), v.who.Org.ID, func(view store.DeskView) error {
+		head, err := view.Head()
+		if err == nil && head.Recovering {
+			err = errRecovering
+		}
+		return err
+	})
 }
 
 // note adds an entry of the person's to the audit log.
-func (v *visit) note(e *tandemv1.AuditEntry) error {
-	e.Person = v.who.Staff[:]
-	return v.c.store.Write(v.ctx(), v.who.Org.ID, 1, func(tx *store.Tx) error { return tx.Audit(e) })
+func (v *visit) note(entries ...*tandemv1.AuditEntry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	return v.c.store.Write(v.ctx(), v.who.Org.ID, 1, func(tx *store.Tx) error {
+		for _, e := range entries {
+			e.Person = v.who.Staff[:]
+			if err := tx.Audit(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // id is the record or change that the address names.

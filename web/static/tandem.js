@@ -280,23 +280,18 @@
   };
   const take = (html) => {
     const next = new DOMParser().parseFromString(html, "text/html");
-    let left = false, changed = false;
+    const changed = $$("[data-part]").map((part) => [part, $(`[data-part="${part.dataset.part}"]`, next)]).filter(([part, fresh]) => fresh && fresh.innerHTML !== part.dataset.was);
     // A decision is about what stands above it: either all of the page is new, or nothing.
-    const differs = (part) => { const fresh = $(`[data-part="${part.dataset.part}"]`, next); return fresh && fresh.innerHTML !== part.dataset.was; };
-    if ($$("[data-part]").some((p) => differs(p) && busyIn(p))) { $("#moved").hidden = false; return; }
-    for (const part of $$("[data-part]")) {
-      const fresh = $(`[data-part="${part.dataset.part}"]`, next);
-      if (!fresh || fresh.innerHTML === part.dataset.was) continue;
-      if (busyIn(part)) { left = true; continue; }
+    if (changed.some(([part]) => busyIn(part))) { $("#moved").hidden = false; return; }
+    for (const [part, fresh] of changed) {
       const at = document.activeElement, mark = at && part.contains(at) ? (at.id ? "#" + CSS.escape(at.id) : at.getAttribute("href") ? `a[href="${CSS.escape(at.getAttribute("href"))}"]` : at.name && at.value ? `[name="${CSS.escape(at.name)}"][value="${CSS.escape(at.value)}"]` : "") : "";
       const open = $$("details[open][id]", part).map((e) => e.id);
-      part.innerHTML = fresh.innerHTML; part.dataset.was = fresh.innerHTML; changed = true;
+      part.innerHTML = fresh.innerHTML; part.dataset.was = fresh.innerHTML;
       for (const id of open) { const e = document.getElementById(id); if (e) e.open = true; }
       if (mark) $(mark, part)?.focus();
     }
-    if (left) $("#moved").hidden = false;
     const said = $("#news");
-    if (changed && said) said.textContent = said.dataset.says;
+    if (changed.length && said) said.textContent = said.dataset.says;
   };
   const news = async () => {
     const own = { credentials: "same-origin", headers: { "Tandem-Follow": "1", Accept: "text/html" } };
@@ -304,17 +299,19 @@
       if (document.hidden) { await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true })); continue; }
       try {
         const r = await fetch(body.dataset.follow + "?at=" + encodeURIComponent(at), own);
-        if (r.status === 401 || r.redirected) { location.reload(); return; }
+        if (r.status === 401 || r.status === 403 || r.redirected) { location.reload(); return; }
         if (!r.ok) { await rest(5000); continue; }
         const s = await r.json();
         if (s.at === at) continue;
-        at = s.at;
         const page = await fetch(location.href, own);
-        if (page.redirected || page.status === 401) { location.reload(); return; }
-        const fresh = page.ok ? await page.text() : "";
+        // Who may not see it any more is not shown it.
+        if (page.redirected || (page.status >= 400 && page.status < 500)) { location.reload(); return; }
+        if (!page.ok) { await rest(5000); continue; }
+        const fresh = await page.text();
         // Nothing moves under a finger that is down.
         await lifted;
-        if (fresh) take(fresh);
+        take(fresh);
+        at = s.at;
       } catch { await rest(3000); }
     }
   };
