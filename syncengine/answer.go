@@ -99,7 +99,6 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		msg.Outcomes = append(msg.Outcomes, &tandemv1.Outcome{Code: tandemv1.OutcomeCode_OUTCOME_CODE_FORK})
 		a.News = true
 	}
-	pg.toldAt()
 	a.Report = reports(head, r, req)
 	a.News = a.News || (len(req.GetEpoch()) > 0 && !bytes.Equal(req.GetEpoch(), head.Epoch[:]))
 	if !r.Forked && req.GetSchema() >= s.MinReadSchema && (len(req.GetEpoch()) > 0 || (!head.Recovering && !r.Unconfirmed)) {
@@ -112,11 +111,13 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	}
 	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked {
 		pg.bare(len(outcomes) > 0)
+		pg.toldAt()
 		a.News = a.News || len(msg.GetTrailer().GetOrders()) > 0
 		return a, nil
 	}
 	if req.GetSchema() < s.MinReadSchema || r.Unconfirmed || head.Recovering {
 		// Who is too old to be sent records may still read why a change was not applied.
+		pg.toldAt()
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
@@ -137,6 +138,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 			return nil, err
 		}
 	}
+	pg.toldAt()
 	a.Count = len(msg.GetOutcomes()) + len(msg.GetPage().GetRows()) + len(msg.GetLookedUp())
 	return a, nil
 }
@@ -212,6 +214,8 @@ type pager struct {
 	index map[ScopeKey]int
 	out   *tandemv1.Page
 	sent  map[ID]bool
+	// placed: the device's position says where this answer stands.
+	placed bool
 	// spent are the bytes of rows so far.
 	spent, budget int
 }
@@ -354,9 +358,7 @@ func (g *pager) page() error {
 		}
 	}
 	pg := g.out
-	if pg.GetClosing() {
-		g.answer.Message.Trailer.ToldAt = nil
-	}
+	g.placed = pg.GetClosing()
 	news := len(pg.GetRows()) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
 	moved := !bytes.Equal(pg.GetTo()[0].GetPosition(), g.readyRaw)
 	if news || moved {

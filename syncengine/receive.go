@@ -413,11 +413,12 @@ func (in *intake) starts(p *tandemv1.Page) bool {
 }
 
 func (in *intake) scope(id ScopeID) *DeviceScope {
-	i := slices.IndexFunc(in.scopes, func(s DeviceScope) bool { return s.ID == id })
-	if i < 0 {
-		return nil
+	for i := range in.scopes {
+		if in.scopes[i].ID == id {
+			return &in.scopes[i]
+		}
 	}
-	return &in.scopes[i]
+	return nil
 }
 
 func (in *intake) readyMask() (mask uint64) {

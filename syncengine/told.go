@@ -18,7 +18,7 @@ const maxToldAt = 8
 // position.
 func (g *pager) toldAt() {
 	msg := g.answer.Message
-	if len(msg.GetOutcomes()) == 0 && len(g.req.GetToldAt()) == 0 {
+	if g.placed || len(msg.GetOutcomes()) == 0 && len(g.req.GetToldAt()) == 0 {
 		return
 	}
 	msg.Trailer.ToldAt = g.srv.Secrets.Seal(g.replica.ID, Position{
