@@ -34,6 +34,8 @@ type office struct {
 
 	mu    sync.Mutex
 	front http.Handler
+	// unmarked: where it is set back, it does not know how far its history had come.
+	unmarked bool
 	// away: there is no connection to it.
 	away atomic.Bool
 }
@@ -138,6 +140,11 @@ func (o *office) copyAway() (restore func()) {
 	return func() {
 		o.t.Helper()
 		o.close()
+		if o.unmarked {
+			if err := os.Remove(filepath.Join(o.dir, "highwater.json")); err != nil {
+				o.t.Fatal(err)
+			}
+		}
 		for _, name := range o.databases() {
 			if err := os.Remove(name); err != nil {
 				o.t.Fatal(err)

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -135,7 +136,7 @@ func eachRow(rows *sql.Rows, each func(scan func(...any) error) error) error {
 
 const selectState = `SELECT org, replica, person, device, next_op, last_hash, known_op, staged,
 	offset_ms, offset_known, contact_ms, forked, want, epoch, past, unconfirmed, recovering,
-	repair_stage, repair_next, repair_tries, repair_found, repair_scopes, repair_from, verified_ms, kept_bytes, kept_from, oldest_kept, lost_ops FROM replica`
+	repair_stage, repair_next, repair_tries, repair_found, repair_scopes, repair_from, verified_ms, kept_bytes, kept_from, oldest_kept, lost_ops, told_at FROM replica`
 
 // State implements syncengine.DeviceTx.
 func (t *tx) State() (*syncengine.DeviceState, error) {
@@ -155,12 +156,13 @@ func (t *tx) State() (*syncengine.DeviceState, error) {
 
 func scanState(row *sql.Row) (*syncengine.DeviceState, error) {
 	st := &syncengine.DeviceState{}
-	var want, past, scopes []byte
+	var want, past, scopes, toldAt []byte
 	err := row.Scan((*idColumn)(&st.Org), (*idColumn)(&st.Replica), (*idColumn)(&st.Person), (*idColumn)(&st.Device),
 		&st.NextOp, (*hashColumn)(&st.LastHash), &st.KnownOp, &st.Staged, &st.OffsetMS, &st.OffsetKnown, &st.LastContactMS, &st.Forked, &want,
 		(*idColumn)(&st.Epoch), &past, &st.Unconfirmed, &st.Recovering, &st.Repair.Stage, &st.Repair.Next, &st.Repair.Tries, &st.Repair.Found, &scopes, &st.Repair.From,
-		&st.VerifiedMS, &st.KeptBytes, &st.KeptFrom, &st.OldestKept, &st.LostOps)
+		&st.VerifiedMS, &st.KeptBytes, &st.KeptFrom, &st.OldestKept, &st.LostOps, &toldAt)
 	st.Want, st.Past, st.Repair.Scopes = decodeIDs(want), decodeIDs(past), decodeScopes(scopes)
+	st.ToldAt = decodeBytes(toldAt)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotEnrolled
 	}
@@ -181,18 +183,18 @@ func (t *tx) writeState(st *syncengine.DeviceState) error {
 	}
 	return t.exec(`INSERT INTO replica (one, org, replica, person, device, next_op, last_hash, known_op, staged,
 			offset_ms, offset_known, contact_ms, forked, want, epoch, past, unconfirmed, recovering,
-			repair_stage, repair_next, repair_tries, repair_found, repair_scopes, verified_ms, kept_bytes, kept_from, oldest_kept, lost_ops, repair_from)
-		VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)
+			repair_stage, repair_next, repair_tries, repair_found, repair_scopes, verified_ms, kept_bytes, kept_from, oldest_kept, lost_ops, repair_from, told_at)
+		VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
 		ON CONFLICT (one) DO UPDATE SET org = $1, replica = $2, person = $3, device = $4, next_op = $5, last_hash = $6,
 			known_op = $7, staged = $8, offset_ms = $9, offset_known = $10, contact_ms = $11, forked = $12, want = $13,
 			epoch = $14, past = $15, unconfirmed = $16, recovering = $17, repair_stage = $18, repair_next = $19, repair_tries = $20,
 			repair_found = $21, repair_scopes = $22, verified_ms = $23, kept_bytes = $24, kept_from = $25, oldest_kept = $26, lost_ops = $27,
-			repair_from = $28`,
+			repair_from = $28, told_at = $29`,
 		st.Org[:], st.Replica[:], st.Person[:], st.Device[:], int64(st.NextOp), st.LastHash[:], int64(st.KnownOp), st.Staged,
 		st.OffsetMS, boolColumn(st.OffsetKnown), st.LastContactMS, boolColumn(st.Forked), encodeIDs(st.Want),
 		epoch, encodeIDs(st.Past), boolColumn(st.Unconfirmed), boolColumn(st.Recovering), int64(st.Repair.Stage), int64(st.Repair.Next),
 		int64(st.Repair.Tries), int64(st.Repair.Found), encodeScopes(st.Repair.Scopes), st.VerifiedMS,
-		int64(st.KeptBytes), int64(st.KeptFrom), int64(st.OldestKept), int64(st.LostOps), st.Repair.From)
+		int64(st.KeptBytes), int64(st.KeptFrom), int64(st.OldestKept), int64(st.LostOps), st.Repair.From, encodeBytes(st.ToldAt))
 }
 
 const selectScopes = `SELECT bit, id, compartment, open, ready, position, sum, verified_ms FROM scope ORDER BY bit`
@@ -300,6 +302,24 @@ func encodeIDs(ids []syncengine.ID) []byte {
 		b = append(b, id[:]...)
 	}
 	return b
+}
+
+// encodeBytes puts strings of at most 64 KiB one after another.
+func encodeBytes(list [][]byte) (b []byte) {
+	for _, s := range list {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+	}
+	return b
+}
+
+// decodeBytes is the inverse of encodeBytes.
+func decodeBytes(b []byte) (list [][]byte) {
+	for len(b) >= 2 {
+		n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
+		list = append(list, b[2:2+n:2+n])
+		b = b[2+n:]
+	}
+	return list
 }
 
 // decodeIDs is the inverse of encodeIDs.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -274,7 +275,7 @@ func TestStateAndScopes(t *testing.T) {
 	s := openTestStore(t)
 	want := &syncengine.DeviceState{
 		Org: syncengine.ID{1}, Replica: syncengine.ID{2}, Person: syncengine.ID{3}, Device: syncengine.ID{4}, NextOp: 5, LastHash: syncengine.Hash{6},
-		KnownOp: 4, Staged: []byte{7}, OffsetMS: -8, OffsetKnown: true, LastContactMS: 9, Forked: true, Want: []syncengine.ID{{10}, {11}},
+		KnownOp: 4, Staged: []byte{7}, OffsetMS: -8, OffsetKnown: true, LastContactMS: 9, Forked: true, Want: []syncengine.ID{{10}, {11}}, ToldAt: [][]byte{{12}, {13, 14}},
 	}
 	scope := syncengine.DeviceScope{
 		ID: syncengine.ScopeID{1}, Bit: 63, Compartment: tandemv1.Compartment_COMPARTMENT_OPS, Open: true, Ready: true,
@@ -293,7 +294,7 @@ func TestStateAndScopes(t *testing.T) {
 		}
 		if got.Org != want.Org || got.Replica != want.Replica || got.Person != want.Person || got.Device != want.Device || got.NextOp != want.NextOp ||
 			got.LastHash != want.LastHash || got.KnownOp != want.KnownOp || !slices.Equal(got.Staged, want.Staged) || got.OffsetMS != want.OffsetMS ||
-			!got.OffsetKnown || got.LastContactMS != want.LastContactMS || !got.Forked || !slices.Equal(got.Want, want.Want) {
+			!got.OffsetKnown || got.LastContactMS != want.LastContactMS || !got.Forked || !slices.Equal(got.Want, want.Want) || !slices.EqualFunc(got.ToldAt, want.ToldAt, bytes.Equal) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		scopes, err := x.Scopes()

@@ -30,6 +30,9 @@ func incident(team syncengine.ID, notes string) *tandemv1.Incident {
 // which are sealed, and of those the size.
 func observed(a *tandemv1.SyncAnswer) string {
 	a = proto.CloneOf(a)
+	if t := a.GetTrailer(); len(t.GetToldAt()) > 0 {
+		t.ToldAt = bytes.Repeat([]byte{1}, len(t.GetToldAt()))
+	}
 	for _, list := range [][]*tandemv1.ScopePosition{a.GetPage().GetFrom(), a.GetPage().GetTo()} {
 		for _, p := range list {
 			p.Position = bytes.Repeat([]byte{1}, len(p.GetPosition()))

@@ -113,11 +113,13 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	}
 	if r.Revoked && !planted.Is(planted.RevokedServed) || r.Forked {
 		pg.bare(len(outcomes) > 0)
+		pg.toldAt()
 		a.News = a.News || len(msg.GetTrailer().GetOrders()) > 0
 		return a, nil
 	}
 	if req.GetSchema() < s.MinReadSchema || r.Unconfirmed || head.Recovering {
 		// Who is too old to be sent records may still read why a change was not applied.
+		pg.toldAt()
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
@@ -138,6 +140,7 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 			return nil, err
 		}
 	}
+	pg.toldAt()
 	a.Count = len(msg.GetOutcomes()) + len(msg.GetPage().GetRows()) + len(msg.GetLookedUp())
 	return a, nil
 }
@@ -213,6 +216,8 @@ type pager struct {
 	index map[ScopeKey]int
 	out   *tandemv1.Page
 	sent  map[ID]bool
+	// placed: the device's position says where this answer stands.
+	placed bool
 	// spent are the bytes of rows so far.
 	spent, budget int
 }
@@ -230,6 +235,11 @@ func (g *pager) positions() error {
 	}
 	if lost, err := g.srv.claims(g.view, g.head, g.req.GetEpoch()); err != nil || lost {
 		return cmp.Or(err, ErrReverted)
+	}
+	for _, pos := range g.srv.tellers(g.replica.ID, g.req) {
+		if _, err := g.srv.continues(g.view, g.head, pos); err != nil {
+			return err
+		}
 	}
 	seen := map[ScopeID]bool{}
 	for i, sp := range g.req.GetPositions() {
@@ -350,6 +360,7 @@ func (g *pager) page() error {
 		}
 	}
 	pg := g.out
+	g.placed = pg.GetClosing()
 	news := len(pg.GetRows()) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
 	moved := !bytes.Equal(pg.GetTo()[0].GetPosition(), g.readyRaw)
 	if news || moved {

@@ -116,7 +116,10 @@
 //
 // A verdict that has changed is told with every answer to a device whose last cut is
 // older than the change, so that a lost answer costs nothing. Verdicts go from
-// quarantine to an end and never back, so that a late answer does no harm. The trailer
+// quarantine to an end and never back, so that a late answer does no harm. Where verdicts
+// were told the device says with each request, by the sealed position of that snapshot,
+// until a cut covers it: a server that has lost the decision since would not see that by
+// anything else. The trailer
 // lists the ops that its snapshot has not applied (apart): a change that was released
 // since must not settle by an answer from before.
 //
@@ -192,10 +195,10 @@
 // # Epochs
 //
 // An epoch is one life of the server's history. A server continues from a position
-// only if the commit at its head then is the one it has now. A position, or an
-// epoch's id, that only this server can have made and that its history does not know
-// proves that it was set back ([ErrReverted]); so does a certificate of a replica that
-// it does not know. It begins a new epoch ([Server.Mint], [Server.Adopt]), with
+// only if the commit at its head then is the one it has now. A position, also one at
+// which verdicts were told, or an epoch's id, that only this server can have made and
+// that its history does not know proves that it was set back ([ErrReverted]); so does a
+// certificate of a replica that it does not know. It begins a new epoch ([Server.Mint], [Server.Adopt]), with
 // sequences that lie [KeptSequences] higher. In recovery it takes changes, from unknown
 // replicas with a certificate too, and sends no pages until a human has confirmed.
 //

@@ -146,6 +146,18 @@ func (s *Server) Mint(tx ServerTx, replica ID, req *tandemv1.SyncRequest, epoch 
 			return false, err
 		}
 	}
+	for _, pos := range s.tellers(replica, req) {
+		_, err = s.continues(tx, head, pos)
+		switch {
+		case err == ErrReverted: //nolint:errorlint // It is the engine's own, and never wrapped.
+			reverted = true
+			if !slices.Contains(earlier, pos.Epoch) {
+				earlier = append(earlier, pos.Epoch)
+			}
+		case err != nil:
+			return false, err
+		}
+	}
 	if !reverted {
 		return false, nil
 	}

@@ -59,7 +59,7 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 		return false, err
 	}
 	err = in.astray()
-	in.st.Repair.From = nil
+	in.st.Repair.From, in.st.ToldAt = nil, nil
 	return true, err
 }
 
@@ -347,8 +347,8 @@ func (d *Device) Reinstance(tx DeviceTx, replica ID) error {
 	if err := in.astray(); err != nil {
 		return err
 	}
-	// It was sealed for the former replica.
-	in.st.Repair.From = nil
+	// They were sealed for the former replica.
+	in.st.Repair.From, in.st.ToldAt = nil, nil
 	return in.end()
 }
 

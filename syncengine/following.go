@@ -17,7 +17,10 @@ func Following(req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer) *tandemv1
 		return nil
 	}
 	next := proto.CloneOf(req)
-	next.Lookup = nil
+	next.Lookup, next.ToldAt = nil, nil
+	if at := answer.GetTrailer().GetToldAt(); len(at) > 0 {
+		next.ToldAt = [][]byte{at}
+	}
 	for _, to := range page.GetTo() {
 		for _, at := range next.GetPositions() {
 			if bytes.Equal(at.GetScope(), to.GetScope()) {

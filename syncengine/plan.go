@@ -82,6 +82,7 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 		}
 	}
 	stand(req, st, scopes)
+	req.ToldAt = st.ToldAt
 	finds, err := tx.LookedUp()
 	if err != nil {
 		return nil, err

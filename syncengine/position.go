@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"sync"
 
@@ -57,6 +58,8 @@ type Secrets struct {
 	derive    []byte
 	// ids are the wire ids of scopes so far: every answer needs some.
 	ids sync.Map
+	// macs are those of derive that are free: every page needs one.
+	macs sync.Pool
 }
 
 // NewSecrets derives the keys from the org's secret (RFC 5869).
@@ -101,11 +104,16 @@ func (s *Secrets) Seal(replica ID, p Position) []byte {
 	plain = binary.BigEndian.AppendUint64(plain, p.Cut)
 	plain = binary.BigEndian.AppendUint64(plain, p.Since)
 	plain = binary.BigEndian.AppendUint64(plain, p.At)
-	mac := hmac.New(sha256.New, s.derive)
+	mac, ok := s.macs.Get().(hash.Hash)
+	if !ok {
+		mac = hmac.New(sha256.New, s.derive)
+	}
+	mac.Reset()
 	mac.Write([]byte("position"))
 	mac.Write(replica[:])
 	mac.Write(plain)
 	nonce := mac.Sum(nil)[:s.positions.NonceSize()]
+	s.macs.Put(mac)
 	return s.positions.Seal(slices.Clone(nonce), nonce, plain, replica[:])
 }
 

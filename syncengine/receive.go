@@ -93,6 +93,7 @@ func (d *Device) Receive(tx DeviceTx, req *tandemv1.SyncRequest, ans *tandemv1.S
 	if err := in.page(req, ans.GetPage(), wallMS); err != nil {
 		return nil, err
 	}
+	in.toldAt(req, ans)
 	return in.got, in.end()
 }
 
@@ -412,11 +413,12 @@ func (in *intake) starts(p *tandemv1.Page) bool {
 }
 
 func (in *intake) scope(id ScopeID) *DeviceScope {
-	i := slices.IndexFunc(in.scopes, func(s DeviceScope) bool { return s.ID == id })
-	if i < 0 {
-		return nil
+	for i := range in.scopes {
+		if in.scopes[i].ID == id {
+			return &in.scopes[i]
+		}
 	}
-	return &in.scopes[i]
+	return nil
 }
 
 func (in *intake) readyMask() (mask uint64) {

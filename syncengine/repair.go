@@ -81,6 +81,8 @@ func (in *intake) astray() error {
 	if ready {
 		in.got.Astray = true
 		in.st.Repair = Repair{Stage: RepairTotals, Tries: tries, From: from}
+	} else {
+		in.attest(from)
 	}
 	return nil
 }

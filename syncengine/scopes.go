@@ -37,6 +37,7 @@ func (in *intake) scopeSet(set *tandemv1.ScopeSet) error {
 	}
 	if len(in.scopes) == 0 {
 		// What waited for the flip waits for nothing, and nothing is left to compare.
+		in.attest(in.st.Repair.From)
 		in.st.Repair, in.st.Want = Repair{}, nil
 		if err := in.tx.Unstage(); err != nil {
 			return err
@@ -136,18 +137,20 @@ func (in *intake) purgeRecord(id ID, s DeviceScope) error {
 
 // saveScopes stores the scopes that the answer changed.
 func (in *intake) saveScopes() error {
-	for _, s := range in.scopes {
-		if slices.ContainsFunc(in.before, func(b DeviceScope) bool { return sameScope(b, s) }) {
+	for i := range in.scopes {
+		s := &in.scopes[i]
+		// As a rule each stands where it stood.
+		if i < len(in.before) && sameScope(&in.before[i], s) || slices.ContainsFunc(in.before, func(b DeviceScope) bool { return sameScope(&b, s) }) {
 			continue
 		}
-		if err := in.tx.SaveScope(s); err != nil {
+		if err := in.tx.SaveScope(*s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func sameScope(a, b DeviceScope) bool {
+func sameScope(a, b *DeviceScope) bool {
 	return a.ID == b.ID && a.Bit == b.Bit && a.Ready == b.Ready && a.Sum == b.Sum && a.VerifiedMS == b.VerifiedMS &&
 		bytes.Equal(a.Position, b.Position)
 }

@@ -312,6 +312,8 @@ type DeviceState struct {
 	LostOps uint64
 	// Want are records whose whole state is to be asked for: a splice differed.
 	Want []ID
+	// ToldAt are positions at which the server told verdicts and that no cut covers yet.
+	ToldAt [][]byte
 }
 
 // DeviceRecord is one record on a device.

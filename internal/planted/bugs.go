@@ -27,6 +27,7 @@ const (
 	ForkIgnored
 	ForkUntold
 	VerdictUnchecked
+	VerdictsUnwitnessed
 	KeyReuse
 
 	// Merge.

@@ -25,6 +25,7 @@ var Table = []Row{
 	{ForkIgnored, "ForkIgnored", "device clone unnoticed", "two histories under one replica id are taken as one"},
 	{ForkUntold, "ForkUntold", "fork not told", "a forked replica whose other life was told waits for pages for ever"},
 	{VerdictUnchecked, "VerdictUnchecked", "verdict without envelope check", "a verdict on an op of a former life is taken for the present one's"},
+	{VerdictsUnwitnessed, "VerdictsUnwitnessed", "verdict of a lost history kept", "a device does not show where it was told verdicts that no cut has confirmed"},
 	{KeyReuse, "KeyReuse", "stamp reuse", "stamps come from so few numbers that two changes share one"},
 	{LostUpdate, "LostUpdate", "lost update", "a write removes values that its author had not seen"},
 	{AwaitedDropped, "AwaitedDropped", "dropped awaited list", "a value that was written over before it came stands again"},

@@ -7,8 +7,11 @@ import (
 )
 
 func init() {
-	actions = append(actions, action{"crossing", 2, false, (*World).crossing})
-	Rare = append(Rare, "released while an answer was under way")
+	actions = append(actions,
+		action{"crossing", 2, false, (*World).crossing},
+		action{"lose a decision", 1, true, (*World).loseDecision},
+	)
+	Rare = append(Rare, "released while an answer was under way", "decision lost")
 }
 
 // crossing is a release that happens while an answer from before it is under way, and
@@ -51,6 +54,39 @@ func (w *World) crossing() error {
 		return err
 	}
 	return w.move(old)
+}
+
+// loseDecision is a decision that the server loses when it has told it, with no cut.
+func (w *World) loseDecision() error {
+	lying := w.server.lyingIDs()
+	if len(lying) == 0 || !w.copies() {
+		return nil
+	}
+	id := one(w, lying)
+	replica := w.server.changes[id].Replica
+	i := slices.IndexFunc(w.devices, func(d *device) bool { return d.replica == replica })
+	if r := w.server.replicas[replica]; i < 0 || r == nil || r.Revoked || r.Forked {
+		return nil
+	}
+	d, calm := w.devices[i], w.calm
+	w.calm = true
+	defer func() { w.calm = calm }()
+	if err := w.backUp(); err != nil {
+		return err
+	}
+	acts := len(w.server.acts)
+	if err := w.decideOn(w.office.people[3], id, 3+w.rng.IntN(3), 0, true); err != nil || len(w.server.acts) == acts {
+		return err
+	}
+	verdict, err := w.answered(d, 0)
+	if err != nil {
+		return err
+	}
+	if err := w.setBack(); err != nil {
+		return err
+	}
+	w.seen("decision lost")
+	return w.move(verdict)
 }
 
 // answered sends a request that pushes nothing, and returns its answer.

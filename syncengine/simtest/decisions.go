@@ -44,8 +44,14 @@ func (w *World) decideOne() error {
 		who = one(w, w.office.people)
 	}
 	what := w.rng.IntN(6)
-	acts := len(w.server.acts)
 	fail, stay := w.mishap(), !w.fault(20)
+	return w.decideOn(who, id, what, fail, stay)
+}
+
+// decideOn is a person's decision: a release below 4, 4 a dismissal, 5 a lead's own
+// change in its place.
+func (w *World) decideOn(who *person, id syncengine.ID, what, fail int, stay bool) error {
+	acts := len(w.server.acts)
 	var out *tandemv1.Outcome
 	var done *syncengine.Committed
 	err := w.write(fail, stay, func(tx syncengine.ServerTx) error {

@@ -84,6 +84,10 @@ func (w *World) restore() error {
 	if w.backup == nil || w.odds(3) {
 		return nil
 	}
+	return w.setBack()
+}
+
+func (w *World) setBack() error {
 	w.event("the server is set back from %d to %d", w.server.head.Seq, w.backup.head.Seq)
 	w.seen("restored")
 	w.unshown = true

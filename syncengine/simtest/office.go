@@ -87,7 +87,7 @@ func (w *World) setUp() error {
 		w.calm = true
 		return nil
 	}
-	if w.odds(2) {
+	if w.rng.IntN(5) < 3 {
 		return nil
 	}
 	return w.warmUp()

@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,6 +59,11 @@ var commands = map[string]struct {
 	"image":    {"DEVICE", (*World).sayImage},
 	"rollback": {"DEVICE", (*World).sayRollBack},
 	"revoke":   {"DEVICE", (*World).sayRevoke},
+	"backup":   {"", func(w *World, _ []string) error { return w.backUp() }},
+	"setback":  {"", (*World).saySetBack},
+	"release":  {"PERSON", func(w *World, args []string) error { return w.sayDecide(args, 0) }},
+	"dismiss":  {"PERSON", func(w *World, args []string) error { return w.sayDecide(args, 4) }},
+	"replace":  {"PERSON", func(w *World, args []string) error { return w.sayDecide(args, 5) }},
 	"join":     {"PERSON TEAM", func(w *World, args []string) error { return w.sayTeam(args, true) }},
 	"leave":    {"PERSON TEAM", func(w *World, args []string) error { return w.sayTeam(args, false) }},
 	"crash":    {"", func(w *World, _ []string) error { w.script.crash = true; return nil }},
@@ -264,6 +270,23 @@ func (w *World) sayRevoke(args []string) error {
 		return err
 	}
 	return w.setRevoked(d, true)
+}
+
+func (w *World) saySetBack([]string) error {
+	if w.backup == nil {
+		return errors.New("there is no backup")
+	}
+	return w.setBack()
+}
+
+// sayDecide is a person's decision on the first save in quarantine.
+func (w *World) sayDecide(args []string, what int) error {
+	i := slices.IndexFunc(w.office.people, func(p *person) bool { return p.name == args[0] })
+	lying := w.server.lyingIDs()
+	if i < 0 || len(lying) == 0 {
+		return fmt.Errorf("there is no person %s, or nothing in quarantine", args[0])
+	}
+	return w.decideOn(w.office.people[i], lying[0], what, 0, true)
 }
 
 func (w *World) sayTeam(args []string, in bool) error {

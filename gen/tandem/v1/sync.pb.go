@@ -2159,7 +2159,11 @@ type SyncRequest struct {
 	Opened [][]byte `protobuf:"bytes,28,rep,name=opened" json:"opened,omitempty"`
 	// Size of the newest checkpoint of the audit log that the device keeps, in its epoch;
 	// 0 for none.
-	AuditSize     uint64 `protobuf:"varint,27,opt,name=audit_size,json=auditSize" json:"audit_size,omitempty"`
+	AuditSize uint64 `protobuf:"varint,27,opt,name=audit_size,json=auditSize" json:"audit_size,omitempty"`
+	// Positions at which the device was told verdicts and that no cut of its own covers
+	// yet, as Trailer.told_at gave them, at most 8: what a server that was set back is
+	// told by.
+	ToldAt        [][]byte `protobuf:"bytes,29,rep,name=told_at,json=toldAt" json:"told_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2346,6 +2350,13 @@ func (x *SyncRequest) GetAuditSize() uint64 {
 		return x.AuditSize
 	}
 	return 0
+}
+
+func (x *SyncRequest) GetToldAt() [][]byte {
+	if x != nil {
+		return x.ToldAt
+	}
+	return nil
 }
 
 // Asks for records outside the device's scopes that its person may read.
@@ -3191,7 +3202,12 @@ type Trailer struct {
 	// it is newer than the one that the request names.
 	Audit []byte `protobuf:"bytes,23,opt,name=audit" json:"audit,omitempty"`
 	// Emergencies that wait for this person's review, where they lead: see BreakGlass.
-	Emergencies   uint32 `protobuf:"varint,24,opt,name=emergencies" json:"emergencies,omitempty"`
+	Emergencies uint32 `protobuf:"varint,24,opt,name=emergencies" json:"emergencies,omitempty"`
+	// The sealed position of the snapshot that this answer's outcomes are true in: the
+	// device names it in its requests, in place of those that this one named, until a
+	// cut covers it. Empty without outcomes where the request named none, and with a
+	// closing page, or where the device stands at that snapshot: positions say the same.
+	ToldAt        []byte `protobuf:"bytes,25,opt,name=told_at,json=toldAt" json:"told_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3357,6 +3373,13 @@ func (x *Trailer) GetEmergencies() uint32 {
 		return x.Emergencies
 	}
 	return 0
+}
+
+func (x *Trailer) GetToldAt() []byte {
+	if x != nil {
+		return x.ToldAt
+	}
+	return nil
 }
 
 // The digest of one scope at a cut.
@@ -5018,7 +5041,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xa7\x05\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xc0\x05\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -5046,7 +5069,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\tlooked_up\x18\x1a \x03(\fR\blookedUp\x12\x16\n" +
 	"\x06opened\x18\x1c \x03(\fR\x06opened\x12\x1d\n" +
 	"\n" +
-	"audit_size\x18\x1b \x01(\x04R\tauditSize\"N\n" +
+	"audit_size\x18\x1b \x01(\x04R\tauditSize\x12\x17\n" +
+	"\atold_at\x18\x1d \x03(\fR\x06toldAt\"N\n" +
 	"\x06Lookup\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
 	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
@@ -5103,7 +5127,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\x8d\x05\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xa6\x05\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -5127,7 +5151,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\tbacked_up\x18\v \x03(\v2\x12.tandem.v1.OpRangeR\bbackedUp\x12\x19\n" +
 	"\bseal_key\x18\x15 \x01(\fR\asealKey\x12\x14\n" +
 	"\x05audit\x18\x17 \x01(\fR\x05audit\x12 \n" +
-	"\vemergencies\x18\x18 \x01(\rR\vemergencies\"5\n" +
+	"\vemergencies\x18\x18 \x01(\rR\vemergencies\x12\x17\n" +
+	"\atold_at\x18\x19 \x01(\fR\x06toldAt\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +

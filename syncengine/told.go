@@ -1,0 +1,70 @@
+package syncengine
+
+import (
+	"bytes"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/planted"
+)
+
+// maxToldAt bounds the positions of verdicts that a device states. An answer to a
+// request that stated some leaves at most one of them, so that there are hardly more
+// than requests under way.
+const maxToldAt = 8
+
+// toldAt gives the snapshot that the outcomes of this answer are true in, or that
+// continues from those that the request stated; closing pages say it by their
+// position.
+func (g *pager) toldAt() {
+	msg := g.answer.Message
+	if g.placed || len(msg.GetOutcomes()) == 0 && len(g.req.GetToldAt()) == 0 {
+		return
+	}
+	msg.Trailer.ToldAt = g.srv.Secrets.Seal(g.replica.ID, Position{
+		Epoch: g.head.Epoch, Commit: g.head.Hash.Short(), Since: g.head.Seq, At: g.head.Seq,
+	})
+}
+
+// tellers returns the snapshots at which a device says that it was told verdicts.
+// What does not open proves nothing.
+func (s *Server) tellers(replica ID, req *tandemv1.SyncRequest) []Position {
+	stated := req.GetToldAt()
+	told := make([]Position, 0, min(len(stated), maxToldAt))
+	for _, sealed := range stated[:min(len(stated), maxToldAt)] {
+		if p, err := s.Secrets.Open(replica, sealed); err == nil {
+			told = append(told, p)
+		}
+	}
+	return told
+}
+
+// toldAt keeps the position that the answer's verdicts were told at until a cut covers
+// it: verdicts of a history that the server loses would otherwise stand here for good,
+// and nothing would show the server that it had told them. What the request stated is
+// part of the answer's snapshot, unless the server reads no positions now.
+func (in *intake) toldAt(req *tandemv1.SyncRequest, ans *tandemv1.SyncAnswer) {
+	if planted.Is(planted.VerdictsUnwitnessed) {
+		return
+	}
+	kept := in.st.ToldAt
+	if !in.st.Recovering {
+		kept = slices.DeleteFunc(slices.Clone(kept), func(at []byte) bool {
+			return slices.ContainsFunc(req.GetToldAt(), func(b []byte) bool { return bytes.Equal(at, b) })
+		})
+	}
+	in.st.ToldAt = kept
+	at := in.trailer.GetToldAt()
+	if p := ans.GetPage(); p.GetClosing() && !in.got.Flipped && len(p.GetTo()) > 0 && len(ans.GetOutcomes())+len(req.GetToldAt()) > 0 {
+		at = p.GetTo()[0].GetPosition()
+	}
+	in.attest(at)
+}
+
+// attest adds a position to those that are stated with every request.
+func (in *intake) attest(at []byte) {
+	if len(at) == 0 || slices.ContainsFunc(in.st.ToldAt, func(b []byte) bool { return bytes.Equal(at, b) }) {
+		return
+	}
+	in.st.ToldAt = append(slices.Clone(in.st.ToldAt[max(0, len(in.st.ToldAt)-maxToldAt+1):]), bytes.Clone(at))
+}
