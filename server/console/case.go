@@ -33,6 +33,9 @@ func (v *visit) casePage() error {
 	}
 	d := &caseData{Page: v.page("case", "case/"+id.String())}
 	d.Page.Follow = "live"
+	if _, err := v.c.workOut(v.ctx(), v.who.Org.ID, v.desks()); err != nil {
+		return err
+	}
 	err = v.look("case", id, func(s *sight) error {
 		it := s.see(id)
 		if it == nil || it.kind.Name != "person" && it.kind.Name != "incident" {
@@ -82,8 +85,14 @@ func (v *visit) casePage() error {
 
 // about returns what is about a record, and about that, the newest first.
 func (s *sight) about(it *item) (items []*item, more bool, err error) {
-	seen := map[syncengine.ID]bool{it.rec.ID: true}
-	next := []syncengine.ID{it.rec.ID}
+	next, err := s.oneself(it)
+	if err != nil {
+		return nil, false, err
+	}
+	seen := map[syncengine.ID]bool{}
+	for _, id := range next {
+		seen[id] = true
+	}
 	for hop := 0; hop < 2 && len(next) > 0; hop++ {
 		var found []syncengine.ID
 		for _, id := range next {
@@ -122,4 +131,27 @@ func (s *sight) about(it *item) (items []*item, more bool, err error) {
 		return cmp.Or(cmp.Compare(whenOf(b), whenOf(a)), cmp.Compare(b.rec.Seq, a.rec.Seq))
 	})
 	return items[:min(len(items), mostOfCase)], more, nil
+}
+
+// oneself are a record and those that were merged into it: all of them are one person.
+func (s *sight) oneself(it *item) ([]syncengine.ID, error) {
+	ids := []syncengine.ID{it.rec.ID}
+	if it.kind.Name != "person" {
+		return ids, nil
+	}
+	for i := 0; i < len(ids) && len(ids) < mostAlike; i++ {
+		for _, desk := range s.desks {
+			found, err := s.view.Alike(desk, intoKey(ids[i].String()), mostAlike)
+			if err != nil {
+				return nil, err
+			}
+			s.load(found...)
+			for _, id := range found {
+				if one := s.see(id); one != nil && one.rec.Lifecycle() == record.Merged && !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids, nil
 }

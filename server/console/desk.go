@@ -30,6 +30,7 @@ const (
 	conflict
 	alert
 	referral
+	twin
 )
 
 // dayMS is a day in milliseconds.
@@ -213,7 +214,6 @@ func (c *Console) recordWork(tx *store.Tx, desk syncengine.ScopeKey, rec *syncen
 	if err != nil {
 		return err
 	}
-	work := c.reasons(rec, kind, reviews)
 	at := map[syncengine.ScopeKey]bool{desk: false}
 	for _, k := range rec.Scopes {
 		if d, ok := deskOf(k); ok {
@@ -221,24 +221,43 @@ func (c *Console) recordWork(tx *store.Tx, desk syncengine.ScopeKey, rec *syncen
 		}
 	}
 	for d, here := range at {
-		var rows []store.Work
-		if here {
-			rows = work
-		}
-		if len(rows) == 0 {
-			old, err := tx.WorkOf(d, rec.ID)
-			if err != nil {
+		if kind.Name == "person" {
+			if err := c.liken(tx, d, rec, here); err != nil {
 				return err
 			}
-			if len(old) == 0 {
-				continue
-			}
 		}
-		if err := tx.SetWork(d, rec.ID, rows); err != nil {
+		if err := c.placeWork(tx, d, rec, here, reviews); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// placeWork puts what a record asks for at a desk in the place of what it asked for.
+func (c *Console) placeWork(tx *store.Tx, d syncengine.ScopeKey, rec *syncengine.StoredRecord, here bool, reviews []decision) error {
+	var rows []store.Work
+	if here {
+		kind := c.domain.Kind(rec.Kind)
+		rows = c.reasons(rec, kind, reviews)
+		if kind.Name == "person" {
+			twins, err := c.twins(tx, d, rec)
+			if err != nil {
+				return err
+			}
+			if len(twins) > 0 {
+				made, err := rec.Origin()
+				if err != nil {
+					return err
+				}
+				rows = append(rows, store.Work{Reason: twin, DueMS: made.AtMS, Record: rec.ID})
+			}
+		}
+	}
+	old, err := tx.WorkOf(d, rec.ID)
+	if err != nil || len(old) == 0 && len(rows) == 0 {
+		return err
+	}
+	return tx.SetWork(d, rec.ID, rows)
 }
 
 // decision is a review of a record.

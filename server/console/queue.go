@@ -31,6 +31,7 @@ var ranks = []rank{
 	{followUp, "whyFollowUp", 50, false},
 	{returned, "whyReturned", 40, false},
 	{draft, "whyDraft", 30, false},
+	{twin, "whyTwin", 25, false},
 	{unreviewed, "whyUnreviewed", 20, false},
 }
 

@@ -41,9 +41,13 @@ type recordData struct {
 	// Approve: an alert for the police waits. Extend, Reopen: an episode can be. Assign: a
 	// follow-up can be given to somebody.
 	Approve, Extend, Reopen bool
-	Assign                  []web.Option
-	Due                     string
-	Reached                 bool
+	// Twins are people who may be this one. Unmerge: the merge can be taken back.
+	Twins              []row
+	Unmerge            bool
+	IntoHref, IntoName string
+	Assign             []web.Option
+	Due                string
+	Reached            bool
 }
 
 type reviewed struct{ Decision, Who, When, Comment string }
@@ -174,6 +178,19 @@ func (s *sight) record(d *recordData, it *item) error {
 		d.Extend = life == record.Active || life == record.OnHold
 		d.Reopen = life == record.Closed
 		d.Due = m.GetExtendedTo()
+	case *tandemv1.Person:
+		if d.Twins, err = s.twinsOf(it); err != nil {
+			return err
+		}
+		if into := s.seeText(m.GetMergedInto()); into != nil && life == record.Merged {
+			d.IntoHref, d.IntoName = "case/"+into.rec.ID.String(), s.title(into)
+			s.show(into)
+		}
+		at, err := mergedMS(s.view, it.rec)
+		if err != nil {
+			return err
+		}
+		d.Unmerge = at > 0 && s.now().UnixMilli() <= at+unmergeMS
 	case *tandemv1.FollowUp:
 		if life == record.Planned {
 			d.Assign = s.teammates(it, m.GetStaffId())

@@ -35,6 +35,11 @@ type DeskView interface {
 	CountWork(desk syncengine.ScopeKey, reason int, byMS int64, most int) (int, error)
 	// WorkOf returns all that a record asks for at a desk, due or not.
 	WorkOf(desk syncengine.ScopeKey, record syncengine.ID) ([]Work, error)
+	// Alike returns the records at a desk that have a key of likeness, LikenessKeys the keys
+	// of a record there, Apart those of which somebody said that they are another person.
+	Alike(desk syncengine.ScopeKey, key int64, limit int) ([]syncengine.ID, error)
+	LikenessKeys(desk syncengine.ScopeKey, record syncengine.ID) ([]int64, error)
+	Apart(record syncengine.ID) ([]syncengine.ID, error)
 	// Readers returns who has opened a record, the latest first.
 	Readers(record syncengine.ID) ([]Reader, error)
 	// Reading returns the number of the first entry of the audit log that was not gone

@@ -1,7 +1,9 @@
 package record
 
 import (
+	"slices"
 	"strings"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 )
@@ -30,6 +32,22 @@ func Likeness(a, b *tandemv1.Person) float64 {
 		return name
 	}
 	return 0.8 * name
+}
+
+// LikenessKeys returns what a person can be found by among many: two persons whose Likeness
+// is LikelySame or more share one of their keys at least. Whoever has neither a whole date
+// of birth nor a phone number has none.
+func LikenessKeys(p *tandemv1.Person) (keys []string) {
+	if dob := p.GetDob(); len(dob) >= len(time.DateOnly) {
+		keys = append(keys, "born "+dob[:len(time.DateOnly)])
+	}
+	for _, phone := range p.GetPhones() {
+		if n := lastDigits(phone.GetNumber()); n != "" {
+			keys = append(keys, "phone "+n)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 const (

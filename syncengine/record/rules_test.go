@@ -400,5 +400,10 @@ func TestLikeness(t *testing.T) {
 		if (got >= record.LikelySame) != tc.same || got != back || got < 0 || got > 1 {
 			t.Errorf("%s: got %.2f and %.2f, want the same: %t", tc.name, got, back, tc.same)
 		}
+		// Who looks like somebody is found by one of their keys.
+		shared := slices.ContainsFunc(record.LikenessKeys(tc.as), func(k string) bool { return slices.Contains(record.LikenessKeys(ana), k) })
+		if tc.same && !shared {
+			t.Errorf("%s: not found by %q", tc.name, record.LikenessKeys(tc.as))
+		}
 	}
 }
