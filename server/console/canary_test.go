@@ -153,7 +153,7 @@ func routes(tb testing.TB) (all [][2]string) {
 }
 
 // everything asks for every page of the console, with every id, and sends every form.
-func (w *whole) everything(b *browser, ids []syncengine.ID) string {
+func (w *whole) everything(b *browser, ids []syncengine.ID, both [2]syncengine.ID) string {
 	w.tb.Helper()
 	var got strings.Builder
 	take := func(a answer) { fmt.Fprintln(&got, a.path, a.head, a.body, a.text()) }
@@ -169,8 +169,13 @@ func (w *whole) everything(b *browser, ids []syncengine.ID) string {
 		paths := []string{path}
 		if strings.Contains(path, "{id}") {
 			paths = nil
-			for _, id := range ids {
-				paths = append(paths, strings.ReplaceAll(path, "{id}", id.String()))
+			for i, id := range ids {
+				one := strings.ReplaceAll(path, "{id}", id.String())
+				paths = append(paths, strings.ReplaceAll(one, "{other}", ids[(i+1)%len(ids)].String()))
+				if strings.Contains(one, "{other}") {
+					// The two people, as often as each is named first.
+					paths = append(paths, strings.ReplaceAll(one, "{other}", both[0].String()), strings.ReplaceAll(one, "{other}", both[1].String()))
+				}
 			}
 		}
 		for _, p := range paths {
@@ -240,7 +245,8 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 	w.sign(maya, s.note)
 	w.sign(maya, s.private)
 	w.changeAgency()
-	ids := append([]syncengine.ID{s.call, s.person, s.visit, s.note, s.private, s.episode, s.follow, s.referral, s.alert}, w.playSUD(maya)...)
+	sud := w.playSUD(maya)
+	ids := append([]syncengine.ID{s.call, s.person, s.visit, s.note, s.private, s.episode, s.follow, s.referral, s.alert}, sud...)
 	w.refuse(s)
 	for _, c := range must[[]*syncengine.StoredChange](t)(w.st.Quarantined(t.Context(), w.org.ID)) {
 		ids = append(ids, c.ID)
@@ -257,7 +263,7 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 	seen := map[string]map[string]string{}
 	var jobFiles []string
 	open := func(who string, b *browser) {
-		seen[who] = map[string]string{"console": w.everything(b, ids)}
+		seen[who] = map[string]string{"console": w.everything(b, ids, [2]syncengine.ID{s.person, sud[0]})}
 		for _, ask := range asks {
 			got, files := w.exported(b, ask)
 			seen[who]["exports"] += got
