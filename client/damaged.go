@@ -63,11 +63,12 @@ func (c *Client) rescue(ctx context.Context) error {
 		return err
 	}
 	var outcomes []*tandemv1.Outcome
+	var toldAt [][]byte
 	_, err = c.deliver(ctx, f.path, func(h *seal.Header) bool {
 		return h.Kind == seal.KindChange && h.Org == f.me.org && h.Replica == replica && lacking[h.Number]
-	}, func(d *tandemv1.Delivered) {
+	}, func(d *tandemv1.Delivered, at []byte) {
 		if o := d.GetOutcome(); o != nil && syncengine.ID(d.GetReplica()) == replica {
-			outcomes = append(outcomes, o)
+			outcomes, toldAt = append(outcomes, o), append(toldAt, at)
 		}
 	})
 	if err != nil {
@@ -79,7 +80,7 @@ func (c *Client) rescue(ctx context.Context) error {
 		if err != nil || st.Replica != replica {
 			return err
 		}
-		return c.device.Told(t, outcomes)
+		return c.device.Told(t, outcomes, toldAt...)
 	})
 }
 

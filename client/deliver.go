@@ -89,7 +89,7 @@ const (
 
 // deliver brings the entries of a file that pick names, and those whose signatures
 // speak for them. told gets what became of each; it may be nil.
-func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Header) bool, told func(*tandemv1.Delivered)) (*Delivery, error) {
+func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Header) bool, told func(d *tandemv1.Delivered, at []byte)) (*Delivery, error) {
 	out := &Delivery{NotTaken: map[tandemv1.Delivery]int{}}
 	way, _, err := c.way()
 	if err != nil {
@@ -124,7 +124,7 @@ func (c *Client) deliver(ctx context.Context, path string, pick func(*seal.Heade
 		for i, d := range answer.GetDelivered() {
 			e := &entries[i]
 			if told != nil {
-				told(d)
+				told(d, answer.GetToldAt())
 			}
 			switch {
 			case e.kind == seal.KindReplica:

@@ -196,7 +196,7 @@ func (c *Client) offerSealed(ctx context.Context) (offered map[uint64]bool, draf
 	if !f.any(want) {
 		return offered, drafts, nil
 	}
-	done, err := c.deliver(ctx, f.path, want, func(d *tandemv1.Delivered) {
+	done, err := c.deliver(ctx, f.path, want, func(d *tandemv1.Delivered, _ []byte) {
 		id, _ := syncengine.IDFromBytes(d.GetReplica())
 		if _, waits := slices.BinarySearch(queued, d.GetNumber()); waits && id == f.me.replica {
 			offered[d.GetNumber()] = true

@@ -86,10 +86,25 @@ func (d *delivery) take(ctx context.Context, req *tandemv1.DeliverRequest) error
 			return err
 		}
 	}
+	if err := d.told(ctx); err != nil {
+		return err
+	}
 	if err := d.backed(ctx, req.GetBackedOf()); err != nil {
 		return err
 	}
 	return d.offers(ctx, req.GetOffers())
+}
+
+// told says where the outcomes were told: a server that is set back to before that is seen
+// by it.
+func (d *delivery) told(ctx context.Context) error {
+	if !slices.ContainsFunc(d.answer.GetDelivered(), func(a *tandemv1.Delivered) bool { return a.GetOutcome() != nil }) {
+		return nil
+	}
+	return d.store.Read(ctx, d.org.ID, func(view syncengine.ServerView) (err error) {
+		d.answer.ToldAt, err = d.engine(d.org).ToldAt(view, d.by.Replica)
+		return err
+	})
 }
 
 // maxBackedOf bounds the earlier replicas that a request may name.

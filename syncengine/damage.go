@@ -145,8 +145,9 @@ func unsent(tx DeviceTx, numbers []uint64) (bool, error) {
 }
 
 // Told takes in verdicts that came by another way than the answer to a Sync: on changes
-// of this replica that were delivered.
-func (d *Device) Told(tx DeviceTx, outcomes []*tandemv1.Outcome) error {
+// of this replica that were delivered. at are the positions that they were told at: see
+// Server.ToldAt.
+func (d *Device) Told(tx DeviceTx, outcomes []*tandemv1.Outcome, at ...[]byte) error {
 	in, err := d.intake(tx)
 	if err != nil {
 		return err
@@ -159,6 +160,9 @@ func (d *Device) Told(tx DeviceTx, outcomes []*tandemv1.Outcome) error {
 		if err := in.outcomes([]*tandemv1.Outcome{o}); err != nil {
 			return err
 		}
+	}
+	for _, b := range at {
+		in.attest(b)
 	}
 	in.st.KnownOp = max(in.st.KnownOp, in.known)
 	return in.end()

@@ -36,7 +36,8 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 		return true, nil
 	case in.st.Epoch.IsZero():
 		in.st.Epoch = epoch
-		return true, nil
+		// What was told of deliveries before may be of a history that is lost.
+		return true, in.doubt(OpDamaged)
 	case asked != in.st.Epoch || slices.Contains(in.st.Past, epoch):
 		return false, nil
 	}
@@ -55,7 +56,7 @@ func (in *intake) era(req *tandemv1.SyncRequest) (counts bool, err error) {
 	if err := in.unapplied(); err != nil {
 		return false, err
 	}
-	if err := in.doubt(); err != nil {
+	if err := in.doubt(OpApplied, OpQuarantined, OpDismissed, OpReplaced, OpDamaged); err != nil {
 		return false, err
 	}
 	err = in.astray()
@@ -114,10 +115,10 @@ func (in *intake) unapplied() error {
 	return nil
 }
 
-// doubt takes back the verdicts that no cut has confirmed: the new epoch has its own,
-// which the device asks for.
-func (in *intake) doubt() error {
-	for _, state := range []OpState{OpApplied, OpQuarantined, OpDismissed, OpReplaced, OpDamaged} {
+// doubt takes back the verdicts on ops in some states, which no cut has confirmed: the new
+// epoch has its own, which the device asks for.
+func (in *intake) doubt(states ...OpState) error {
+	for _, state := range states {
 		after := uint64(0)
 		for more := true; more; {
 			ops, err := in.tx.OpsIn(state, after, 1000)

@@ -26,6 +26,16 @@ func (g *pager) toldAt() {
 	})
 }
 
+// ToldAt returns a snapshot's position, sealed for a replica that is told outcomes by
+// another way than the answer to a Sync. They are true in view.
+func (s *Server) ToldAt(view ServerView, replica ID) ([]byte, error) {
+	head, err := view.Head()
+	if err != nil {
+		return nil, err
+	}
+	return s.Secrets.Seal(replica, Position{Epoch: head.Epoch, Commit: head.Hash.Short(), Since: head.Seq, At: head.Seq}), nil
+}
+
 // tellers returns the snapshots at which a device says that it was told verdicts.
 // What does not open proves nothing.
 func (s *Server) tellers(replica ID, req *tandemv1.SyncRequest) []Position {

@@ -187,6 +187,7 @@ func (w *World) rescue(d *device) error {
 	}
 	var outcomes []*tandemv1.Outcome
 	var done *syncengine.Committed
+	var at []byte
 	fail, stay := w.mishap(), w.stays(30)
 	err = w.write(fail, stay, func(tx syncengine.ServerTx) error {
 		b, err := w.engine.Begin(tx, w.nowMS)
@@ -200,7 +201,10 @@ func (w *World) rescue(d *device) error {
 			}
 			outcomes = append(outcomes, got...)
 		}
-		done, err = b.Commit()
+		if done, err = b.Commit(); err != nil {
+			return err
+		}
+		at, err = w.engine.ToldAt(tx, d.replica)
 		return err
 	})
 	if errors.Is(err, errStorage) || err == nil && !stay {
@@ -224,7 +228,7 @@ func (w *World) rescue(d *device) error {
 		return nil // The answer is lost.
 	}
 	fail, stay = w.mishap(), w.stays(25)
-	err = d.transact(fail, stay, func(tx syncengine.DeviceTx) error { return w.client.Told(tx, outcomes) })
+	err = d.transact(fail, stay, func(tx syncengine.DeviceTx) error { return w.client.Told(tx, outcomes, at) })
 	switch {
 	case errors.Is(err, errStorage):
 		return w.check(d)

@@ -4133,7 +4133,10 @@ type DeliverAnswer struct {
 	Wanted []uint64 `protobuf:"varint,2,rep,packed,name=wanted" json:"wanted,omitempty"`
 	// What two verified backups hold of replicas that the request names and that are of
 	// the caller's person and device.
-	Backed        []*ReplicaOps `protobuf:"bytes,3,rep,name=backed" json:"backed,omitempty"`
+	Backed []*ReplicaOps `protobuf:"bytes,3,rep,name=backed" json:"backed,omitempty"`
+	// A snapshot, sealed as a position, in which every outcome of this answer is true: see
+	// Trailer.told_at. Absent without outcomes.
+	ToldAt        []byte `protobuf:"bytes,4,opt,name=told_at,json=toldAt" json:"told_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4185,6 +4188,13 @@ func (x *DeliverAnswer) GetWanted() []uint64 {
 func (x *DeliverAnswer) GetBacked() []*ReplicaOps {
 	if x != nil {
 		return x.Backed
+	}
+	return nil
+}
+
+func (x *DeliverAnswer) GetToldAt() []byte {
+	if x != nil {
+		return x.ToldAt
 	}
 	return nil
 }
@@ -5202,11 +5212,12 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vScopeHashes\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x18\n" +
 	"\abuckets\x18\x02 \x01(\fR\abuckets\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\fR\x04rows\"\x8a\x01\n" +
+	"\x04rows\x18\x03 \x01(\fR\x04rows\"\xa3\x01\n" +
 	"\rDeliverAnswer\x122\n" +
 	"\tdelivered\x18\x01 \x03(\v2\x14.tandem.v1.DeliveredR\tdelivered\x12\x16\n" +
 	"\x06wanted\x18\x02 \x03(\x04R\x06wanted\x12-\n" +
-	"\x06backed\x18\x03 \x03(\v2\x15.tandem.v1.ReplicaOpsR\x06backed\"L\n" +
+	"\x06backed\x18\x03 \x03(\v2\x15.tandem.v1.ReplicaOpsR\x06backed\x12\x17\n" +
+	"\atold_at\x18\x04 \x01(\fR\x06toldAt\"L\n" +
 	"\n" +
 	"ReplicaOps\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\fR\areplica\x12$\n" +
