@@ -132,6 +132,10 @@ func (in *intake) doubt(states ...OpState) error {
 				case OpApplied:
 					next.State, next.Outcome = OpQueued, nil
 				case OpDamaged:
+					// Its sealed copy is to be delivered again.
+					if op.Outcome != nil {
+						in.got.Reoffered++
+					}
 					next.State, next.Outcome = OpDamaged, nil
 				}
 				if err := in.tx.SaveOp(&next); err != nil {

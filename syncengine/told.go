@@ -13,12 +13,16 @@ import (
 // than requests under way.
 const maxToldAt = 8
 
+// maxSealed bounds a sealed position, which is of some hundred bytes.
+const maxSealed = 1 << 10
+
 // toldAt gives the snapshot that the outcomes of this answer are true in, or that
 // continues from those that the request stated; closing pages say it by their
 // position.
 func (g *pager) toldAt() {
 	msg := g.answer.Message
-	if g.placed || len(msg.GetOutcomes()) == 0 && len(g.req.GetToldAt()) == 0 {
+	// While it recovers it has not looked at those that the request stated.
+	if g.placed || len(msg.GetOutcomes()) == 0 && (len(g.req.GetToldAt()) == 0 || g.head.Recovering) {
 		return
 	}
 	msg.Trailer.ToldAt = g.srv.Secrets.Seal(g.replica.ID, Position{
@@ -52,29 +56,32 @@ func (s *Server) tellers(replica ID, req *tandemv1.SyncRequest) []Position {
 // toldAt keeps the position that the answer's verdicts were told at until a cut covers
 // it: verdicts of a history that the server loses would otherwise stand here for good,
 // and nothing would show the server that it had told them. What the request stated is
-// part of the answer's snapshot, unless the server reads no positions now.
+// part of the answer's snapshot where that says so, and the server reads positions now.
 func (in *intake) toldAt(req *tandemv1.SyncRequest, ans *tandemv1.SyncAnswer) {
 	if planted.Is(planted.VerdictsUnwitnessed) {
 		return
 	}
-	kept := in.st.ToldAt
-	if !in.st.Recovering {
-		kept = slices.DeleteFunc(slices.Clone(kept), func(at []byte) bool {
+	at, page := in.trailer.GetToldAt(), ans.GetPage()
+	if !in.st.Recovering && (len(at) > 0 || page.GetClosing()) {
+		in.st.ToldAt = slices.DeleteFunc(slices.Clone(in.st.ToldAt), func(at []byte) bool {
 			return slices.ContainsFunc(req.GetToldAt(), func(b []byte) bool { return bytes.Equal(at, b) })
 		})
 	}
-	in.st.ToldAt = kept
-	at := in.trailer.GetToldAt()
-	if p := ans.GetPage(); p.GetClosing() && !in.got.Flipped && len(p.GetTo()) > 0 && len(ans.GetOutcomes())+len(req.GetToldAt()) > 0 {
-		at = p.GetTo()[0].GetPosition()
+	if page.GetClosing() && !in.got.Flipped && len(page.GetTo()) > 0 && len(ans.GetOutcomes())+len(req.GetToldAt()) > 0 {
+		at = page.GetTo()[0].GetPosition()
 	}
 	in.attest(at)
 }
 
-// attest adds a position to those that are stated with every request.
+// attest adds a position to those that are stated with every request. Where they are too
+// many, the oldest and the newest stay.
 func (in *intake) attest(at []byte) {
-	if len(at) == 0 || slices.ContainsFunc(in.st.ToldAt, func(b []byte) bool { return bytes.Equal(at, b) }) {
+	if len(at) == 0 || len(at) > maxSealed || slices.ContainsFunc(in.st.ToldAt, func(b []byte) bool { return bytes.Equal(at, b) }) {
 		return
 	}
-	in.st.ToldAt = append(slices.Clone(in.st.ToldAt[max(0, len(in.st.ToldAt)-maxToldAt+1):]), bytes.Clone(at))
+	told := slices.Clone(in.st.ToldAt)
+	if len(told) >= maxToldAt {
+		told = slices.Delete(told, 1, len(told)-maxToldAt+2)
+	}
+	in.st.ToldAt = append(told, bytes.Clone(at))
 }

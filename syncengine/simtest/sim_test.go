@@ -162,6 +162,7 @@ var once = []struct {
 	{3013, 70, "I1: the sealed copy of a damaged save was not delivered again after the server was set back"},
 	{11973, 70, "I17: the sealed copy of a damaged save was delivered before a save that it needs"},
 	{8739, 200, "I11: a change that was to be read again was taken for shown"},
+	{5278, 70, "I1: a verdict on a delivered copy was of a history that the server had lost"},
 }
 
 // TestOnceFailed reruns them.
