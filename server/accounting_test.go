@@ -106,6 +106,15 @@ func testSharingIsRecorded(t *testing.T, on engine) {
 	if got := s.accounting(); len(got) != 2 {
 		t.Errorf("other words for the same place: %+v", got)
 	}
+	// Beside an entry that is not there, the words say to whom.
+	gone, elsewhere := s.id(), s.id()
+	s.made(s.clinician.change(elsewhere, "person", mCreate, s.in()+`lifecycle: "active" descriptor: "blue scarf"`))
+	s.made(s.clinician.change(gone, "referral", mCreate, s.in()+`person_id: "`+elsewhere.String()+
+		`" lifecycle: "active" need: "crisis_bed" state: "sent" info_shared: "summary" resource_id: "`+s.id().String()+`" target_text: "the shelter"`))
+	s.set(s.clinician, gone, "referral", mSet, `target_text: "the clinic"`)
+	if got := must[*server.Accounting](t)(s.admin.Disclosures(t.Context(), syncengine.ID{}, elsewhere, time.Time{})).Disclosures; len(got) != 2 || got[0].Recipient == got[1].Recipient {
+		t.Errorf("another recipient that is in no directory: %+v", got)
+	}
 	// A lead voids one that was recorded in error.
 	s.set(s.lead, s.accounting()[1].ID, "disclosure", mVoid, `lifecycle: "void" void_reason: "never sent"`)
 	if got := s.accounting(); len(got) != 1 {
