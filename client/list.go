@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -211,22 +210,31 @@ func (c *Client) Quarantined(ctx context.Context) (out []NotAccepted, err error)
 	return out, err
 }
 
-// corrected marks the saves in whose place another waits to be sent.
+// corrected marks the saves in whose place another waits to be sent: one that writes what
+// they wrote, or one that takes them back and writes nothing. Thousands may wait, so that
+// they are asked for by what they write.
 func (c *Client) corrected(ctx context.Context, rtx *sql.Tx, refused []NotAccepted) error {
+	replaced := map[syncengine.ID]bool{}
+	waits := func(where string, args ...any) error {
+		waiting, err := c.notAccepted(ctx, rtx, `o.state = 1 AND o.op > $1 AND `+where, args...)
+		for i := range waiting {
+			if old, ok := syncengine.IDFromBytes(waiting[i].Decoded.GetReplaces()); ok {
+				replaced[old] = true
+			}
+		}
+		return err
+	}
+	if err := waits(`length(o.records) = 0`, int64(refused[0].Op)); err != nil {
+		return err
+	}
 	for k := range refused {
 		n := &refused[k]
-		if len(n.Records) == 0 {
-			continue
+		if len(n.Records) > 0 && !replaced[n.Change] {
+			if err := waits(`o.op IN (SELECT op FROM outbox_write WHERE record = $2 AND op > $1)`, int64(n.Op), n.Records[0][:]); err != nil {
+				return err
+			}
 		}
-		// Thousands may wait: a correction writes the records that the save did.
-		waiting, err := c.notAccepted(ctx, rtx, `o.state = 1 AND o.op IN (SELECT op FROM outbox_write WHERE record = $1 AND op > $2)`, n.Records[0][:], int64(n.Op))
-		if err != nil {
-			return err
-		}
-		n.Corrected = slices.ContainsFunc(waiting, func(w NotAccepted) bool {
-			old, ok := syncengine.IDFromBytes(w.Decoded.GetReplaces())
-			return ok && old == n.Change
-		})
+		n.Corrected = replaced[n.Change]
 	}
 	return nil
 }

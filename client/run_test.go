@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -458,5 +459,26 @@ func TestNotAccepted(t *testing.T) {
 	if s := mustStatus(t, c); s.NotAccepted != 2 || s.Queued != 0 {
 		t.Errorf("got status %+v", s)
 	}
+	// In whose place another save waits is decided: one corrected, then one taken back.
+	decided := func(want ...bool) {
+		t.Helper()
+		all, err := c.Quarantined(t.Context())
+		var got []bool
+		for i := range all {
+			got = append(got, all[i].Corrected)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("corrected are %v, want %v; %v", got, want, err)
+		}
+	}
+	decided(false, false)
+	if _, err := c.Withdraw(t.Context(), all[0].Op); err != nil {
+		t.Fatal(err)
+	}
+	decided(true, false)
+	if _, err := c.Fix(t.Context(), all[1].Op, func(*Fix) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	decided(true, true)
 	mustVerify(t, c)
 }

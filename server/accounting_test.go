@@ -106,6 +106,15 @@ func testSharingIsRecorded(t *testing.T, on engine) {
 	if got := s.accounting(); len(got) != 2 {
 		t.Errorf("other words for the same place: %+v", got)
 	}
+	// Beside an entry that is not there, the words say to whom.
+	gone, elsewhere := s.id(), s.id()
+	s.made(s.clinician.change(elsewhere, "person", mCreate, s.in()+`lifecycle: "active" descriptor: "blue scarf"`))
+	s.made(s.clinician.change(gone, "referral", mCreate, s.in()+`person_id: "`+elsewhere.String()+
+		`" lifecycle: "active" need: "crisis_bed" state: "sent" info_shared: "summary" resource_id: "`+s.id().String()+`" target_text: "the shelter"`))
+	s.set(s.clinician, gone, "referral", mSet, `target_text: "the clinic"`)
+	if got := must[*server.Accounting](t)(s.admin.Disclosures(t.Context(), syncengine.ID{}, elsewhere, time.Time{})).Disclosures; len(got) != 2 || got[0].Recipient == got[1].Recipient {
+		t.Errorf("another recipient that is in no directory: %+v", got)
+	}
 	// A lead voids one that was recorded in error.
 	s.set(s.lead, s.accounting()[1].ID, "disclosure", mVoid, `lifecycle: "void" void_reason: "never sent"`)
 	if got := s.accounting(); len(got) != 1 {
@@ -143,6 +152,20 @@ func testSharingIsRecorded(t *testing.T, on engine) {
 	s.made(s.clinician.change(late, "person", mCreate, s.in()+`lifecycle: "active" descriptor: "green hat"`))
 	if got := must[*server.Accounting](t)(s.admin.Disclosures(t.Context(), syncengine.ID{}, late, time.Time{})).Disclosures; len(got) != 1 || got[0].By != "" {
 		t.Errorf("a person became known: %+v", got)
+	}
+	// Who approves an alert and writes of the person in one save has shown it.
+	both, apart := s.id(), s.id()
+	s.made(s.clinician.change(apart, "person", mCreate, s.in()+`lifecycle: "active" descriptor: "red shoes"`))
+	s.made(s.clinician.change(both, "safety_alert", mCreate, s.in()+`person_id: "`+apart.String()+
+		`" category: "animal" expires_on: "2024-01-01" lifecycle: "proposed" text: "a goose" audience: "team_with_le" basis: "imminent_threat"`))
+	m := &matrixWorld{w: s.world}
+	one := m.write(s.lead, &matrixCell{kind: "person", object: apart}, matrixAct{act: mSet, text: `dob: "1993-03-04"`})
+	one.Records = append(one.Records, m.write(s.lead, &matrixCell{kind: "safety_alert", object: both}, matrixAct{
+		act: mApprove, text: `lifecycle: "active" approved_by: "` + s.lead.person.String() + `"`, reason: "for a test",
+	}).Records...)
+	s.by(s.lead, one)
+	if got := must[*server.Accounting](t)(s.admin.Disclosures(t.Context(), syncengine.ID{}, apart, time.Time{})).Disclosures; len(got) != 1 || got[0].By != "Lead Person" {
+		t.Errorf("approved with a write of the person: %+v", got)
 	}
 	s.pass(time.Hour)
 	s.set(s.lead, alert, "safety_alert", mSet, `address: "1 Example Way"`)

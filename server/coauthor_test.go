@@ -8,8 +8,8 @@ import (
 )
 
 // A clinician who is named as one who was at the call writes on a colleague's draft of it,
-// and does nothing else to it; others of the team write nothing. What comes after it was
-// signed stands beside it and changes nothing that was signed.
+// and does nothing else to it; others of the team write nothing. What is signed is its
+// author's: neither who was named before nor who names themself after writes beside it.
 func TestCoAuthor(t *testing.T) { each(t, testCoAuthor) }
 
 func testCoAuthor(t *testing.T, on engine) {
@@ -45,7 +45,11 @@ func testCoAuthor(t *testing.T, on engine) {
 	try("signs it by writing so", mSet, `lifecycle: "signed"`, "QUARANTINED:INVALID")
 	try("voids it", mVoid, voided, forbidden)
 	author.must(author.push(m.write(author, &matrixCell{kind: "encounter", object: draft}, matrixAct{act: mSign, text: `lifecycle: "signed" signed_by: "` + w.clinician.String() + `"`})))
-	try("after it was signed", mSet, `danger_self: "high"`, "APPLIED_WITH_CONFLICT:UNSPECIFIED")
+	try("after it was signed", mSet, `danger_self: "high"`, forbidden)
+	other.must(other.push(m.write(other, &matrixCell{kind: "incident", object: call}, matrixAct{
+		act: mSet, text: `responders: {element: "tttttttt" staff_id: "` + w.second.String() + `"}`,
+	})))
+	try("names themself after that", mSet, `danger_self: "high"`, forbidden)
 	msg, err := record.New().Message(m.record(draft))
 	if err != nil {
 		t.Fatal(err)

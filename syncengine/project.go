@@ -34,8 +34,16 @@ func (b *Batch) project(results []*result, c *StoredChange) error {
 	if by == b.tx.Org() {
 		by = ID{}
 	}
+	// What the change wrote itself is projected for its own sake, as its author's doing, and
+	// not for the sake of what it is about.
+	about := func(id ID) ([]*Record, error) {
+		recs, err := b.about(id)
+		return slices.DeleteFunc(recs, func(rec *Record) bool {
+			return slices.ContainsFunc(results, func(res *result) bool { return res.Record.ID == rec.ID })
+		}), err
+	}
 	for _, res := range results {
-		wanted, err := b.srv.Rules.Project(res.Record, b.look, b.about, by, c.CorrectedMS)
+		wanted, err := b.srv.Rules.Project(res.Record, b.look, about, by, c.CorrectedMS)
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,8 @@ func (d *Domain) referred(rec *syncengine.Record, look syncengine.Lookup, by syn
 	if !gone || len(what) == 0 || m.GetLifecycle() == Void || imported(rec) {
 		return nil, nil
 	}
-	recipient := m.GetTargetText()
+	// An entry of the directory that has a name says to whom; otherwise the words do.
+	recipient, words := m.GetTargetText(), m.GetTargetText()
 	if id, err := syncengine.ParseID(m.GetResourceId()); err == nil {
 		to, err := look(id)
 		if err != nil {
@@ -52,7 +53,9 @@ func (d *Domain) referred(rec *syncengine.Record, look syncengine.Lookup, by syn
 				return nil, err
 			}
 			if r, ok := msg.(*tandemv1.Resource); ok {
-				recipient = named(r.GetOrgName(), r.GetServiceName().GetEn(), recipient)
+				if known := named(r.GetOrgName(), r.GetServiceName().GetEn()); known != "" {
+					recipient, words = known, ""
+				}
 			}
 		}
 	}
@@ -67,7 +70,7 @@ func (d *Domain) referred(rec *syncengine.Record, look syncengine.Lookup, by syn
 		AgencyId: m.AgencyId, ProgramId: m.ProgramId, TeamId: m.TeamId,
 		PersonId: m.PersonId, EncounterId: m.EncounterId, ReferralId: new(rec.ID.String()), ConsentId: m.ConsentId, What: what,
 	}
-	key := strings.Join([]string{disclosure, cmp.Or(m.GetResourceId(), m.GetTargetText()), m.GetInfoShared(), basis, m.GetConsentId()}, "\x00")
+	key := strings.Join([]string{disclosure, m.GetResourceId(), words, m.GetInfoShared(), basis, m.GetConsentId()}, "\x00")
 	p, err := d.made(rec, referral, out, key, recipient, basis, by, atMS)
 	return []syncengine.Projection{p}, err
 }
@@ -148,18 +151,12 @@ func (d *Domain) partners(rec *syncengine.Record, look syncengine.Lookup) (recip
 	return strings.Join(names, ", "), ids, by.err
 }
 
-// named joins the names of a service, the first of them that is there and its service;
-// otherwise what was written.
-func named(org, service, otherwise string) string {
-	switch {
-	case org != "" && service != "" && org != service:
+// named joins the names of a service, the first of them that is there and its service.
+func named(org, service string) string {
+	if org != "" && service != "" && org != service {
 		return org + ", " + service
-	case org != "":
-		return org
-	case service != "":
-		return service
 	}
-	return otherwise
+	return cmp.Or(org, service)
 }
 
 // clipped shortens a text to so many characters.

@@ -41,8 +41,8 @@ const (
 	ofAssigned
 	// ofProposed: the records one made, while they are proposed.
 	ofProposed
-	// ofShared: the records of others about a call that one was at. What meets a signed
-	// one, which its author had seen as a draft, is a late edit and stands beside it.
+	// ofShared: the drafts of others about a call that one was at. A record does not tell
+	// whether one was named before it was signed, and one may name oneself.
 	ofShared
 	// ofAgencyProposed: the same as ofProposed, of reference data of one's own agency.
 	ofAgencyProposed
@@ -126,7 +126,7 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{create}},
 			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
 			// Who was at the call writes on the draft, and its author signs it. What comes
-			// after that is for the author, or a lead, to take in or set aside.
+			// after that lies in quarantine, for a lead to decide on.
 			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id", "team_id", "program_id", "agency_id", "signed_by", "signed_at", "void_reason"}},
 		},
 		peer: {
@@ -575,7 +575,7 @@ func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite
 		to, err := syncengine.ParseID(rec.Text(k.table.byName["staff_id"].number))
 		return err == nil && to == p.Person
 	case ofShared:
-		return rec != nil && wasAt()
+		return rec != nil && rec.Lifecycle() == Draft && wasAt()
 	case ofProposed:
 		return rec != nil && rec.Lifecycle() == Proposed && madeBy(rec, p.Person)
 	case ofAgencyProposed:
