@@ -130,6 +130,10 @@ type waitingFile struct {
 	size, sent int64
 }
 
+// ownUnsettled: an own save that writes a record may yet be applied, or is applied and not
+// in the cut that is shown.
+const ownUnsettled = `SELECT EXISTS (SELECT 1 FROM outbox_write w JOIN outbox o ON o.op = w.op WHERE w.record = $1 AND o.state IN (1, 2, 4, 7, 8))`
+
 // errYield says that something else goes first.
 var errYield = errors.New("what is written goes first")
 
@@ -323,9 +327,14 @@ func (c *Client) putDone(ctx context.Context, w waitingFile, resp *tandemv1.PutB
 		if err := t.row(`SELECT NOT EXISTS (SELECT 1 FROM rec WHERE id = $1)`, []any{w.id[:]}, &gone); err != nil {
 			return err
 		}
+		unsettled := false
+		if err := t.row(ownUnsettled, []any{w.id[:]}, &unsettled); err != nil {
+			return err
+		}
 		switch {
-		case gone && (resp.GetComplete() || !resp.GetWanted()):
+		case gone && (resp.GetComplete() || !resp.GetWanted() && !unsettled):
 			// Its record has left the device, and the server has the file, or wants none.
+			// While a save that makes the record may yet be accepted the file stays.
 			return t.dropFile(w.id)
 		case !resp.GetWanted():
 			return nil

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	serverstore "github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/media"
@@ -400,6 +401,52 @@ func TestFilesGiveWay(t *testing.T) {
 	if err := c.SendFiles(t.Context()); err != nil || !state(t, c, id).Stored {
 		t.Errorf("wanted: %+v: %v", state(t, c, id), err)
 	}
+}
+
+// TestFilesOfARefusedSaveStay: while the save that makes the record of a file lies in
+// quarantine, this device has the only copy of its bytes. They go when a lead has dismissed it.
+func TestFilesOfARefusedSaveStay(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	staff := func(name, discipline, role string) syncengine.ID {
+		id, err := o.admin.AddStaff(t.Context(), server.StaffOptions{
+			Name: name, Discipline: discipline, Roles: []string{role}, Agency: o.agency, Teams: []syncengine.ID{o.team},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	lead := staff("Lea", "supervisor", "lead")
+	c := o.enrol(staff("Leo", "officer", "le_partner"), t.TempDir())
+	// His app takes him for a clinician, which he is not.
+	c.me.answer.Roles = []string{"clinician"}
+	id := attach(t, c, photo(t, 100))
+	mustSync(t, c)
+	if _, err := c.Get(t.Context(), id); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("the record of a save in quarantine: %v", err)
+	}
+	waits := func(files int) {
+		t.Helper()
+		if err := c.SendFiles(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := c.WaitingFiles(t.Context()); err != nil || w.Files != files {
+			t.Errorf("%+v wait, want %d: %v", w, files, err)
+		}
+	}
+	waits(1)
+	items, err := o.admin.Quarantine(t.Context(), lead)
+	if err != nil || len(items) == 0 {
+		t.Fatalf("%d saves wait for a lead: %v", len(items), err)
+	}
+	for _, item := range items {
+		if _, err := o.admin.Dismiss(t.Context(), lead, item.Change.ID, "not his to write"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSync(t, c)
+	waits(0)
 }
 
 // TestFilesAfterRestore: a server that was set back to before a file gets it again.
