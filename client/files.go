@@ -206,40 +206,60 @@ func (c *Client) leave(id syncengine.ID) {
 }
 
 // filesWaiting returns the files that can be sent: their records are at the server, as far
-// as the device knows, the oldest first. Those of void records leave the device.
+// as the device knows, the oldest first. Those of void records stay here, for whoever
+// restores the record.
 func (c *Client) filesWaiting(ctx context.Context) (waiting []waitingFile, err error) {
-	var void []syncengine.ID
+	void := false
 	err = c.store.read(ctx, "reading files that wait", func(rtx *sql.Tx) error {
 		rows, err := rtx.QueryContext(ctx, `SELECT b.record, b.size, b.sent, coalesce(r.lifecycle, '') FROM blob b LEFT JOIN rec r ON r.id = b.record
 			WHERE b.state = 1 AND (r.n IS NULL OR r.base_hash IS NOT NULL) ORDER BY b.at, b.record`)
 		if err != nil {
 			return err
 		}
-		return eachRow(rows, func(scan func(...any) error) error {
+		err = eachRow(rows, func(scan func(...any) error) error {
 			var w waitingFile
 			var lifecycle string
 			if err := scan((*idColumn)(&w.id), &w.size, &w.sent, &lifecycle); err != nil {
 				return err
 			}
 			if lifecycle == "void" {
-				void = append(void, w.id)
+				void = true
 			} else {
 				waiting = append(waiting, w)
 			}
 			return nil
 		})
+		if err != nil || void {
+			return err
+		}
+		return rtx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM blob WHERE state = 3)`).Scan(&void)
 	})
-	if err != nil || len(void) == 0 {
+	if err != nil || !void {
 		return waiting, err
 	}
-	return waiting, c.store.write(ctx, "removing files of void records", func(t *tx) error {
-		for _, id := range void {
-			if err := t.dropFile(id); err != nil {
-				return err
-			}
-		}
-		return nil
+	return waiting, c.store.write(ctx, "looking at files of void records", func(t *tx) error { return t.voidFiles(c.opts.Now()) })
+}
+
+// voidFiles notes which files are of records that are void at the server, has those wait
+// again that are not any more, and removes those that were for long.
+func (t *tx) voidFiles(now time.Time) error {
+	err := errors.Join(
+		t.exec(`UPDATE blob SET state = 3, at = $1 WHERE state = 1 AND record IN (SELECT id FROM rec WHERE lifecycle = 'void' AND pending = 0 AND base_hash IS NOT NULL)`, now.UnixMilli()),
+		t.exec(`UPDATE blob SET state = 1 WHERE state = 3 AND record IN (SELECT id FROM rec WHERE lifecycle <> 'void')`))
+	if err != nil {
+		return err
+	}
+	var drop []syncengine.ID
+	err = t.rows(`SELECT record FROM blob WHERE state = 3 AND at < $1`, []any{now.Add(-voidFiles).UnixMilli()}, func(scan func(...any) error) error {
+		var id syncengine.ID
+		err := scan((*idColumn)(&id))
+		drop = append(drop, id)
+		return err
 	})
+	for _, id := range drop {
+		err = errors.Join(err, t.dropFile(id))
+	}
+	return err
 }
 
 // sendFile sends what the server has not of a file.
