@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -31,6 +32,12 @@ var attachmentKind = record.New().KindByName("attachment").Number
 const (
 	fileWaits  = 1
 	fileStored = 2
+	// fileVoid: it waited when its record was void at the server, and at is since when that
+	// is known. It waits again if somebody restores the record.
+	fileVoid = 3
+
+	// voidFiles is how long such a file is kept.
+	voidFiles = 30 * 24 * time.Hour
 )
 
 // ErrNotHere says that the bytes of an attachment are not on this device.
@@ -266,6 +273,10 @@ func (c *Client) RemoveFile(ctx context.Context, id syncengine.ID, reason string
 	if err != nil {
 		return err
 	}
+	if err := c.holdFiles(ctx); err != nil {
+		return err
+	}
+	defer func() { <-c.files.sending }()
 	_, err = c.edit(ctx, func(e *Edit) error { return e.Void(v, reason) }, func(t *tx) error {
 		var state, sent, own int64
 		if err := t.row(`SELECT state, sent, own FROM blob WHERE record = $1`, []any{id[:]}, &state, &sent, &own); err != nil {
@@ -277,4 +288,24 @@ func (c *Client) RemoveFile(ctx context.Context, id syncengine.ID, reason string
 		return t.dropFile(id)
 	})
 	return err
+}
+
+// holdFiles ends the piece under way and keeps others from going, until sending is given
+// back.
+func (c *Client) holdFiles(ctx context.Context) error {
+	const again = 50 * time.Millisecond
+	for {
+		c.mu.Lock()
+		if c.files.drop != nil {
+			c.files.drop()
+		}
+		c.mu.Unlock()
+		select {
+		case c.files.sending <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(again):
+		}
+	}
 }

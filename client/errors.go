@@ -84,6 +84,8 @@ type ContactError struct {
 	// large: something on the way does not let so large a request through; smaller: a
 	// smaller one is worth trying.
 	large, smaller bool
+	// quota: the server has had enough of this person for now, and not of others.
+	quota bool
 }
 
 // Error returns the words and the cause.

@@ -30,6 +30,8 @@ const (
 	nearRTT = 400 * time.Millisecond
 	// lastFiles is how long a store that is to be wiped tries to send its files.
 	lastFiles = time.Minute
+	// leastLater and mostLater bound how long a file is left alone that cannot be sent.
+	leastLater, mostLater = time.Hour, 24 * time.Hour
 )
 
 // errHash says that the server keeps finding other bytes than were sent.
@@ -44,13 +46,19 @@ type fileQueue struct {
 	// drop ends the piece under way, nil where there is none.
 	drop context.CancelFunc
 	// probed is when a slow link was tried last; later is until when a file that the
-	// server did not want is left alone.
+	// server did not want, or that cannot be sent, is left alone.
 	probed time.Time
-	later  map[syncengine.ID]time.Time
+	later  map[syncengine.ID]later
+}
+
+// later is until when a file is left alone, and how long it was.
+type later struct {
+	until time.Time
+	pause time.Duration
 }
 
 func newFileQueue() fileQueue {
-	return fileQueue{sending: make(chan struct{}, 1), wake: make(chan struct{}, 1), later: map[syncengine.ID]time.Time{}}
+	return fileQueue{sending: make(chan struct{}, 1), wake: make(chan struct{}, 1), later: map[syncengine.ID]later{}}
 }
 
 // WaitingFiles is what of this device's files is not whole at the server yet.
@@ -105,11 +113,11 @@ func (c *Client) filesLoop(ctx context.Context) error {
 		if err := c.pushed(ctx); err != nil {
 			return err
 		}
-		err := c.sendFiles(ctx, false)
-		if contact, ok := errors.AsType[*ContactError](err); ok {
-			c.log.Warn().Err(contact).Msg("files wait")
-		} else if fatal(ctx, err) {
-			return err
+		// What is wrong with files stops no words.
+		if err := c.sendFiles(ctx, false); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			c.log.Warn().Err(err).Msg("files wait")
 		}
 	}
 }
@@ -130,6 +138,10 @@ type waitingFile struct {
 	size, sent int64
 }
 
+// ownUnsettled: an own save that writes a record may yet be applied, or is applied and not
+// in the cut that is shown.
+const ownUnsettled = `SELECT EXISTS (SELECT 1 FROM outbox_write w JOIN outbox o ON o.op = w.op WHERE w.record = $1 AND o.state IN (1, 2, 4, 7, 8))`
+
 // errYield says that something else goes first.
 var errYield = errors.New("what is written goes first")
 
@@ -146,76 +158,121 @@ func (c *Client) sendFiles(ctx context.Context, always bool) error {
 	if err != nil {
 		return err
 	}
+	// Of files that somebody wants sent the first that the server did not take is told of.
+	var first error
 	for _, w := range waiting {
 		c.mu.Lock()
-		later := c.files.later[w.id]
+		until := c.files.later[w.id].until
 		c.mu.Unlock()
-		if !always && time.Now().Before(later) {
+		if !always && time.Now().Before(until) {
 			continue
 		}
 		err := c.sendFile(ctx, w, always)
 		if errors.Is(err, errYield) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !itsOwn(ctx, err) {
 			return err
 		}
+		if err != nil {
+			c.log.Warn().Err(err).Msg("a file cannot be sent now: the next one is")
+			c.leave(w.id)
+			if _, ok := errors.AsType[*ContactError](err); ok && always && first == nil {
+				first = err
+			}
+		}
 	}
-	return nil
+	return first
+}
+
+// itsOwn reports whether an error of sending a file is that file's alone, so that others
+// may go: not one of the contact with the server, nor of the disk.
+func itsOwn(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, ErrDiskFull) {
+		return false
+	}
+	contact, ok := errors.AsType[*ContactError](err)
+	// A server that is crowded says when to come back; one that has had enough of a
+	// person's files does not.
+	return !ok || errors.Is(err, ErrRejected) || contact.quota
+}
+
+// leave leaves a file alone that cannot be sent, for longer each time.
+func (c *Client) leave(id syncengine.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pause := min(max(2*c.files.later[id].pause, leastLater), mostLater)
+	c.files.later[id] = later{until: time.Now().Add(pause), pause: pause}
 }
 
 // filesWaiting returns the files that can be sent: their records are at the server, as far
-// as the device knows, the oldest first. Those of void records leave the device.
+// as the device knows, the oldest first. Those of void records stay here, for whoever
+// restores the record.
 func (c *Client) filesWaiting(ctx context.Context) (waiting []waitingFile, err error) {
-	var void []syncengine.ID
+	void := false
 	err = c.store.read(ctx, "reading files that wait", func(rtx *sql.Tx) error {
 		rows, err := rtx.QueryContext(ctx, `SELECT b.record, b.size, b.sent, coalesce(r.lifecycle, '') FROM blob b LEFT JOIN rec r ON r.id = b.record
 			WHERE b.state = 1 AND (r.n IS NULL OR r.base_hash IS NOT NULL) ORDER BY b.at, b.record`)
 		if err != nil {
 			return err
 		}
-		return eachRow(rows, func(scan func(...any) error) error {
+		err = eachRow(rows, func(scan func(...any) error) error {
 			var w waitingFile
 			var lifecycle string
 			if err := scan((*idColumn)(&w.id), &w.size, &w.sent, &lifecycle); err != nil {
 				return err
 			}
 			if lifecycle == "void" {
-				void = append(void, w.id)
+				void = true
 			} else {
 				waiting = append(waiting, w)
 			}
 			return nil
 		})
+		if err != nil || void {
+			return err
+		}
+		return rtx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM blob WHERE state = 3)`).Scan(&void)
 	})
-	if err != nil || len(void) == 0 {
+	if err != nil || !void {
 		return waiting, err
 	}
-	return waiting, c.store.write(ctx, "removing files of void records", func(t *tx) error {
-		for _, id := range void {
-			if err := t.dropFile(id); err != nil {
-				return err
-			}
-		}
-		return nil
+	return waiting, c.store.write(ctx, "looking at files of void records", func(t *tx) error { return t.voidFiles(c.opts.Now()) })
+}
+
+// voidFiles notes which files are of records that are void at the server, has those wait
+// again that are not any more, and removes those that were for long.
+func (t *tx) voidFiles(now time.Time) error {
+	err := errors.Join(
+		t.exec(`UPDATE blob SET state = 3, at = $1 WHERE state = 1 AND record IN (SELECT id FROM rec WHERE lifecycle = 'void' AND pending = 0 AND base_hash IS NOT NULL)`, now.UnixMilli()),
+		t.exec(`UPDATE blob SET state = 1 WHERE state = 3 AND record IN (SELECT id FROM rec WHERE lifecycle <> 'void')`))
+	if err != nil {
+		return err
+	}
+	var drop []syncengine.ID
+	err = t.rows(`SELECT record FROM blob WHERE state = 3 AND at < $1`, []any{now.Add(-voidFiles).UnixMilli()}, func(scan func(...any) error) error {
+		var id syncengine.ID
+		err := scan((*idColumn)(&id))
+		drop = append(drop, id)
+		return err
 	})
+	for _, id := range drop {
+		err = errors.Join(err, t.dropFile(id))
+	}
+	return err
 }
 
 // sendFile sends what the server has not of a file.
 func (c *Client) sendFile(ctx context.Context, w waitingFile, always bool) error {
-	if _, err := c.piece(ctx, always); err != nil {
+	at, err := c.onePiece(ctx, w, 0, true, always)
+	if err != nil || at < 0 {
 		return err
 	}
-	at, err := c.putPiece(ctx, w, 0, 0)
-	if err != nil {
+	if err := c.whole(ctx, w); err != nil {
 		return err
 	}
 	for restarts := 0; at >= 0; {
-		size, err := c.piece(ctx, always)
-		if err != nil {
-			return err
-		}
-		next, err := c.putPiece(ctx, w, at, size)
+		next, err := c.onePiece(ctx, w, at, false, always)
 		if err != nil {
 			return err
 		}
@@ -228,6 +285,53 @@ func (c *Client) sendFile(ctx context.Context, w waitingFile, always bool) error
 		at = next
 	}
 	return nil
+}
+
+// whole says whether the bytes of a file are those that were attached, as far as its
+// record is here to tell. Others would go all the way up for nothing.
+func (c *Client) whole(ctx context.Context, w waitingFile) error {
+	return c.store.read(ctx, "checking a file", func(rtx *sql.Tx) error {
+		r, err := readRecord(ctx, rtx, w.id)
+		if err != nil || r == nil {
+			return err
+		}
+		v, err := c.newView(r)
+		if err != nil {
+			return err
+		}
+		a, ok := v.Message.(*tandemv1.Attachment)
+		if !ok {
+			return nil
+		}
+		raw, err := readParts(ctx, rtx, w.id, 0, int(w.size))
+		if err != nil {
+			return err
+		}
+		if hash := sha256.Sum256(raw); len(raw) > 0 && !bytes.Equal(hash[:], a.GetSha256()) {
+			return fmt.Errorf("the bytes of an attachment: %w", ErrDamaged)
+		}
+		return nil
+	})
+}
+
+// onePiece sends one piece of a file, or asks how far the server has come, and can be made
+// to yield before it looks whether anything was written: what is written later ends it.
+func (c *Client) onePiece(ctx context.Context, w waitingFile, at int64, ask, always bool) (next int64, err error) {
+	call, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.setDrop(cancel)
+	defer c.setDrop(nil)
+	size, err := c.piece(call, always)
+	if ask {
+		size = 0
+	}
+	if err == nil {
+		next, err = c.putPiece(call, w, at, size)
+	}
+	if err != nil && call.Err() != nil && ctx.Err() == nil {
+		return 0, errYield
+	}
+	return next, err
 }
 
 // piece says how large the next piece of a file may be, errYield where none may go now.
@@ -285,16 +389,12 @@ func (c *Client) putPiece(ctx context.Context, w waitingFile, at int64, size int
 	}
 	call, cancel := context.WithTimeout(ctx, slack+time.Duration(size/slowest)*time.Second)
 	defer cancel()
-	c.setDrop(cancel)
-	defer c.setDrop(nil)
 	resp, s, err := way.putBlob(call, req)
 	switch {
-	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
-		return 0, errYield
 	case c.superseded(ctx, me, err):
 		return 0, errYield
 	case err != nil:
-		if size > 0 {
+		if size > 0 && errors.Is(err, ErrNetwork) {
 			c.mu.Lock()
 			// What was known of the link held for another.
 			c.pace.broke()
@@ -323,9 +423,14 @@ func (c *Client) putDone(ctx context.Context, w waitingFile, resp *tandemv1.PutB
 		if err := t.row(`SELECT NOT EXISTS (SELECT 1 FROM rec WHERE id = $1)`, []any{w.id[:]}, &gone); err != nil {
 			return err
 		}
+		unsettled := false
+		if err := t.row(ownUnsettled, []any{w.id[:]}, &unsettled); err != nil {
+			return err
+		}
 		switch {
-		case gone && (resp.GetComplete() || !resp.GetWanted()):
+		case gone && (resp.GetComplete() || !resp.GetWanted() && !unsettled):
 			// Its record has left the device, and the server has the file, or wants none.
+			// While a save that makes the record may yet be accepted the file stays.
 			return t.dropFile(w.id)
 		case !resp.GetWanted():
 			return nil
@@ -342,7 +447,7 @@ func (c *Client) putDone(ctx context.Context, w waitingFile, resp *tandemv1.PutB
 		return 0, err
 	case !resp.GetWanted():
 		c.mu.Lock()
-		c.files.later[w.id] = time.Now().Add(probeEvery)
+		c.files.later[w.id] = later{until: time.Now().Add(probeEvery)}
 		c.mu.Unlock()
 		return -1, nil
 	case resp.GetComplete():

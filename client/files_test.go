@@ -18,6 +18,7 @@ import (
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	serverstore "github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/media"
@@ -399,6 +400,154 @@ func TestFilesGiveWay(t *testing.T) {
 	}
 	if err := c.SendFiles(t.Context()); err != nil || !state(t, c, id).Stored {
 		t.Errorf("wanted: %+v: %v", state(t, c, id), err)
+	}
+}
+
+// TestFilesOfARefusedSaveStay: while the save that makes the record of a file lies in
+// quarantine, this device has the only copy of its bytes. They go when a lead has dismissed it.
+func TestFilesOfARefusedSaveStay(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	staff := func(name, discipline, role string) syncengine.ID {
+		id, err := o.admin.AddStaff(t.Context(), server.StaffOptions{
+			Name: name, Discipline: discipline, Roles: []string{role}, Agency: o.agency, Teams: []syncengine.ID{o.team},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	lead := staff("Lea", "supervisor", "lead")
+	c := o.enrol(staff("Leo", "officer", "le_partner"), t.TempDir())
+	// His app takes him for a clinician, which he is not.
+	c.me.answer.Roles = []string{"clinician"}
+	id := attach(t, c, photo(t, 100))
+	mustSync(t, c)
+	if _, err := c.Get(t.Context(), id); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("the record of a save in quarantine: %v", err)
+	}
+	waits := func(files int) {
+		t.Helper()
+		if err := c.SendFiles(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := c.WaitingFiles(t.Context()); err != nil || w.Files != files {
+			t.Errorf("%+v wait, want %d: %v", w, files, err)
+		}
+	}
+	waits(1)
+	items, err := o.admin.Quarantine(t.Context(), lead)
+	if err != nil || len(items) == 0 {
+		t.Fatalf("%d saves wait for a lead: %v", len(items), err)
+	}
+	for _, item := range items {
+		if _, err := o.admin.Dismiss(t.Context(), lead, item.Change.ID, "not his to write"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSync(t, c)
+	waits(0)
+}
+
+// TestFilesDamagedStopNothing: a file whose bytes the disk has changed stops neither the
+// next one nor words, nothing of it goes up, and it is kept.
+func TestFilesDamagedStopNothing(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	c := o.enrol(o.clinician, t.TempDir())
+	mustSync(t, c)
+	bad, good := attach(t, c, photo(t, 100)), attach(t, c, photo(t, 120))
+	err := c.store.write(t.Context(), "damaging a file", func(x *tx) error {
+		return x.exec(`UPDATE blob_part SET data = zeroblob(length(data)) WHERE record = $1`, bad[:])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, c)
+	if err := c.SendFiles(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f := state(t, c, good); !f.Stored {
+		t.Errorf("the next one: %+v", f)
+	}
+	if f := state(t, c, bad); f.Stored || f.Sent != 0 || f.Held != f.Size {
+		t.Errorf("the damaged one: %+v", f)
+	}
+	c.mu.Lock()
+	left := time.Until(c.files.later[bad].until)
+	c.mu.Unlock()
+	if left < 50*time.Minute {
+		t.Errorf("it is left alone for %v", left)
+	}
+}
+
+// TestFilesOfVoidRecordsStay: who voids a record whose file was not sent, and restores it,
+// has the file still. Thirty days after the server has it as void the bytes go.
+func TestFilesOfVoidRecordsStay(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	c := o.enrol(o.clinician, t.TempDir())
+	mustSync(t, c)
+	id := attach(t, c, photo(t, 100))
+	becomes := func(void bool) {
+		t.Helper()
+		v, err := c.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Edit(t.Context(), func(e *Edit) error {
+			if void {
+				return e.Void(v, "the wrong person")
+			}
+			return e.Restore(v, "active", "the right one")
+		}); err != nil {
+			t.Fatal(err)
+		}
+		mustSync(t, c)
+		if err := c.SendFiles(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := func() (state, parts int64) {
+		t.Helper()
+		err := c.store.write(t.Context(), "looking at a file", func(x *tx) error {
+			return errors.Join(x.row(`SELECT state FROM blob WHERE record = $1`, []any{id[:]}, &state),
+				x.row(`SELECT count(*) FROM blob_part WHERE record = $1`, []any{id[:]}, &parts))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state, parts
+	}
+	becomes(true)
+	if state, parts := held(); state != fileVoid || parts == 0 {
+		t.Errorf("void: state %d, %d parts", state, parts)
+	}
+	becomes(false)
+	if state, parts := held(); state != fileStored || parts == 0 {
+		t.Errorf("restored: state %d, %d parts", state, parts)
+	}
+	id = attach(t, c, photo(t, 110))
+	becomes(true)
+	age := func(days int) {
+		t.Helper()
+		at := c.opts.Now().Add(-time.Duration(days) * 24 * time.Hour).UnixMilli()
+		if err := c.store.write(t.Context(), "time passes", func(x *tx) error {
+			return x.exec(`UPDATE blob SET at = $2 WHERE record = $1`, id[:], at)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SendFiles(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	age(29)
+	if _, parts := held(); parts == 0 {
+		t.Error("after 29 days it is gone")
+	}
+	age(31)
+	if _, parts := held(); parts != 0 {
+		t.Error("after 31 days it is here")
 	}
 }
 

@@ -95,8 +95,11 @@ func (c *Client) syncAll(ctx context.Context) (*Moved, error) {
 				if err := c.sendAudit(ctx); err != nil {
 					return moved, err
 				}
-				if err := c.sendFiles(ctx, false); err != nil {
-					return moved, err
+				// What is wrong with files is no fault of what was written.
+				if err := c.sendFiles(ctx, false); ctx.Err() != nil {
+					return moved, ctx.Err()
+				} else if err != nil {
+					c.log.Warn().Err(err).Msg("files wait")
 				}
 				// What has left the device has left its files, unless somebody reads it.
 				return moved, c.store.write(ctx, "scrubbing the log", func(*tx) error { return nil })

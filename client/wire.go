@@ -418,7 +418,7 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return &ContactError{Kind: ErrRefused, Words: "the server refuses this device: it is not enrolled there, or was suspended; ask your administrator. What is unsent stays here", Err: cause}
 	case http.StatusTooManyRequests:
-		return &ContactError{Kind: ErrBusy, Words: "the server is busy; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause}
+		return &ContactError{Kind: ErrBusy, Words: "the server is busy; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause, quota: met.retryAfter == 0}
 	}
 	if met.status >= 500 {
 		return &ContactError{Kind: ErrBusy, Words: "the server has trouble; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause}

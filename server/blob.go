@@ -97,6 +97,16 @@ func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 	if b == nil {
 		b = &store.Blob{Record: key, Size: size, Person: id.Person, BegunMS: s.now().UnixMilli()}
 	}
+	if b.Held == 0 && !b.Complete {
+		// Who only asks is told so too, and sends nothing in vain.
+		brought, err := tx.BlobBytesSince(id.Person, key, s.now().Add(-attachedWithin).UnixMilli())
+		if err != nil {
+			return err
+		}
+		if brought+size > maxAttached {
+			return ErrAttached
+		}
+	}
 	resp.Held, resp.Complete = uint64(b.Held), b.Complete
 	if b.Complete || len(req.GetData()) == 0 || req.GetOffset() != uint64(b.Held) {
 		return nil
@@ -104,15 +114,6 @@ func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 	next := b.Held + int64(len(req.GetData()))
 	if next > size || next < size && len(req.GetData()) < syncengine.MinChunk {
 		return syncengine.ErrChunk
-	}
-	if b.Held == 0 {
-		brought, err := tx.BlobBytesSince(id.Person, s.now().Add(-attachedWithin).UnixMilli())
-		if err != nil {
-			return err
-		}
-		if brought+size > maxAttached {
-			return ErrAttached
-		}
 	}
 	if err := tx.AddBlobChunk(key, b.Held, req.GetData()); err != nil {
 		return err
@@ -186,6 +187,7 @@ func (s *Server) getBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 	if limit == 0 || limit > syncengine.MaxChunk {
 		limit = syncengine.MaxChunk
 	}
+	limit = max(limit, syncengine.MinChunk)
 	if resp.Data, err = tx.BlobRange(b.Record, int64(req.GetOffset()), limit); err != nil {
 		return err
 	}

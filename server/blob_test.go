@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,9 @@ func testBlobIsWhatWasAttached(t *testing.T, on engine) {
 	if a, err := d.put(id, 0, piece); err != nil || !a.GetComplete() || int(a.GetHeld()) != len(file) {
 		t.Errorf("sent once more: %v: %v", a, err)
 	}
+	if a := must[*tandemv1.GetBlobChunkResponse](t)(d.sync.GetBlobChunk(t.Context(), &tandemv1.GetBlobChunkRequest{Attachment: id[:], Offset: uint64(len(file) - 5000), Limit: 1})); len(a.GetData()) != syncengine.MinChunk {
+		t.Errorf("a piece of %d bytes", len(a.GetData()))
+	}
 	if a := must[*tandemv1.GetBlobChunkResponse](t)(d.sync.GetBlobChunk(t.Context(), &tandemv1.GetBlobChunkRequest{Attachment: id[:], Offset: 1 << 60})); len(a.GetData()) > 0 {
 		t.Error("there is something behind the end")
 	}
@@ -191,7 +195,7 @@ func testBlobIsWhatWasAttached(t *testing.T, on engine) {
 			return nil
 		})
 	})
-	if err != nil || bytesRead != 2*uint64(len(file)) || acts[tandemv1.AuditAct_AUDIT_ACT_ATTACHMENT_STORED] != 1 {
+	if err != nil || bytesRead != 2*uint64(len(file))+syncengine.MinChunk || acts[tandemv1.AuditAct_AUDIT_ACT_ATTACHMENT_STORED] != 1 {
 		t.Errorf("the log holds %v, %d bytes read: %v", acts, bytesRead, err)
 	}
 	w.quiet()
@@ -223,6 +227,24 @@ func testBlobQuota(t *testing.T, on engine) {
 	}
 	if begun != 25 {
 		t.Errorf("%d files of 10 MiB were begun within a day", begun)
+	}
+	if _, err := d.put(ids[begun], 0, nil); codeOf(err) != connect.CodeResourceExhausted {
+		t.Errorf("who only asks is told: %v", err)
+	}
+	// Its bytes were others: begun anew it counts once.
+	err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		b, err := tx.Blob(ids[0])
+		if err != nil {
+			return err
+		}
+		b.Held = 0
+		return errors.Join(tx.DropBlobChunks(ids[0]), tx.SaveBlob(b))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := d.put(ids[0], 0, piece); err != nil || int(a.GetHeld()) != len(piece) {
+		t.Errorf("begun anew: %v: %v", a, err)
 	}
 	if a, err := d.put(ids[0], len(piece), piece); err != nil || int(a.GetHeld()) != 2*len(piece) {
 		t.Errorf("what was begun goes on: %v: %v", a, err)

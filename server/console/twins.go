@@ -22,7 +22,7 @@ import (
 const (
 	// mostAlike bounds the records of one key: a number that so many share, as a shelter's,
 	// tells nobody apart.
-	mostAlike = 100
+	mostAlike = 12
 	// unmergeMS is how long a merge can be taken back.
 	unmergeMS = 90 * dayMS
 )
@@ -77,6 +77,10 @@ func (c *Console) liken(tx *store.Tx, desk syncengine.ScopeKey, rec *syncengine.
 		ids, err := tx.Alike(desk, key, mostAlike)
 		if err != nil {
 			return err
+		}
+		if len(ids) == mostAlike {
+			// Sorting all who share it would be done again for each of them.
+			continue
 		}
 		others = append(others, ids...)
 	}

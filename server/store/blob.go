@@ -100,9 +100,9 @@ func (tx *Tx) DropBlobChunks(record syncengine.ID) error {
 }
 
 // BlobBytesSince sums the sizes of the files that a person has begun to bring from a time
-// on.
-func (tx *Tx) BlobBytesSince(person syncengine.ID, atMS int64) (sum int64, err error) {
-	_, err = tx.c.one("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blob WHERE org = $1 AND person = $2 AND begun_ms >= $3", []any{tx.org.num, person[:], atMS}, &sum)
+// on, but for that of one record.
+func (tx *Tx) BlobBytesSince(person, but syncengine.ID, atMS int64) (sum int64, err error) {
+	_, err = tx.c.one("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blob WHERE org = $1 AND person = $2 AND begun_ms >= $3 AND record <> $4", []any{tx.org.num, person[:], atMS, but[:]}, &sum)
 	return sum, err
 }
 

@@ -92,8 +92,8 @@ func Clean(raw []byte) (*File, error) {
 // Takes reports whether a code is that of a type that is taken.
 func Takes(kind string) bool { return kind == JPEG || kind == PNG || kind == Text }
 
-// Checked reports, by a nil error, whether bytes are as Clean leaves a file of a type. It
-// does not decode a picture.
+// Checked reports, by a nil error, whether bytes are as Clean leaves a file of a type, and
+// of a size that may be decoded. It does not decode a picture.
 func Checked(kind string, b []byte) error {
 	if err := bounds(b); err != nil {
 		return err
@@ -117,7 +117,8 @@ func Checked(kind string, b []byte) error {
 	if !bytes.Equal(clean, b) {
 		return ErrUnclean
 	}
-	return nil
+	_, err = sized(kind, b)
+	return err
 }
 
 // Sniff returns the type that a file begins like, empty for one that is not taken.
@@ -157,21 +158,30 @@ func bounds(b []byte) error {
 	return nil
 }
 
-// decode decodes a picture whose size has been looked at first.
-func decode(kind string, b []byte) (image.Image, error) {
-	config, read := jpeg.DecodeConfig, jpeg.Decode
+// sized reads the size of a picture, and refuses one that is too large.
+func sized(kind string, b []byte) (image.Config, error) {
+	config := jpeg.DecodeConfig
 	if kind == PNG {
-		config, read = png.DecodeConfig, png.Decode
+		config = png.DecodeConfig
 	}
 	c, err := config(bytes.NewReader(b))
-	if err != nil {
-		return nil, ErrDamaged
-	}
-	if c.Width <= 0 || c.Height <= 0 {
-		return nil, ErrDamaged
+	if err != nil || c.Width <= 0 || c.Height <= 0 {
+		return c, ErrDamaged
 	}
 	if c.Width > MaxSide || c.Height > MaxSide || c.Width*c.Height > MaxPixels {
-		return nil, ErrPixels
+		return c, ErrPixels
+	}
+	return c, nil
+}
+
+// decode decodes a picture whose size has been looked at first.
+func decode(kind string, b []byte) (image.Image, error) {
+	if _, err := sized(kind, b); err != nil {
+		return nil, err
+	}
+	read := jpeg.Decode
+	if kind == PNG {
+		read = png.Decode
 	}
 	img, err := read(bytes.NewReader(b))
 	if err != nil {

@@ -200,6 +200,16 @@ func TestCleanRefuses(t *testing.T) {
 	if f, err := media.Clean([]byte("Gate code on file\n¿Dónde?\n")); err != nil || f.Type != media.Text {
 		t.Errorf("a text: %v", err)
 	}
+	f, err := media.Clean(screen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := bytes.Clone(f.Bytes)
+	copy(bomb[16:], huge[16:24])
+	binary.BigEndian.PutUint32(bomb[29:], crc32.ChecksumIEEE(bomb[12:29]))
+	if err := media.Checked(media.PNG, bomb); !errors.Is(err, media.ErrPixels) {
+		t.Errorf("clean, and 50,000 × 50,000: %v", err)
+	}
 	if media.Checked(media.JPEG, screen) == nil {
 		t.Error("a PNG passes for a JPEG")
 	}
