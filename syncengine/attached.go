@@ -1,6 +1,9 @@
 package syncengine
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 const (
 	// MaxChunk is the largest size of a piece of a file on the wire.
@@ -23,7 +26,7 @@ type Attached struct {
 
 // Attached returns what the replica's person may do with the bytes that a record names,
 // in this snapshot. That there is no such record, and that even so it is none of theirs,
-// are one answer. Whoever may not read pages may not read bytes.
+// are one answer. Whoever has the record in no page may not read its bytes.
 func (s *Server) Attached(view ServerView, r *Replica, id ID) (*Attached, error) {
 	none := &Attached{}
 	if r == nil || r.Revoked {
@@ -47,9 +50,9 @@ func (s *Server) Attached(view ServerView, r *Replica, id ID) (*Attached, error)
 		return nil, err
 	}
 	if !r.Unconfirmed && !head.Recovering {
-		if a.Reads, err = s.Rules.MayRead(view.Org(), p, rec.Scopes, lookup(view)); err != nil {
-			return nil, err
-		}
+		// Who may only look a record up gets no bytes of it.
+		grants := s.Rules.Grants(view.Org(), p)
+		a.Reads = slices.ContainsFunc(rec.Scopes, func(k ScopeKey) bool { return slices.Contains(grants, k) })
 	}
 	if !a.Reads && !a.Sends {
 		return none, nil

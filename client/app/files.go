@@ -148,6 +148,9 @@ func (v *visit) fileLine(view *client.View) (fileLine, error) {
 		l.Where = web.Status{State: "here", Word: v.tf("sentPart", f.Sent*100/max(f.Size, 1))}
 	case f.Own && !f.Stored:
 		l.Where = web.Status{State: "here", Word: v.t("recHere")}
+	case f.Held < f.Size && !f.Stored:
+		// Whether the server has it is not known here.
+		l.Where = web.Status{Word: v.t("notHere")}
 	case f.Held < f.Size:
 		l.Where = web.Status{State: "sent", Word: v.t("notHere")}
 	default:
