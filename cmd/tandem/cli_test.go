@@ -159,6 +159,7 @@ func TestJSON(t *testing.T) {
 	for _, name := range []string{"report show", "admin survey open", "admin survey list", "admin survey close"} {
 		seen[name] = true // TestOutcomes
 	}
+	seen["bench vault"] = true            // TestBenchVault
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill
 	seen["admin device keep"] = true      // TestDisclosures

@@ -117,8 +117,7 @@ func Checked(kind string, b []byte) error {
 	if !bytes.Equal(clean, b) {
 		return ErrUnclean
 	}
-	_, err = sized(kind, b)
-	return err
+	return sized(kind, b)
 }
 
 // Sniff returns the type that a file begins like, empty for one that is not taken.
@@ -159,24 +158,24 @@ func bounds(b []byte) error {
 }
 
 // sized reads the size of a picture, and refuses one that is too large.
-func sized(kind string, b []byte) (image.Config, error) {
+func sized(kind string, b []byte) error {
 	config := jpeg.DecodeConfig
 	if kind == PNG {
 		config = png.DecodeConfig
 	}
 	c, err := config(bytes.NewReader(b))
 	if err != nil || c.Width <= 0 || c.Height <= 0 {
-		return c, ErrDamaged
+		return ErrDamaged
 	}
 	if c.Width > MaxSide || c.Height > MaxSide || c.Width*c.Height > MaxPixels {
-		return c, ErrPixels
+		return ErrPixels
 	}
-	return c, nil
+	return nil
 }
 
 // decode decodes a picture whose size has been looked at first.
 func decode(kind string, b []byte) (image.Image, error) {
-	if _, err := sized(kind, b); err != nil {
+	if err := sized(kind, b); err != nil {
 		return nil, err
 	}
 	read := jpeg.Decode
