@@ -85,7 +85,7 @@ func (b *window) do(steps ...chromedp.Action[chromedp.Void]) {
 func (b *window) says() string {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.pathname + "\n" + document.body.innerText`))
+	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.readyState === "complete" ? location.pathname + "\n" + document.body.innerText : ""`))
 	if err != nil {
 		return err.Error()
 	}
@@ -102,8 +102,22 @@ func (b *window) fill(pairs ...string) {
 	}
 }
 
-// press presses a button or follows a link.
-func (b *window) press(selector string) { b.t.Helper(); b.do(chromedp.Click(selector)) }
+// press presses a button or follows a link. Where the page was drawn anew after the button
+// was found, nothing was pressed, and it is looked for again.
+func (b *window) press(selector string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, chromedp.Click(selector))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil || !strings.Contains(err.Error(), "Could not find node") {
+			b.t.Fatalf("%v\n%s", err, b.says())
+		}
+	}
+}
 
 // until waits for a page that says something.
 func (b *window) until(path, words string) {
