@@ -1,7 +1,7 @@
 -- The files of attachments, by the record that names them: size bytes, of which held are
 -- here, from the beginning, and sent are known to be at the server. own: this device has
--- attached it. state 1 is to be sent, 2 is whole at the server. at is when it was attached
--- or last looked at; thumb is a small picture of it, empty for none.
+-- attached it. state 1 is to be sent, 2 is whole at the server, 3 is of a record that is
+-- void there. at is when it was attached, last looked at, or seen to be void; thumb is a small picture of it, empty for none.
 CREATE TABLE blob (
 	record BLOB PRIMARY KEY,
 	size   INTEGER NOT NULL,

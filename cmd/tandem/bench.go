@@ -159,25 +159,36 @@ type benchNoOp struct {
 	Net   float64 `json:"bytes_without_proof"`
 }
 
+// benchIn is where a bench keeps its stores: the directory that is named, or one of its own.
+// Where a profile is asked for, it begins. done ends both.
+func benchIn(named, profiled string) (dir string, done func() error, err error) {
+	dir, done = named, func() error { return nil }
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "tandem-bench-"); err != nil {
+			return "", nil, err
+		}
+		done = func() error { return os.RemoveAll(dir) }
+	}
+	if profiled == "" {
+		return dir, done, nil
+	}
+	stop, err := profile(profiled)
+	if err != nil {
+		return "", nil, errors.Join(err, done())
+	}
+	return dir, func() error { return errors.Join(stop(), done()) }, nil
+}
+
 func (c *benchSyncCmd) Run(a *app) (err error) {
 	database, err := c.check()
 	if err != nil {
 		return err
 	}
-	dir := c.Dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "tandem-bench-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dir, done, err := benchIn(c.Dir, c.Profile)
+	if err != nil {
+		return err
 	}
-	if c.Profile != "" {
-		stop, err := profile(c.Profile)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, stop()) }()
-	}
+	defer func() { err = errors.Join(err, done()) }()
 	r := &benchReport{Version: version(), Workload: "field-sync-1", Seed: c.Seed, Began: time.Now().UTC(), Machine: thisMachine(), Server: c.where(), Engine: "sqlite"}
 	switch {
 	case c.Server != "":

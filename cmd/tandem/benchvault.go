@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
 	"text/tabwriter"
@@ -78,20 +77,11 @@ func (c *benchVaultCmd) Run(a *app) (err error) {
 	if c.Records < 1 || c.Rounds < 1 {
 		return exits(exitUsage, errors.New("--records and --rounds must be at least 1"))
 	}
-	dir := c.Dir
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "tandem-bench-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dir, done, err := benchIn(c.Dir, c.Profile)
+	if err != nil {
+		return err
 	}
-	if c.Profile != "" {
-		stop, err := profile(c.Profile)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, stop()) }()
-	}
+	defer func() { err = errors.Join(err, done()) }()
 	r := &vaultReport{Version: version(), Seed: c.Seed, Began: time.Now().UTC(), Machine: thisMachine(), Records: c.Records, Rounds: c.Rounds}
 	b := &vaultBench{
 		bench:  &bench{a: a, cmd: &benchSyncCmd{Seed: c.Seed}, records: c.Records, dir: dir},

@@ -139,9 +139,9 @@ func (s *sight) oneself(it *item) ([]syncengine.ID, error) {
 	if it.kind.Name != "person" {
 		return ids, nil
 	}
-	for i := 0; i < len(ids) && len(ids) < mostAlike; i++ {
+	for i := 0; i < len(ids) && len(ids) < mostMerged; i++ {
 		for _, desk := range s.desks {
-			found, err := s.view.Alike(desk, intoKey(ids[i].String()), mostAlike)
+			found, err := s.view.Alike(desk, intoKey(ids[i].String()), mostMerged)
 			if err != nil {
 				return nil, err
 			}

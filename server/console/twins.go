@@ -23,6 +23,8 @@ const (
 	// mostAlike bounds the records of one key: a number that so many share, as a shelter's,
 	// tells nobody apart.
 	mostAlike = 12
+	// mostMerged bounds the records of one person.
+	mostMerged = 1000
 	// unmergeMS is how long a merge can be taken back.
 	unmergeMS = 90 * dayMS
 )

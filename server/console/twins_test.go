@@ -11,6 +11,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -179,5 +180,43 @@ func TestTwinsLook(t *testing.T) {
 			b.Says("Ana Canarytwin")
 			b.Look("gone")
 		})
+	}
+}
+
+// However many records a person has, the case shows what all of them say.
+func TestManyMerged(t *testing.T) {
+	t.Parallel()
+	const records = 14
+	o := newOffice(t, storetest.SQLite)
+	maya := o.device(o.maya, "Car 12")
+	var ids []syncengine.ID
+	o.edit(maya, func(e *client.Edit) error {
+		call, err := e.Create(o.call("T-1"))
+		for i := 0; i < records && err == nil; i++ {
+			var id syncengine.ID
+			if id, err = e.Create(person("Ana", "Canarytwin")); err == nil {
+				ids = append(ids, id)
+				_, err = e.Create(o.visitOf(call, id, "x"))
+			}
+		}
+		return err
+	})
+	o.sync(maya)
+	for _, id := range ids[1:] {
+		if _, err := o.admin.Change(t.Context(), o.lena, func(c *server.Composer) error {
+			rec, msg, err := c.Record(id)
+			if err != nil {
+				return err
+			}
+			m, _ := msg.(*tandemv1.Person)
+			m.MergedInto, m.Lifecycle = new(ids[0].String()), new("merged")
+			return c.Write(rec, tandemv1.Act_ACT_MERGE, m, "the same person")
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := o.signIn(o.lena, "lena.park").get("/console/case/"+ids[0].String()).want(t, http.StatusOK)
+	if n := strings.Count(page.text(), "Encounter: Ana Canarytwin"); n != records {
+		t.Errorf("the case shows %d of %d visits", n, records)
 	}
 }
