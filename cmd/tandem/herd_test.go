@@ -25,6 +25,7 @@ var (
 	herdServers = flag.Int("servers", 2, "how many server processes TestHerd has over PostgreSQL")
 	herdOrgs    = flag.Int("orgs", 1, "how many organizations the devices of TestHerd are of: each device holds a record of every device and person of its own")
 	herdDir     = flag.String("herddir", "", "directory for the servers' data and the devices' stores of TestHerd, in place of a temporary one: a file system in memory needs 3 MB a device")
+	herdOpen    = flag.Int("open", 0, "how many stores of devices each process of TestHerd has open at once, a device's being closed while it waits; 0 keeps all open")
 	herdProfile = flag.String("herdprofile", "", "directory for CPU profiles of the processes of TestHerd")
 )
 
@@ -55,6 +56,11 @@ func TestHerd(t *testing.T) {
 	}
 	t.Run("sqlite", func(t *testing.T) { newHerd(t, "", 1).run() })
 	t.Run("postgres", func(t *testing.T) { newHerd(t, pgtest.Start(t).Database(t), *herdServers).run() })
+	t.Run("in turns", func(t *testing.T) {
+		h := newHerd(t, "", 1)
+		h.devices, h.open = min(*herdDevices, 2*herdTeam), 4
+		h.run()
+	})
 }
 
 // run takes a herd through its day.
@@ -106,10 +112,10 @@ func (h *herd) run() {
 	t.Logf("| %s | %d | %d | %d × %d | %s | %s | %s | %s | %s | %s | %s |", h.engine(), len(h.servers), *herdOrgs, len(times), *herdChanges, seconds(took),
 		seconds(times[len(times)/2]), seconds(times[len(times)*99/100]), seconds(saw), seconds(servers), strings.Join(peaks, ", "), seconds(devices))
 
-	if requests > (herdRequests+herdListens*saw.Seconds()/30)*float64(*herdDevices) {
-		t.Errorf("%.0f requests of %d devices: a storm", requests, *herdDevices)
+	if requests > (herdRequests+herdListens*saw.Seconds()/30)*float64(h.devices) {
+		t.Errorf("%.0f requests of %d devices: a storm", requests, h.devices)
 	}
-	if got, want := h.atServers()-h.changes, *herdDevices**herdChanges; got != want {
+	if got, want := h.atServers()-h.changes, h.devices**herdChanges; got != want {
 		t.Errorf("the server has %d changes of the devices, want %d", got, want)
 	}
 }
@@ -120,6 +126,9 @@ type herd struct {
 
 	ops   []string
 	packs []*pack
+	// devices there are in all; open is how many stores of each pack are open at once, 0
+	// for all.
+	devices, open int
 }
 
 // newHerd prepares servers that do not serve yet.
@@ -142,7 +151,7 @@ func newHerd(t *testing.T, database string, servers int) *herd {
 	if *herdProfile != "" {
 		bin = "tandem-profiled"
 	}
-	h := &herd{fleet: &fleet{rig: &rig{t: t, bin: bin, dir: dir, database: database}, servers: make([]*exec.Cmd, servers)}}
+	h := &herd{fleet: &fleet{rig: &rig{t: t, bin: bin, dir: dir, database: database}, servers: make([]*exec.Cmd, servers)}, devices: *herdDevices, open: *herdOpen}
 	addr := func() string {
 		t.Helper()
 		addr, err := freeAddr()
@@ -239,9 +248,9 @@ func (h *herd) enrol() {
 		h.up(i)
 	}
 	// Teams are whole.
-	ofAnOrg := (*herdDevices + *herdOrgs*herdTeam - 1) / (*herdOrgs * herdTeam) * herdTeam
+	ofAnOrg := (h.devices + *herdOrgs*herdTeam - 1) / (*herdOrgs * herdTeam) * herdTeam
 	var team syncengine.ID
-	for i := range *herdDevices {
+	for i := range h.devices {
 		c := counties[i/ofAnOrg]
 		if i%herdTeam == 0 {
 			team = id(c.admin.AddTeam(ctx, server.TeamOptions{Name: fmt.Sprint("Team ", i/herdTeam), Program: c.program}))
@@ -254,7 +263,7 @@ func (h *herd) enrol() {
 			t.Fatal(err)
 		}
 		if i%devicesOfAProcess == 0 {
-			h.gather(i, min(devicesOfAProcess, *herdDevices-i))
+			h.gather(i, min(devicesOfAProcess, h.devices-i))
 		}
 		// A pack enrols and works while the codes of the next devices are made, which
 		// would expire otherwise.

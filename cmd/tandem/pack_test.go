@@ -41,7 +41,7 @@ type pack struct {
 func (h *herd) gather(first, devices int) {
 	h.t.Helper()
 	cmd := exec.CommandContext(h.t.Context(), "tandem-pack", h.dir, "http://"+h.addr, strings.Join(h.addrs, ","),
-		strconv.Itoa(first), strconv.Itoa(devices), strconv.Itoa(*herdDevices), strconv.Itoa(*herdChanges))
+		strconv.Itoa(first), strconv.Itoa(devices), strconv.Itoa(h.devices), strconv.Itoa(*herdChanges), strconv.Itoa(h.open))
 	p := &pack{cmd: cmd, devices: devices, log: &bytes.Buffer{}}
 	cmd.Stderr = p.log
 	out, err := cmd.StdoutPipe()
@@ -117,6 +117,8 @@ type grazing struct {
 	// by a balancer.
 	servers                   []string
 	first, count, all, change int
+	// open is how many stores are open at once, if not all are.
+	open int
 
 	devices []*client.Client
 	news    []chan struct{}
@@ -130,7 +132,7 @@ type grazing struct {
 
 func pasture(ctx context.Context, args []string) error {
 	g := &grazing{dir: args[0], server: args[1], servers: strings.Split(args[2], ",")}
-	for i, into := range []*int{&g.first, &g.count, &g.all, &g.change} {
+	for i, into := range []*int{&g.first, &g.count, &g.all, &g.change, &g.open} {
 		n, err := strconv.Atoi(args[3+i])
 		if err != nil {
 			return err
@@ -158,17 +160,24 @@ func pasture(ctx context.Context, args []string) error {
 	for lines.Scan() {
 		switch lines.Text() {
 		case "open":
-			g.each(func(i int, turn func()) (err error) {
-				turn()
-				g.devices[i], err = g.open(ctx, i)
-				return err
-			})
+			if g.open == 0 {
+				g.each(func(i int, turn func()) (err error) {
+					turn()
+					g.news[i] = make(chan struct{}, 1)
+					g.devices[i], err = g.store(ctx, i, g.news[i])
+					return err
+				})
+			}
 			fmt.Fprintln(os.Stdout, "open")
 		case "run":
 			save = profiling()
 			spent = cpuTime()
 			fmt.Fprintln(os.Stdout, "running")
-			g.run(ctx)
+			if g.open > 0 {
+				g.turns(ctx)
+			} else {
+				g.run(ctx)
+			}
 			g.drains.Wait()
 		case "cpu":
 			fmt.Fprintln(os.Stdout, "cpu", (cpuTime() - spent).Milliseconds())
@@ -181,6 +190,9 @@ func pasture(ctx context.Context, args []string) error {
 			g.runs.Wait()
 			g.each(func(i int, turn func()) error {
 				turn()
+				if g.devices[i] == nil {
+					return nil
+				}
 				return g.devices[i].Close()
 			})
 			return g.err()
@@ -226,8 +238,8 @@ func (g *grazing) err() error {
 	return g.broken
 }
 
-func (g *grazing) open(ctx context.Context, i int) (*client.Client, error) {
-	g.news[i] = make(chan struct{}, 1)
+// store opens a device, which tells news of what comes to it.
+func (g *grazing) store(ctx context.Context, i int, news chan<- struct{}) (*client.Client, error) {
 	return client.Open(ctx, filepath.Join(g.dir, fmt.Sprint("device", g.first+i)), client.Options{
 		Version: "test",
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -236,7 +248,7 @@ func (g *grazing) open(ctx context.Context, i int) (*client.Client, error) {
 		},
 		OnChange: func([]syncengine.ID) {
 			select {
-			case g.news[i] <- struct{}{}:
+			case news <- struct{}{}:
 			default:
 			}
 		},
@@ -245,7 +257,7 @@ func (g *grazing) open(ctx context.Context, i int) (*client.Client, error) {
 
 // begin enrols a device and lets it work without a network.
 func (g *grazing) begin(ctx context.Context, i int, code string) error {
-	dev, err := g.open(ctx, i)
+	dev, err := g.store(ctx, i, nil)
 	if err != nil {
 		return err
 	}
@@ -272,7 +284,6 @@ func (g *grazing) run(ctx context.Context) {
 				g.note(err)
 			}
 		})
-		team := min(herdTeam, g.all-(g.first+i)/herdTeam*herdTeam)
 		g.drains.Add(1)
 		g.sees.Go(func() {
 			if err := g.watch(ctx, i, func(s *client.Status) (bool, error) {
@@ -288,11 +299,14 @@ func (g *grazing) run(ctx context.Context) {
 			g.drains.Done()
 			g.note(g.watch(ctx, i, func(*client.Status) (bool, error) {
 				counts, err := dev.Counts(ctx)
-				return counts["incident"] == team*g.change, err
+				return counts["incident"] == g.team(i)*g.change, err
 			}))
 		})
 	}
 }
+
+// team is how many devices are of a device's team.
+func (g *grazing) team(i int) int { return min(herdTeam, g.all-(g.first+i)/herdTeam*herdTeam) }
 
 // watch waits until a device stands so.
 func (g *grazing) watch(ctx context.Context, i int, so func(*client.Status) (bool, error)) error {
