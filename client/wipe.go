@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tandem-response/tandem/client/vault"
@@ -89,6 +91,10 @@ func (c *Client) obey(ctx context.Context) error {
 	if c.wiped.Load() {
 		return ErrWiped
 	}
+	order, err := c.wipeOrder(ctx)
+	if err != nil {
+		return err
+	}
 	for tries := 0; ; tries++ {
 		if tries == 8 {
 			return errUnsent
@@ -109,9 +115,9 @@ func (c *Client) obey(ctx context.Context) error {
 		}
 		// Something was saved meanwhile.
 	}
-	note, err := c.noteWipe()
+	note, err := c.noteWipe(order)
 	if errors.Is(err, ErrDiskFull) && c.store.reserve.release() {
-		note, err = c.noteWipe()
+		note, err = c.noteWipe(order)
 	}
 	if err != nil {
 		return errors.Join(err, c.Close())
@@ -122,6 +128,23 @@ func (c *Client) obey(ctx context.Context) error {
 	c.wiped.Store(true)
 	c.log.Warn().Msg("the store was wiped by order")
 	return told(ctx, c.store.base.FS, c.store.dir, note, &c.opts)
+}
+
+// wipeOrder is the number of the order that came.
+func (c *Client) wipeOrder(ctx context.Context) (uint64, error) {
+	const doing = "reading the order to wipe the store"
+	var raw []byte
+	err := c.store.read(ctx, doing, func(rtx *sql.Tx) error {
+		return rtx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = $1`, metaWipe).Scan(&raw)
+	})
+	if err != nil {
+		return 0, err
+	}
+	order, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", doing, ErrDamaged)
+	}
+	return order, nil
 }
 
 // sendLast sends what waits, and what was noted for the audit log.
@@ -278,8 +301,8 @@ func (c *Client) shut(ctx context.Context, offered map[uint64]bool, drafts map[u
 // errUnsent: what is neither at the server nor in the sealed outbox is not destroyed.
 var errUnsent = &ContactError{Kind: ErrRejected, Words: "an administrator has ordered this device to be wiped, and it holds saves that the server does not take and that cannot be sealed: free some space on its disk and sync again, or ask your administrator"}
 
-// noteWipe writes the note of the wipe, with the receipt.
-func (c *Client) noteWipe() (*wipeNote, error) {
+// noteWipe writes the note of the wipe, with the receipt of the order.
+func (c *Client) noteWipe(order uint64) (*wipeNote, error) {
 	me, err := c.identity()
 	if err != nil {
 		return nil, err
@@ -287,8 +310,8 @@ func (c *Client) noteWipe() (*wipeNote, error) {
 	org, _ := syncengine.IDFromBytes(me.answer.GetOrg())
 	note := &wipeNote{
 		Version: 1, Server: me.server, Roots: me.roots, Pin: me.pin, OrgKey: me.answer.GetOrgKey(),
-		Org: org[:], Replica: me.replica[:], Order: syncengine.WipeOrder,
-		Signature: syncengine.SignWiped(me.key, org, me.replica, syncengine.WipeOrder), BegunMS: c.opts.Now().UnixMilli(),
+		Org: org[:], Replica: me.replica[:], Order: order,
+		Signature: syncengine.SignWiped(me.key, org, me.replica, order), BegunMS: c.opts.Now().UnixMilli(),
 	}
 	if len(c.opts.Roots) > 0 {
 		note.Roots = c.opts.Roots

@@ -2,18 +2,23 @@ package client
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/gen/tandem/v1/tandemv1connect"
 	"github.com/tandem-response/tandem/internal/faultfs"
 	"github.com/tandem-response/tandem/internal/need"
+	"github.com/tandem-response/tandem/internal/vfs"
 	"github.com/tandem-response/tandem/server"
 	serverstore "github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -194,6 +199,97 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+// What is saved or typed while a store is being wiped goes to the server like all before:
+// the store is shut only when nothing is left that was not sent or offered. What comes after
+// that is not taken for saved.
+func TestWipeWhileSaving(t *testing.T) {
+	t.Parallel()
+	for name, save := range map[string]func(c *Client) error{
+		"a note": func(c *Client) error {
+			_, err := c.Edit(t.Context(), func(e *Edit) error {
+				_, err := e.Create(&tandemv1.Incident{CallType: new("welfare_check"), NotesOps: new(unsentWords)})
+				return err
+			})
+			return err
+		},
+		"a draft": func(c *Client) error { return c.SaveDraft(t.Context(), "form", []byte(unsentWords)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, dir := newOffice(t), t.TempDir()
+			var now atomic.Int64
+			c := o.enrol(o.clinician, dir, boxed(&now))
+			mustSync(t, c)
+			if err := c.SaveDraft(t.Context(), "form", []byte(typedWords)); err != nil {
+				t.Fatal(err)
+			}
+			o.order(c)
+			var offered, told atomic.Int64
+			o.mu.Lock()
+			front := o.front
+			o.front = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case tandemv1connect.SyncServiceDeliverProcedure:
+					// The drafts are offered now, the last thing before the store is shut.
+					if offered.Add(1) == 1 {
+						if err := save(c); err != nil {
+							t.Errorf("while the store is wiped: %v", err)
+						}
+					}
+				case tandemv1connect.EnrollServiceWipedProcedure:
+					told.Add(1)
+					if err := save(c); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrWiped) {
+						t.Errorf("after it was shut: %v", err)
+					}
+				}
+				front.ServeHTTP(w, r)
+			})
+			o.mu.Unlock()
+			if _, err := c.Sync(t.Context()); !errors.Is(err, ErrWiped) {
+				t.Fatal(err)
+			}
+			if offered.Load() == 0 || told.Load() == 0 {
+				t.Fatalf("the drafts were offered %d times, the receipt was sent %d times", offered.Load(), told.Load())
+			}
+			for _, words := range []string{typedWords, unsentWords} {
+				if !bytes.Contains(o.words(), []byte(words)) {
+					t.Errorf("%q is not at the server", words)
+				}
+			}
+		})
+	}
+}
+
+// The receipt is that of the order which came, whatever its number is.
+func TestWipeOfAnotherNumber(t *testing.T) {
+	t.Parallel()
+	o, dir := newOffice(t), t.TempDir()
+	c := o.enrol(o.clinician, dir)
+	mustSync(t, c)
+	me, err := c.identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := bytes.Clone(me.key[ed25519.SeedSize:])
+	const order = syncengine.WipeOrder + 6
+	err = c.store.write(t.Context(), "ordering", func(t *tx) error {
+		_, err := c.takeOrders(t, []*tandemv1.Order{{Number: order, Act: syncengine.ActWipe}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ordered.Store(true)
+	// This server has given no order of that number.
+	if _, err := c.Sync(t.Context()); !errors.Is(err, ErrWiped) || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("got %v", err)
+	}
+	note, err := readWipe(vfs.System{}, dir)
+	if err != nil || note.Order != order || !syncengine.VerifyWiped(public, note.Signature, o.org.ID, me.replica, order) {
+		t.Errorf("the note says %+v, %v", note, err)
+	}
+}
+
 // The power may go at any operation of the disk while a store is wiped: what is there
 // afterwards ends what was begun, no word is lost, and the server hears of it.
 func TestWipeInterrupted(t *testing.T) {
@@ -289,4 +385,30 @@ func (w *disked) wipedAt(at int, seed byte) (stage string) {
 		w.tb.Errorf("cut at %d (%s): the server does not know", at, stage)
 	}
 	return stage
+}
+
+// Between the last look at what waits and the end of the key no save is taken for saved.
+func TestShutTakesNoMore(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	var now atomic.Int64
+	c := o.enrol(o.clinician, t.TempDir(), boxed(&now))
+	mustSync(t, c)
+	note(t, c, unsentWords)
+	if done, err := c.shut(t.Context(), nil, nil); done || err != nil {
+		t.Errorf("with words unsent: shut %t, %v", done, err)
+	}
+	mustSync(t, c)
+	if done, err := c.shut(t.Context(), nil, nil); !done || err != nil {
+		t.Fatalf("with nothing unsent: shut %t, %v", done, err)
+	}
+	if _, err := c.Edit(t.Context(), func(e *Edit) error {
+		_, err := e.Create(&tandemv1.Incident{CallType: new("welfare_check"), NotesOps: new(unsentWords)})
+		return err
+	}); !errors.Is(err, ErrClosed) {
+		t.Errorf("a save: %v", err)
+	}
+	if err := c.SaveDraft(t.Context(), "form", []byte(typedWords)); !errors.Is(err, ErrClosed) {
+		t.Errorf("a draft: %v", err)
+	}
 }

@@ -95,6 +95,10 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 // turnAway answers a request that was not let in.
 func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	code, says, after := connect.CodeUnavailable, errOverloaded, leastHint
+	if errors.Is(err, errElements) {
+		_ = s.errorWriter.Write(w, r, connect.NewError(connect.CodeInvalidArgument, errElements))
+		return
+	}
 	if o, ok := errors.AsType[*overload](err); ok {
 		after = o.after
 		switch o.reason {
@@ -118,7 +122,7 @@ func retryIn(d time.Duration) string {
 }
 
 // admit reads the body, waits for the request's turn and inflates the body. The error is
-// an *overload, or that of the context.
+// an *overload, errElements, or that of the context.
 func (v *visit) admit(control *http.ResponseController, r *http.Request) error {
 	body, broke, err := v.read(control, r)
 	if err != nil {
@@ -147,6 +151,9 @@ func (v *visit) admit(control *http.ResponseController, r *http.Request) error {
 			r.Header.Del("Content-Encoding")
 			r.ContentLength = int64(len(body))
 		}
+	}
+	if tooMany(r, body) {
+		return errElements
 	}
 	r.Body = &readBody{Reader: *bytes.NewReader(body), broke: broke}
 	return nil

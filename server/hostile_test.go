@@ -219,6 +219,20 @@ func (s *siege) siegeInputs() []*input {
 		}
 		all = append(all, in)
 	}
+	// What is small on the wire and large once it is decoded is not decoded.
+	packed := func(raw []byte) *input {
+		return &input{body: zstdFrom(s.t, bytes.NewReader(raw)), spoil: header("Content-Encoding", "zstd")}
+	}
+	for name, in := range map[string]*input{
+		"ranges":          packed(bytes.Repeat([]byte{0x1a, 0}, 4_000_000)),
+		"changes":         packed(protowire.AppendBytes([]byte{0x0a}, bytes.Repeat([]byte{0x1a, 0}, 3_900_000))),
+		"orders done":     packed(protowire.AppendBytes([]byte{0x72}, make([]byte, 8_000_000))),
+		"ranges in JSON":  {body: []byte(`{"unsettled":[{}` + strings.Repeat(`,{}`, 1_000_000) + `]}`), spoil: header("Content-Type", "application/json")},
+		"entries of none": {body: bytes.Repeat([]byte{0x0a, 0}, 1_000_000), path: tandemv1connect.SyncServiceDeliverProcedure},
+	} {
+		in.name, in.statuses = "millions of "+name, []int{400}
+		all = append(all, in)
+	}
 	foreign, _ := s.other.read()
 	other := newWorld(s.t, sqlite, 32)
 	elsewhere, _ := other.enrolled(1, other.clinician).read()

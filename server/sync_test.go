@@ -243,12 +243,17 @@ func (r *raw) apply(req *http.Request) {
 
 func zstdOf(t *testing.T, n int) []byte {
 	t.Helper()
+	return zstdFrom(t, io.LimitReader(zeros{}, int64(n)))
+}
+
+func zstdFrom(t *testing.T, r io.Reader) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	z, err := zstd.NewWriter(&b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.CopyN(z, zeros{}, int64(n)); err != nil {
+	if _, err := io.Copy(z, r); err != nil {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {

@@ -94,7 +94,11 @@ func testWipeOrder(t *testing.T, on engine) {
 		"a replica that is not": func(r *tandemv1.WipedRequest) { r.Replica = w.agency[:] },
 		"another org":           func(r *tandemv1.WipedRequest) { r.Org = w.agency[:] },
 		"another order":         func(r *tandemv1.WipedRequest) { r.Order++ },
-		"no signature":          func(r *tandemv1.WipedRequest) { r.Signature = nil },
+		"another order, signed": func(r *tandemv1.WipedRequest) {
+			r.Order++
+			r.Signature = syncengine.SignWiped(one.key, w.org.ID, one.replica, r.GetOrder())
+		},
+		"no signature": func(r *tandemv1.WipedRequest) { r.Signature = nil },
 		"a batch's signature": func(r *tandemv1.WipedRequest) {
 			r.Signature = syncengine.SignBatch(one.key, syncengine.Hash{1})
 		},
@@ -142,33 +146,52 @@ func testWipeOrder(t *testing.T, on engine) {
 	}
 }
 
-// A copy of a store has the order too, under its own name, and both are to acknowledge.
+// A copy of a store has the order too, under its own name. Where the original shows up as
+// well, both are to acknowledge: the device is wiped when the last one has.
 func TestWipeOfACopy(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite, 82)
-	ctx := t.Context()
-	one := w.enrolled(1, w.clinician)
-	if err := w.admin.WipeDevice(ctx, one.dev); err != nil {
-		t.Fatal(err)
-	}
-	copied := w.newDevice(9)
-	_, err := one.enroll.Reinstance(ctx, &tandemv1.ReinstanceRequest{
-		PublicKey: copied.key[ed25519.SeedSize:], Replica: copied.replica[:],
-		Proof: ed25519.Sign(copied.key, slices.Concat([]byte("tandem-reinstance-v1"), one.replica[:], copied.replica[:])),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := w.replica(copied); r.WipeOrderedMS == 0 || !r.Revoked {
-		t.Errorf("the copy: %+v", r)
-	}
-	copied.person, copied.dev = one.person, one.dev
-	if _, err := copied.enroll.Wiped(ctx, copied.receipt()); err != nil {
-		t.Fatal(err)
-	}
-	all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
-	if len(all) != 1 || all[0].State != "wiped" || all[0].Stores != 1 {
-		t.Errorf("got %+v", all[0])
+	for name, tc := range map[string]struct {
+		original bool
+		stores   int
+	}{"the copy alone": {false, 1}, "the original first": {true, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sqlite, 82)
+			ctx := t.Context()
+			one := w.enrolled(1, w.clinician)
+			if err := w.admin.WipeDevice(ctx, one.dev); err != nil {
+				t.Fatal(err)
+			}
+			copied := w.newDevice(9)
+			_, err := one.enroll.Reinstance(ctx, &tandemv1.ReinstanceRequest{
+				PublicKey: copied.key[ed25519.SeedSize:], Replica: copied.replica[:],
+				Proof: ed25519.Sign(copied.key, slices.Concat([]byte("tandem-reinstance-v1"), one.replica[:], copied.replica[:])),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := w.replica(copied); r.WipeOrderedMS == 0 || !r.Revoked {
+				t.Errorf("the copy: %+v", r)
+			}
+			if tc.original {
+				if _, err := one.enroll.Wiped(ctx, one.receipt()); err != nil {
+					t.Fatal(err)
+				}
+				all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+				if s := all[0]; s.State != "wipe_pending" || s.WipedMS != 0 || s.Wiped != 1 || s.Stores != 2 {
+					t.Errorf("with the copy still there: %+v", s)
+				}
+				w.pass(time.Second)
+			}
+			copied.person, copied.dev = one.person, one.dev
+			if _, err := copied.enroll.Wiped(ctx, copied.receipt()); err != nil {
+				t.Fatal(err)
+			}
+			all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+			if len(all) != 1 || all[0].State != "wiped" || all[0].WipedMS == 0 || all[0].Wiped != tc.stores || all[0].Stores != tc.stores {
+				t.Errorf("got %+v", all[0])
+			}
+		})
 	}
 }
 

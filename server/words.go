@@ -26,7 +26,7 @@ var ownWords = func() map[string]bool {
 	own := map[string]bool{}
 	for _, err := range []error{
 		errUnreadable, errTooLarge, errCompression, errOutOfTime, errOther, errInternal, errBusy,
-		errOverloaded, errCrowded, errSlow, errStarting, auth.ErrBusy,
+		errOverloaded, errCrowded, errElements, errSlow, errStarting, auth.ErrBusy,
 		auth.ErrCertificate, auth.ErrProof, auth.ErrNonce,
 	} {
 		own[err.Error()] = true

@@ -176,7 +176,8 @@ func (d *Device) unsettled(tx DeviceTx) ([]*tandemv1.OpRange, error) {
 			more = len(numbers) == 1000
 		}
 	}
-	return rangesToWire(ranges), nil
+	// The server looks at no more of them: the rest is asked about next time.
+	return rangesToWire(ranges[:min(len(ranges), 8*maxUnsettled)]), nil
 }
 
 func numbersIn(tx DeviceTx, state OpState, after uint64, limit int) ([]uint64, error) {
