@@ -176,7 +176,8 @@ func benchIn(named, profiled string) (dir string, done func() error, err error) 
 	if err != nil {
 		return "", nil, errors.Join(err, done())
 	}
-	return dir, func() error { return errors.Join(stop(), done()) }, nil
+	remove := done
+	return dir, func() error { return errors.Join(stop(), remove()) }, nil
 }
 
 func (c *benchSyncCmd) Run(a *app) (err error) {
