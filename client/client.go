@@ -64,6 +64,9 @@ type Options struct {
 	// KeyAge is the age from which on the device's key is replaced by another one, at the
 	// contact after the store was opened; 0 is 90 days.
 	KeyAge time.Duration
+	// PlainPull asks the server to make each page for this device alone, and to send none
+	// that it has made for several: to measure what that saves.
+	PlainPull bool
 	// OnChange is called, after the commit, with the records whose shown state an
 	// answer may have changed. It must not block.
 	OnChange func(changed []syncengine.ID)

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"connectrpc.com/connect"
 	"github.com/klauspost/compress/zstd"
@@ -104,3 +106,19 @@ func (i *inflater) Reset(r io.Reader) error {
 
 // Close implements connect.Decompressor.
 func (i *inflater) Close() error { return nil }
+
+// unpackers are inflaters that nobody uses.
+var unpackers = sync.Pool{New: func() any { return newInflater() }}
+
+// unpack inflates the frames of an answer, up to the bound of one.
+func unpack(packed []byte) ([]byte, error) {
+	z, ok := unpackers.Get().(connect.Decompressor)
+	if !ok {
+		z = newInflater()
+	}
+	defer unpackers.Put(z)
+	if err := z.Reset(bytes.NewReader(packed)); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(z)
+}

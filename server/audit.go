@@ -70,6 +70,9 @@ func (s *Server) logAnswer(ctx context.Context, org *store.Org, id *auth.Identit
 			rows++
 		}
 	}
+	for _, c := range answer.Chunks {
+		rows += c.Rows
+	}
 	if rows == 0 && page.GetScopeSet() == nil && answer.Lookup == nil {
 		return nil
 	}

@@ -487,7 +487,7 @@ func (s *siege) strike(in *input) {
 	verdicts := 0
 	resp := &tandemv1.SyncResponse{}
 	if status == 200 && proto.Unmarshal(answer, resp) == nil {
-		if a, err := syncengine.Unframe(resp); err == nil {
+		if a, err := syncengine.Unframe(resp, nil); err == nil {
 			verdicts = len(a.GetOutcomes())
 		}
 	}

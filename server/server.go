@@ -90,6 +90,7 @@ type Server struct {
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
 	ahead             ahead
+	chunks            *chunks
 	refusals          refusals
 	// keys are those that devices may meet.
 	keysMu sync.Mutex
@@ -115,6 +116,7 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.chunks = newChunks(s.now)
 	if o.Rand == nil {
 		s.rand = rand.Reader
 	}
@@ -203,7 +205,10 @@ func (s *Server) orgKey(ctx context.Context, id syncengine.ID) (ed25519.PublicKe
 
 // engine returns the protocol for an org.
 func (s *Server) engine(org *store.Org) *syncengine.Server {
-	return &syncengine.Server{Rules: s.rules, Secrets: org.Secrets, SealKey: org.SealKey(), MinWriteSchema: s.minWrite, MinReadSchema: s.minRead}
+	return &syncengine.Server{
+		Rules: s.rules, Secrets: org.Secrets, SealKey: org.SealKey(), MinWriteSchema: s.minWrite, MinReadSchema: s.minRead,
+		Chunks: s.chunks,
+	}
 }
 
 // engineFor is the engine for one who has proved a key.

@@ -105,14 +105,14 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		}
 	}
 	s.stamp(answer.Message.GetTrailer(), req, began)
-	s.metrics.pulled(req, len(answer.Message.GetPage().GetRows()))
+	s.metrics.pulled(req, answer.PageRows())
 	s.devices.note(org, id, req, answer.Message.GetTrailer(), s.now())
 	s.readAhead(ctx, org, id, req, answer.Message)
 	raw, err := proto.Marshal(answer.Message)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	return syncengine.Frame(raw, answer.Count), nil
+	return syncengine.FramePacked(answer.Packed(), raw, answer.Count), nil
 }
 
 // pageWork is the room that the page takes which a request asks for.

@@ -301,7 +301,7 @@ func (d *device) call(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1
 	if err != nil {
 		return nil, err
 	}
-	return syncengine.Unframe(resp)
+	return syncengine.Unframe(resp, nil)
 }
 
 func (d *device) must(req *tandemv1.SyncRequest) *tandemv1.SyncAnswer {

@@ -38,6 +38,8 @@ type Answer struct {
 	Message *tandemv1.SyncAnswer
 	// Count is what Frame needs: outcomes plus rows.
 	Count int
+	// Chunks hold more rows of the page, which come before the message: see [Chunks].
+	Chunks []*Chunk
 	// Scopes are what wakes a waiting request: those the replica may hold, and those
 	// of its person's own record, which says what that is.
 	Scopes []ScopeKey
@@ -141,8 +143,17 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		}
 	}
 	pg.toldAt()
-	a.Count = len(msg.GetOutcomes()) + len(msg.GetPage().GetRows()) + len(msg.GetLookedUp())
+	a.Count = len(msg.GetOutcomes()) + a.PageRows() + len(msg.GetLookedUp())
 	return a, nil
+}
+
+// PageRows returns how many rows the page holds, those in chunks among them.
+func (a *Answer) PageRows() int {
+	n := len(a.Message.GetPage().GetRows())
+	for _, c := range a.Chunks {
+		n += c.Rows
+	}
+	return n
 }
 
 // bare strips an answer to codes, for a replica that is sent nothing else; to a
@@ -361,7 +372,7 @@ func (g *pager) page() error {
 	}
 	pg := g.out
 	g.placed = pg.GetClosing()
-	news := len(pg.GetRows()) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
+	news := len(pg.GetRows()) > 0 || len(g.answer.Chunks) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
 	moved := !bytes.Equal(pg.GetTo()[0].GetPosition(), g.readyRaw)
 	if news || moved {
 		g.answer.Message.Page = pg
@@ -454,11 +465,15 @@ func (g *pager) readBackfill() error {
 		if !ok {
 			continue
 		}
-		if g.full() {
+		if g.full() || len(g.answer.Chunks) > 0 {
 			g.answer.Message.Trailer.More = true
 			return nil
 		}
-		at, done, err := g.read([]ScopeKey{k}, b.at, 0)
+		read := func() (Position, bool, error) { return g.read([]ScopeKey{k}, b.at, 0) }
+		if g.chunked() {
+			read = func() (Position, bool, error) { return g.readChunks(k, b.at) }
+		}
+		at, done, err := read()
 		if err != nil {
 			return err
 		}
@@ -731,11 +746,25 @@ func (g *pager) digests() error {
 	return nil
 }
 
-// Unframe returns the answer of a complete response; the error is ErrIncomplete.
-func Unframe(resp *tandemv1.SyncResponse) (*tandemv1.SyncAnswer, error) {
+// Unframe returns the answer of a complete response; the error is ErrIncomplete. unpack
+// unpacks what is packed of it; where it is nil, nothing may be.
+func Unframe(resp *tandemv1.SyncResponse, unpack func(packed []byte) ([]byte, error)) (*tandemv1.SyncAnswer, error) {
+	if resp.GetEnd() != EndMark || resp.GetSchema() == 0 ||
+		!bytes.Equal(digestOf(resp.GetPacked(), resp.GetAnswer()), resp.GetDigest()) && !planted.Is(planted.TruncatedTaken) {
+		return nil, ErrIncomplete
+	}
 	answer := &tandemv1.SyncAnswer{}
-	if err := open(resp, answer); err != nil {
-		return nil, err
+	if len(resp.GetPacked()) > 0 {
+		if unpack == nil {
+			return nil, ErrIncomplete
+		}
+		first, err := unpack(resp.GetPacked())
+		if err != nil || proto.Unmarshal(first, answer) != nil {
+			return nil, ErrIncomplete
+		}
+	}
+	if (proto.UnmarshalOptions{Merge: true}).Unmarshal(resp.GetAnswer(), answer) != nil {
+		return nil, ErrIncomplete
 	}
 	if answer.GetTrailer() == nil || len(answer.GetOutcomes())+len(answer.GetPage().GetRows())+len(answer.GetLookedUp()) != int(resp.GetCount()) {
 		return nil, ErrIncomplete

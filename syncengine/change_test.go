@@ -242,7 +242,7 @@ func TestFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := func() *tandemv1.SyncResponse { return syncengine.Frame(raw, 1) }
-	if got, err := syncengine.Unframe(good()); err != nil || len(got.GetOutcomes()) != 1 {
+	if got, err := syncengine.Unframe(good(), nil); err != nil || len(got.GetOutcomes()) != 1 {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	for name, spoil := range map[string]func(r *tandemv1.SyncResponse){
@@ -265,7 +265,7 @@ func TestFrame(t *testing.T) {
 	} {
 		r := good()
 		spoil(r)
-		if got, err := syncengine.Unframe(r); !errors.Is(err, syncengine.ErrIncomplete) || got != nil {
+		if got, err := syncengine.Unframe(r, nil); !errors.Is(err, syncengine.ErrIncomplete) || got != nil {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, syncengine.ErrIncomplete)
 		}
 	}

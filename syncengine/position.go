@@ -194,11 +194,21 @@ const EndMark = "tandem"
 var ErrIncomplete = errors.New("the answer is incomplete or not from a Tandem server")
 
 // Frame wraps an encoded answer so that a truncated or foreign one is told apart.
-func Frame(answer []byte, count int) *tandemv1.SyncResponse {
-	sum := sha256.Sum256(answer)
+func Frame(answer []byte, count int) *tandemv1.SyncResponse { return FramePacked(nil, answer, count) }
+
+// FramePacked is Frame with the rows of [Answer.Chunks] as they were packed; count is
+// that of both.
+func FramePacked(packed, answer []byte, count int) *tandemv1.SyncResponse {
 	return &tandemv1.SyncResponse{
-		Schema: Schema, Answer: answer, Count: uint32(count), Digest: sum[:16], End: EndMark,
+		Schema: Schema, Packed: packed, Answer: answer, Count: uint32(count), Digest: digestOf(packed, answer), End: EndMark,
 	}
+}
+
+func digestOf(packed, answer []byte) []byte {
+	h := sha256.New()
+	h.Write(packed)
+	h.Write(answer)
+	return h.Sum(nil)[:16]
 }
 
 // framed is a response in which an answer is wrapped.

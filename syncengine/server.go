@@ -31,6 +31,8 @@ type Server struct {
 	Proved []byte
 	// SealKey is the public key that devices seal their outboxes to; nil for none.
 	SealKey []byte
+	// Chunks keep rows that several devices are sent; nil for none.
+	Chunks Chunks
 }
 
 // Errors of a call that is refused as a whole.

@@ -159,6 +159,9 @@ type ServerView interface {
 	// Members returns up to limit rows of a scope beyond (seq, record), in order of
 	// sequence, then record.
 	Members(scope ScopeKey, seq uint64, record ID, limit int) ([]Member, error)
+	// Stretch returns how many live rows of a scope lie beyond one place and not beyond
+	// another, and up to limit of the others there, in the order of Members.
+	Stretch(scope ScopeKey, from, to Place, limit int) (live int, left []Member, err error)
 	// Record returns a record, nil where there is none.
 	Record(id ID) (*StoredRecord, error)
 	// Records returns those of ids that are there, each once, in any order.

@@ -503,7 +503,7 @@ func (v *vectors) frames() (out []frameVector) {
 		{"no trailer", framed(bare, 1, nil)},
 		{"empty", &tandemv1.SyncResponse{}},
 	} {
-		_, err := syncengine.Unframe(f.resp)
+		_, err := syncengine.Unframe(f.resp, nil)
 		out = append(out, frameVector{f.name, v.raw(f.resp), err == nil})
 	}
 	return out

@@ -94,3 +94,36 @@ func (tx *Tx) RecordsOf(members []syncengine.Member) ([]*syncengine.StoredRecord
 	}
 	return tx.Records(ids)
 }
+
+// Stretch implements syncengine.ServerView.
+func (v *view) Stretch(scope syncengine.ScopeKey, from, to syncengine.Place, limit int) (live int, left []syncengine.Member, err error) {
+	num, ok, err := v.scopeNumber(scope)
+	if err != nil || !ok {
+		return 0, nil, err
+	}
+	const where = " FROM scope_index WHERE org = $1 AND scope = $2 AND (seq, record) > ($3, $4) AND (seq, record) <= ($5, $6)"
+	args := []any{v.org.num, num, int64(from.Seq), from.Record[:], int64(to.Seq), to.Record[:]}
+	var all, in int64
+	if _, err := v.c.one("SELECT count(*), CAST(coalesce(sum(live), 0) AS BIGINT)"+where, args, &all, &in); err != nil || all == in {
+		return int(in), nil, err
+	}
+	err = v.c.each("SELECT seq, record"+where+" AND live = 0 ORDER BY seq, record LIMIT CAST($7 AS BIGINT)", append(args, int64(limit)), func(rows *sql.Rows) error {
+		var m syncengine.Member
+		var at int64
+		if err := rows.Scan(&at, (*scanID)(&m.Record)); err != nil {
+			return err
+		}
+		m.Seq = uint64(at)
+		left = append(left, m)
+		return nil
+	})
+	return int(in), left, err
+}
+
+// Stretch implements syncengine.ServerView.
+func (tx *Tx) Stretch(scope syncengine.ScopeKey, from, to syncengine.Place, limit int) (int, []syncengine.Member, error) {
+	if err := tx.flush(); err != nil {
+		return 0, nil, err
+	}
+	return tx.view.Stretch(scope, from, to, limit)
+}

@@ -148,13 +148,13 @@ func FuzzReceive(f *testing.F) {
 		raw := tampered(t, &tandemv1.SyncAnswer{}, r.exchanges[int(from)%len(r.exchanges)].resp.GetAnswer(), script)
 		answer := &tandemv1.SyncAnswer{}
 		if proto.Unmarshal(raw, answer) != nil {
-			if _, err := syncengine.Unframe(syncengine.Frame(raw, 0)); !errors.Is(err, syncengine.ErrIncomplete) {
+			if _, err := syncengine.Unframe(syncengine.Frame(raw, 0), nil); !errors.Is(err, syncengine.ErrIncomplete) {
 				t.Fatalf("an answer that cannot be read: %v", err)
 			}
 			return
 		}
 		resp := syncengine.Frame(raw, len(answer.GetOutcomes())+len(answer.GetPage().GetRows()))
-		answer, err := syncengine.Unframe(resp)
+		answer, err := syncengine.Unframe(resp, nil)
 		if err != nil {
 			if !errors.Is(err, syncengine.ErrIncomplete) {
 				t.Fatal(err)
@@ -163,7 +163,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		store := r.before[i].image()
 		got, err := receiveOn(store, r.rules, x.req, answer)
-		honest, herr := syncengine.Unframe(x.resp)
+		honest, herr := syncengine.Unframe(x.resp, nil)
 		if herr != nil {
 			t.Fatal(herr)
 		}
@@ -242,7 +242,7 @@ func FuzzResponse(f *testing.F) {
 		if proto.Unmarshal(raw, resp) != nil {
 			return
 		}
-		answer, err := syncengine.Unframe(resp)
+		answer, err := syncengine.Unframe(resp, nil)
 		if err != nil {
 			if !errors.Is(err, syncengine.ErrIncomplete) || answer != nil {
 				t.Fatalf("got %v, %v", answer, err)

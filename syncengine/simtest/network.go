@@ -406,7 +406,10 @@ func (w *World) page(m *message) (ans *syncengine.Answer, err error) {
 	if wrote {
 		return nil, &ViolationError{"storage", "an answer wrote"}
 	}
-	return ans, err
+	if err != nil {
+		return nil, err
+	}
+	return ans, w.unpack(ans)
 }
 
 // answer reads the page of a request and sends the answer, or waits for news.
@@ -523,7 +526,7 @@ func (w *World) deliverAnswer(m *message) error {
 	var ans *tandemv1.SyncAnswer
 	if proto.Unmarshal(m.bytes, resp) == nil {
 		// What is not complete is no answer.
-		ans, _ = syncengine.Unframe(resp)
+		ans, _ = syncengine.Unframe(resp, nil)
 	}
 	if c.life != d.life || c.replica != d.replica || d.store == nil {
 		w.event("an answer finds nobody at %s", d.name)

@@ -45,7 +45,7 @@ func (w *World) setUp() error {
 		kept = 0 // The product's store prunes in its own time.
 	}
 	for range 1 + w.rng.IntN(3) {
-		w.nodes = append(w.nodes, &syncengine.Server{Rules: w.rules, Secrets: secrets, Kept: kept})
+		w.nodes = append(w.nodes, &syncengine.Server{Rules: w.rules, Secrets: secrets, Kept: kept, Chunks: newChunks(w.script == nil)})
 	}
 	w.engine = w.nodes[0]
 	w.client = &syncengine.Device{Rules: w.rules}

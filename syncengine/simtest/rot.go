@@ -120,6 +120,7 @@ func (w *World) plan(d *device, tx syncengine.DeviceTx, o syncengine.PlanOptions
 		if err != nil {
 			return nil, err
 		}
+		plan.Request.Packs = true
 		damaged, err := w.client.Damaged(tx, plan)
 		if err != nil || len(damaged) == 0 {
 			return plan, err

@@ -126,6 +126,21 @@ func (s *serverStore) Members(scope syncengine.ScopeKey, seq uint64, record sync
 	return rows, s.call()
 }
 
+// Stretch counts the live rows of a stretch of a scope, and returns the others.
+func (s *serverStore) Stretch(scope syncengine.ScopeKey, from, to syncengine.Place, limit int) (live int, left []syncengine.Member, err error) {
+	for _, m := range s.members[scope] {
+		at := syncengine.Place{Seq: m.Seq, Record: m.Record}
+		switch {
+		case at.Compare(from) <= 0 || at.Compare(to) > 0:
+		case m.Live:
+			live++
+		case len(left) < limit:
+			left = append(left, m)
+		}
+	}
+	return live, left, s.call()
+}
+
 // Record returns a record.
 func (s *serverStore) Record(id syncengine.ID) (*syncengine.StoredRecord, error) {
 	return s.records[id], s.call()

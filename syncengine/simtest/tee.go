@@ -276,6 +276,22 @@ func (t *viewTee) Members(scope syncengine.ScopeKey, seq uint64, record syncengi
 	return both(t.m, "the rows of a scope", a, aerr, b, berr)
 }
 
+// aStretch is what Stretch returns.
+type aStretch struct {
+	live int
+	left []syncengine.Member
+}
+
+// Stretch implements syncengine.ServerView.
+func (t *viewTee) Stretch(scope syncengine.ScopeKey, from, to syncengine.Place, limit int) (int, []syncengine.Member, error) {
+	var a, b aStretch
+	var aerr, berr error
+	a.live, a.left, aerr = t.view.Stretch(scope, from, to, limit)
+	b.live, b.left, berr = t.world.Stretch(scope, from, to, limit)
+	s, err := both(t.m, "a stretch of a scope", a, aerr, b, berr)
+	return s.live, s.left, err
+}
+
 // Record implements syncengine.ServerView.
 func (t *viewTee) Record(id syncengine.ID) (*syncengine.StoredRecord, error) {
 	a, aerr := t.view.Record(id)

@@ -243,7 +243,7 @@ func (x *exchange) device(w *wireWorld) *wireDevice {
 // receive lets the device take the answer in, and tells what came of it.
 func (w *wireWorld) receive(d *wireDevice, x *exchange) string {
 	w.t.Helper()
-	answer, err := syncengine.Unframe(x.resp)
+	answer, err := syncengine.Unframe(x.resp, nil)
 	if err != nil {
 		w.t.Fatalf("%s: %v", x.name, err)
 	}
@@ -649,7 +649,7 @@ func (w *wireWorld) replay(x *exchange) {
 	w.t.Helper()
 	d := x.device(w)
 	outcomes := w.take(d, x.req)
-	answer, err := syncengine.Unframe(x.resp)
+	answer, err := syncengine.Unframe(x.resp, nil)
 	if err != nil {
 		w.t.Fatalf("%s: %v", x.name, err)
 	}

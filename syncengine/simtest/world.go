@@ -74,7 +74,7 @@ var Rare = []string{
 	"late answer", "node died between commit and answer", "page dropped", "poison", "quarantined REFUSAL_BUNDLED",
 	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_UNDECODABLE",
 	"quarantined REFUSAL_WAITING", "request refused", "resolve", "retired", "revoked", "rolled back",
-	"rolled back over a save", "row delta", "row drop", "row echo", "row whole", "rubbish", "scopes changed",
+	"rolled back over a save", "row delta", "row drop", "row echo", "row whole", "rows from a chunk", "rubbish", "scopes changed",
 	"server died before a commit", "staged", "waited for news", "whole row wanted",
 }
 

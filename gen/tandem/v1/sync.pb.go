@@ -2163,7 +2163,9 @@ type SyncRequest struct {
 	// Positions at which the device was told verdicts and that no cut of its own covers
 	// yet, as Trailer.told_at gave them, at most 8: what a server that was set back is
 	// told by.
-	ToldAt        [][]byte `protobuf:"bytes,29,rep,name=told_at,json=toldAt" json:"told_at,omitempty"`
+	ToldAt [][]byte `protobuf:"bytes,29,rep,name=told_at,json=toldAt" json:"told_at,omitempty"`
+	// The device takes SyncResponse.packed.
+	Packs         bool `protobuf:"varint,30,opt,name=packs" json:"packs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2359,6 +2361,13 @@ func (x *SyncRequest) GetToldAt() [][]byte {
 	return nil
 }
 
+func (x *SyncRequest) GetPacks() bool {
+	if x != nil {
+		return x.Packs
+	}
+	return false
+}
+
 // Asks for records outside the device's scopes that its person may read.
 type Lookup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2487,8 +2496,12 @@ type SyncResponse struct {
 	Answer []byte `protobuf:"bytes,2,opt,name=answer" json:"answer,omitempty"`
 	// Number of outcomes plus number of rows in the answer, those looked up among them.
 	Count uint32 `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
-	// First 16 bytes of SHA-256 over answer.
+	// First 16 bytes of SHA-256 over packed ‖ answer.
 	Digest []byte `protobuf:"bytes,4,opt,name=digest" json:"digest,omitempty"`
+	// Zstandard frames, one after another. What they unpack to comes before answer, and
+	// the two together are the encoded SyncAnswer: rows that the server has made for
+	// several devices at once. Empty unless the request says packs.
+	Packed []byte `protobuf:"bytes,5,opt,name=packed" json:"packed,omitempty"`
 	// The end mark: always "tandem".
 	End           string `protobuf:"bytes,15,opt,name=end" json:"end,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2549,6 +2562,13 @@ func (x *SyncResponse) GetCount() uint32 {
 func (x *SyncResponse) GetDigest() []byte {
 	if x != nil {
 		return x.Digest
+	}
+	return nil
+}
+
+func (x *SyncResponse) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
 	}
 	return nil
 }
@@ -5051,7 +5071,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xc0\x05\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xd6\x05\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -5080,19 +5100,21 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06opened\x18\x1c \x03(\fR\x06opened\x12\x1d\n" +
 	"\n" +
 	"audit_size\x18\x1b \x01(\x04R\tauditSize\x12\x17\n" +
-	"\atold_at\x18\x1d \x03(\fR\x06toldAt\"N\n" +
+	"\atold_at\x18\x1d \x03(\fR\x06toldAt\x12\x14\n" +
+	"\x05packs\x18\x1e \x01(\bR\x05packs\"N\n" +
 	"\x06Lookup\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
 	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition\"~\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"\x96\x01\n" +
 	"\fSyncResponse\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x16\n" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
-	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x10\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x16\n" +
+	"\x06packed\x18\x05 \x01(\fR\x06packed\x12\x10\n" +
 	"\x03end\x18\x0f \x01(\tR\x03end\"\xfa\x01\n" +
 	"\n" +
 	"SyncAnswer\x12.\n" +
@@ -5347,9 +5369,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"BreakGlass\x12\x1c.tandem.v1.BreakGlassRequest\x1a\x1d.tandem.v1.BreakGlassResponse\x12O\n" +
 	"\fPutBlobChunk\x12\x1e.tandem.v1.PutBlobChunkRequest\x1a\x1f.tandem.v1.PutBlobChunkResponse\x12O\n" +
-	"\fGetBlobChunk\x12\x1e.tandem.v1.GetBlobChunkRequest\x1a\x1f.tandem.v1.GetBlobChunkResponseB\x9e\x01\n" +
-	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
-	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
+	"\fGetBlobChunk\x12\x1e.tandem.v1.GetBlobChunkRequest\x1a\x1f.tandem.v1.GetBlobChunkResponseB?Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
 var (
 	file_tandem_v1_sync_proto_rawDescOnce sync.Once
