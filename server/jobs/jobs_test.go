@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
+// century is a gap that no test sees the end of.
+const century = 100 * 365 * 24 * time.Hour
+
 // child does jobs until its standard input ends.
 func child(place string) error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -45,7 +48,9 @@ func child(place string) error {
 		return err
 	}
 	defer st.Close()
-	w, err := jobs.New(st, jobs.Options{Lease: time.Second, Poll: 20 * time.Millisecond})
+	// Each server's own clock is hours off: none of them decides anything.
+	skew := time.Duration(os.Getpid()%2*20-10) * time.Hour
+	w, err := jobs.New(st, jobs.Options{Lease: time.Second, Poll: 20 * time.Millisecond, Clock: func() time.Time { return time.Now().Add(skew) }})
 	if err != nil {
 		return err
 	}
@@ -65,7 +70,7 @@ func child(place string) error {
 		})
 	})
 	w.Handle("done", func(context.Context, *jobs.Run) error { return nil })
-	w.Handle("hang", func(ctx context.Context, run *jobs.Run) error {
+	w.Every("hang", century, func(ctx context.Context, run *jobs.Run) error {
 		if run.Job.Attempt == 1 {
 			fmt.Fprintln(os.Stdout, "hanging")
 			<-ctx.Done()
@@ -96,7 +101,7 @@ func newWorld(t *testing.T, on storetest.Engine) *world {
 	w := &world{t: t, dir: t.TempDir(), db: on.Database(t)}
 	w.time.Store(1_700_000_000_000)
 	var err error
-	w.s, err = store.Open(t.Context(), w.dir, store.Options{Create: true, Database: w.db, Volatile: true})
+	w.s, err = store.Open(t.Context(), w.dir, store.Options{Create: true, Database: w.db, Volatile: true, Clock: func() time.Time { return time.UnixMilli(w.time.Load()) }})
 	w.ok(err)
 	t.Cleanup(func() { _ = w.s.Close() })
 	w.org, err = w.s.CreateOrg(t.Context(), "Example County")
@@ -179,13 +184,13 @@ func (w *world) server() *server {
 	return s
 }
 
-// TestServers: several processes on one database do each job once; one that is killed in
-// the middle of a job leaves it to another.
+// TestServers: several processes on one database, whose clocks are hours apart, do each job
+// once, and what recurs once in its time; one that is killed in the middle of a job leaves
+// it to another.
 func TestServers(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
 		w := newWorld(t, on)
 		clocked := w.worker(jobs.Options{Clock: time.Now})
-		hang := w.add(clocked, "hang", "")
 		killed := w.server()
 		if line, err := killed.out.ReadString('\n'); err != nil || line != "hanging\n" {
 			t.Fatalf("%q, %v", line, err)
@@ -194,6 +199,11 @@ func TestServers(t *testing.T) {
 		for i := range 40 {
 			ids = append(ids, w.add(clocked, "count", fmt.Sprint(i)))
 		}
+		var hang syncengine.ID
+		w.ok(w.s.Jobs(t.Context(), w.org.ID, "hang", 2, func(j *store.Job) error {
+			hang = j.ID
+			return nil
+		}))
 		w.server()
 		w.server()
 		w.ok(killed.cmd.Process.Kill())
@@ -225,6 +235,14 @@ func TestServers(t *testing.T) {
 		}))
 		if marks != len(ids) {
 			t.Errorf("%d of %d jobs did what they do", marks, len(ids))
+		}
+		hangs := 0
+		w.ok(w.s.Jobs(t.Context(), w.org.ID, "hang", 10, func(*store.Job) error {
+			hangs++
+			return nil
+		}))
+		if hangs != 1 {
+			t.Errorf("what recurs once in a century was begun %d times", hangs)
 		}
 	})
 }
@@ -317,6 +335,99 @@ func TestLost(t *testing.T) {
 		}
 		if n := w.once(brief); n != 0 {
 			t.Error("what was cancelled was done")
+		}
+	})
+}
+
+// TestClocksApart: a server whose clock is ahead takes no job from one that is at it, and
+// one whose clock is behind takes up what is due.
+func TestClocksApart(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		off := func(d time.Duration) *jobs.Worker {
+			return w.worker(jobs.Options{Lease: 30 * time.Millisecond, Clock: func() time.Time { return time.UnixMilli(w.time.Load()).Add(d) }})
+		}
+		ahead, behind := off(10*time.Hour), off(-10*time.Hour)
+		stolen := 0
+		ahead.Handle("k", func(context.Context, *jobs.Run) error { stolen++; return nil })
+		behind.Handle("k", func(context.Context, *jobs.Run) error {
+			// Long enough for the lease to be renewed, by the clock that renewals follow.
+			until := time.Now().Add(100 * time.Millisecond)
+			for time.Now().Before(until) {
+				w.once(ahead)
+			}
+			return nil
+		})
+		id := w.add(ahead, "k", "")
+		if n := w.once(behind); n != 1 || stolen != 0 {
+			t.Errorf("%d taken up, %d stolen", n, stolen)
+		}
+		if j := w.job(id); !j.Ended() || j.Failed || j.Attempt != 1 {
+			t.Errorf("%+v", j)
+		}
+	})
+}
+
+// TestEvery: what is due in each gap is done once in it, however many servers there are and
+// whatever their own clocks say; a gap that nobody was there for is left out, a clock that
+// goes back makes nothing be done again, and one that failed comes anew in the next gap.
+func TestEvery(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		// Five minutes into an hour.
+		w.time.Store(1_700_000_100_000 - 1_700_000_100_000%time.Hour.Milliseconds() + 5*time.Minute.Milliseconds())
+		ran, failing := 0, false
+		var workers []*jobs.Worker
+		for i := range 3 {
+			off := time.Duration(i*7) * time.Hour
+			worker := w.worker(jobs.Options{Clock: func() time.Time { return time.UnixMilli(w.time.Load()).Add(off) }})
+			worker.Every("tidy", time.Hour, func(context.Context, *jobs.Run) error {
+				ran++
+				if failing {
+					return jobs.Permanent(errors.New("not today"))
+				}
+				return nil
+			})
+			workers = append(workers, worker)
+		}
+		pass := func(d time.Duration, want int) {
+			t.Helper()
+			w.time.Add(d.Milliseconds())
+			for range 2 {
+				for _, worker := range workers {
+					w.once(worker)
+				}
+			}
+			if ran != want {
+				t.Fatalf("done %d times, want %d", ran, want)
+			}
+		}
+		pass(0, 1)
+		pass(54*time.Minute, 1)
+		pass(2*time.Minute, 2)
+		pass(5*time.Hour, 3)
+		pass(-3*time.Hour, 3)
+		failing = true
+		pass(4*time.Hour, 4)
+		pass(30*time.Minute, 4)
+		failing = false
+		pass(time.Hour, 5)
+		// Asking for one out of turn does not stand for one of the clock's.
+		w.add(workers[0], "tidy", "")
+		pass(0, 6)
+		pass(time.Hour, 7)
+		// Those of long ago go.
+		pass(100*24*time.Hour, 8)
+		left := 0
+		w.ok(w.s.Jobs(t.Context(), w.org.ID, "tidy", 100, func(*store.Job) error {
+			left++
+			return nil
+		}))
+		if left != 1 {
+			t.Errorf("%d are kept", left)
+		}
+		if s := workers[0].Schedule(); len(s) != 1 || s[0].Next(w.time.Load()).UnixMilli() <= w.time.Load() {
+			t.Errorf("the schedule is %v", s)
 		}
 	})
 }

@@ -47,8 +47,10 @@ func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) erro
 				return err
 			}
 		}
-		j.Progress = r.at()
-		j.EndedMS, j.LockedUntilMS, j.Result, j.Error = r.w.o.Clock().UnixMilli(), 0, result, ""
+		if j.EndedMS, err = tx.NowMS(); err != nil {
+			return err
+		}
+		j.Progress, j.LockedUntilMS, j.Result, j.Error = r.at(), 0, result, ""
 		return tx.SaveJob(j)
 	})
 	r.finished = err == nil
@@ -66,7 +68,8 @@ func (r *Run) at() int64 {
 func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(r.w.o.Lease / 3)
 	defer tick.Stop()
-	until := r.w.o.Clock().Add(r.w.o.Lease)
+	// By the monotonic clock, from before it was asked for: not later than the database's.
+	until := time.Now().Add(r.w.o.Lease)
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,6 +77,7 @@ func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 		case <-tick.C:
 		}
 		var held, cancelled bool
+		asked := time.Now()
 		err := r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
 			j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
 			if err != nil {
@@ -82,9 +86,13 @@ func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 			if held = j != nil; !held {
 				return nil
 			}
+			now, err := tx.NowMS()
+			if err != nil {
+				return err
+			}
 			cancelled = j.Cancelled
 			j.Progress = r.at()
-			j.LockedUntilMS = r.w.o.Clock().Add(r.w.o.Lease).UnixMilli()
+			j.LockedUntilMS = now + r.w.o.Lease.Milliseconds()
 			return tx.SaveJob(j)
 		})
 		switch {
@@ -93,7 +101,7 @@ func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 		case err != nil:
 			// The database may be away for a moment. Once the time is over another
 			// server may be at it.
-			if r.w.o.Clock().After(until) {
+			if time.Now().After(until) {
 				cancel(ErrLost)
 				return
 			}
@@ -104,7 +112,7 @@ func (r *Run) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 			cancel(ErrCancelled)
 			return
 		default:
-			until = r.w.o.Clock().Add(r.w.o.Lease)
+			until = asked.Add(r.w.o.Lease)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,7 +36,8 @@ type Handler func(ctx context.Context, run *Run) error
 type Options struct {
 	// Log takes a line for each job that ended.
 	Log zerolog.Logger
-	// Clock is the wall clock, nil for the system's.
+	// Clock is this server's wall clock, nil for the system's: it makes ids, and decides
+	// nothing, since the clocks of servers differ. Leases and due times are the database's.
 	Clock func() time.Time
 	// Rand makes ids, nil for crypto/rand's.
 	Rand io.Reader
@@ -52,8 +54,31 @@ type Worker struct {
 	id       syncengine.ID
 	mu       sync.Mutex
 	handlers map[string]Handler
+	every    []Recurring
 	wake     chan struct{}
 }
+
+// Recurring is what is done again and again: once in each Gap, for each org.
+type Recurring struct {
+	Kind string
+	Gap  time.Duration
+}
+
+// span is the beginning of the gap that a moment is in. Gaps are counted from the beginning
+// of time, so that servers agree on them.
+func (r Recurring) span(ms int64) time.Time { return time.UnixMilli(ms).UTC().Truncate(r.Gap) }
+
+// Next is when the gap after that of a moment begins.
+func (r Recurring) Next(ms int64) time.Time { return r.span(ms).Add(r.Gap) }
+
+// The names of recurring jobs say when their gap began, so that there is one a gap.
+const (
+	byClock    = "at "
+	afterClock = "au"
+)
+
+// kept is how long the recurring jobs that have ended are kept, for whoever looks.
+const kept = 90 * 24 * time.Hour
 
 // New returns a worker with an identity of its own.
 func New(st *store.Store, o Options) (*Worker, error) {
@@ -83,13 +108,28 @@ func (w *Worker) Handle(kind string, h Handler) {
 	w.handlers[kind] = h
 }
 
+// Every has a job of a kind done once in each gap, for each org, on whichever server comes
+// first. A gap that passed while no server ran is not made up for. It is called before Work.
+func (w *Worker) Every(kind string, gap time.Duration, h Handler) {
+	w.Handle(kind, h)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.every = append(w.every, Recurring{kind, gap})
+}
+
+// Schedule is what recurs.
+func (w *Worker) Schedule() []Recurring {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.every)
+}
+
 // New returns a job of a kind for a person, to be done at once; name tells it apart from
 // all others of the kind, its own id where it is empty. The caller adds it with Tx.AddJob,
 // in the transaction of what causes it, and calls Wake after that.
 func (w *Worker) New(kind, name string, person syncengine.ID, payload []byte) (*store.Job, error) {
-	now := w.o.Clock().UnixMilli()
 	w.mu.Lock()
-	id, err := syncengine.NewID(now, w.o.Rand)
+	id, err := syncengine.NewID(w.o.Clock().UnixMilli(), w.o.Rand)
 	w.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -97,7 +137,7 @@ func (w *Worker) New(kind, name string, person syncengine.ID, payload []byte) (*
 	if name == "" {
 		name = id.String()
 	}
-	return &store.Job{ID: id, Kind: kind, Name: name, Person: person, Payload: payload, CreatedMS: now, RunAtMS: now}, nil
+	return &store.Job{ID: id, Kind: kind, Name: name, Person: person, Payload: payload}, nil
 }
 
 // Wake makes the worker look at once.
@@ -151,16 +191,48 @@ func (w *Worker) Once(ctx context.Context) (ran int, err error) {
 }
 
 func (w *Worker) take(ctx context.Context, org syncengine.ID) (j *store.Job, err error) {
-	due, err := w.store.JobDue(ctx, org, w.o.Clock().UnixMilli())
-	if err != nil || !due {
+	due, err := w.store.JobDue(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	begun, err := w.begin(ctx, org, due.NowMS)
+	if err != nil || !begun && !due.Waits {
 		return nil, err
 	}
 	err = w.store.Write(ctx, org, 1, func(tx *store.Tx) (err error) {
-		now := w.o.Clock()
-		j, err = tx.TakeJob(w.id, now.UnixMilli(), now.Add(w.o.Lease).UnixMilli())
+		j, err = tx.TakeJob(w.id, w.o.Lease)
 		return err
 	})
 	return j, err
+}
+
+// begin adds the jobs of the gaps that a moment is in, where no server has yet. Where the
+// clock was set back there are later ones, and none is added before it has caught up.
+func (w *Worker) begin(ctx context.Context, org syncengine.ID, nowMS int64) (begun bool, err error) {
+	for _, r := range w.Schedule() {
+		name := byClock + r.span(nowMS).Format(time.RFC3339)
+		if found, err := w.store.JobNamed(ctx, org, r.Kind, name, afterClock); err != nil {
+			return begun, err
+		} else if found {
+			continue
+		}
+		j, err := w.New(r.Kind, name, syncengine.ID{}, nil)
+		if err != nil {
+			return begun, err
+		}
+		err = w.store.Write(ctx, org, 1, func(tx *store.Tx) error {
+			if _, err := tx.AddJob(j); err != nil {
+				return err
+			}
+			_, err := tx.DropJobs(r.Kind, nowMS-max(kept, 2*r.Gap).Milliseconds())
+			return err
+		})
+		if err != nil {
+			return begun, err
+		}
+		begun = true
+	}
+	return begun, nil
 }
 
 // do runs a job and ends it.
@@ -218,21 +290,24 @@ func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) 
 		if err != nil || j == nil {
 			return err
 		}
-		now := w.o.Clock()
+		now, err := tx.NowMS()
+		if err != nil {
+			return err
+		}
 		j.LockedUntilMS, j.Progress = 0, run.progress
 		_, last := errors.AsType[*permanent](failure)
 		switch {
 		case failure == nil:
-			j.EndedMS, j.Error = now.UnixMilli(), ""
+			j.EndedMS, j.Error = now, ""
 		case errors.Is(failure, ErrCancelled):
-			j.EndedMS, j.Cancelled, j.Error = now.UnixMilli(), true, ""
+			j.EndedMS, j.Cancelled, j.Error = now, true, ""
 		case ending && !last:
 			// It is nobody's fault.
 			j.Attempt--
 		case last || j.Attempt >= Attempts:
-			j.EndedMS, j.Failed, j.Error = now.UnixMilli(), true, failure.Error()
+			j.EndedMS, j.Failed, j.Error = now, true, failure.Error()
 		default:
-			j.RunAtMS, j.Error = now.Add(waits[min(j.Attempt, len(waits))-1]).UnixMilli(), failure.Error()
+			j.RunAtMS, j.Error = now+waits[min(j.Attempt, len(waits))-1].Milliseconds(), failure.Error()
 		}
 		j.LockedBy = syncengine.ID{}
 		after = *j
@@ -252,7 +327,10 @@ func (w *Worker) Cancel(ctx context.Context, org, id syncengine.ID) (cancelled b
 		if err != nil || j == nil || j.Ended() {
 			return err
 		}
-		now := w.o.Clock().UnixMilli()
+		now, err := tx.NowMS()
+		if err != nil {
+			return err
+		}
 		cancelled, j.Cancelled = true, true
 		if j.LockedUntilMS <= now {
 			j.EndedMS = now

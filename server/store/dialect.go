@@ -43,6 +43,8 @@ type dialect struct {
 	layout string
 	// hold keeps all others from writing until the end of the transaction.
 	hold string
+	// clock is a query of the database's wall clock, ms since the Unix epoch.
+	clock string
 	// remote: the database is another process, with connections that may break and
 	// transactions that a failed statement ends.
 	remote bool
@@ -74,6 +76,7 @@ var sqliteDialect = dialect{
 	layout: `SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name <> 'goose_db_version' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\'
 		AND m.name NOT LIKE '\_%' ESCAPE '\' ORDER BY m.name, c.cid`,
+	clock: "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)",
 }
 
 var postgresDialect = dialect{
@@ -98,7 +101,9 @@ var postgresDialect = dialect{
 	layout: "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = '" + schemaName +
 		"' AND table_name <> 'goose_db_version' ORDER BY table_name, ordinal_position",
 	// Every writer begins at the table of orgs. A move takes as long as it takes.
-	hold:   "LOCK TABLE org IN EXCLUSIVE MODE; SET LOCAL idle_in_transaction_session_timeout = 0",
+	hold: "LOCK TABLE org IN EXCLUSIVE MODE; SET LOCAL idle_in_transaction_session_timeout = 0",
+	// Not that of the transaction's beginning, which may have waited for its turn.
+	clock:  "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 	remote: true,
 }
 

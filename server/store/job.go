@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -18,7 +19,8 @@ type Job struct {
 	Person syncengine.ID
 	// Payload says what exactly, Result what came of it, both in a form of the kind's own.
 	Payload, Result []byte
-	// CreatedMS, RunAtMS (not before) and EndedMS (0: not yet) are times of a server.
+	// CreatedMS, RunAtMS (not before) and EndedMS (0: not yet) are times of the database's
+	// clock, on which all servers agree.
 	CreatedMS, RunAtMS, EndedMS int64
 	// Attempt counts how often it was taken up; LockedBy holds it until LockedUntilMS.
 	Attempt       int
@@ -74,8 +76,19 @@ func (tx *Tx) OpenJobs(kind string, person syncengine.ID) (n int, err error) {
 	return int(count), err
 }
 
-// AddJob stores a new one and gives it its number. It reports false, and stores nothing,
-// where there is one of the kind with the name, ended or not.
+// NowMS reads the database's clock: what servers judge leases and due times by, since
+// their own may differ.
+func (v *view) NowMS() (ms int64, err error) {
+	if v.s.given {
+		return v.s.now().UnixMilli(), nil
+	}
+	_, err = v.c.one(v.c.d.clock, nil, &ms)
+	return ms, err
+}
+
+// AddJob stores a new one and gives it its number and the time, and makes it due at once
+// where it names none. It reports false, and stores nothing, where there is one of the kind
+// with the name, ended or not.
 func (tx *Tx) AddJob(j *Job) (added bool, err error) {
 	if known, err := tx.firstJob("AND kind = $2 AND name = $3", j.Kind, j.Name); err != nil || known != nil {
 		return false, err
@@ -85,6 +98,12 @@ func (tx *Tx) AddJob(j *Job) (added bool, err error) {
 		return false, err
 	}
 	j.Num = uint64(last + 1)
+	if j.CreatedMS, err = tx.NowMS(); err != nil {
+		return false, err
+	}
+	if j.RunAtMS == 0 {
+		j.RunAtMS = j.CreatedMS
+	}
 	tx.writes++
 	return true, tx.c.exec(`INSERT INTO job (org, id, num, kind, name, person, payload, result, created_ms, run_at_ms, ended_ms, attempt, locked_by,
 		locked_until_ms, cancelled, progress, total, failed, error) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11, 0, 0, 0, 0, 0, '')`,
@@ -95,15 +114,19 @@ func (tx *Tx) AddJob(j *Job) (added bool, err error) {
 // holds them.
 const dueJob = "AND ended_ms = 0 AND run_at_ms <= $2 AND locked_until_ms <= $2 "
 
-// TakeJob takes up the job that has been due the longest, for a holder until a time; nil
+// TakeJob takes up the job that has been due the longest, for a holder and so long; nil
 // where none is due. Writers of an org come one after another, so no two take the same.
-func (tx *Tx) TakeJob(holder syncengine.ID, nowMS, untilMS int64) (*Job, error) {
-	j, err := tx.firstJob(dueJob+"ORDER BY run_at_ms, num LIMIT 1", nowMS)
+func (tx *Tx) TakeJob(holder syncengine.ID, lease time.Duration) (*Job, error) {
+	now, err := tx.NowMS()
+	if err != nil {
+		return nil, err
+	}
+	j, err := tx.firstJob(dueJob+"ORDER BY run_at_ms, num LIMIT 1", now)
 	if err != nil || j == nil {
 		return nil, err
 	}
 	j.Attempt++
-	j.LockedBy, j.LockedUntilMS = holder, untilMS
+	j.LockedBy, j.LockedUntilMS = holder, now+lease.Milliseconds()
 	return j, tx.SaveJob(j)
 }
 
@@ -186,16 +209,41 @@ func (s *Store) Job(ctx context.Context, org, id syncengine.ID) (found *Job, err
 	return found, err
 }
 
-// JobDue reports whether a job waits to be taken up at a time. It asks without writing.
-func (s *Store) JobDue(ctx context.Context, org syncengine.ID, nowMS int64) (due bool, err error) {
+// Due says what of an org's jobs is to be done at a moment.
+type Due struct {
+	// NowMS is the moment, by the database's clock.
+	NowMS int64
+	// Waits: a job waits to be taken up.
+	Waits bool
+}
+
+// JobDue reports whether a job waits to be taken up now. It asks without writing.
+func (s *Store) JobDue(ctx context.Context, org syncengine.ID) (due Due, err error) {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return due, err
+	}
+	err = s.viewing(ctx, o, func(v *view) (err error) {
+		if due.NowMS, err = v.NowMS(); err != nil {
+			return err
+		}
+		var one int64
+		due.Waits, err = v.c.one("SELECT 1 FROM job WHERE org = $1 "+dueJob+"LIMIT 1", []any{v.org.num, due.NowMS}, &one)
+		return err
+	})
+	return due, err
+}
+
+// JobNamed reports whether there is a job of a kind whose name is one of [from, to).
+func (s *Store) JobNamed(ctx context.Context, org syncengine.ID, kind, from, to string) (found bool, err error) {
 	o, err := s.Org(ctx, org)
 	if err != nil {
 		return false, err
 	}
-	err = s.viewing(ctx, o, func(v *view) error {
+	err = s.viewing(ctx, o, func(v *view) (err error) {
 		var one int64
-		due, err = v.c.one("SELECT 1 FROM job WHERE org = $1 "+dueJob+"LIMIT 1", []any{v.org.num, nowMS}, &one)
+		found, err = v.c.one("SELECT 1 FROM job WHERE org = $1 AND kind = $2 AND name >= $3 AND name < $4 LIMIT 1", []any{v.org.num, kind, from, to}, &one)
 		return err
 	})
-	return due, err
+	return found, err
 }

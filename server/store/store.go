@@ -58,7 +58,8 @@ type Options struct {
 	// Serve claims the directory for one server: a second one gets ErrInUse. PostgreSQL
 	// takes any number of servers.
 	Serve bool
-	// Clock is the wall clock; nil is the system's.
+	// Clock is the wall clock; nil is the system's, and that of the database where servers
+	// must agree on a time (NowMS).
 	Clock func() time.Time
 	// Journal is where the security journal is, which must not be set back with the
 	// database; empty for where it was the last time, at first beside the keys.
@@ -117,6 +118,8 @@ type Store struct {
 	joined map[syncengine.ID]journalSeen
 	// past: what was moved away is open, and may be written.
 	past bool
+	// given: now is a clock of whoever opened it, and stands for the database's too.
+	given bool
 	// numbers that commits have made immutable, by org.
 	numbers map[int64]*numbers
 	// era counts how often what is known of the database was dropped: see forget.
@@ -146,7 +149,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.committed = o.Committed; s.committed == nil {
 		s.committed = func(Commit) {}
 	}
-	if s.now == nil {
+	if s.given = s.now != nil; !s.given {
 		s.now = time.Now
 	}
 	if s.rand == nil {
