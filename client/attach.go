@@ -66,7 +66,7 @@ type NewFile struct {
 	Raw []byte
 }
 
-// Attach attaches a file to a record. What is no picture or text, or too large, is
+// Attach attaches a file to a record. What is of no type that is taken, or too large, is
 // refused with an error of package media and nothing is changed. Of a picture the picture
 // is kept and nothing else: not where it was taken, when, or with what. The record and its
 // bytes are stored in one transaction; when Attach returns nil error both survive a power
@@ -76,11 +76,7 @@ func (c *Client) Attach(ctx context.Context, f NewFile) (syncengine.ID, error) {
 	if f.Owner == nil || f.Owner.Kind == nil {
 		return id, ErrNotFound
 	}
-	clean, err := media.Clean(f.Raw)
-	if err != nil {
-		return id, err
-	}
-	thumb, err := media.Thumbnail(clean, thumbSide)
+	clean, thumb, err := cleanOne(ctx, f.Raw)
 	if err != nil {
 		return id, err
 	}
@@ -98,6 +94,25 @@ func (c *Client) Attach(ctx context.Context, f NewFile) (syncengine.ID, error) {
 		return err
 	}, func(t *tx) error { return t.addFile(id, clean.Bytes, thumb, c.opts.Now().UnixMilli()) })
 	return id, err
+}
+
+// decoding is held over decoding a picture: one at a time in a process, for each may take
+// media.MaxMemory.
+var decoding = make(chan struct{}, 1)
+
+// cleanOne returns what is kept of a file, and its small picture, in its turn.
+func cleanOne(ctx context.Context, raw []byte) (clean *media.File, thumb []byte, err error) {
+	select {
+	case decoding <- struct{}{}:
+		defer func() { <-decoding }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	if clean, err = media.Clean(raw); err != nil {
+		return nil, nil, err
+	}
+	thumb, err = media.Thumbnail(clean, thumbSide)
+	return clean, thumb, err
 }
 
 // sameTeam puts an attachment in the team of what it hangs on.
@@ -267,7 +282,8 @@ func readParts(ctx context.Context, rtx *sql.Tx, id syncengine.ID, offset int64,
 
 // RemoveFile takes back an attachment whose bytes have not been sent: its record is void,
 // for the reason given, and its bytes leave the device. The error is ErrSentFile where the
-// server has any of them.
+// server is known to have any of them; of a piece whose answer was lost nobody reads a byte,
+// for the record is void.
 func (c *Client) RemoveFile(ctx context.Context, id syncengine.ID, reason string) error {
 	v, _, err := c.attachment(ctx, id)
 	if err != nil {

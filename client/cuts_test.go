@@ -165,7 +165,7 @@ func (w *disked) canonical(device *faultfs.Disk) *shift {
 		return s
 	}
 	ctx := w.tb.Context()
-	for _, n := range []uint64{0, 5, 8, 6, 7, 9, 8} {
+	for _, n := range []uint64{0, 10, 11, 5, 8, 12, 6, 7, 9, 8} {
 		s.do(ctx, int(n))
 		if s.failed != nil {
 			return s

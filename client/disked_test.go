@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -167,6 +168,8 @@ type shift struct {
 	// records whose save was acknowledged; changes is how many saves that were.
 	records []syncengine.ID
 	changes int
+	// files is how many files were attached.
+	files int
 	// doing are the records of the save that was under way, saves how many changes.
 	doing []syncengine.ID
 	saves int
@@ -182,7 +185,7 @@ func (s *shift) id() (id syncengine.ID) {
 }
 
 // step does one thing that a device does.
-func (s *shift) step(ctx context.Context) { s.do(ctx, s.rng.IntN(10)) }
+func (s *shift) step(ctx context.Context) { s.do(ctx, s.rng.IntN(13)) }
 
 func (s *shift) do(ctx context.Context, n int) {
 	var err error
@@ -230,6 +233,21 @@ func (s *shift) do(ctx context.Context, n int) {
 		}
 	case n < 9:
 		_, err = s.l.c.Sync(ctx)
+	case n < 12 && n >= 10 && len(s.records) > 0:
+		var v *View
+		if v, err = s.l.c.Get(ctx, s.records[s.rng.IntN(len(s.records))]); err != nil {
+			break
+		}
+		if v.Kind.Name == "person" {
+			s.saves = 1
+			if _, err = s.l.c.Attach(ctx, NewFile{Owner: v, Category: "document", Raw: []byte(words(s.rng, 90_000))}); err == nil {
+				s.files++
+			}
+		}
+	case n == 12:
+		if err = s.l.c.SendFiles(ctx); err != nil && !errors.Is(err, ErrStorage) && !errors.Is(err, ErrDiskFull) {
+			err = nil
+		}
 	default:
 		// The app is closed and opened again.
 		if err = s.l.c.Close(); err == nil {
@@ -276,6 +294,8 @@ func (s *shift) loss(ctx context.Context) (string, error) {
 	}
 	// What was under way is there, record and change, or is not.
 	switch under := v.Changes - before - s.changes; {
+	case v.Files != s.files && (v.Files != s.files+1 || under != 1):
+		return fmt.Sprintf("%d files, %d acknowledged", v.Files, s.files), nil
 	case under != 0 && under != s.saves:
 		return fmt.Sprintf("%d changes, %d acknowledged, %d under way", v.Changes-before, s.changes, s.saves), nil
 	case len(s.doing) > 0 && (under == 0) != (have(s.doing) == 0), len(s.doing) > 0 && under != 0 && have(s.doing) != len(s.doing):
@@ -289,6 +309,9 @@ func (s *shift) whole(ctx context.Context) (string, error) {
 	if _, err := s.l.c.Sync(ctx); err != nil {
 		return "", err
 	}
+	if err := s.l.c.SendFiles(ctx); err != nil {
+		return "", err
+	}
 	v, err := s.l.c.Verify(ctx)
 	if err != nil {
 		return "", err
@@ -299,6 +322,9 @@ func (s *shift) whole(ctx context.Context) (string, error) {
 	}
 	if len(v.Faults)+len(r.Faults) > 0 {
 		return fmt.Sprintf("verify: %q, %q", v.Faults, r.Faults), nil
+	}
+	if v.Files != r.Files || r.Awaited > 0 {
+		return fmt.Sprintf("%d files here, %d at the server, which waits for %d", v.Files, r.Files, r.Awaited), nil
 	}
 	org, err := s.l.st.Org(ctx, s.l.w.org)
 	if err != nil {

@@ -30,6 +30,8 @@ const (
 	nearRTT = 400 * time.Millisecond
 	// lastFiles is how long a store that is to be wiped tries to send its files.
 	lastFiles = time.Minute
+	// urgentTime is how long fetching a file waits for what is urgent.
+	urgentTime = 20 * time.Second
 	// leastLater and mostLater bound how long a file is left alone that cannot be sent.
 	leastLater, mostLater = time.Hour, 24 * time.Hour
 )
@@ -43,8 +45,10 @@ type fileQueue struct {
 	sending chan struct{}
 	// wake is signalled when there may be something to send.
 	wake chan struct{}
-	// drop ends the piece under way, nil where there is none.
-	drop context.CancelFunc
+	// drop ends the piece under way, nil where there is none; fetch those of files that are
+	// being fetched.
+	drop  context.CancelFunc
+	fetch map[*context.CancelFunc]bool
 	// probed is when a slow link was tried last; later is until when a file that the
 	// server did not want, or that cannot be sent, is left alone.
 	probed time.Time
@@ -58,7 +62,7 @@ type later struct {
 }
 
 func newFileQueue() fileQueue {
-	return fileQueue{sending: make(chan struct{}, 1), wake: make(chan struct{}, 1), later: map[syncengine.ID]later{}}
+	return fileQueue{sending: make(chan struct{}, 1), wake: make(chan struct{}, 1), fetch: map[*context.CancelFunc]bool{}, later: map[syncengine.ID]later{}}
 }
 
 // WaitingFiles is what of this device's files is not whole at the server yet.
@@ -123,10 +127,16 @@ func (c *Client) filesLoop(ctx context.Context) error {
 }
 
 // yieldFiles lets what was just written go first: on a link that is slow, or where it is
-// urgent, the piece of a file that is under way is given up.
+// urgent, the piece of a file that is under way is given up. One that is fetched, because
+// somebody waits for it, gives way to what is urgent alone.
 func (c *Client) yieldFiles(urgent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for drop := range c.files.fetch {
+		if urgent {
+			(*drop)()
+		}
+	}
 	if c.files.drop != nil && (urgent || !c.pace.fast()) {
 		c.files.drop()
 	}
@@ -484,21 +494,13 @@ func (c *Client) fetchFile(ctx context.Context, v *View, a *tandemv1.Attachment)
 		}
 	}
 	for len(raw) < int(a.GetSize()) {
-		c.mu.Lock()
-		size := uint32(probe)
-		if c.pace.down > 0 {
-			size = uint32(min(max(int(c.pace.down*pieceTime.Seconds()), probe), syncengine.MaxChunk))
+		resp, err := c.fetchPiece(ctx, way, v.ID, len(raw))
+		if errors.Is(err, errYield) {
+			continue
 		}
-		c.mu.Unlock()
-		call, cancel := context.WithTimeout(ctx, slack+time.Duration(size/slowest)*time.Second)
-		resp, s, err := way.getBlob(call, &tandemv1.GetBlobChunkRequest{Attachment: v.ID[:], Offset: uint64(len(raw)), Limit: size})
-		cancel()
 		if err != nil {
 			return nil, err
 		}
-		c.mu.Lock()
-		c.pace.learn(s)
-		c.mu.Unlock()
 		if resp.GetSize() != uint64(a.GetSize()) || len(resp.GetData()) == 0 || len(raw)+len(resp.GetData()) > int(a.GetSize()) {
 			return nil, ErrNothing
 		}
@@ -522,6 +524,66 @@ func (c *Client) fetchFile(ctx context.Context, v *View, a *tandemv1.Attachment)
 	return raw, err
 }
 
+// fetchPiece fetches the next piece of a file, after what is urgent; errYield where
+// something urgent was written meanwhile.
+func (c *Client) fetchPiece(ctx context.Context, way *link, id syncengine.ID, at int) (*tandemv1.GetBlobChunkResponse, error) {
+	if err := c.urgentFirst(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	size := uint32(probe)
+	if c.pace.down > 0 {
+		size = uint32(min(max(int(c.pace.down*pieceTime.Seconds()), probe), syncengine.MaxChunk))
+	}
+	call, cancel := context.WithTimeout(ctx, slack+time.Duration(size/slowest)*time.Second)
+	c.files.fetch[&cancel] = true
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.files.fetch, &cancel)
+		c.mu.Unlock()
+		cancel()
+	}()
+	resp, s, err := way.getBlob(call, &tandemv1.GetBlobChunkRequest{Attachment: id[:], Offset: uint64(at), Limit: size})
+	if err != nil && errors.Is(call.Err(), context.Canceled) && ctx.Err() == nil {
+		return nil, errYield
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.pace.learn(s)
+	c.mu.Unlock()
+	return resp, nil
+}
+
+// urgentFirst waits while something urgent is to be sent, but no longer than it may take:
+// it may be that nobody sends.
+func (c *Client) urgentFirst(ctx context.Context) error {
+	const again = 100 * time.Millisecond
+	for waited := time.Duration(0); waited < urgentTime; waited += again {
+		urgent := false
+		err := c.store.read(ctx, "reading what is urgent", func(rtx *sql.Tx) error {
+			return rtx.QueryRowContext(ctx, anyUrgent).Scan(&urgent)
+		})
+		if err != nil || !urgent {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(again):
+		}
+	}
+	return nil
+}
+
+// isMe reports whether an id is that of the device's own person.
+func (c *Client) isMe(id syncengine.ID) bool {
+	me, err := c.identity()
+	return err == nil && bytes.Equal(me.answer.GetPerson(), id[:])
+}
+
 // keepPart stores bytes of a file that were fetched, where its record is still here.
 func (c *Client) keepPart(ctx context.Context, id syncengine.ID, size, at int64, data []byte) error {
 	return c.store.write(ctx, "storing a part of a file", func(t *tx) error {
@@ -537,16 +599,27 @@ func (c *Client) keepPart(ctx context.Context, id syncengine.ID, size, at int64,
 			// Another has fetched it meanwhile.
 			return err
 		}
-		err = t.exec(`INSERT INTO blob (record, size, held, sent, own, state, at, thumb) VALUES ($1, $2, $3, $2, 0, 2, $4, x'')
-			ON CONFLICT (record) DO UPDATE SET held = $3`, id[:], size, at+int64(len(data)), c.opts.Now().UnixMilli())
+		// What this person attached may be wanted from here by a server that was set back.
+		own := int64(0)
+		if by, err := r.Origin(); err == nil && c.isMe(by.Author) {
+			own = 1
+		}
+		err = t.exec(`INSERT INTO blob (record, size, held, sent, own, state, at, thumb) VALUES ($1, $2, $3, $2, $5, 2, $4, x'')
+			ON CONFLICT (record) DO UPDATE SET held = $3`, id[:], size, at+int64(len(data)), c.opts.Now().UnixMilli(), own)
 		return errors.Join(err, t.addPart(id, at, data))
 	})
 }
 
 // fetched notes that a file is whole here.
 func (c *Client) fetched(ctx context.Context, id syncengine.ID, f *media.File) error {
+	select {
+	case decoding <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	// What cannot be shown small is shown when it is opened.
 	thumb, _ := media.Thumbnail(f, thumbSide)
+	<-decoding
 	return c.store.write(ctx, "storing a file", func(t *tx) error {
 		if err := t.exec(`UPDATE blob SET at = $2, thumb = $3 WHERE record = $1`, id[:], c.opts.Now().UnixMilli(), blob(thumb)); err != nil {
 			return err
@@ -555,12 +628,28 @@ func (c *Client) fetched(ctx context.Context, id syncengine.ID, f *media.File) e
 	})
 }
 
-// sendLastFiles sends what it can of the files of a store that is to be wiped.
+// sendLastFiles sends what it can of the files of a store that is to be wiped, and notes
+// for the audit log what is left: it goes with the store.
 func (c *Client) sendLastFiles(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lastFiles)
-	defer cancel()
-	if err := c.sendFiles(ctx, true); err != nil {
+	call, cancel := context.WithTimeout(ctx, lastFiles)
+	err := c.sendFiles(call, true)
+	cancel()
+	if err != nil {
 		c.log.Warn().Err(err).Msg("files could not be sent before the wipe")
+	}
+	left, err := c.WaitingFiles(ctx)
+	if err == nil && left.Files > 0 {
+		c.log.Warn().Int("files", left.Files).Int64("bytes", left.Bytes).Msg("files go with the wipe: the server has not got them")
+		err = c.store.write(ctx, "noting files that are lost", func(*tx) error {
+			c.store.notes.add(&tandemv1.AuditEntry{
+				Act: tandemv1.AuditAct_AUDIT_ACT_FILES_LEFT, AtMs: c.opts.Now().UnixMilli(), Count: uint64(left.Files), Number: uint64(left.Bytes),
+			})
+			return nil
+		})
+	}
+	if err != nil {
+		// That stops no wipe.
+		c.log.Error().Err(err).Msg("files that go with the wipe could not be noted")
 	}
 }
 

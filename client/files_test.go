@@ -306,7 +306,7 @@ func TestAttachRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, raw := range map[error][]byte{
-		media.ErrType: []byte("%PDF-1.7 <</JS (x)>>"), media.ErrDamaged: photo(t, 40)[:300], media.ErrEmpty: nil, media.ErrLarge: make([]byte, media.MaxBytes+1),
+		media.ErrType: []byte("GIF89a\x01\x00\x01\x00\x00"), media.ErrActive: []byte("%PDF-1.7 <</JS (x)>> %%EOF"), media.ErrDamaged: photo(t, 40)[:300], media.ErrEmpty: nil, media.ErrLarge: make([]byte, media.MaxBytes+1),
 	} {
 		if _, err := c.Attach(t.Context(), NewFile{Owner: v, Category: "photo", Raw: raw}); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
@@ -572,11 +572,7 @@ func TestFilesAfterRestore(t *testing.T) {
 	if err := c.SendFiles(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	whole := 0
-	if err := o.st.Blobs(t.Context(), o.org.ID, func(*serverstore.Blob, syncengine.Hash, int64) error {
-		whole++
-		return nil
-	}); err != nil || whole != 1 {
-		t.Errorf("%d files at the server: %v", whole, err)
+	if r, err := o.st.Verify(t.Context(), o.org.ID); err != nil || r.Files != 1 || r.Awaited != 0 {
+		t.Errorf("at the server: %+v: %v", r, err)
 	}
 }

@@ -15,6 +15,9 @@ import (
 type Verification struct {
 	// Records and Changes that were checked.
 	Records, Changes int
+	// Files whose bytes are whole here and were checked; Elsewhere are those of attachments
+	// whose bytes are not, or not all.
+	Files, Elsewhere int
 	// Scopes, with the digest computed anew.
 	Scopes []ScopeVerification
 	// Faults, in words with ids; empty where all is well.
@@ -48,15 +51,15 @@ func (v *Verification) fault(format string, args ...any) {
 
 // Verify checks the whole store: the database, each record against its hash, what it
 // shows against the changes that made it, its columns and its words, each scope's digest, computed anew, against the one kept
-// and the server's at the newest cut, and the hash chain of the own changes. It
-// changes nothing; saves wait while it runs.
+// and the server's at the newest cut, the hash chain of the own changes, and the bytes of
+// files against the hashes that their records name. It changes nothing; saves wait while it runs.
 func (c *Client) Verify(ctx context.Context) (*Verification, error) {
 	v := &Verification{}
 	err := c.store.write(ctx, "verifying the store", func(t *tx) error {
 		// What is in memory says nothing of the disk.
 		t.known = known{ops: map[uint64]*opEntry{}}
 		for _, check := range []func(*tx, *Verification) error{
-			verifyDatabase, c.verifyRecords, c.verifyShown, c.verifyWords, verifyOutbox,
+			verifyDatabase, c.verifyRecords, c.verifyShown, c.verifyWords, verifyOutbox, c.verifyFiles,
 		} {
 			if err := ctx.Err(); err != nil {
 				return err

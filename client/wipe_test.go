@@ -158,6 +158,7 @@ func TestWipe(t *testing.T) {
 				seed := bytes.Clone(c.me.key.Seed())
 				o.away.Store(true)
 				note(t, c, unsentWords)
+				attach(t, c, []byte(unsentWords))
 				if err := c.SaveDraft(t.Context(), "form", []byte(typedWords)); err != nil {
 					t.Fatal(err)
 				}
@@ -189,7 +190,7 @@ func TestWipe(t *testing.T) {
 					t.Errorf("opened: %v", err)
 				}
 				acts := o.audited()
-				for _, want := range []tandemv1.AuditAct{tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED, tandemv1.AuditAct_AUDIT_ACT_WIPING, tandemv1.AuditAct_AUDIT_ACT_WIPED} {
+				for _, want := range []tandemv1.AuditAct{tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED, tandemv1.AuditAct_AUDIT_ACT_WIPING, tandemv1.AuditAct_AUDIT_ACT_FILES_LEFT, tandemv1.AuditAct_AUDIT_ACT_WIPED} {
 					if !slices.Contains(acts, want) {
 						t.Errorf("the audit log has no %s", want)
 					}

@@ -20,6 +20,8 @@ import (
 const (
 	maxAttached    = 256 << 20
 	attachedWithin = 24 * time.Hour
+	// readingNoted is how often it is noted that a file is still being read.
+	readingNoted = time.Hour
 )
 
 // ErrAttached says that a person has brought too much.
@@ -99,7 +101,11 @@ func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 	}
 	if b.Held == 0 && !b.Complete {
 		// Who only asks is told so too, and sends nothing in vain.
-		brought, err := tx.BlobBytesSince(id.Person, key, s.now().Add(-attachedWithin).UnixMilli())
+		since := s.now().Add(-attachedWithin).UnixMilli()
+		if b.BegunMS < since {
+			b.BegunMS, b.Wasted = s.now().UnixMilli(), 0
+		}
+		brought, err := tx.BlobBytesSince(id.Person, key, since)
 		if err != nil {
 			return err
 		}
@@ -129,7 +135,8 @@ func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 }
 
 // completed judges the bytes of a file that are all there: those whose hash is another, or
-// that hold more than what is kept of a picture, are removed, and may be sent anew.
+// that hold more than what is kept of their type, are removed, and may be sent anew. They
+// count for what a person may bring within a day.
 func (s *Server) completed(tx *store.Tx, id *auth.Identity, a *attachment, b *store.Blob) error {
 	raw, err := tx.BlobRange(b.Record, 0, int(b.Size))
 	if err != nil {
@@ -144,7 +151,7 @@ func (s *Server) completed(tx *store.Tx, id *auth.Identity, a *attachment, b *st
 		b.Complete = true
 		return tx.Audit(e)
 	}
-	b.Held = 0
+	b.Held, b.Wasted = 0, b.Wasted+b.Size
 	e.Act, e.Code = tandemv1.AuditAct_AUDIT_ACT_REFUSED, "attachment"
 	return errors.Join(tx.DropBlobChunks(b.Record), tx.Audit(e))
 }
@@ -191,8 +198,14 @@ func (s *Server) getBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 	if resp.Data, err = tx.BlobRange(b.Record, int64(req.GetOffset()), limit); err != nil {
 		return err
 	}
+	// Each reading is noted when it begins, and hourly while it lasts: not each piece.
+	now := s.now()
+	noted, err := tx.BlobReading(b.Record, id.Replica, req.GetOffset() == 0, now.UnixMilli(), now.Add(-readingNoted).UnixMilli())
+	if err != nil || noted {
+		return err
+	}
 	return tx.Audit(&tandemv1.AuditEntry{
 		Act: tandemv1.AuditAct_AUDIT_ACT_ATTACHMENT_READ, Person: id.Person[:], Replica: id.Replica[:],
-		Subject: b.Record[:], Kind: a.Record.Kind, Count: uint64(len(resp.GetData())), Number: req.GetOffset(),
+		Subject: b.Record[:], Kind: a.Record.Kind, Count: uint64(b.Size), Number: req.GetOffset(),
 	})
 }

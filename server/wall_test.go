@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"regexp"
 	"slices"
@@ -226,6 +227,16 @@ func testWall4Blobs(t *testing.T, on engine) {
 		if len(gets) != 1 || len(puts) != 1 {
 			t.Errorf("a %s can tell files apart: %v %v", name, gets, puts)
 		}
+	}
+	// Who knows the hash and the size of a file, and names them in a record of their own, has
+	// none of its bytes by that, and learns nothing of it.
+	hash := sha256.Sum256(file)
+	named := attachedIn(far, elsewhere, &tandemv1.Attachment{Sha256: hash[:], Size: new(uint32(len(file))), MediaType: new("txt")})
+	if got := far.fetch(named); got != nil {
+		t.Errorf("another team reads %d bytes by their hash", len(got))
+	}
+	if a := must[*tandemv1.PutBlobChunkResponse](t)(far.put(named, 0, nil)); a.GetHeld() != 0 || a.GetComplete() || !a.GetWanted() {
+		t.Errorf("another team is told of a file by its hash: %v", a)
 	}
 	// A colleague reads; only who has attached it brings its bytes.
 	if a := must[*tandemv1.PutBlobChunkResponse](t)(colleague.sync.PutBlobChunk(t.Context(), &tandemv1.PutBlobChunkRequest{Attachment: second[:], Data: file})); a.GetWanted() || a.GetHeld() > 0 {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,12 @@ const (
 	// fetchTime is how long somebody waits for a file to be fetched; what has come by then
 	// stays, and the next try goes on from there.
 	fetchTime = 40 * time.Second
+	// uploads is how many files are taken in at once.
+	uploads = 2
 )
+
+// taking is held over taking in a file.
+var taking = make(chan struct{}, uploads)
 
 // fileOwners are the kinds that files are attached to.
 var fileOwners = map[string]bool{"person": true, "encounter": true, "referral": true}
@@ -40,8 +46,10 @@ type filesData struct {
 type fileLine struct {
 	ID, Title, About string
 	At               time.Time
-	Thumb, Picture   bool
-	Where            web.Status
+	Thumb            bool
+	// Picture, Sound and Save: it is shown, played, or handed on to be saved.
+	Picture, Sound, Save bool
+	Where                web.Status
 	// Removable: it can be taken back still.
 	Removable bool
 }
@@ -135,7 +143,8 @@ func (v *visit) fileLine(view *client.View) (fileLine, error) {
 		return fileLine{}, err
 	}
 	l := fileLine{
-		ID: view.ID.String(), Title: m.GetTitle(), At: v.at(view.Origin.AtMS), Thumb: len(f.Thumb) > 0, Picture: m.GetMediaType() != media.Text,
+		ID: view.ID.String(), Title: m.GetTitle(), At: v.at(view.Origin.AtMS), Thumb: len(f.Thumb) > 0,
+		Picture: media.Picture(m.GetMediaType()), Sound: m.GetMediaType() == media.M4A, Save: m.GetMediaType() == media.PDF,
 		About: join(v.code("attachment_category", m.GetCategory()), size(f.Size)), Removable: f.Own && !f.Stored && f.Sent == 0,
 	}
 	if l.Title == "" {
@@ -169,6 +178,12 @@ func (v *visit) attachFile() error {
 	if err != nil {
 		return v.showFiles(http.StatusUnprocessableEntity, v.t("chooseFile"))
 	}
+	select {
+	case taking <- struct{}{}:
+		defer func() { <-taking }()
+	case <-v.ctx().Done():
+		return v.ctx().Err()
+	}
 	f := client.NewFile{Owner: owner, Category: "photo"}
 	for {
 		part, err := form.NextPart()
@@ -185,7 +200,7 @@ func (v *visit) attachFile() error {
 		switch part.FormName() {
 		case "file":
 			f.Raw = raw
-			if f.Title == "" && media.Sniff(raw) == media.Text {
+			if f.Title == "" && !media.Picture(media.Sniff(raw)) {
 				f.Title = strings.TrimSuffix(filepath.Base(part.FileName()), filepath.Ext(part.FileName()))
 			}
 		case "title":
@@ -196,12 +211,17 @@ func (v *visit) attachFile() error {
 			f.Category = string(raw)
 		}
 	}
-	if f.Category != "photo" && f.Category != "document" && f.Category != "id" {
+	switch kind := media.Sniff(f.Raw); {
+	case kind == media.M4A:
+		f.Category = "audio"
+	case f.Category == "photo" && media.Picture(kind), f.Category == "id":
+	default:
 		f.Category = "document"
 	}
 	if _, err := v.dev.Attach(v.ctx(), f); err != nil {
 		for want, key := range map[error]string{
 			media.ErrEmpty: "chooseFile", media.ErrLarge: "fileLarge", media.ErrType: "fileType", media.ErrDamaged: "fileDamaged", media.ErrPixels: "filePixels",
+			media.ErrActive: "fileActive",
 		} {
 			if errors.Is(err, want) {
 				return v.showFiles(http.StatusUnprocessableEntity, v.t(key))
@@ -255,7 +275,7 @@ func (v *visit) showFile(problem string) error {
 		return err
 	}
 	d.Here = f.Held == f.Size
-	if d.Here && !d.Line.Picture {
+	if d.Here && m.GetMediaType() == media.Text {
 		file, err := v.dev.ReadFile(v.ctx(), view.ID)
 		if err != nil {
 			return err
@@ -273,7 +293,7 @@ func (v *visit) fetchFile() error {
 	}
 	ctx, cancel := context.WithTimeout(v.r.Context(), fetchTime)
 	defer cancel()
-	_, err = v.dev.ReadFile(ctx, id)
+	f, err := v.dev.ReadFile(ctx, id)
 	_, contact := errors.AsType[*client.ContactError](err)
 	switch {
 	case errors.Is(err, client.ErrNothing):
@@ -283,16 +303,24 @@ func (v *visit) fetchFile() error {
 	case err != nil:
 		return err
 	}
+	view, err := v.get("attachment")
+	if err != nil {
+		return err
+	}
+	if here, err := v.dev.FileOf(v.ctx(), view); err != nil || here.Held < here.Size {
+		// There was no room to keep it: it is handed on at once.
+		return errors.Join(err, v.bytes(view, func() (*media.File, error) { return f, nil }))
+	}
 	return v.to("file/" + id.String())
 }
 
-// fileBytes answers with the picture of a file that is here.
+// fileBytes answers with the bytes of a file that is here.
 func (v *visit) fileBytes() error {
 	view, err := v.get("attachment")
 	if err != nil {
 		return err
 	}
-	return v.picture(view, func() (*media.File, error) {
+	return v.bytes(view, func() (*media.File, error) {
 		f, err := v.dev.FileOf(v.ctx(), view)
 		if err != nil {
 			return nil, err
@@ -311,7 +339,7 @@ func (v *visit) fileThumb() error {
 	if err != nil {
 		return err
 	}
-	return v.picture(view, func() (*media.File, error) {
+	return v.bytes(view, func() (*media.File, error) {
 		f, err := v.dev.FileOf(v.ctx(), view)
 		if err != nil {
 			return nil, err
@@ -320,8 +348,10 @@ func (v *visit) fileThumb() error {
 	})
 }
 
-// picture answers with a picture and nothing that a browser could take for a page.
-func (v *visit) picture(view *client.View, read func() (*media.File, error)) error {
+// bytes answers with the bytes of a file and nothing that a browser could take for a page:
+// a picture or a sound in its place, all else to be saved. What is not as it is kept, or has
+// too many pixels for a browser, does not go out.
+func (v *visit) bytes(view *client.View, read func() (*media.File, error)) error {
 	if view.Lifecycle == record.Void {
 		return client.ErrNotFound
 	}
@@ -329,15 +359,20 @@ func (v *visit) picture(view *client.View, read func() (*media.File, error)) err
 	if err != nil {
 		return err
 	}
-	kind := map[string]string{media.JPEG: "image/jpeg", media.PNG: "image/png"}[f.Type]
-	if kind == "" || len(f.Bytes) == 0 {
+	if media.Checked(f.Type, f.Bytes) != nil {
 		return client.ErrNotFound
 	}
-	v.w.Header().Set("Content-Type", kind)
-	v.w.Header().Set("Content-Disposition", "inline")
-	v.w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
-	// Who has gone needs no picture.
-	_, _ = v.w.Write(f.Bytes)
+	how := "attachment; filename=\"" + view.ID.String() + "." + f.Type + "\""
+	if media.Picture(f.Type) || f.Type == media.M4A {
+		how = "inline"
+	}
+	head := v.w.Header()
+	head.Set("Content-Type", media.ContentType(f.Type))
+	head.Set("Content-Disposition", how)
+	head.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+	head.Set("X-Content-Type-Options", "nosniff")
+	// A player asks for a part of a sound.
+	http.ServeContent(v.w, v.r, "", time.Time{}, bytes.NewReader(f.Bytes))
 	return nil
 }
 

@@ -36,7 +36,7 @@ func landscape(tb testing.TB) (picture, other string) {
 	}
 	dir := tb.TempDir()
 	picture, other = filepath.Join(dir, "IMG_2041.png"), filepath.Join(dir, "letter.pdf")
-	for name, raw := range map[string][]byte{picture: b.Bytes(), other: []byte("%PDF-1.7 <</JS (app.alert)>>")} {
+	for name, raw := range map[string][]byte{picture: b.Bytes(), other: []byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>> endobj\n%%EOF\n")} {
 		if err := os.WriteFile(name, raw, 0o600); err != nil {
 			tb.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestFiles(t *testing.T) {
 		b.goes(in("filesTitle"))
 		b.do(chromedp.SetUploadFiles("#file", []string{other}))
 		b.goes(in("attachFile"))
-		b.says(in("fileType"))
+		b.says(in("fileActive"))
 		b.look("files-refused")
 		for _, title := range []string{"Back yard " + l.lang, "Wrong " + l.lang} {
 			b.types("title", title)

@@ -72,6 +72,7 @@ func TestProtocolVectors(t *testing.T) {
 	for name, made := range map[string]any{
 		"enrolment.json": v.enrolment(), "bodies.json": v.bodies(), "changes.json": v.changes(),
 		"records.json": v.records(), "digests.json": v.digests(), "frames.json": v.frames(),
+		"files.json": v.files(),
 	} {
 		got, err := json.MarshalIndent(made, "", "  ")
 		if err != nil {

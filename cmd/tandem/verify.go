@@ -32,8 +32,8 @@ type verifyRecordsCmd struct {
 }
 
 func (verifyRecordsCmd) Help() string {
-	return `Recomputes every row hash, every scope's digest and the hash chain of the changes, and
-checks the database itself. It changes nothing. The digests of two devices with the same
+	return `Recomputes every row hash, every scope's digest, the hash chain of the changes and the hash
+of every file that is here, and checks the database itself. It changes nothing. The digests of two devices with the same
 grants, and of the server, are equal where nothing waits to be sent. Exit code 5 where
 something differs.
 
@@ -43,11 +43,15 @@ something differs.
 
 // verified is the stable form for scripts.
 type verified struct {
-	OK      bool            `json:"ok"`
-	Records int             `json:"records"`
-	Changes int             `json:"changes"`
-	Scopes  []verifiedScope `json:"scopes"`
-	Faults  []string        `json:"faults"`
+	OK      bool `json:"ok"`
+	Records int  `json:"records"`
+	Changes int  `json:"changes"`
+	// Files whose bytes were checked, and attachments whose bytes are not there: a device
+	// fetches those when they are wanted, a server waits for whoever attached them.
+	Files        int             `json:"files"`
+	FilesMissing int             `json:"files_missing"`
+	Scopes       []verifiedScope `json:"scopes"`
+	Faults       []string        `json:"faults"`
 }
 
 type verifiedScope struct {
@@ -84,7 +88,10 @@ func (c *verifyRecordsCmd) Run(a *app) error {
 }
 
 func (v *verified) print(a *app) {
-	a.say("%d records and %d changes checked.", v.Records, v.Changes)
+	a.say("%d records, %d changes and %d files checked.", v.Records, v.Changes, v.Files)
+	if v.FilesMissing > 0 {
+		a.say("The bytes of %d more files are not here.", v.FilesMissing)
+	}
 	for _, s := range v.Scopes {
 		tier := "the rest"
 		if s.Open {
@@ -110,7 +117,7 @@ func (c *verifyRecordsCmd) device(a *app) (v *verified, err error) {
 	if err != nil {
 		return nil, err
 	}
-	v = &verified{Records: found.Records, Changes: found.Changes, Faults: append([]string{}, found.Faults...), Scopes: []verifiedScope{}}
+	v = &verified{Records: found.Records, Changes: found.Changes, Files: found.Files, FilesMissing: found.Elsewhere, Faults: append([]string{}, found.Faults...), Scopes: []verifiedScope{}}
 	for _, s := range found.Scopes {
 		v.Scopes = append(v.Scopes, verifiedScope{
 			Scope: s.ID, Compartment: compartment(s.Compartment), Open: s.Open, Records: s.Records,
@@ -149,6 +156,8 @@ func (v *verified) addOrg(ctx context.Context, st *store.Store, org *store.Org) 
 	}
 	v.Records += found.Records
 	v.Changes += found.Changes
+	v.Files += found.Files
+	v.FilesMissing += found.Awaited
 	v.Faults = append(v.Faults, found.Faults...)
 	if found.More > 0 {
 		v.Faults = append(v.Faults, fmt.Sprintf("and %d more", found.More))

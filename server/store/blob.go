@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
@@ -17,17 +16,18 @@ type Blob struct {
 	Size, Held int64
 	// Complete: all are there, and have the hash that the record names.
 	Complete bool
-	// Person brings them, BegunMS is since when.
-	Person  syncengine.ID
-	BegunMS int64
+	// Person brings them, BegunMS is since when. Wasted are bytes that came since and were
+	// others than the record names.
+	Person          syncengine.ID
+	BegunMS, Wasted int64
 }
 
 // Blob returns how far the bytes of an attachment have come, nil for not at all.
 func (v *view) Blob(record syncengine.ID) (*Blob, error) {
 	b := &Blob{Record: record}
 	var complete int64
-	ok, err := v.c.one("SELECT size, held, complete, person, begun_ms FROM blob WHERE org = $1 AND record = $2", []any{v.org.num, record[:]},
-		&b.Size, &b.Held, &complete, (*scanID)(&b.Person), &b.BegunMS)
+	ok, err := v.c.one("SELECT size, held, complete, person, begun_ms, wasted FROM blob WHERE org = $1 AND record = $2", []any{v.org.num, record[:]},
+		&b.Size, &b.Held, &complete, (*scanID)(&b.Person), &b.BegunMS, &b.Wasted)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -82,9 +82,9 @@ func (v *view) BlobHash(record syncengine.ID) (hash syncengine.Hash, size int64,
 // SaveBlob stores how far the bytes of an attachment have come.
 func (tx *Tx) SaveBlob(b *Blob) error {
 	tx.writes++
-	return tx.c.exec(`INSERT INTO blob (org, record, size, held, complete, person, begun_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (org, record) DO UPDATE SET size = $3, held = $4, complete = $5, person = $6, begun_ms = $7`,
-		tx.org.num, b.Record[:], b.Size, b.Held, boolArg(b.Complete), b.Person[:], b.BegunMS)
+	return tx.c.exec(`INSERT INTO blob (org, record, size, held, complete, person, begun_ms, wasted) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (org, record) DO UPDATE SET size = $3, held = $4, complete = $5, person = $6, begun_ms = $7, wasted = $8`,
+		tx.org.num, b.Record[:], b.Size, b.Held, boolArg(b.Complete), b.Person[:], b.BegunMS, b.Wasted)
 }
 
 // AddBlobChunk stores a piece of an attachment.
@@ -99,39 +99,27 @@ func (tx *Tx) DropBlobChunks(record syncengine.ID) error {
 	return tx.c.exec("DELETE FROM blob_chunk WHERE org = $1 AND record = $2", tx.org.num, record[:])
 }
 
-// BlobBytesSince sums the sizes of the files that a person has begun to bring from a time
-// on, but for that of one record.
+// BlobBytesSince sums what a person has brought from a time on: the sizes of the files that
+// were begun, but for that of one record, and what came and was not what its record names.
 func (tx *Tx) BlobBytesSince(person, but syncengine.ID, atMS int64) (sum int64, err error) {
-	_, err = tx.c.one("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blob WHERE org = $1 AND person = $2 AND begun_ms >= $3 AND record <> $4", []any{tx.org.num, person[:], atMS, but[:]}, &sum)
+	_, err = tx.c.one(`SELECT CAST(COALESCE(SUM(wasted + CASE WHEN record = $4 THEN 0 ELSE size END), 0) AS BIGINT)
+		FROM blob WHERE org = $1 AND person = $2 AND begun_ms >= $3`, []any{tx.org.num, person[:], atMS, but[:]}, &sum)
 	return sum, err
 }
 
-// Blobs calls f for the attachments of an org whose bytes are whole, in order of record.
-func (s *Store) Blobs(ctx context.Context, org syncengine.ID, f func(b *Blob, hash syncengine.Hash, size int64) error) error {
-	o, err := s.Org(ctx, org)
-	if err != nil {
-		return err
+// BlobReading notes that a replica reads the bytes of an attachment, and reports whether
+// that was noted since a time; then it stays as it was. Where it begins to read, it is
+// noted anew.
+func (tx *Tx) BlobReading(record, replica syncengine.ID, begins bool, nowMS, sinceMS int64) (noted bool, err error) {
+	at := int64(0)
+	noted, err = tx.c.one("SELECT at_ms FROM blob_read WHERE org = $1 AND record = $2 AND replica = $3 AND at_ms > $4", []any{tx.org.num, record[:], replica[:], sinceMS}, &at)
+	if err != nil || noted && !begins {
+		return noted, err
 	}
-	return s.viewing(ctx, o, func(v *view) error {
-		var all []*Blob
-		err := v.c.each("SELECT record, size FROM blob WHERE org = $1 AND complete = 1 ORDER BY record", []any{v.org.num}, func(rows *sql.Rows) error {
-			b := &Blob{Complete: true}
-			err := rows.Scan((*scanID)(&b.Record), &b.Size)
-			all = append(all, b)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		for _, b := range all {
-			hash, size, err := v.BlobHash(b.Record)
-			if err != nil {
-				return err
-			}
-			if err := f(b, hash, size); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	tx.writes++
+	if err := tx.c.exec("DELETE FROM blob_read WHERE org = $1 AND at_ms <= $2", tx.org.num, sinceMS); err != nil {
+		return false, err
+	}
+	return false, tx.c.exec(`INSERT INTO blob_read (org, record, replica, at_ms) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (org, record, replica) DO UPDATE SET at_ms = $4`, tx.org.num, record[:], replica[:], nowMS)
 }

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,7 +28,13 @@ type cutWorld struct {
 	base  *faultfs.Disk
 	first uint64
 	hash  syncengine.Hash
+	// file is an attachment, bytes are those that its record names.
+	file  syncengine.ID
+	bytes []byte
 }
+
+// filePiece is how much of the file comes at once.
+const filePiece = 500
 
 // newCutWorld makes the store that every run starts from a copy of.
 func newCutWorld(tb testing.TB, seed byte) *cutWorld {
@@ -37,12 +45,26 @@ func newCutWorld(tb testing.TB, seed byte) *cutWorld {
 		tb.Fatal(err)
 	}
 	w := newWorldAt(m.Use(tb.Context()), tb, sqlite, seed)
+	c := &cutWorld{world: w, base: d}
 	w.applied(w.push(w.creation(w.staff, w.id(), w.encounter())))
+	c.attach()
 	if err := w.s.Close(); err != nil {
 		tb.Fatal(err)
 	}
 	m.Close()
-	return &cutWorld{world: w, base: d, first: w.op, hash: w.last}
+	c.first, c.hash = w.op, w.last
+	return c
+}
+
+// attach makes the attachment.
+func (w *cutWorld) attach() {
+	w.tb.Helper()
+	w.file, w.bytes = w.id(), bytes.Repeat([]byte("What the letter says.\n"), 200)
+	sum := sha256.Sum256(w.bytes)
+	w.applied(w.push(w.creation(w.staff, w.file, &tandemv1.Attachment{
+		AgencyId: new(w.agency.String()), TeamId: new(w.team.String()), Lifecycle: new("active"), Category: new("document"), MediaType: new("txt"),
+		Sha256: sum[:], Size: new(uint32(len(w.bytes))), Owner: &tandemv1.RecordRef{Kind: new("person"), Id: new(w.id().String())},
+	})))
 }
 
 // open opens the store on a disk; done forgets the disk.
@@ -71,6 +93,36 @@ type load struct {
 	// under are the changes of the push that failed, failed is how.
 	under  []*tandemv1.Change
 	failed error
+	// held is how much of the file is there.
+	held int64
+}
+
+// piece brings a piece of the file.
+func (l *load) piece() {
+	w, held := l.w, int64(0)
+	err := w.s.Write(w.tb.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		b, err := tx.Blob(w.file)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			b = &store.Blob{Record: w.file, Size: int64(len(w.bytes)), Person: w.staff, BegunMS: w.now}
+		}
+		held = b.Held
+		if b.Complete {
+			return nil
+		}
+		piece := w.bytes[b.Held:min(b.Held+filePiece, b.Size)]
+		held = b.Held + int64(len(piece))
+		err = tx.AddBlobChunk(w.file, b.Held, piece)
+		b.Held, b.Complete = held, held == b.Size
+		return errors.Join(err, tx.SaveBlob(b))
+	})
+	if err != nil {
+		l.failed = err
+		return
+	}
+	l.held = held
 }
 
 // push sends changes: new ones, and edits of those that are kept.
@@ -110,7 +162,9 @@ func (w *cutWorld) untilFailed(d *faultfs.Disk, rng *rand.Rand, pushes int, prep
 		prepare()
 	}
 	for i := 0; i < pushes && l.failed == nil; i++ {
-		l.push(1 + l.rng.IntN(12))
+		if l.push(1 + l.rng.IntN(12)); l.failed == nil {
+			l.piece()
+		}
 	}
 	return l, done
 }
@@ -135,9 +189,14 @@ func (l *load) check() (what string, err error) {
 	if len(r.Faults) > 0 {
 		return fmt.Sprintf("verify: %q", r.Faults), nil
 	}
-	missing, under := 0, 0
+	missing, under, held := 0, 0, int64(0)
 	err = w.s.Write(w.tb.Context(), w.org.ID, 0, func(tx *store.Tx) error {
-		missing, under = 0, 0
+		missing, under, held = 0, 0, 0
+		if b, err := tx.Blob(w.file); err != nil {
+			return err
+		} else if b != nil {
+			held = b.Held
+		}
 		for _, c := range l.kept {
 			got, err := tx.Change(syncengine.ID(c.GetId()))
 			if err != nil {
@@ -165,6 +224,8 @@ func (l *load) check() (what string, err error) {
 	switch {
 	case err != nil:
 		return "", err
+	case held < l.held || held > l.held+filePiece:
+		return fmt.Sprintf("%d bytes of a file are there, %d were acknowledged", held, l.held), nil
 	case missing > 0:
 		return fmt.Sprintf("%d of %d acknowledged changes are gone", missing, len(l.kept)), nil
 	case under != 0 && under != len(l.under):
@@ -173,7 +234,10 @@ func (l *load) check() (what string, err error) {
 	// It goes on: what was under way is sent again, whole.
 	if under == 0 {
 		l.failed, l.under = nil, nil
-		if l.push(3); l.failed != nil {
+		if l.push(3); l.failed == nil {
+			l.piece()
+		}
+		if l.failed != nil {
 			return "", l.failed
 		}
 	}

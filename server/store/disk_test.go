@@ -76,10 +76,16 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"the end of history":   {"UPDATE org SET hash = zeroblob(32)", "last commit"},
 		"a quarantine emptied": {"DELETE FROM quarantine", "not in it"},
 		"a verdict":            {"UPDATE change SET verdict = 1", "not its verdict"},
+		"a file":               {"UPDATE blob_chunk SET data = CAST(replace(CAST(data AS TEXT), 'letter', 'settle') AS BLOB)", "not those that were attached"},
+		"a piece of a file":    {"DELETE FROM blob_chunk WHERE at = 500", "damaged"},
+		"the end of a file":    {"DELETE FROM blob_chunk WHERE at = 4000", "bytes are there"},
+		"a file of no record":  {"UPDATE blob SET record = zeroblob(16)", "no record names it"},
+		"bytes of no file":     {"DELETE FROM blob", "nothing is known"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, sqlite, 10)
+			w.file()
 			bad := w.encounter()
 			bad.Disposition = new("Not A Code")
 			w.push(w.creation(w.staff, w.id(), w.encounter()), w.creation(w.staff, w.id(), w.encounter()), w.creation(w.staff, w.id(), bad))
@@ -101,6 +107,21 @@ func TestVerifyFindsDamage(t *testing.T) {
 				t.Error("a fault quotes what a person wrote")
 			}
 		})
+	}
+}
+
+// file stores an attachment with all of its bytes.
+func (w *world) file() {
+	w.tb.Helper()
+	c := &cutWorld{world: w}
+	c.attach()
+	for l := (&load{w: c}); int(l.held) < len(c.bytes); {
+		if l.piece(); l.failed != nil {
+			w.tb.Fatal(l.failed)
+		}
+	}
+	if r := w.verified(); r.Files != 1 || r.Awaited != 0 {
+		w.tb.Errorf("%+v", r)
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 type Report struct {
 	// Records, Changes, Scopes and Commits are how many were checked.
 	Records, Changes, Scopes, Commits int
+	// Files whose bytes are there and were checked; Awaited are those of attachments that no
+	// device has brought whole yet.
+	Files, Awaited int
 	// Digests are the totals of the scopes as recomputed.
 	Digests map[syncengine.ScopeKey]syncengine.Sum
 	// Faults says what does not hold, at most MaxFaults of them; empty where all is
@@ -37,7 +40,8 @@ func (r *Report) fault(format string, args ...any) {
 
 // Verify recomputes in one snapshot what can be recomputed: the integrity of the
 // file, where the database is one; row hashes; the scopes of each record against the scope index;
-// digests; the body hash and envelope hash of each change; references; and that the
+// digests; the body hash and envelope hash of each change; references; the bytes of files
+// against the hashes that their records name; and that the
 // commits are in order and end where the history stands. What a commit hash was
 // made of is not kept whole, so hashes of commits are compared, not recomputed.
 func (s *Store) Verify(ctx context.Context, org syncengine.ID) (*Report, error) {
@@ -56,8 +60,8 @@ func (s *Store) Verify(ctx context.Context, org syncengine.ID) (*Report, error) 
 // verify is Verify of a view.
 func (v *view) verify(ctx context.Context) (*Report, error) {
 	r := &Report{Digests: map[syncengine.ScopeKey]syncengine.Sum{}}
-	c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}}
-	for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine} {
+	c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}, files: map[syncengine.ID]*tandemv1.Attachment{}}
+	for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine, c.blobs} {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
@@ -72,6 +76,8 @@ type check struct {
 	*view
 	r    *Report
 	rows map[syncengine.ID]checkedRecord
+	// files are the attachments whose bytes were not found to be there yet.
+	files map[syncengine.ID]*tandemv1.Attachment
 }
 
 type checkedRecord struct {
@@ -111,6 +117,7 @@ func (c *check) allRecords() error {
 		if !slices.IsSortedFunc(rec.Scopes, syncengine.ScopeKey.Compare) {
 			c.r.fault("record %s: its scopes are not in order", rec.ID)
 		}
+		c.attachment(rec)
 		c.rows[rec.ID] = checkedRecord{hash: rec.Hash, seq: rec.Seq, scopes: rec.Scopes}
 		return nil
 	})

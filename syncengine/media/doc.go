@@ -8,6 +8,12 @@
 // the picture's end. The pixels are not touched, so that nothing of them is lost.
 //
 // A picture is decoded before it is taken: what is not what it claims to be is refused.
+// Of a PDF what stands in the clear on its author, its dates and its program is blanked, and
+// one that names a script, an action on opening or another file is refused, also where
+// that stands in a packed stream of objects. That is no proof that a document is harmless,
+// and what is packed otherwise stays: it is handed on as a file to be saved, never shown in
+// a page. Of a sound (MPEG-4) the sound is kept, without tags, pictures, places and times.
+//
 // [Checked] asks whether bytes are as Clean leaves them, without decoding them; a server
 // asks that of what it is sent.
 //

@@ -18,12 +18,16 @@ const (
 	// side: beyond it a small file would take more memory than a device has.
 	MaxPixels = 50_000_000
 	MaxSide   = 20_000
+	// MaxMemory is the most that decoding one picture may take, by what it says of itself.
+	MaxMemory = 200 << 20
 )
 
 // Codes of the types of files that are taken.
 const (
 	JPEG = "jpeg"
 	PNG  = "png"
+	PDF  = "pdf"
+	M4A  = "m4a"
 	Text = "txt"
 )
 
@@ -34,13 +38,15 @@ var (
 	// ErrLarge: it is larger than a file may be.
 	ErrLarge = errors.New("the file is larger than 10 MB: take a smaller picture of it, or split it")
 	// ErrType: it is none of the types that are taken.
-	ErrType = errors.New("this is no JPEG or PNG picture and no plain text: those alone can be attached")
-	// ErrDamaged: it begins like a picture, and is none or not a whole one.
-	ErrDamaged = errors.New("the picture is damaged or cut short: take it again")
+	ErrType = errors.New("this is no JPEG or PNG picture, PDF, M4A sound or plain text: those alone can be attached")
+	// ErrDamaged: it begins like one of those types, and is none or not a whole one.
+	ErrDamaged = errors.New("the file is damaged or cut short: take or save it again")
+	// ErrActive: a document that does something, or holds another file.
+	ErrActive = errors.New("the PDF holds a script, a form that runs one, or another file: print it into a new PDF, or take a picture of it")
 	// ErrPixels: it has too many pixels.
 	ErrPixels = errors.New("the picture has too many pixels: take a smaller one")
 	// ErrUnclean: bytes hold more than a picture.
-	ErrUnclean = errors.New("the file holds more than what is kept of a picture")
+	ErrUnclean = errors.New("the file holds more than what is kept of its type")
 )
 
 // File is a file as it is kept.
@@ -49,7 +55,7 @@ type File struct {
 	Type string
 	// Bytes are what is stored, hashed and sent.
 	Bytes []byte
-	// Width and Height are those of a picture as it is shown, 0 for a text.
+	// Width and Height are those of a picture as it is shown, 0 for what is none.
 	Width, Height int
 }
 
@@ -66,17 +72,23 @@ func Clean(raw []byte) (*File, error) {
 		f.Bytes, turned, err = cleanJPEG(raw)
 	case PNG:
 		f.Bytes, turned, err = cleanPNG(raw)
+	case PDF:
+		f.Bytes, err = cleanPDF(raw)
+	case M4A:
+		f.Bytes, err = cleanM4A(raw)
 	case Text:
 		f.Bytes = bytes.Clone(raw)
-		return f, nil
 	default:
 		return nil, ErrType
+	}
+	if err == nil {
+		err = bounds(f.Bytes)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := bounds(f.Bytes); err != nil {
-		return nil, err
+	if !Picture(f.Type) {
+		return f, nil
 	}
 	img, err := decode(f.Type, f.Bytes)
 	if err != nil {
@@ -90,7 +102,18 @@ func Clean(raw []byte) (*File, error) {
 }
 
 // Takes reports whether a code is that of a type that is taken.
-func Takes(kind string) bool { return kind == JPEG || kind == PNG || kind == Text }
+func Takes(kind string) bool { return ContentType(kind) != "" }
+
+// Picture reports whether a code is that of a type of pictures.
+func Picture(kind string) bool { return kind == JPEG || kind == PNG }
+
+// ContentType returns the type of a code as the web names it, empty for one that is not
+// taken.
+func ContentType(kind string) string {
+	return map[string]string{
+		JPEG: "image/jpeg", PNG: "image/png", PDF: "application/pdf", M4A: "audio/mp4", Text: "text/plain; charset=utf-8",
+	}[kind]
+}
 
 // Checked reports, by a nil error, whether bytes are as Clean leaves a file of a type, and
 // of a size that may be decoded. It does not decode a picture.
@@ -108,6 +131,10 @@ func Checked(kind string, b []byte) error {
 		clean, _, err = cleanJPEG(b)
 	case PNG:
 		clean, _, err = cleanPNG(b)
+	case PDF:
+		clean, err = cleanPDF(b)
+	case M4A:
+		clean, err = cleanM4A(b)
 	default:
 		return nil
 	}
@@ -116,6 +143,9 @@ func Checked(kind string, b []byte) error {
 	}
 	if !bytes.Equal(clean, b) {
 		return ErrUnclean
+	}
+	if !Picture(kind) {
+		return nil
 	}
 	return sized(kind, b)
 }
@@ -127,6 +157,10 @@ func Sniff(b []byte) string {
 		return JPEG
 	case bytes.HasPrefix(b, []byte(pngSignature)):
 		return PNG
+	case bytes.HasPrefix(b, []byte(pdfMark)):
+		return PDF
+	case isM4A(b):
+		return M4A
 	case len(b) > 0 && plain(b):
 		return Text
 	}
@@ -134,9 +168,9 @@ func Sniff(b []byte) string {
 }
 
 // plain reports whether bytes are text that a page can show: UTF-8, without control
-// characters but tab and ends of lines, and no document of another sort.
+// characters but tab and ends of lines.
 func plain(b []byte) bool {
-	if !utf8.Valid(b) || bytes.HasPrefix(b, []byte("%PDF")) {
+	if !utf8.Valid(b) {
 		return false
 	}
 	for _, c := range b {
@@ -178,6 +212,9 @@ func decode(kind string, b []byte) (image.Image, error) {
 	if err := sized(kind, b); err != nil {
 		return nil, err
 	}
+	if memory(kind, b) > MaxMemory {
+		return nil, ErrPixels
+	}
 	read := jpeg.Decode
 	if kind == PNG {
 		read = png.Decode
@@ -190,9 +227,9 @@ func decode(kind string, b []byte) (image.Image, error) {
 }
 
 // Thumbnail returns a small JPEG of a cleaned picture, neither side longer than side, the
-// right way up, on white; nil for a text.
+// right way up, on white; nil for what is no picture.
 func Thumbnail(f *File, side int) ([]byte, error) {
-	if f.Type != JPEG && f.Type != PNG {
+	if !Picture(f.Type) {
 		return nil, nil
 	}
 	img, err := decode(f.Type, f.Bytes)

@@ -2,6 +2,7 @@ package media_test
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -184,7 +185,16 @@ func TestCleanRefuses(t *testing.T) {
 		"nothing":              {nil, media.ErrEmpty},
 		"too much":             {make([]byte, media.MaxBytes+1), media.ErrLarge},
 		"a program":            {[]byte("\x7fELF\x02\x01\x01\x00"), media.ErrType},
-		"a page with a script": {[]byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>>"), media.ErrType},
+		"a cut document":       {[]byte("%PDF-1.7\n1 0 obj <<>>"), media.ErrDamaged},
+		"a page with a script": {document("<</S /JavaScript /JS (app.alert)>>"), media.ErrActive},
+		"a script, disguised":  {document("<</S /Java#53cript>>"), media.ErrActive},
+		"a packed script":      {packed("<</S /JavaScript>>"), media.ErrActive},
+		"a file in a document": {document("<</Type /EmbeddedFile>>"), media.ErrActive},
+		"an open dictionary":   {[]byte("%PDF-1.7\n1 0 obj << /Author (x) trailer /Info 1 0 R\n%%EOF"), media.ErrDamaged},
+		"a film":               {sound("vide"), media.ErrType},
+		"a sound without any":  {sound("soun")[:40], media.ErrDamaged},
+		"a deep PNG":           {patched(t, 6000, 6000, 16), media.ErrPixels},
+		"a great scan":         {scanned(t, 6000, 6000), media.ErrPixels},
 		"a GIF":                {[]byte("GIF89a\x01\x00\x01\x00\x00"), media.ErrType},
 		"only a beginning":     {[]byte("\xff\xd8\xff"), media.ErrDamaged},
 		"cut short":            {photo[:400], media.ErrDamaged},
@@ -210,8 +220,105 @@ func TestCleanRefuses(t *testing.T) {
 	if err := media.Checked(media.PNG, bomb); !errors.Is(err, media.ErrPixels) {
 		t.Errorf("clean, and 50,000 × 50,000: %v", err)
 	}
+	// What its decoder has room for is decoded: these are no whole pictures.
+	for name, raw := range map[string][]byte{"a PNG": patched(t, 6000, 6000, 8), "a scan": scanned(t, 3000, 3000)} {
+		if _, err := media.Clean(raw); !errors.Is(err, media.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if media.Checked(media.JPEG, screen) == nil {
 		t.Error("a PNG passes for a JPEG")
+	}
+}
+
+// patched is a PNG that says that it is of another size and depth.
+func patched(t testing.TB, w, h uint32, depth byte) []byte {
+	b := bytes.Clone(fromScreen(t, 1))
+	binary.BigEndian.PutUint32(b[16:], w)
+	binary.BigEndian.PutUint32(b[20:], h)
+	b[24] = depth
+	binary.BigEndian.PutUint32(b[29:], crc32.ChecksumIEEE(b[12:29]))
+	return b
+}
+
+// scanned is a JPEG that says that it comes in several scans, and of what size.
+func scanned(t testing.TB, w, h uint16) []byte {
+	b := bytes.Clone(fromCamera(t, 1))
+	at := bytes.Index(b, []byte{0xff, 0xc0})
+	b[at+1] = 0xc2
+	binary.BigEndian.PutUint16(b[at+5:], h)
+	binary.BigEndian.PutUint16(b[at+7:], w)
+	return b
+}
+
+// document is a PDF with an object in it, and with words on who wrote it.
+func document(object string) []byte {
+	return []byte("%PDF-1.7\n1 0 obj\n" + object + "\nendobj\n2 0 obj\n<< /Author (" + canary + " \\) >>) /Sub << /Title <2828> >> /ModDate (D:2024) >>\nendobj\n" +
+		"3 0 obj <</Type /Metadata /Length 9>>\nstream\n<?xpacket begin='' id='W5M0'?><x>" + canary + "</x><?xpacket end='w'?>\nendstream endobj\n" +
+		"4 0 obj <</Length 4>>\nstream\n/JS \nendstream endobj\ntrailer << /Root 1 0 R /Info 2 0 R >>\nstartxref\n9\n%%EOF\n" + "\x00" + canary)
+}
+
+// packed is a PDF whose object stands in a stream.
+func packed(object string) []byte {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	_, _ = z.Write([]byte("1 0 " + object))
+	_ = z.Close()
+	return document("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>\nstream\n" + b.String() + "\nendstream")
+}
+
+func box(name, body string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))) + name + body
+}
+
+// sound is a recording with one track, as telephones write it.
+func sound(track string) []byte {
+	times := "\x00\x00\x00\x00\xe2\x01\x02\x03\xe2\x01\x02\x03"
+	return []byte(box("ftyp", "M4A \x00\x00\x00\x00M4A mp42isom") + box("uuid", canary) +
+		box("moov", box("mvhd", times+"rest")+box("udta", box("\xa9xyz", canary))+
+			box("trak", box("tkhd", times)+box("meta", canary)+box("mdia", box("mdhd", times)+
+				box("hdlr", "\x00\x00\x00\x00\x00\x00\x00\x00"+track+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"+canary+"\x00")+
+				box("minf", box("smhd", "12345678")+box("stbl", box("stsd", "how it is coded")+box("stco", "where")))))) +
+		box("mdat", "what was said"))
+}
+
+// TestCleanDocumentsAndSounds: who wrote it, where and when goes; the rest stays in its
+// place, to the byte.
+func TestCleanDocumentsAndSounds(t *testing.T) {
+	for kind, tc := range map[string]struct {
+		raw        []byte
+		kept, gone []string
+		same       bool
+	}{
+		media.PDF: {document("<</Type /Catalog>>"), []string{"/Catalog", "/Root 1 0 R", "stream\n/JS "}, []string{canary, "/Author", "D:2024", "/Title"}, false},
+		media.M4A: {sound("soun"), []string{"how it is coded", "where", "what was said", "rest", "12345678"}, []string{canary, "\xe2\x01\x02\x03", "uuid", "udta", "meta"}, true},
+	} {
+		f, err := media.Clean(tc.raw)
+		if err != nil || f.Type != kind || f.Width != 0 {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		for _, word := range tc.kept {
+			if bytes.Index(f.Bytes, []byte(word)) != bytes.Index(tc.raw, []byte(word)) || !bytes.Contains(f.Bytes, []byte(word)) {
+				t.Errorf("%s: %q is not where it was", kind, word)
+			}
+		}
+		for _, word := range tc.gone {
+			if bytes.Contains(f.Bytes, []byte(word)) || !bytes.Contains(tc.raw, []byte(word)) {
+				t.Errorf("%s: %q is left", kind, word)
+			}
+		}
+		if tc.same && len(f.Bytes) != len(tc.raw) {
+			t.Errorf("%s: %d bytes of %d", kind, len(f.Bytes), len(tc.raw))
+		}
+		if err := media.Checked(kind, f.Bytes); err != nil {
+			t.Errorf("%s, clean: %v", kind, err)
+		}
+		if err := media.Checked(kind, tc.raw); !errors.Is(err, media.ErrUnclean) {
+			t.Errorf("%s, as it came: %v", kind, err)
+		}
+		if small, err := media.Thumbnail(f, 32); small != nil || err != nil {
+			t.Errorf("%s has a small picture: %v", kind, err)
+		}
 	}
 }
 
@@ -222,6 +329,9 @@ func FuzzClean(f *testing.F) {
 		f.Add(fromCamera(f, turned))
 		f.Add(fromScreen(f, turned))
 	}
+	f.Add(document("<</Type /Catalog>>"))
+	f.Add(packed("<</Type /Catalog>>"))
+	f.Add(sound("soun"))
 	f.Add([]byte("words"))
 	f.Add([]byte("\xff\xd8\xff\xff\xff\xe1\x00\x02\xff\xd9"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
