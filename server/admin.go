@@ -25,6 +25,16 @@ type Admin struct {
 	org   *store.Org
 	now   func() time.Time
 	rand  io.Reader
+	// by is whose acts these are, zero for the operator of the server.
+	by syncengine.ID
+}
+
+// As returns an Admin whose acts on forms and the directory are those of a member of staff:
+// made as changes of theirs, and judged by their rights.
+func (a *Admin) As(staff syncengine.ID) *Admin {
+	b := *a
+	b.by = staff
+	return &b
 }
 
 // AdminOptions are the seams of an Admin; the zero value is the system's clock and

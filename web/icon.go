@@ -24,6 +24,7 @@ var icons = map[string]string{
 	"form":     `<path d="M5 3h14v18H5zM9 8l1.5 1.5L13 7M9 14l1.5 1.5L13 13M15 9h2M15 15h2"/>`,
 	"photo":    `<path d="M3 7h4l2-3h6l2 3h4v13H3z"/><circle cx="12" cy="13" r="4"/>`,
 	"book":     `<path d="M5 4h6v16H5zM13 4h6v16h-6M8 8h1M15 8h2M15 12h2"/>`,
+	"export":   `<path d="M12 15V4M8 8l4-4 4 4M5 14v6h14v-6"/>`,
 	"print":    `<path d="M7 9V3h10v6M7 17H4V9h16v8h-3M7 14h10v7H7z"/>`,
 }
 

@@ -568,7 +568,7 @@ func (v *visit) directory() error {
 	q := v.r.URL.Query()
 	d := &directoryData{Page: v.page(v.t("navDirectory")), Only: map[string]bool{"open": q.Get("open") != "", "police": q.Get("police") != "", "es": q.Get("es") != ""}, Text: clip(q.Get("q"), 60)}
 	d.Need = v.field("referral", spec{name: "need"})
-	fill(&d.Need, []string{q.Get("need")})
+	d.Need.Fill([]string{q.Get("need")})
 	var err error
 	if d.Places, err = v.places(q.Get("need"), d.Text, d.Only, 100); err != nil {
 		return err

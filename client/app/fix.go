@@ -196,7 +196,7 @@ func (v *visit) showFix(n *client.NotAccepted, at []string, failed string) error
 			if wrong {
 				f.Problem = v.t("fixHere")
 			}
-			fill(&f, values)
+			f.Fill(values)
 			if m, ok := msg.(*tandemv1.Disclosure); ok && sp.name == "consent_id" {
 				if err := v.offerConsents(&f, m.GetPersonId()); err != nil {
 					return err

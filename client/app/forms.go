@@ -24,12 +24,9 @@ func init() {
 	sheets["form_response"] = []section{{"secResponse", []spec{{name: "respondent", need: true}}}}
 }
 
-// answerField begins the names of the fields that are answers: its link id follows.
-const answerField = "answers."
-
 // isAnswer reports whether a field of a sheet is an answer of a form.
 func isAnswer(kind, name string) bool {
-	return kind == "form_response" && strings.HasPrefix(name, answerField) && len(name) < len(answerField)+129
+	return kind == "form_response" && strings.HasPrefix(name, web.AnswerField) && len(name) < len(web.AnswerField)+129
 }
 
 // formOf returns the form that a response answers, nil where this device does not hold it.
@@ -61,7 +58,7 @@ func (a *App) setter(ctx context.Context, dev *client.Client, msg proto.Message)
 		return nil, err
 	}
 	return func(msg proto.Message, name string, values []string) error {
-		link, is := strings.CutPrefix(name, answerField)
+		link, is := strings.CutPrefix(name, web.AnswerField)
 		m, ok := msg.(*tandemv1.FormResponse)
 		if !is || !ok {
 			return plain(msg, name, values)
@@ -77,7 +74,7 @@ func answer(m *tandemv1.FormResponse, def *tandemv1.FormDefinition, link string,
 		return errValue
 	}
 	it := def.GetItems()[i]
-	if byLine(it) {
+	if web.ByLine(it) {
 		typed = strings.Split(strings.ReplaceAll(strings.Join(typed, "\n"), "\r\n", "\n"), "\n")
 	}
 	var values []*tandemv1.FormValue
@@ -102,22 +99,6 @@ func answer(m *tandemv1.FormResponse, def *tandemv1.FormDefinition, link string,
 		m.Answers = append(m.Answers, form.Answer(link, values...))
 	}
 	return nil
-}
-
-// byLine reports whether a question takes several answers that are typed, one a line.
-func byLine(it *tandemv1.FormItem) bool {
-	return it.GetRepeats() && !slices.Contains([]string{form.Boolean, form.Choice, form.OpenChoice}, it.GetType())
-}
-
-// formItem is an item of a form as a page shows it: a group, a text or a question.
-type formItem struct {
-	Link, Text       string
-	Group, Ask       bool
-	Level, Depth     int
-	Off              bool
-	Field            web.Field
-	Own              *web.Field
-	Answered, Absent string
 }
 
 // formResult is what the answers come to so far.
@@ -148,7 +129,7 @@ type responseData struct {
 	Back, BackWords       string
 	State, Licence        string
 	Sheet                 *sheet
-	Items                 []formItem
+	Items                 []web.FormItem
 	Result                *formResult
 	Respondent            web.Field
 	Where                 web.Status
@@ -240,91 +221,29 @@ func (v *visit) title(f *tandemv1.Form) string {
 
 // formItems are the items of a form with what was answered. strict: what is missing is
 // marked.
-func (v *visit) formItems(m *tandemv1.FormResponse, res *form.Result, typing *draft, wrong []string, strict bool) (out []formItem) {
+func (v *visit) formItems(m *tandemv1.FormResponse, res *form.Result, typing *draft, wrong []string, strict bool) []web.FormItem {
 	given := form.Of(m)
-	level := map[string]int{}
-	for _, it := range res.Items {
-		link := it.GetLinkId()
-		fi := formItem{Link: link, Text: strings.TrimSpace(it.GetPrefix() + " " + form.In(it.GetText(), v.lang)), Depth: min(it.Depth, 3), Off: !it.Enabled}
-		level[link] = max(level[it.GetParent()], 1)
-		if it.GetType() == form.Group {
-			level[link]++
-			fi.Group, fi.Level = true, min(level[link], 4)
-			out = append(out, fi)
-			continue
-		}
-		if it.GetType() == form.Display {
-			out = append(out, fi)
-			continue
-		}
-		fi.Ask, fi.Field = true, v.question(it.FormItem)
-		var values []string
-		for _, val := range given[link] {
+	return web.FormItems(res, v.lang, v.t, func(it *form.Item, f *web.Field) (values []string) {
+		for _, val := range given[it.GetLinkId()] {
 			values = append(values, form.Typed(val, v.a.o.Zone))
 		}
-		if typing != nil && typing.Fields[fi.Field.Name] != nil {
-			t := typing.Fields[fi.Field.Name]
+		if typing != nil && typing.Fields[f.Name] != nil {
+			t := typing.Fields[f.Name]
 			values = t.Values
 			for _, other := range t.Others {
-				fi.Field.Others = append(fi.Field.Others, v.t("otherWindow")+"\n"+other)
+				f.Others = append(f.Others, v.t("otherWindow")+"\n"+other)
 			}
 		}
 		switch {
-		case slices.Contains(wrong, fi.Field.Name):
-			fi.Field.Problem = v.t("notTaken")
+		case slices.Contains(wrong, f.Name):
+			f.Problem = v.t("notTaken")
 		case it.EN != "":
-			fi.Field.Problem = map[bool]string{true: it.ES, false: it.EN}[v.lang == "es"]
+			f.Problem = map[bool]string{true: it.ES, false: it.EN}[v.lang == "es"]
 		case strict && it.Missing:
-			fi.Field.Problem = v.t("answerThis")
+			f.Problem = v.t("answerThis")
 		}
-		if it.GetType() == form.OpenChoice {
-			own := web.Field{Name: fi.Field.Name, Kind: "text", Label: v.t("ownWords")}
-			for _, s := range values {
-				if s != "" && !slices.ContainsFunc(fi.Field.Options, func(o web.Option) bool { return o.Code == s }) {
-					own.Value = s
-				}
-			}
-			values = slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == own.Value })
-			fi.Own = &own
-		}
-		if byLine(it.FormItem) {
-			values = []string{strings.Join(values, "\n")}
-		}
-		fill(&fi.Field, values)
-		out = append(out, fi)
-	}
-	return out
-}
-
-// question makes the input of a question.
-func (v *visit) question(it *tandemv1.FormItem) web.Field {
-	f := web.Field{
-		Name: answerField + it.GetLinkId(), Label: strings.TrimSpace(it.GetPrefix() + " " + form.In(it.GetText(), v.lang)), Required: it.GetRequired(),
-		Kind: "text", Max: int(it.GetMaxLength()),
-	}
-	switch it.GetType() {
-	case form.Boolean:
-		f.Kind, f.Options = "chips", []web.Option{{Code: "true", Label: v.t("yes")}, {Code: "false", Label: v.t("no")}}
-	case form.Choice, form.OpenChoice:
-		f.Kind, f.Many = "chips", it.GetRepeats()
-		for _, o := range it.GetOptions() {
-			f.Options = append(f.Options, web.Option{Code: o.GetCode(), Label: form.OptionText(o, v.lang)})
-		}
-	case form.Integer:
-		f.Mode = "numeric"
-	case form.Decimal:
-		f.Mode = "decimal"
-	case form.Date:
-		f.Hint = v.t("hint.person.dob")
-	case form.DateTime:
-		f.Kind = "datetime-local"
-	case form.Text:
-		f.Kind = "area"
-	}
-	if byLine(it) {
-		f.Kind, f.Hint, f.Max = "area", v.t("onePerLine"), 0
-	}
-	return f
+		return values
+	})
 }
 
 // answered lists questions and answers to be read: those that were asked, and those whose

@@ -149,7 +149,7 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 					f.Problem = v.t("notTaken")
 				}
 			}
-			fill(&f, values)
+			f.Fill(values)
 			for _, p := range problems {
 				if slices.ContainsFunc(p.Fields, func(field string) bool { return touches(sp.name, field) }) && (!p.Missing || empty(values)) {
 					f.Problem = p.Text(v.lang)
@@ -231,25 +231,6 @@ func (v *visit) field(kind string, sp spec) web.Field {
 		f.Kind = sp.kind
 	}
 	return f
-}
-
-// fill puts values into a field.
-func fill(f *web.Field, values []string) {
-	f.On = slices.Contains(values, "true")
-	if len(values) > 0 {
-		f.Value = values[0]
-	}
-	for i := range f.Options {
-		f.Options[i].On = slices.Contains(values, f.Options[i].Code)
-	}
-	// A code of a newer version stays choosable.
-	if f.Kind == "chips" {
-		for _, c := range values {
-			if c != "" && !slices.ContainsFunc(f.Options, func(o web.Option) bool { return o.Code == c }) {
-				f.Options = append(f.Options, web.Option{Code: c, Label: c, On: true})
-			}
-		}
-	}
 }
 
 // shownValue is what a summary says of a field.

@@ -49,10 +49,10 @@ func (v *visit) shiftPage() error {
 		d.Crew.Options = append(d.Crew.Options, web.Option{Code: id, Label: m.GetDisplayName() + " · " + v.domain().Label("discipline", m.GetDiscipline(), v.lang), On: slices.Contains(s.Crew, id)})
 	}
 	d.Mode = v.field("incident", spec{name: "response_mode"})
-	fill(&d.Mode, []string{cmp.Or(s.Mode, "co_response")})
+	d.Mode.Fill([]string{cmp.Or(s.Mode, "co_response")})
 	d.Source = v.field("incident", spec{name: "source"})
 	d.Source.Label = v.t("usualSource")
-	fill(&d.Source, []string{cmp.Or(s.Source, "dispatch_911")})
+	d.Source.Fill([]string{cmp.Or(s.Source, "dispatch_911")})
 	return v.show("shift", d)
 }
 

@@ -78,7 +78,7 @@ var words = web.Words{
 	"secName": {"Name", "Nombre"}, "secAbout": {"About", "Datos"}, "secLife": {"Circumstances", "Circunstancias"}, "secContactRule": {"Contact", "Contacto"}, "secReferral": {"Referral", "Derivación"}, "secNote": {"Note", "Nota"},
 	"missing": {"%d to go", "faltan %d"}, "complete": {"complete", "completo"}, "sign": {"Sign", "Firmar"}, "signSays": {"Signed words stay as they are; later words are added beside them.", "Lo firmado queda como está; lo posterior se añade al lado."}, "signMissing": {"It is not signed: some things are missing.", "No está firmado: faltan datos."}, "signStuck": {"It is not signed: something typed could not be kept as a value. Correct it first.", "No está firmado: algo escrito no se pudo guardar. Corríjalo primero."},
 	"leaveDraft": {"Leave as a draft", "Dejar como borrador"}, "addendum": {"Add to it", "Añadir"}, "fillIn": {"Fill in what is marked.", "Complete lo marcado."}, "toCall": {"To the call", "A la llamada"}, "check": {"Check", "Revise"},
-	"hint.incident.notes_ops": {"Police see this. Write no health information.", "La policía ve esto. No escriba información de salud."}, "hint.person.dob": {"Year, or year-month, or year-month-day: 1984-07-21", "Año, año-mes o año-mes-día: 1984-07-21"}, "hint.person.lang": {"A tag such as en or es", "Una etiqueta como en o es"},
+	"hint.incident.notes_ops": {"Police see this. Write no health information.", "La policía ve esto. No escriba información de salud."}, "hint.person.lang": {"A tag such as en or es", "Una etiqueta como en o es"},
 	"hint.encounter.narrative":   {"May be finished later. Signed with the record.", "Puede terminarse después. Se firma con el registro."},
 	"hint.encounter.cf_ed":       {"Without this team, would it have been so?", "Sin este equipo, ¿habría sido así?"},
 	"hint.referral.target_text":  {"Whom to. 988 is always a choice.", "A quién. El 988 siempre es una opción."},
@@ -120,7 +120,7 @@ var words = web.Words{
 
 	// Forms.
 	"formsTitle": {"Screeners and forms", "Cribados y formularios"}, "formsProgram": {"Forms of the program", "Formularios del programa"}, "noForms": {"No form for this is on the device. Your administrator loads and publishes them.", "No hay ningún formulario para esto en el dispositivo. Su administrador los carga y publica."},
-	"answeredHere": {"Answered before", "Respondidos antes"}, "secResponse": {"Answered by", "Quién responde"}, "answerThis": {"This is not answered yet.", "Falta responder."}, "ownWords": {"Or in own words", "O con otras palabras"}, "onePerLine": {"One answer on each line.", "Una respuesta en cada línea."},
+	"answeredHere": {"Answered before", "Respondidos antes"}, "secResponse": {"Answered by", "Quién responde"}, "answerThis": {"This is not answered yet.", "Falta responder."},
 	"formResult": {"Result", "Resultado"}, "notFinal": {"not final", "no definitivo"}, "answeredOf": {"%d of %d answered", "%d de %d respondidas"}, "notKnownYet": {"not known yet", "aún sin resultado"}, "notCounted": {"kept, not counted", "se conserva, no cuenta"}, "sinceLast": {"since the last", "desde el anterior"},
 	"lowestAreas": {"Where it is lowest", "Dónde es más bajo"}, "readOn": {"Where to read on", "Dónde seguir leyendo"}, "licence": {"Whose form this is", "De quién es este formulario"}, "formNotHere": {"The form itself is not on this device: only what was answered is shown.", "El formulario no está en este dispositivo: solo se muestra lo respondido."},
 	"dropForm": {"Begun by mistake", "Empezado por error"}, "begunByMistake": {"Begun by mistake", "Empezado por error"},

@@ -84,6 +84,11 @@ type Request struct {
 	Purpose   string `json:"purpose"`
 	Recipient string `json:"recipient"`
 	Basis     string `json:"basis"`
+	// Set of fields and the Agreement of a limited one are those of export.Options.
+	Set       string `json:"set,omitempty"`
+	Agreement string `json:"agreement,omitempty"`
+	// Approver is the second person, where there was one.
+	Approver string `json:"approver,omitempty"`
 	// URL and Manifest are of a request by HTTP: what was asked, and how the manifest is
 	// to be.
 	URL      string `json:"url,omitempty"`
@@ -101,18 +106,31 @@ type Done struct {
 
 // note is what the accounting of disclosures keeps.
 func (r *Request) note(id, person syncengine.ID) *server.ExportNote {
-	return &server.ExportNote{ID: id, By: person, Recipient: r.Recipient, Purpose: r.Purpose, Basis: r.Basis, What: []string{"other"}, Form: r.Format}
+	return &server.ExportNote{ID: id, By: person, Recipient: r.Recipient, Purpose: r.Purpose, Basis: r.Basis, What: []string{"other"}, Form: r.form()}
+}
+
+// form is that of the files and the set of fields, as the audit log has it.
+func (r *Request) form() string {
+	if r.Set == "" || r.Set == export.Full {
+		return r.Format
+	}
+	return r.Format + " " + r.Set
 }
 
 func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
 	o := export.Options{
 		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format,
-		Types: r.Types, Notes: r.Notes, ExcelSafe: true,
+		Types: r.Types, Notes: r.Notes, ExcelSafe: true, Set: r.Set, Agreement: r.Agreement,
+	}
+	var err error
+	if r.Approver != "" {
+		if o.Approver, err = syncengine.ParseID(r.Approver); err != nil {
+			return o, export.ErrApprover
+		}
 	}
 	if r.Program == "" {
 		return o, nil
 	}
-	var err error
 	if o.Program, err = syncengine.ParseID(r.Program); err != nil || o.Program.IsZero() {
 		return o, export.ErrProgram
 	}
@@ -334,6 +352,9 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	}
 	keep := map[string]bool{}
 	for _, org := range orgs {
+		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()) }); err != nil {
+			return err
+		}
 		over := false
 		if err := e.store.Jobs(ctx, org.ID, Kind, 10_000, func(j *store.Job) error {
 			if !j.Ended() || !j.Cancelled && !j.Failed && !e.expired(j) {

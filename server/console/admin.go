@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -547,11 +548,13 @@ func (v *visit) devices() error {
 type auditData struct {
 	Page                 *web.Page
 	Person, Subject, Act string
-	People               []web.Option
-	Acts                 []web.Option
-	Lines                []auditLine
-	Looked               int
-	More                 string
+	// From and To are days, both included.
+	From, To string
+	People   []web.Option
+	Acts     []web.Option
+	Lines    []auditLine
+	Looked   int
+	More     string
 }
 
 type auditLine struct {
@@ -569,7 +572,12 @@ const (
 // auditPage searches the audit log, the newest entries first.
 func (v *visit) auditPage() error {
 	q := v.r.URL.Query()
-	d := &auditData{Page: v.page("navAudit", "audit"), Person: q.Get("person"), Subject: strings.TrimSpace(q.Get("subject")), Act: q.Get("act")}
+	d := &auditData{Page: v.page("navAudit", "audit"), Person: q.Get("person"), Subject: strings.TrimSpace(q.Get("subject")), Act: q.Get("act"), From: q.Get("from"), To: q.Get("to")}
+	for _, day := range []string{d.From, d.To} {
+		if _, err := time.Parse(time.DateOnly, day); err != nil && day != "" {
+			return errForm
+		}
+	}
 	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_AUDIT_READ, Code: "console"}); err != nil {
 		return err
 	}
@@ -601,10 +609,20 @@ func (s *sight) audit(d *auditData, before string) error {
 	if n, err := strconv.ParseInt(before, 10, 64); err == nil && n >= 0 {
 		end = min(end, n)
 	}
+	var since int64
+	if d.From != "" {
+		since, err = s.auditAt(0, end, d.From, 0)
+	}
+	if err == nil && d.To != "" {
+		end, err = s.auditAt(0, end, d.To, 1)
+	}
+	if err != nil {
+		return err
+	}
 	mine := s.colleagues()
 	const some = 2000
-	for from := end; from > 0 && d.Looked < auditLooked && len(d.Lines) < auditShown; {
-		start := max(from-some, 0)
+	for from := end; from > since && d.Looked < auditLooked && len(d.Lines) < auditShown; {
+		start := max(from-some, since)
 		var lines []auditLine
 		err := s.view.EachAudit(start, int(from-start), func(n int64, raw []byte) error {
 			l, err := audit.NewLine(n, raw)
@@ -623,7 +641,7 @@ func (s *sight) audit(d *auditData, before string) error {
 		d.Lines = append(d.Lines, lines...)
 		d.Looked += int(from - start)
 		from = start
-		if from > 0 {
+		if from > since {
 			d.More = strconv.FormatInt(from, 10)
 		} else {
 			d.More = ""
@@ -639,6 +657,26 @@ func (s *sight) audit(d *auditData, before string) error {
 		}
 	}
 	return nil
+}
+
+// auditAt is the number of the first entry, between two, that was made at the beginning of
+// a day or some days after it. Entries stand in the order of the server's clock.
+func (s *sight) auditAt(from, to int64, day string, after int) (int64, error) {
+	at, err := time.ParseInLocation(time.DateOnly, day, s.zone)
+	if err != nil {
+		return 0, errForm
+	}
+	at = at.AddDate(0, 0, after)
+	n := sort.Search(int(to-from), func(i int) bool {
+		late := false
+		err = errors.Join(err, s.view.EachAudit(from+int64(i), 1, func(n int64, raw []byte) error {
+			l, err := audit.NewLine(n, raw)
+			late = err == nil && l.At >= at.UnixMilli()
+			return err
+		}))
+		return late
+	})
+	return from + int64(n), err
 }
 
 // auditLine is an entry that is asked for, nil for another.

@@ -4,6 +4,8 @@ import (
 	"encoding/base32"
 	"flag"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -205,15 +208,16 @@ func (o *office) refuse(s story) (note syncengine.ID) {
 }
 
 // adminSits is sits for an admin, who sets an authenticator up.
-func (o *office) adminSits(b *browsertest.Browser) {
+func (o *office) adminSits(b *browsertest.Browser) (secret []byte) {
 	o.tb.Helper()
 	o.sits(b, o.ada, "ada.admin", "/signin/factor/new")
 	text := browsertest.Eval[string](b, `document.querySelector("code").textContent`)
-	secret := must[[]byte](o.tb)(base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(text, " ", "")))
+	secret = must[[]byte](o.tb)(base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(text, " ", "")))
 	b.Types("code", totp(secret, o.now()))
 	b.Keys(kb.Enter)
 	b.Until(`document.querySelectorAll("li code").length === 10`)
 	b.Open(o.url + "/console/")
+	return secret
 }
 
 // The morning by keyboard alone.
@@ -237,36 +241,144 @@ func TestKeyboard(t *testing.T) {
 	}
 }
 
-// A morning of an admin.
+// A morning of an admin: what is set up and who works here; an export that a second admin
+// approves, a form in two languages, the directory, how far the program has come, what was
+// passed on, the audit log.
 func TestMorningOfAdmin(t *testing.T) {
 	t.Parallel()
 	for _, l := range []struct {
-		name, lang string
-		size       [2]int64
-	}{{"console-laptop-light-es-admin-", "es", browsertest.Laptop}, {"console-phone-light-en-admin-", "en", browsertest.Phone}} {
+		name, lang, theme string
+		size              [2]int64
+	}{
+		{"console-laptop-light-es-admin-", "es", "light", browsertest.Laptop}, {"console-phone-light-en-admin-", "en", "light", browsertest.Phone},
+		{"console-tablet-dark-en-admin-", "en", "dark", browsertest.Tablet},
+	} {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, storetest.SQLite)
+			w := newWhole(t, storetest.SQLite)
+			o := w.office
 			o.play(o.device(o.maya, "Car 12"))
+			o.crowd()
+			abe := must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}}))
+			second := o.signIn(abe, "abe.second")
+			form := second.upload("/console/forms/import", "readiness.json", must[[]byte](t)(os.ReadFile(readinessPack))).want(t, http.StatusOK).path
+			second.post(form+"/publish").want(t, http.StatusOK)
+			second.assess(form, 1)
+			o.pass(time.Minute)
+			second.assess(form, 2)
+			second.post("/console/exports", "format", "csv", "set", "full", "purpose", "Funder's annual report", "recipient", "County health", "basis", "payment_ops").want(t, http.StatusOK, "waits for a second person")
 			b := browsertest.New(t, l.size)
 			b.Prefix = l.name
-			o.adminSits(b)
+			secret := o.adminSits(b)
+			word := func(en, es string) string {
+				if l.lang == "es" {
+					return es
+				}
+				return en
+			}
 			if l.lang == "es" {
 				b.Goes("Español")
 			}
-			for _, page := range []string{"setup", "staff", "staff/" + o.maya.String(), "devices", "audit"} {
+			if l.theme == "dark" {
+				b.Goes("Dark or light")
+			}
+			look := func(name string) {
+				t.Helper()
+				b.Look(name)
+				for _, c := range canaries {
+					if browsertest.Eval[bool](b, `document.documentElement.outerHTML.includes("`+c+`")`) {
+						t.Errorf("%s shows an admin %s", name, c)
+					}
+				}
+			}
+			for _, page := range []string{"setup", "staff", "staff/" + o.maya.String(), "devices", "audit", "directory", "codes", "passed-on"} {
 				b.Page(page)
 				name := page
 				if len(page) > 20 {
 					name = "person"
 				}
-				b.Look(name)
-				for _, c := range canaries {
-					if browsertest.Eval[bool](b, `document.documentElement.outerHTML.includes("`+c+`")`) {
-						t.Errorf("%s shows an admin %s", page, c)
-					}
-				}
+				look(name)
 			}
+
+			// Another admin's export, approved with a code of one's own.
+			b.Page("exports")
+			b.Says(word("Waiting for your approval", "Esperan su aprobación"), "Funder's annual report")
+			look("exports")
+			b.Goes("Funder's annual report")
+			b.Says("County health", "Abe Second", "502")
+			look("approval")
+			o.pass(time.Minute)
+			b.Types("code", totp(secret, o.now()))
+			b.Goes(word("Approve the export", "Aprobar la exportación"))
+			b.Says(word("Approved. The export is being made.", "Aprobada. La exportación se está haciendo."))
+			if n, err := w.worker.Once(t.Context()); n != 1 || err != nil {
+				t.Fatalf("%d exports: %v", n, err)
+			}
+			b.Page("passed-on")
+			b.Says("Funder's annual report", "Abe Second")
+			look("passed-on-after")
+
+			// A form in two languages.
+			b.Page("forms")
+			look("forms")
+			b.Types("code", "debrief")
+			b.Types("en", "Debrief after a call")
+			b.Types("es", "Repaso después de una llamada")
+			b.Goes(word("Add", "Añadir"))
+			b.Says("Repaso después de una llamada", "Primera pregunta", "First question")
+			look("form-draft")
+			browsertest.Eval[bool](b, `(window.stale = true, document.querySelector('a[href*="/item?link="]').click(), true)`)
+			b.Until(`!window.stale && document.readyState === "complete"`)
+			b.Ready()
+			look("form-item")
+			browsertest.Eval[bool](b, `(document.querySelector("#en").value = "How are you?", document.querySelector("#es").value = "¿Cómo está?", true)`)
+			b.Goes(word("Save", "Guardar"))
+			b.Says("How are you?", "¿Cómo está?")
+			b.Goes(word("As the field app shows it", "Como lo muestra la aplicación"))
+			b.Says(word("How are you?", "¿Cómo está?"))
+			look("form-preview")
+
+			// How far the program has come.
+			b.Page("readiness")
+			look("readiness")
+			b.Goes("Co-response")
+			b.Says(word("Where it is lowest", "Dónde es más bajo"), word("compared with", "comparada con"))
+			look("assessment")
 		})
 	}
+}
+
+// assess answers a form about the program, every question with the same choice.
+func (b *browser) assess(form string, choice int) answer {
+	b.o.tb.Helper()
+	form = strings.TrimPrefix(form, "/console/forms/")
+	program := b.get("/console/readiness").option(b.o.tb, "Co-response")
+	asked := b.get("/console/readiness/new?form=" + form + "&program=" + program)
+	pairs, seen := []string{"form", form, "program", program}, map[string]int{}
+	for _, m := range regexp.MustCompile(`type="radio" name="(answers\.[^"]*)" value="([^"]*)"`).FindAllStringSubmatch(asked.body, -1) {
+		if seen[m[1]]++; seen[m[1]] == choice+1 {
+			pairs = append(pairs, m[1], m[2])
+		}
+	}
+	return b.post("/console/readiness", pairs...).want(b.o.tb, http.StatusOK, "The assessment is signed")
+}
+
+// An admin's pages by keyboard alone: an export is counted and asked for.
+func TestKeyboardOfAdmin(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	b := browsertest.New(t, browsertest.Laptop)
+	w.adminSits(b)
+	b.PressGoes("Exports")
+	b.Press("purpose", "A")
+	b.Keys(" report")
+	b.Press("recipient", "C")
+	b.Keys("ounty")
+	b.PressGoes("Count it first")
+	b.Says("A report", "County", "What it would hold")
+	b.PressGoes("Make the export")
+	b.Says("The export is being made")
+	b.PressGoes("Forms and codes")
+	b.PressGoes("Code lists")
+	b.Says("Codes of your agency")
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -56,6 +57,7 @@ type whole struct {
 	log     lockedLog
 	metrics *server.Metrics
 	worker  *jobs.Worker
+	exports *bulk.Exports
 	dir     string
 }
 
@@ -66,12 +68,12 @@ func newWhole(t *testing.T, on storetest.Engine) *whole {
 	w.tls.Close()
 	log := zerolog.New(&w.log).Level(zerolog.TraceLevel)
 	w.worker = must[*jobs.Worker](t)(jobs.New(w.st, jobs.Options{Clock: w.now, Log: log}))
-	exports := must[*bulk.Exports](t)(bulk.New(w.st, w.worker, bulk.Options{Dir: w.dir, Generator: "test", Log: log, Clock: w.now}))
+	w.exports = must[*bulk.Exports](t)(bulk.New(w.st, w.worker, bulk.Options{Dir: w.dir, Generator: "test", Log: log, Clock: w.now}))
 	w.srv = must[*server.Server](t)(server.New(w.st, server.Options{
-		Log: log, Clock: w.now, Metrics: w.metrics, FHIR: exports.Handler,
+		Log: log, Clock: w.now, Metrics: w.metrics, FHIR: w.exports.Handler,
 		People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
 		Console: func(s *server.Server) (http.Handler, error) {
-			return console.New(s, w.st, console.Options{Log: log, Clock: w.now})
+			return console.New(s, w.st, console.Options{Log: log, Clock: w.now, Exports: w.exports})
 		},
 	}))
 	plain := httptest.NewUnstartedServer(w.srv)
@@ -159,7 +161,7 @@ func (w *whole) everything(b *browser, ids []syncengine.ID, both [2]syncengine.I
 	take := func(a answer) { fmt.Fprintln(&got, a.path, a.head, a.body, a.text()) }
 	fields := []string{
 		"hash", "0", "state", strings.Repeat("A", 43), "decision", "approved", "number", "20", "until", "2030-01-01", "reason", "canary search", "staff", w.maya.String(),
-		"lang", "en", "theme", "light",
+		"lang", "en", "theme", "light", "format", "csv", "set", "full", "purpose", "a test", "recipient", "nobody", "basis", "research", "code", "000000", "list", "need",
 	}
 	for _, r := range routes(w.tb) {
 		path := strings.ReplaceAll(r[1], "{$}", "")
@@ -193,6 +195,13 @@ func (w *whole) everything(b *browser, ids []syncengine.ID, both [2]syncengine.I
 		take(b.get("/console/" + page))
 	}
 	return got.String()
+}
+
+// link is the first address of a page that begins so.
+func (a answer) link(begins string) string {
+	_, rest, _ := strings.Cut(a.body, `href="`+begins)
+	end, _, _ := strings.Cut(rest, `"`)
+	return begins + end
 }
 
 // encoded are the texts of documents in FHIR, as base64.
@@ -257,6 +266,26 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 		"clinical": slices.DeleteFunc(slices.Clone(canaries), func(c string) bool { return c == "Canaryprivate" }),
 	}
 
+	// An admin's form, an assessment and an export are asked for by everybody too.
+	abe := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: w.clinic, Teams: []syncengine.ID{w.night}}))
+	second := w.signIn(abe, "abe.second")
+	form := second.upload("/console/forms/import", "readiness.json", must[[]byte](t)(os.ReadFile(readinessPack))).want(t, http.StatusOK).path
+	second.post(form+"/publish").want(t, http.StatusOK)
+	second.assess(form, 1)
+	w.disclose(s.person)
+	now := w.now()
+	if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		return tx.AddApproval(&store.Approval{
+			ID: syncengine.ID{8}, Person: abe, CreatedMS: now.UnixMilli(), ExpiresMS: now.Add(bulk.Waits).UnixMilli(),
+			Payload: []byte(`{"request":{"format":"csv","purpose":"waits","recipient":"nobody","basis":"payment_ops"},"people":502}`),
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ids = append(ids, syncengine.ID{8})
+	for _, path := range []string{form, second.get("/console/readiness").link("readiness/")} {
+		ids = append(ids, must[syncengine.ID](t)(syncengine.ParseID(path[len(path)-26:])))
+	}
 	const why = "?purpose=a+test&recipient=nobody&basis=research"
 	asks := []string{"$export" + why, "$export" + why + "&notes=true", "$export" + why + "&sud=true", "Patient/$export" + why, "metadata", "Patient?name=Canaryn", "export/" + s.visit.String()}
 	// seen is what each got, by place.
@@ -264,6 +293,12 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 	var jobFiles []string
 	open := func(who string, b *browser) {
 		seen[who] = map[string]string{"console": w.everything(b, ids, [2]syncengine.ID{s.person, sud[0]})}
+		// What the pages have asked for is made, and looked at.
+		for n := 1; n > 0; {
+			n = must[int](t)(w.worker.Once(t.Context()))
+		}
+		a := b.get("/console/exports")
+		seen[who]["console"] += a.body + a.text() + b.get("/console/"+a.link("exports/")).body
 		for _, ask := range asks {
 			got, files := w.exported(b, ask)
 			seen[who]["exports"] += got

@@ -19,6 +19,8 @@ type caseData struct {
 	Kind   string
 	Fields []pair
 	Href   string
+	// Passed is the address of the accounting of disclosures, of a person.
+	Passed string
 	Rows   []row
 	// Hidden: there are more than are shown.
 	More bool
@@ -48,6 +50,9 @@ func (v *visit) casePage() error {
 		d.Title, d.Href = s.title(it), "record/"+id.String()
 		d.Page.Title = d.Title
 		d.Kind = s.c.domain.KindLabel(it.kind.Name, s.lang)
+		if it.kind.Name == "person" {
+			d.Passed = "disclosures/" + id.String()
+		}
 		d.Fields = s.fields(it.kind.Name, it.msg)
 		items, more, err := s.about(it)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -32,6 +33,8 @@ type Options struct {
 	// Clock is the wall clock; nil is the system's. Rand makes ids; nil is crypto/rand's.
 	Clock func() time.Time
 	Rand  io.Reader
+	// Exports makes exports; nil: none are made here.
+	Exports *bulk.Exports
 }
 
 // Bounds of what browsers ask for at once.
@@ -93,7 +96,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		// Where the deadline cannot be set the server's own holds.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout))
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		most := int64(maxForm)
+		if uploads[r.URL.Path] {
+			most = maxUpload
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 	}
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -115,6 +122,8 @@ const (
 	anybody area = iota
 	leads
 	admins
+	// desks are both.
+	desks
 )
 
 func (c *Console) routes() http.Handler {
@@ -147,6 +156,15 @@ func (c *Console) routes() http.Handler {
 		"GET /console/episodes":                 {leads, (*visit).episodes},
 		"GET /console/referrals":                {leads, (*visit).referrals},
 
+		"GET /console/exports":                 {desks, (*visit).exports},
+		"POST /console/exports":                {desks, (*visit).addExport},
+		"POST /console/exports/count":          {desks, (*visit).countExport},
+		"GET /console/exports/{id}":            {desks, (*visit).exportPage},
+		"POST /console/exports/{id}/delete":    {desks, (*visit).deleteExport},
+		"GET /console/approvals/{id}":          {desks, (*visit).approvalPage},
+		"POST /console/approvals/{id}/approve": {desks, (*visit).approveExport},
+		"POST /console/approvals/{id}/refuse":  {desks, (*visit).refuseExport},
+
 		"GET /console/setup":                {admins, (*visit).setup},
 		"POST /console/setup/program":       {admins, (*visit).addProgram},
 		"POST /console/setup/team":          {admins, (*visit).addTeam},
@@ -160,6 +178,35 @@ func (c *Console) routes() http.Handler {
 		"POST /console/staff/{id}/revoke":   {admins, (*visit).revokeStaff},
 		"GET /console/devices":              {admins, (*visit).devices},
 		"GET /console/audit":                {admins, (*visit).auditPage},
+
+		"GET /console/forms":                 {admins, (*visit).forms},
+		"POST /console/forms":                {admins, (*visit).addForm},
+		"POST /console/forms/import":         {admins, (*visit).importForm},
+		"GET /console/forms/{id}":            {admins, (*visit).formPage},
+		"GET /console/forms/{id}/preview":    {admins, (*visit).previewForm},
+		"GET /console/forms/{id}/file":       {admins, (*visit).formFile},
+		"POST /console/forms/{id}/head":      {admins, (*visit).setFormHead},
+		"POST /console/forms/{id}/copy":      {admins, (*visit).copyForm},
+		"POST /console/forms/{id}/publish":   {admins, (*visit).publishForm},
+		"POST /console/forms/{id}/retire":    {admins, (*visit).retireForm},
+		"POST /console/forms/{id}/void":      {admins, (*visit).voidForm},
+		"GET /console/forms/{id}/item":       {admins, (*visit).itemPage},
+		"POST /console/forms/{id}/item":      {admins, (*visit).setItem},
+		"POST /console/forms/{id}/item/drop": {admins, (*visit).dropItem},
+		"POST /console/forms/{id}/item/move": {admins, (*visit).moveItem},
+		"GET /console/forms/{id}/score":      {admins, (*visit).scorePage},
+		"POST /console/forms/{id}/score":     {admins, (*visit).setScore},
+		"GET /console/codes":                 {admins, (*visit).codes},
+		"POST /console/codes":                {admins, (*visit).setCode},
+		"GET /console/directory":             {admins, (*visit).directoryPage},
+		"POST /console/directory":            {admins, (*visit).previewDirectory},
+		"POST /console/directory/apply":      {admins, (*visit).applyDirectory},
+		"GET /console/readiness":             {admins, (*visit).readiness},
+		"POST /console/readiness":            {admins, (*visit).addAssessment},
+		"GET /console/readiness/new":         {admins, (*visit).assess},
+		"GET /console/readiness/{id}":        {admins, (*visit).assessment},
+		"GET /console/passed-on":             {admins, (*visit).passedOn},
+		"GET /console/disclosures/{id}":      {leads, (*visit).disclosures},
 	} {
 		mux.HandleFunc(pattern, c.page(p.who, p.do))
 	}
@@ -215,6 +262,7 @@ var (
 	errAbsent = errors.New("there is nothing here that this person may see")
 	// errArea: the page is for another role.
 	errArea       = errors.New("this page is for another role")
+	errLong       = errors.New("the file is too long")
 	errForm       = errors.New("the form cannot be read")
 	errRecovering = errors.New("the server is in recovery")
 )

@@ -285,9 +285,7 @@ func (v *visit) keepApart() error {
 	if err != nil {
 		return err
 	}
-	var desks []syncengine.ScopeKey
 	err = v.look("same", ids[0], func(s *sight) error {
-		desks = s.desks
 		for _, id := range ids {
 			if it := s.see(id); it == nil || it.kind.Name != "person" {
 				return errAbsent
@@ -307,8 +305,9 @@ func (v *visit) keepApart() error {
 			return err
 		}
 		for _, rec := range recs {
+			// It holds for every team that holds them: another one is asked no more either.
 			for _, k := range rec.Scopes {
-				if d, ok := deskOf(k); ok && slices.Contains(desks, d) {
+				if d, ok := deskOf(k); ok {
 					if err := v.c.placeWork(tx, d, rec, true, nil); err != nil {
 						return err
 					}

@@ -149,6 +149,48 @@ func TestTwinsFollowNames(t *testing.T) {
 	}
 }
 
+// What one lead has said of two people asks the lead of another team that holds them no
+// more either, with nothing written of them since.
+func TestTwinsAtTwoDesks(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	a, b, _ := o.twice()
+	var program syncengine.ID
+	if err := o.st.Read(t.Context(), o.org.ID, func(view syncengine.ServerView) error {
+		rec, err := view.Record(o.night)
+		if err == nil {
+			program, err = syncengine.ParseID(rec.Text(syncengine.FieldProgram))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	weekend := must[syncengine.ID](t)(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Weekend", Program: program}))
+	staff := func(name, role string, teams ...syncengine.ID) syncengine.ID {
+		return must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: name, Discipline: "social_worker", Roles: []string{role}, Agency: o.clinic, Teams: teams}))
+	}
+	wes, olga := staff("Wes Both", "clinician", weekend, o.night), staff("Olga Next", "lead", weekend)
+	if _, err := o.admin.Change(t.Context(), wes, func(c *server.Composer) error {
+		for _, id := range []syncengine.ID{a, b} {
+			if _, err := c.Create(&tandemv1.Episode{
+				AgencyId: new(o.clinic.String()), ProgramId: new(program.String()), TeamId: new(weekend.String()), Lifecycle: new("active"), Schema: new(uint32(syncengine.Schema)), Tz: new("America/Chicago"),
+				PersonId: new(id.String()), OpenedAt: o.instant(time.Hour), WindowDays: new(uint32(60)),
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l, next := o.signIn(o.lena, "lena.park"), o.signIn(olga, "olga.next")
+	next.get("/console/queue?why=whyTwin").want(t, http.StatusOK, "Perhaps twice", "Anna Canarytwin")
+	l.get("/console/queue?why=whyTwin").want(t, http.StatusOK, "Perhaps twice")
+	l.post("/console/same/"+a.String()+"/"+b.String()+"/apart").want(t, http.StatusOK, "They stay two people")
+	next.get("/console/queue").want(t, http.StatusOK).never(t, "Perhaps twice")
+	l.get("/console/queue").want(t, http.StatusOK).never(t, "Perhaps twice")
+}
+
 // The comparison as a lead sees it.
 func TestTwinsLook(t *testing.T) {
 	t.Parallel()

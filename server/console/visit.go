@@ -62,13 +62,13 @@ func (v *visit) office() *server.Admin {
 
 // allowed refuses who a page is not for, and notes that.
 func (v *visit) allowed(who area) error {
-	if who == leads && !v.lead || who == admins && !v.admin {
+	if who == leads && !v.lead || who == admins && !v.admin || who == desks && !v.lead && !v.admin {
 		if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_REFUSED, Code: "console", Count: 1}); err != nil {
 			return err
 		}
 		return errArea
 	}
-	if who != leads {
+	if who != leads && who != desks {
 		return nil
 	}
 	// What a database that was set back says of cases goes to nobody until it is confirmed.
@@ -126,7 +126,14 @@ func (v *visit) page(title, here string) *web.Page {
 		add("setup", "call", "navSetup")
 		add("staff", "people", "navStaff")
 		add("devices", "phone", "navDevices")
+		add("forms", "form", "navForms")
+		add("directory", "book", "navDirectory")
+		add("readiness", "check", "navReadiness")
+		add("passed-on", "referral", "navPassedOn")
 		add("audit", "search", "navAudit")
+	}
+	if v.c.o.Exports != nil && (v.lead || v.admin) {
+		add("exports", "export", "navExports")
 	}
 	if done := v.r.URL.Query().Get("done"); v.r.Method == http.MethodGet && strings.HasPrefix(done, "ok") {
 		if _, known := words[done]; known {
@@ -174,6 +181,8 @@ func (v *visit) fail(err error) {
 		status, why = http.StatusForbidden, v.t("errArea")
 	case errors.Is(err, errAbsent), errors.As(err, &absent), errors.Is(err, syncengine.ErrNoItem):
 		status, why = http.StatusNotFound, v.t("errAbsent")
+	case errors.Is(err, errLong):
+		status, why = http.StatusRequestEntityTooLarge, v.t("errLong")
 	case errors.Is(err, errForm):
 		status, why = http.StatusBadRequest, v.t("errForm")
 	case errors.Is(err, server.ErrMoved):

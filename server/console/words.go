@@ -2,10 +2,10 @@ package console
 
 import "github.com/tandem-response/tandem/web"
 
-// words are what the pages say, in English and in Spanish.
+// deskWords are what the pages of a desk say, in English and in Spanish.
 //
 //nolint:misspell // Half of it is Spanish.
-var words = web.Words{
+var deskWords = web.Words{
 	// Frame.
 	"console": {"Console", "Consola"}, "lockNow": {"Sign out", "Cerrar sesión"}, "signOut": {"Sign out", "Cerrar sesión"}, "look": {"Dark or light", "Oscuro o claro"},
 	"unsaved": {"Not saved.", "Sin guardar."}, "changedElsewhere": {"There is something new.", "Hay novedades."}, "showIt": {"Show it", "Mostrarlo"}, "newsSay": {"The page shows something new.", "La página muestra novedades."},

@@ -13,6 +13,8 @@ type Preview struct {
 	Seq     uint64  `json:"seq"`
 	Records int64   `json:"records"`
 	LeftOut LeftOut `json:"left_out"`
+	// People that are named, counted where a person exports.
+	People int `json:"people,omitempty"`
 	// NeedsApproval: a second person has to approve it.
 	NeedsApproval bool           `json:"needs_approval"`
 	Tables        []PreviewTable `json:"tables"`
@@ -64,7 +66,7 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 	if err != nil {
 		return nil, err
 	}
-	p.Seq, p.Records, p.LeftOut = j.cut.Seq, j.n, j.left
+	p.Seq, p.Records, p.LeftOut, p.People = j.cut.Seq, j.n, j.left, j.cut.People
 	for _, t := range j.tables {
 		of := PreviewTable{Name: t.name, Rows: rows[t]}
 		for _, c := range t.columns {

@@ -5369,7 +5369,9 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"BreakGlass\x12\x1c.tandem.v1.BreakGlassRequest\x1a\x1d.tandem.v1.BreakGlassResponse\x12O\n" +
 	"\fPutBlobChunk\x12\x1e.tandem.v1.PutBlobChunkRequest\x1a\x1f.tandem.v1.PutBlobChunkResponse\x12O\n" +
-	"\fGetBlobChunk\x12\x1e.tandem.v1.GetBlobChunkRequest\x1a\x1f.tandem.v1.GetBlobChunkResponseB?Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
+	"\fGetBlobChunk\x12\x1e.tandem.v1.GetBlobChunkRequest\x1a\x1f.tandem.v1.GetBlobChunkResponseB\x9e\x01\n" +
+	"\rcom.tandem.v1B\tSyncProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
+	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
 
 var (
 	file_tandem_v1_sync_proto_rawDescOnce sync.Once

@@ -1,0 +1,151 @@
+package console_test
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+)
+
+// crowd keeps more people of the clinic than one person may export alone.
+func (o *office) crowd() {
+	o.tb.Helper()
+	domain, chance := record.New(), rand.NewChaCha8([32]byte{7})
+	msg := &tandemv1.Person{AgencyId: new(o.clinic.String()), Lifecycle: new("active"), Tz: new("America/Chicago")}
+	body := must[[]byte](o.tb)(domain.Body(msg))
+	if err := o.st.Write(o.tb.Context(), o.org.ID, 1, func(tx *store.Tx) error {
+		for n := range export.ManyPeople + 1 {
+			id := syncengine.ID{9, byte(n >> 8), byte(n)}
+			applied, err := syncengine.Apply(domain.KindOf(msg), nil, &tandemv1.RecordWrite{Record: id[:], Kind: domain.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
+				syncengine.Writer{Stamp: syncengine.Stamp(chance.Uint64() | 1), Author: o.org.ID, AtMS: o.now().UnixMilli()}, alone{})
+			if err != nil {
+				return err
+			}
+			rec := &syncengine.StoredRecord{Record: *applied.Record, Plain: true, Seq: 1}
+			rec.Hash = rec.Record.Hash()
+			if err := tx.SaveRecord(rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		o.tb.Fatal(err)
+	}
+}
+
+// code is the next code of the person's authenticator.
+func (b *browser) code() string {
+	b.o.pass(time.Minute)
+	return totp(b.secret, b.o.now())
+}
+
+var waitingLink = regexp.MustCompile(`href="approvals/([0-9A-Z]{26})"`)
+
+// An export that names many people waits for a second person, who looks it through and
+// decides in a session of their own, with their second factor. Nobody else sees it, and the
+// one who asked never decides.
+func TestSecondPerson(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		w := newWhole(t, on)
+		w.play(w.device(w.maya, "Car 12"))
+		w.crowd()
+		abe := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: w.clinic, Teams: []syncengine.ID{w.night}}))
+		ada, second := w.signIn(w.ada, "ada.admin"), w.signIn(abe, "abe.second")
+		ask := []string{"format", "csv", "set", "full", "purpose", "quarterly figures", "recipient", "County health", "basis", "payment_ops"}
+		ada.post("/console/exports/count", ask[:len(ask)-2]...).want(t, http.StatusUnprocessableEntity)
+		ada.post("/console/exports/count", ask...).want(t, http.StatusOK, "another lead or admin", "quarterly figures", "people").never(t, canaries...)
+		ada.post("/console/exports", ask...).want(t, http.StatusOK, "waits for a second person", "quarterly figures")
+		if n, err := w.worker.Once(t.Context()); n != 0 || err != nil {
+			t.Fatalf("%d exports were made before anybody approved: %v", n, err)
+		}
+		waiting := func() string {
+			m := waitingLink.FindStringSubmatch(second.get("/console/exports").want(t, http.StatusOK, "Waiting for your approval").body)
+			if m == nil {
+				t.Fatal("nothing waits for the second person")
+			}
+			return "/console/approvals/" + m[1]
+		}
+		at := waiting()
+
+		// Who asked, who is of another agency and who is neither lead nor admin do not decide.
+		for who, b := range map[string]*browser{"ada": ada, "fred": w.signIn(w.fred, "fred.foreign"), "maya": w.signIn(w.maya, "maya.ortiz"), "dale": w.signIn(w.dale, "dale.hunt")} {
+			for _, a := range []answer{b.get(at), b.post(at+"/approve", "code", "000000"), b.post(at+"/refuse", "code", "000000", "reason", "no")} {
+				if a.status != http.StatusNotFound && a.status != http.StatusForbidden {
+					t.Errorf("%s at %s: %d", who, a.path, a.status)
+				}
+				a.never(t, "County health")
+			}
+			if who != "ada" {
+				b.get("/console/exports").never(t, "quarterly figures")
+			}
+		}
+		ada.post(at+"/approve", "code", ada.code()).want(t, http.StatusNotFound)
+		// A lead of the agency may, but has no second factor to show.
+		lena := w.signIn(w.lena, "lena.park")
+		lena.get(at).want(t, http.StatusOK, "quarterly figures")
+		lena.post(at+"/approve", "code", "000000").want(t, http.StatusForbidden, "second factor")
+
+		second.get(at).want(t, http.StatusOK, "quarterly figures", "County health", "Ada Admin", "502", "people").never(t, canaries...)
+		second.post(at+"/approve", "code", "000000").want(t, http.StatusForbidden, "not right")
+		second.post(at+"/refuse", "code", second.code()).want(t, http.StatusUnprocessableEntity, "Say why")
+		if n, _ := w.worker.Once(t.Context()); n != 0 {
+			t.Fatal("it was made without a code")
+		}
+		second.post(at+"/approve", "code", second.code()).want(t, http.StatusOK, "Approved")
+		second.post(at+"/refuse", "code", second.code(), "reason", "too late").want(t, http.StatusNotFound)
+		if n, err := w.worker.Once(t.Context()); n != 1 || err != nil {
+			t.Fatalf("%d exports after it was approved: %v", n, err)
+		}
+		id := strings.TrimPrefix(at, "/console/approvals/")
+		ada.get("/console/exports/"+id).want(t, http.StatusOK, "Ready", "Abe Second", "people.csv", "manifest.json")
+		if m := ada.get("/fhir/export/" + id + "/manifest.json"); m.status != http.StatusOK || !strings.Contains(m.body, `"approver": "`+abe.String()) {
+			t.Errorf("the manifest: %d %s", m.status, m.body)
+		}
+		second.get("/console/exports/"+id).want(t, http.StatusNotFound)
+		lena.get("/fhir/export/"+id+"/manifest.json").never(t, "quarterly")
+		if acts := w.acts(abe); !slices.ContainsFunc(acts, func(a string) bool { return strings.HasPrefix(a, "EXPORT_APPROVED csv "+id) }) {
+			t.Errorf("the approval is not in the log: %q", acts)
+		}
+		ada.post("/console/exports/"+id+"/delete").want(t, http.StatusOK, "deleted").never(t, "exports/"+id)
+
+		// Refused, with a reason that the one who asked sees; and nobody decides in time.
+		ada.post("/console/exports", ask...).want(t, http.StatusOK, "waits for a second person")
+		second.post(waiting()+"/refuse", "code", second.code(), "reason", "No agreement yet.").want(t, http.StatusOK, "Refused")
+		ada.get("/console/exports").want(t, http.StatusOK, "Refused", "No agreement yet.", "Abe Second")
+		ada.post("/console/exports", ask...).want(t, http.StatusOK)
+		late := must[syncengine.ID](t)(syncengine.ParseID(strings.TrimPrefix(waiting(), "/console/approvals/")))
+		w.pass(bulk.Waits)
+		if _, err := w.exports.Pending(t.Context(), w.org, abe, late); err == nil {
+			t.Error("an export that nobody decided on in time can still be approved")
+		}
+		if n, err := w.worker.Once(t.Context()); n != 0 || err != nil {
+			t.Errorf("%d exports of those that nobody approved: %v", n, err)
+		}
+	})
+}
+
+// alone is a history in which nothing else ever happened.
+type alone struct{}
+
+func (alone) Awaited(syncengine.Path, syncengine.Stamp) (bool, error) { return false, nil }
+func (alone) Await(syncengine.Path, syncengine.Stamp) error           { return nil }
+func (alone) QuarantinedBases(syncengine.Path, syncengine.Stamp) ([]syncengine.Stamp, error) {
+	return nil, nil
+}
+
+func (alone) Written(syncengine.Path, syncengine.Stamp) (syncengine.Head, bool, error) {
+	return syncengine.Head{}, false, nil
+}

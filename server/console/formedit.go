@@ -1,0 +1,370 @@
+package console
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine/form"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"github.com/tandem-response/tandem/web"
+)
+
+// spare is how many empty lines an editor has for more options, conditions and bands.
+const spare = 3
+
+type itemData struct {
+	Page                *web.Page
+	ID, Hash, Title     string
+	Link, EN, ES        string
+	Prefix, Max         string
+	Required, Repeats   bool
+	New                 bool
+	Types, Parents      []web.Option
+	Options             []optionRow
+	Conditions          []conditionRow
+	Behaviors, Compares []web.Option
+	Faults              []string
+}
+
+type conditionRow struct {
+	Questions, Compares []web.Option
+	Answer              string
+}
+
+// itemPage edits one item of a draft in both languages, or adds one.
+func (v *visit) itemPage() error { return v.itemShow(200, v.r.URL.Query().Get("link"), nil) }
+
+func (v *visit) itemShow(status int, link string, faults []string) error {
+	id, err := v.id()
+	if err != nil {
+		return err
+	}
+	d := &itemData{Page: v.page("editItem", "forms/"+id.String()), ID: id.String(), Link: link, New: link == "", Faults: faults}
+	err = v.look("forms", id, func(s *sight) error {
+		f, err := s.theForm(id)
+		if err != nil {
+			return err
+		}
+		if f.GetLifecycle() != record.Draft || f.GetAgencyId() != s.p.Agency.String() {
+			return errAbsent
+		}
+		it := &tandemv1.FormItem{Type: new(form.String)}
+		if i := slices.IndexFunc(f.GetDefinition().GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == link }); i >= 0 {
+			it = f.GetDefinition().GetItems()[i]
+		} else if link != "" {
+			return errAbsent
+		}
+		d.Title, d.Hash = s.formTitle(f), formHash(f)
+		s.itemForm(d, f.GetDefinition(), it)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.show(status, "form-edit-item", d)
+}
+
+func (s *sight) itemForm(d *itemData, def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
+	d.EN, d.ES, d.Prefix, d.Required, d.Repeats = it.GetText().GetEn(), it.GetText().GetEs(), it.GetPrefix(), it.GetRequired(), it.GetRepeats()
+	if it.MaxLength != nil {
+		d.Max = strconv.Itoa(int(it.GetMaxLength()))
+	}
+	d.Types, d.Behaviors = s.options("form_item_type", it.GetType()), s.options("form_behavior", it.GetEnableBehavior())
+	questions := func(on string) (out []web.Option) {
+		for _, q := range def.GetItems() {
+			if q.GetType() != form.Group && q.GetType() != form.Display && q.GetLinkId() != it.GetLinkId() {
+				out = append(out, web.Option{Code: q.GetLinkId(), Label: q.GetLinkId() + " " + clip(form.In(q.GetText(), s.lang), 60), On: q.GetLinkId() == on})
+			}
+		}
+		return out
+	}
+	for _, q := range def.GetItems() {
+		if q.GetType() == form.Group && q.GetLinkId() != it.GetLinkId() {
+			d.Parents = append(d.Parents, web.Option{Code: q.GetLinkId(), Label: q.GetLinkId() + " " + clip(form.In(q.GetText(), s.lang), 60), On: q.GetLinkId() == it.GetParent()})
+		}
+	}
+	for _, o := range it.GetOptions() {
+		d.Options = append(d.Options, optionRow{o.GetCode(), o.GetText().GetEn(), o.GetText().GetEs(), number(o.Ordinal)})
+	}
+	d.Options = append(d.Options, make([]optionRow, spare)...)
+	for _, c := range it.GetEnableWhen() {
+		d.Conditions = append(d.Conditions, conditionRow{questions(c.GetQuestion()), s.options("form_operator", c.GetOperator()), form.Typed(c.GetAnswer(), s.zone)})
+	}
+	d.Conditions = append(d.Conditions, conditionRow{questions(""), s.options("form_operator"), ""})
+}
+
+// setItem saves an item of a draft.
+func (v *visit) setItem() error {
+	link, was := v.form("link"), v.form("was")
+	err := v.editForm(func(f *tandemv1.Form) error {
+		def := f.GetDefinition()
+		at := slices.IndexFunc(def.GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == was })
+		if was != "" && at < 0 {
+			return server.ErrMoved
+		}
+		it := &tandemv1.FormItem{LinkId: &link}
+		if at >= 0 {
+			it = def.GetItems()[at]
+		} else {
+			def.Items = append(def.Items, it)
+		}
+		parent := it.GetParent()
+		it.Type, it.Text, it.Prefix, it.Parent = words1(v.form("type")), text2(v.form("en"), v.form("es")), words1(v.form("prefix")), words1(v.form("parent"))
+		it.Required, it.Repeats, it.MaxLength = yes(v.form("required")), yes(v.form("repeats")), nil
+		if n, err := strconv.ParseUint(v.form("max"), 10, 32); err == nil {
+			it.MaxLength = new(uint32(n))
+		}
+		it.Options = v.optionsOf(it)
+		if err := v.conditionsOf(def, it); err != nil {
+			return err
+		}
+		if parent != it.GetParent() || at < 0 {
+			under(def, it)
+		}
+		return nil
+	})
+	if faults := lines(err); faults != nil {
+		return v.itemShow(http.StatusUnprocessableEntity, was, faults)
+	}
+	return v.formDone(err, "okSaved")
+}
+
+func yes(text string) *bool {
+	if text != "true" {
+		return nil
+	}
+	return new(true)
+}
+
+func text2(en, es string) *tandemv1.FormText {
+	if t := (&tandemv1.FormText{En: words1(en), Es: words1(es)}); t.En != nil || t.Es != nil {
+		return t
+	}
+	return nil
+}
+
+// under moves an item, with what stands in it, behind everything else that stands in the
+// same one.
+func under(def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
+	inside := map[string]bool{it.GetLinkId(): true}
+	var moved, rest []*tandemv1.FormItem
+	for _, one := range def.GetItems() {
+		if one == it || inside[one.GetParent()] {
+			inside[one.GetLinkId()] = true
+			moved = append(moved, one)
+		} else {
+			rest = append(rest, one)
+		}
+	}
+	at := len(rest)
+	if it.GetParent() != "" {
+		within := map[string]bool{it.GetParent(): true}
+		for i, one := range rest {
+			if one.GetLinkId() == it.GetParent() || within[one.GetParent()] {
+				within[one.GetLinkId()], at = true, i+1
+			}
+		}
+	}
+	def.Items = slices.Insert(rest, at, moved...)
+}
+
+// optionsOf are the options of the form that was sent; what an option has besides stays.
+func (v *visit) optionsOf(it *tandemv1.FormItem) (out []*tandemv1.FormOption) {
+	codes, en, es, points := v.r.PostForm["option"], v.r.PostForm["option.en"], v.r.PostForm["option.es"], v.r.PostForm["option.points"]
+	for i, code := range codes {
+		if code = strings.TrimSpace(code); code == "" || i >= len(en) || i >= len(es) || i >= len(points) {
+			continue
+		}
+		o := &tandemv1.FormOption{Code: &code}
+		if at := slices.IndexFunc(it.GetOptions(), func(o *tandemv1.FormOption) bool { return o.GetCode() == code }); at >= 0 {
+			o = it.GetOptions()[at]
+		}
+		o.Text, o.Ordinal = text2(en[i], es[i]), nil
+		if n, err := strconv.ParseFloat(strings.Replace(strings.TrimSpace(points[i]), ",", ".", 1), 64); err == nil {
+			o.Ordinal = &n
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// conditionsOf puts in the conditions of the form that was sent.
+func (v *visit) conditionsOf(def *tandemv1.FormDefinition, it *tandemv1.FormItem) error {
+	it.EnableWhen, it.EnableBehavior = nil, nil
+	questions, compares, given := v.r.PostForm["when"], v.r.PostForm["when.is"], v.r.PostForm["when.answer"]
+	for i, q := range questions {
+		if q == "" || i >= len(compares) || i >= len(given) {
+			continue
+		}
+		at := slices.IndexFunc(def.GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == q })
+		if at < 0 {
+			return form.FaultError{{Item: it.GetLinkId(), What: "the form has no question " + strconv.Quote(q)}}
+		}
+		c := &tandemv1.FormCondition{Question: &q, Operator: &compares[i]}
+		of := def.GetItems()[at]
+		if compares[i] == "exists" {
+			of = &tandemv1.FormItem{Type: new(form.Boolean)}
+		}
+		val, ok := form.Read(of, given[i], v.now().Location())
+		if !ok {
+			return form.FaultError{{Item: it.GetLinkId(), What: "the answer " + strconv.Quote(given[i]) + " is none that question " + strconv.Quote(q) + " takes"}}
+		}
+		c.Answer = val
+		it.EnableWhen = append(it.EnableWhen, c)
+	}
+	if len(it.EnableWhen) > 1 {
+		it.EnableBehavior = words1(v.form("behavior"))
+	}
+	return nil
+}
+
+// dropItem takes an item out of a draft, with what stands in it.
+func (v *visit) dropItem() error {
+	return v.formDone(v.editForm(func(f *tandemv1.Form) error {
+		gone := map[string]bool{v.form("was"): true}
+		f.Definition.Items = slices.DeleteFunc(f.GetDefinition().GetItems(), func(it *tandemv1.FormItem) bool {
+			if gone[it.GetParent()] {
+				gone[it.GetLinkId()] = true
+			}
+			return gone[it.GetLinkId()]
+		})
+		return nil
+	}), "okSaved")
+}
+
+// moveItem puts an item before or behind its neighbour, each with what stands in it.
+func (v *visit) moveItem() error {
+	return v.formDone(v.editForm(func(f *tandemv1.Form) error {
+		items := f.GetDefinition().GetItems()
+		at := slices.IndexFunc(items, func(it *tandemv1.FormItem) bool { return it.GetLinkId() == v.form("was") })
+		if at < 0 {
+			return server.ErrMoved
+		}
+		// end is where what stands in an item ends.
+		end := func(i int) int {
+			inside := map[string]bool{items[i].GetLinkId(): true}
+			for i++; i < len(items) && inside[items[i].GetParent()]; i++ {
+				inside[items[i].GetLinkId()] = true
+			}
+			return i
+		}
+		first, second := at, end(at)
+		if v.form("to") == "up" {
+			for first, second = at-1, at; first >= 0 && items[first].GetParent() != items[at].GetParent(); first-- {
+			}
+		}
+		if first < 0 || second >= len(items) || items[second].GetParent() != items[first].GetParent() {
+			return nil
+		}
+		f.Definition.Items = slices.Concat(items[:first], items[second:end(second)], items[first:second], items[end(second):])
+		return nil
+	}), "okSaved")
+}
+
+type scoreData struct {
+	Page                *web.Page
+	ID, Hash, Title     string
+	Code, EN, ES, Least string
+	New                 bool
+	Methods, Items, Of  []web.Option
+	Bands               []optionRow
+	Faults              []string
+	Rules               int
+}
+
+// scorePage edits one score of a draft with its bands, or adds one.
+func (v *visit) scorePage() error { return v.scoreShow(200, v.r.URL.Query().Get("code"), nil) }
+
+func (v *visit) scoreShow(status int, code string, faults []string) error {
+	id, err := v.id()
+	if err != nil {
+		return err
+	}
+	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()), ID: id.String(), Code: code, New: code == "", Faults: faults}
+	err = v.look("forms", id, func(s *sight) error {
+		f, err := s.theForm(id)
+		if err != nil {
+			return err
+		}
+		if f.GetLifecycle() != record.Draft || f.GetAgencyId() != s.p.Agency.String() {
+			return errAbsent
+		}
+		sc := &tandemv1.FormScore{}
+		if i := slices.IndexFunc(f.GetDefinition().GetScores(), func(sc *tandemv1.FormScore) bool { return sc.GetCode() == code }); i >= 0 {
+			sc = f.GetDefinition().GetScores()[i]
+		} else if code != "" {
+			return errAbsent
+		}
+		d.Title, d.Hash, d.EN, d.ES, d.Rules = s.formTitle(f), formHash(f), sc.GetTitle().GetEn(), sc.GetTitle().GetEs(), len(sc.GetRules())
+		if sc.MinAnswered != nil {
+			d.Least = strconv.Itoa(int(sc.GetMinAnswered()))
+		}
+		d.Methods = s.options("form_method", sc.GetMethod())
+		for _, it := range f.GetDefinition().GetItems() {
+			if it.GetType() != form.Display {
+				d.Items = append(d.Items, web.Option{Code: it.GetLinkId(), Label: it.GetLinkId() + " " + clip(form.In(it.GetText(), s.lang), 60), On: slices.Contains(sc.GetItems(), it.GetLinkId())})
+			}
+		}
+		for _, o := range f.GetDefinition().GetScores() {
+			if o.GetCode() != code {
+				d.Of = append(d.Of, web.Option{Code: o.GetCode(), Label: form.In(o.GetTitle(), s.lang), On: slices.Contains(sc.GetOf(), o.GetCode())})
+			}
+		}
+		for _, b := range sc.GetBands() {
+			d.Bands = append(d.Bands, optionRow{b.GetCode(), b.GetText().GetEn(), b.GetText().GetEs(), number(b.AtLeast)})
+		}
+		d.Bands = append(d.Bands, make([]optionRow, spare)...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.show(status, "form-edit-score", d)
+}
+
+// setScore saves a score of a draft. Rules stay as the file had them.
+func (v *visit) setScore() error {
+	code, was := v.form("code"), v.form("was")
+	err := v.editForm(func(f *tandemv1.Form) error {
+		def := f.GetDefinition()
+		at := slices.IndexFunc(def.GetScores(), func(sc *tandemv1.FormScore) bool { return sc.GetCode() == was })
+		if was != "" && at < 0 {
+			return server.ErrMoved
+		}
+		if v.form("drop") != "" && at >= 0 {
+			def.Scores = slices.Delete(def.Scores, at, at+1)
+			return nil
+		}
+		sc := &tandemv1.FormScore{Code: &code}
+		if at >= 0 {
+			sc = def.GetScores()[at]
+		} else {
+			def.Scores = append(def.Scores, sc)
+		}
+		sc.Title, sc.Method, sc.Items, sc.Of, sc.MinAnswered = text2(v.form("en"), v.form("es")), words1(v.form("method")), v.r.PostForm["items"], v.r.PostForm["of"], nil
+		if n, err := strconv.ParseUint(v.form("least"), 10, 32); err == nil {
+			sc.MinAnswered = new(uint32(n))
+		}
+		codes, en, es, least := v.r.PostForm["band"], v.r.PostForm["band.en"], v.r.PostForm["band.es"], v.r.PostForm["band.least"]
+		sc.Bands = nil
+		for i, c := range codes {
+			if c = strings.TrimSpace(c); c == "" || i >= len(en) || i >= len(es) || i >= len(least) {
+				continue
+			}
+			b := &tandemv1.FormBand{Code: &c, Text: text2(en[i], es[i])}
+			if n, err := strconv.ParseFloat(strings.Replace(strings.TrimSpace(least[i]), ",", ".", 1), 64); err == nil {
+				b.AtLeast = &n
+			}
+			sc.Bands = append(sc.Bands, b)
+		}
+		return nil
+	})
+	if faults := lines(err); faults != nil {
+		return v.scoreShow(http.StatusUnprocessableEntity, was, faults)
+	}
+	return v.formDone(err, "okSaved")
+}

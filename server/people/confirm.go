@@ -1,0 +1,70 @@
+package people
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+)
+
+// Errors of Confirm.
+var (
+	// ErrNoFactor: the person has no second factor to show.
+	ErrNoFactor = errors.New("this takes a second factor: set one up under /signin")
+	// ErrWrongCode: the code is none of theirs, or was used.
+	ErrWrongCode = errors.New("the code is not right, or was used already: wait for the next one")
+	// ErrTooOften: too many codes were tried.
+	ErrTooOften = errors.New("too many tries: wait a while")
+)
+
+// Confirm does something for whoever has signed in, in a transaction in which they show
+// their second factor: a code of their authenticator or a recovery code. It is used up by
+// it. Where the code is wrong nothing is done, and that is in the audit log. The request is
+// one that [People.Require] has let in.
+func (p *People) Confirm(r *http.Request, code string, do func(*store.Tx) error) error {
+	v := &visit{People: p, r: r, who: FromContext(r.Context())}
+	if v.who == nil || !v.who.factor || !v.who.strong {
+		return ErrNoFactor
+	}
+	org, staff := v.who.Org, v.who.Staff
+	counts := []bucket{perFactor.of(org, "factor", staff.String())}
+	if err := v.charge(counts); err != nil {
+		if _, ok := errors.AsType[*refusal](err); ok {
+			return ErrTooOften
+		}
+		return err
+	}
+	code = strings.Join(strings.Fields(code), "")
+	var outcome error
+	err := p.store.Write(r.Context(), org.ID, 1, func(tx *store.Tx) error {
+		outcome = nil
+		a, session, err := v.still(tx)
+		if err != nil {
+			return err
+		}
+		if a == nil {
+			outcome = ErrNoFactor
+			return nil
+		}
+		way, err := v.checkCode(tx, org, a, code)
+		if err != nil {
+			return err
+		}
+		if way == "" {
+			outcome = ErrWrongCode
+			return tx.Audit(&tandemv1.AuditEntry{
+				Act: tandemv1.AuditAct_AUDIT_ACT_SIGN_IN_FAILED, Person: staff[:], Subject: session.ID[:], Code: "second factor",
+			})
+		}
+		if err := refund(tx, counts, p.o.Clock().UnixMilli()); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+	if err != nil {
+		return err
+	}
+	return outcome
+}
