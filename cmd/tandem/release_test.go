@@ -136,6 +136,9 @@ func shipped(t *testing.T, dir, name string) {
 			t.Errorf("%s says %q: %v", name, out, err)
 		}
 	}
+	if goos == "windows" && goarch == "amd64" {
+		t.Run("under wine", func(t *testing.T) { underWine(t, file) })
+	}
 }
 
 // static: nothing of the machine is linked when the program starts, but what every
