@@ -272,7 +272,7 @@ func (g *grazing) begin(ctx context.Context, i int, code string) error {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, client.ErrBusy) || tries == 20 {
+		if !errors.Is(err, client.ErrBusy) && !errors.Is(err, client.ErrNetwork) || tries == 20 {
 			return errors.Join(err, dev.Close())
 		}
 		time.Sleep(time.Second)
