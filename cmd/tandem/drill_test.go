@@ -29,6 +29,16 @@ func TestDrill(t *testing.T) {
 	if len(blocks) < 6 || strings.Count(script.String(), "\ncheck") < 6 {
 		t.Fatalf("the page has %d steps of a drill", len(blocks))
 	}
+	// A reader takes the commands out of the page by a command that stands there.
+	take := regexp.MustCompile(`(?m)^(awk .* operations\.md) > drill\.sh$`).FindSubmatch(page)
+	if take == nil {
+		t.Fatal("the page does not say how to take the commands out of it")
+	}
+	reader := exec.CommandContext(t.Context(), "bash", "-c", string(take[1]))
+	reader.Dir = "../../docs"
+	if taken, err := reader.Output(); err != nil || string(taken) != script.String() {
+		t.Fatalf("the page's command takes other commands out of it: %v\n%s", err, taken)
+	}
 	// Others must get there, and the path of a socket is short.
 	dir, err := os.MkdirTemp("", "drill-") //nolint:usetesting // Its directories are root's alone.
 	if err != nil {

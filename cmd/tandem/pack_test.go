@@ -24,9 +24,10 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// devicesOfAProcess is how many devices of a herd one process has open: each takes about
-// 2 MB and ten descriptors, of which many systems allow a process 20,000.
-const devicesOfAProcess = 1500
+// devicesOfAProcess is how many devices of a herd one process has: each that is open takes
+// megabytes and ten descriptors, of which many systems allow a process 20,000. Teams are
+// whole.
+const devicesOfAProcess = 63 * herdTeam
 
 // pack is a process of devices.
 type pack struct {
@@ -147,7 +148,12 @@ func pasture(ctx context.Context, args []string) error {
 		}
 		code := lines.Text()
 		turn()
-		return g.begin(ctx, i, code)
+		if err := g.begin(ctx, i, code); err != nil {
+			fmt.Fprintln(os.Stdout, "broken:", err)
+			return err
+		}
+		fmt.Fprintln(os.Stdout, "made")
+		return nil
 	})
 	if err := g.err(); err != nil {
 		return err
@@ -261,8 +267,15 @@ func (g *grazing) begin(ctx context.Context, i int, code string) error {
 	if err != nil {
 		return err
 	}
-	if err := dev.Enroll(ctx, g.server, code); err != nil {
-		return errors.Join(err, dev.Close())
+	for tries := 1; ; tries++ {
+		err := dev.Enroll(ctx, g.server, code)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, client.ErrBusy) && !errors.Is(err, client.ErrNetwork) || tries == 20 {
+			return errors.Join(err, dev.Close())
+		}
+		time.Sleep(time.Second)
 	}
 	for n := range g.change {
 		if _, err := dev.Edit(ctx, func(e *client.Edit) error {
