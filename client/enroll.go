@@ -33,6 +33,13 @@ func foldCode(code string) string {
 	}, code))
 }
 
+// Invited takes what an admin shows as a QR code apart: the address of a server, and the
+// one-time code behind it. ok is false where a text is no such thing, but a code perhaps.
+func Invited(text string) (server, code string, ok bool) {
+	server, code, ok = strings.Cut(strings.TrimSpace(text), "#enroll=")
+	return strings.TrimRight(server, "/"), code, ok
+}
+
 // publicKey returns the public half of a key: its last 32 bytes (RFC 8032).
 func publicKey(key ed25519.PrivateKey) ed25519.PublicKey {
 	return ed25519.PublicKey(key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])

@@ -185,6 +185,12 @@ type Code struct {
 	Device syncengine.ID
 }
 
+// Invitation is all that a device needs to enrol, in one line to be scanned: the address of
+// the server, and behind it the code where no browser sends it. client.Invited reads it.
+func (c *Code) Invitation(address string) string {
+	return strings.TrimRight(address, "/") + "/#enroll=" + c.Code
+}
+
 // maxLabel is the longest label of a device, in bytes.
 const maxLabel = 120
 

@@ -428,3 +428,72 @@ func testWall8Revoked(t *testing.T, on engine) {
 		}
 	}
 }
+
+// A change of rights takes effect in the middle of a pull that runs: the pages that were
+// asked for before it are the last that hold anything, for a device that is shut out and
+// for a person who is; one that waits for news is told no more than that.
+func TestRevokedWhileItReads(t *testing.T) { each(t, testRevokedWhileItReads) }
+
+func testRevokedWhileItReads(t *testing.T, on engine) {
+	t.Parallel()
+	for name, revoke := range map[string]func(w *world, d *device) error{
+		"the device": func(w *world, d *device) error { return w.admin.RevokeDevice(t.Context(), d.dev) },
+		"the person": func(w *world, d *device) error { return w.admin.RevokePerson(t.Context(), d.person) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, on, 92)
+			reader, author := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+			for range 6 {
+				var some []*tandemv1.Change
+				for range 5 {
+					some = append(some, author.creation(encounter(w, marker+strings.Repeat(" and more", 100))))
+				}
+				author.must(author.push(some...))
+			}
+			first := reader.must(&tandemv1.SyncRequest{Budget: 1 << 20, Positions: []*tandemv1.ScopePosition{{}}})
+			next := &tandemv1.SyncRequest{Budget: 4 << 10, Positions: []*tandemv1.ScopePosition{{}}}
+			var held []syncengine.ScopeID
+			for _, s := range first.GetPage().GetScopeSet().GetScopes() {
+				held = append(held, syncengine.ScopeID(s.GetId()))
+				next.Positions = append(next.Positions, &tandemv1.ScopePosition{Scope: s.GetId()})
+			}
+			next.ScopeSet = syncengine.HashScopeSet(held)
+			read := func() (rows int) {
+				t.Helper()
+				answer := reader.must(next)
+				for _, row := range answer.GetPage().GetRows() {
+					if bytes.Contains(row.GetBody(), []byte(marker)) {
+						rows++
+					}
+				}
+				if to := answer.GetPage().GetTo(); len(to) > 0 {
+					next.Positions = to
+				}
+				return rows
+			}
+			seen := 0
+			for range 40 {
+				if seen += read(); seen > 0 {
+					break
+				}
+			}
+			if more := read(); seen == 0 || more == 0 || seen+more >= 30 {
+				t.Fatalf("the pull is not in its middle: %d and %d of 30", seen, more)
+			}
+			if err := revoke(w, reader); err != nil {
+				t.Fatal(err)
+			}
+			author.must(author.push(author.creation(encounter(w, marker))))
+			for range 12 {
+				if rows := read(); rows > 0 {
+					t.Errorf("%d rows after the change of rights", rows)
+				}
+			}
+			next.WaitMs = 50
+			if rows := read(); rows > 0 {
+				t.Errorf("%d rows for who waits for news", rows)
+			}
+		})
+	}
+}

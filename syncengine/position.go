@@ -62,6 +62,9 @@ type Secrets struct {
 	macs sync.Pool
 }
 
+// Format implements fmt.Formatter: keys are not printed.
+func (*Secrets) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte("(secrets)")) }
+
 // NewSecrets derives the keys from the org's secret (RFC 5869).
 func NewSecrets(secret []byte) (*Secrets, error) {
 	keys := make([][]byte, 3)

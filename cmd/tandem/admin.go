@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"github.com/tandem-response/tandem/web"
 )
 
 type adminCmd struct {
@@ -304,13 +305,17 @@ type adminCodeCmd struct {
 	dataFlag
 	Staff string `required:"" placeholder:"ID" help:"Person who will use the device."`
 	Label string `required:"" help:"Name of the device, for example the number of the car."`
+	QR    string `name:"qr" placeholder:"URL" help:"Draw a QR code too, of the code and of this address, under which the device reaches the server."`
 	JSON  bool   `help:"Print one line of JSON."`
 }
 
 func (adminCodeCmd) Help() string {
 	return `The code enrols one device, once, within 15 minutes. It is shown now and never again.
+With --qr it is drawn as well, for a scanner at the device: tandem enroll takes what that
+types in place of the code.
 
-  tandem admin code --staff STAFF --label "Car 12 laptop"`
+  tandem admin code --staff STAFF --label "Car 12 laptop"
+  tandem admin code --staff STAFF --label "Car 12 laptop" --qr https://tandem.example.org`
 }
 
 func (c *adminCodeCmd) Run(a *app) error {
@@ -323,10 +328,20 @@ func (c *adminCodeCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
+		if c.JSON && c.QR != "" {
+			return a.json(map[string]any{"code": code.Code, "expires": stamp(code.Expires.UnixMilli()), "device": code.Device.String(), "invitation": code.Invitation(c.QR)})
+		}
 		if c.JSON {
 			return a.json(map[string]any{"code": code.Code, "expires": stamp(code.Expires.UnixMilli()), "device": code.Device.String()})
 		}
 		a.say("%s   good until %s, for one device", code.Code, code.Expires.Local().Format("15:04"))
+		if c.QR != "" {
+			drawn, err := web.TextQR(code.Invitation(c.QR))
+			if err != nil {
+				return err
+			}
+			a.say("%s", drawn)
+		}
 		return nil
 	})
 }

@@ -93,7 +93,7 @@ func isWrongPassphrase(err error) bool {
 type enrollCmd struct {
 	storeFlag
 
-	Server string `placeholder:"URL" help:"Address of the server; plain http only on this machine. Not needed to confirm a store."`
+	Server string `placeholder:"URL" help:"Address of the server; plain http only on this machine. Not needed to confirm a store, nor with a scanned QR code."`
 	CA     string `name:"ca" placeholder:"FILE" type:"existingfile" help:"PEM file of the certificate authority that signed the server's certificate, where the system does not know it."`
 	Vault  bool   `help:"Keep the store in a vault, sealed with a passphrase. It is so where --passphrase-file names one."`
 	JSON   bool   `help:"Print one line of JSON."`
@@ -102,7 +102,8 @@ type enrollCmd struct {
 func (enrollCmd) Help() string {
 	return `Turns an empty directory into the store of the person and device that the code was
 made for. The code is asked for, or read as one line from standard input: it never
-stands on the command line. With --vault the store is sealed with a passphrase, which a
+stands on the command line. What a scanner reads from the QR code of an admin is taken in
+place of the code, and says which server. With --vault the store is sealed with a passphrase, which a
 terminal asks for; without one --passphrase-file names a file that holds it.
 
   tandem enroll --server https://tandem.example.org --store ~/car12 --vault
@@ -119,6 +120,12 @@ func (c *enrollCmd) Run(a *app) (err error) {
 	code, err := a.secret("Enrolment code: ")
 	if err != nil {
 		return err
+	}
+	if server, scanned, ok := client.Invited(code); ok {
+		if c.Server != "" && strings.TrimRight(c.Server, "/") != server {
+			return exits(exitUsage, errors.New("--server is not the server that the scanned code is for: leave it out"))
+		}
+		c.Server, code = server, scanned
 	}
 	dev, err := c.open(a, true, o)
 	if err != nil {

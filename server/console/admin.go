@@ -1,8 +1,13 @@
 package console
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/base64"
 	"errors"
+	"html/template"
+	"image/png"
+	"net"
 	"slices"
 	"sort"
 	"strconv"
@@ -346,7 +351,9 @@ type personData struct {
 	Sessions int
 	// Code is a one-time code, shown once; For says what for.
 	Code, For, CodeLogin string
-	Until                time.Time
+	// Picture is the QR code of a device's code.
+	Picture template.URL
+	Until   time.Time
 }
 
 // staffPage shows a member of staff.
@@ -419,11 +426,26 @@ func (v *visit) enrolCode() error {
 	if err != nil {
 		return err
 	}
+	scheme := "https://"
+	if host, _, err := net.SplitHostPort(v.r.Host); v.r.TLS == nil && err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
+		scheme = "http://"
+	}
+	picture, err := web.QR(code.Invitation(scheme+v.r.Host), 6)
+	if err != nil {
+		return err
+	}
+	var drawn bytes.Buffer
+	if err := png.Encode(&drawn, picture); err != nil {
+		return err
+	}
 	// The log of the code itself names whom it is for.
 	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Subject: id[:], Code: "device code", Count: 1}); err != nil {
 		return err
 	}
-	return v.personPage(func(d *personData) { d.Code, d.For, d.Until = code.Code, v.t("codeDevice"), code.Expires.UTC() })
+	return v.personPage(func(d *personData) {
+		d.Code, d.For, d.Until = code.Code, v.t("codeDevice"), code.Expires.UTC()
+		d.Picture = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(drawn.Bytes())) //nolint:gosec // A picture that was made here.
+	})
 }
 
 // accountCode makes the account of a person, or takes its passphrase away, and gives a

@@ -1,6 +1,11 @@
 package console_test
 
 import (
+	"bytes"
+	"encoding/base64"
+	"html"
+	"image"
+	"image/png"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -13,6 +18,7 @@ import (
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/web"
 )
 
 var (
@@ -72,6 +78,15 @@ func TestAdminSetsUp(t *testing.T) {
 		page = b.post(at+"/device", "label", "Tablet 9").want(t, http.StatusOK, "never again")
 		dev := must[*client.Client](t)(client.Open(t.Context(), filepath.Join(t.TempDir(), "store"), client.Options{Timezone: "America/Chicago", Version: "test", Now: o.now}))
 		defer dev.Close()
+		// The picture beside it says the same, and where.
+		drawn := must[*image.Paletted](t)(web.QR(o.tls.URL+"/#enroll="+page.once(t), 6))
+		var picture bytes.Buffer
+		if err := png.Encode(&picture, drawn); err != nil {
+			t.Fatal(err)
+		}
+		if want := `<img src="data:image/png;base64,` + base64.StdEncoding.EncodeToString(picture.Bytes()) + `" alt="The same code`; !strings.Contains(html.UnescapeString(page.body), want) {
+			t.Error("the page has no QR code of the code and the address")
+		}
 		if err := dev.Enroll(t.Context(), o.url, page.once(t)); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,13 +25,19 @@ type Provider struct {
 	// Issuer is its address, as its tokens say it.
 	Issuer string
 	// ClientID and ClientSecret are what it knows this server by.
-	ClientID, ClientSecret string
+	ClientID     string
+	ClientSecret string `json:"-"`
 	// Claim holds the login of an account; empty is "email", which must be a verified one
 	// then. Any other claim must be one that people cannot set themselves.
 	Claim string
 	// SecondFactor: its word that a person has shown two factors ("mfa" in amr, RFC 8176)
 	// counts; else the person's own second factor is asked for.
 	SecondFactor bool
+}
+
+// Format implements fmt.Formatter: the secret is not printed.
+func (p Provider) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "(provider "+p.Issuer+")")
 }
 
 // Check says what of a provider cannot be.

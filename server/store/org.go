@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -21,16 +22,19 @@ type Org struct {
 	ID   syncengine.ID
 	Name string
 	// Signing is the Ed25519 key that certifies replicas.
-	Signing ed25519.PrivateKey
+	Signing ed25519.PrivateKey `json:"-"`
 	// Secrets are what the engine derives its keys from.
-	Secrets *syncengine.Secrets
+	Secrets *syncengine.Secrets `json:"-"`
 	// Seal are the keys that open sealed outboxes, the one that devices seal to last.
-	Seal []*seal.PrivateKey
+	Seal []*seal.PrivateKey `json:"-"`
 
 	num int64
 	// secret is what Secrets are derived from.
 	secret []byte
 }
+
+// Format implements fmt.Formatter: keys are not printed, however somebody asks for it.
+func (o Org) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "(org "+o.ID.String()+")") }
 
 // Derive returns a key of the org for one use, which label names. It is in no database.
 func (o *Org) Derive(label string) []byte {

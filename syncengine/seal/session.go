@@ -52,6 +52,9 @@ type PrivateKey struct {
 	public []byte
 }
 
+// Format implements fmt.Formatter: the key is not printed.
+func (*PrivateKey) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte("(private key)")) }
+
 // SeedSize is the size of the seed of a private key, in bytes.
 const SeedSize = 32
 
