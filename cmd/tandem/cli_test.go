@@ -70,7 +70,7 @@ func TestJSON(t *testing.T) {
 	t.Parallel()
 	h, dir := newHome(t, homeOptions{})
 	car, file := filepath.Join(t.TempDir(), "car"), spreadsheet(t, 2, 1)
-	copied := filepath.Join(t.TempDir(), "copy.db")
+	copied, whole := filepath.Join(t.TempDir(), "copy.db"), filepath.Join(t.TempDir(), "whole")
 	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +79,7 @@ func TestJSON(t *testing.T) {
 	lines := []struct{ command, stdin, args string }{
 		{"enroll", code, "--server " + h.url + " --store " + car},
 		{"import", "", "--store " + car + " --mapping " + toronto + " " + file},
+		{"import sheet", "", "--store " + car + " --mapping " + toronto + " " + file},
 		{"sync", "", "--store " + car},
 		{"vault rekey", "", "--store " + car},
 		{"status", "", "--store " + car},
@@ -94,7 +95,8 @@ func TestJSON(t *testing.T) {
 		{"report outcomes", "", "--data " + dir},
 		{"report publish", "", "--data " + dir + " --from 2020-01-01 --to 2020-02-01"},
 		{"report list", "", "--data " + dir},
-		{"export", "", "--data " + dir + " --purpose test --recipient nobody --basis research --to " + filepath.Join(t.TempDir(), "exported")},
+		{"export", "", "--data " + dir + " --purpose test --recipient nobody --basis research --machine --to " + whole},
+		{"import export", "", whole + " --data " + filepath.Join(t.TempDir(), "again")},
 		{"backup make", "", "--data " + dir + " --to " + copied},
 		{"backup key", "", "--to " + filepath.Join(t.TempDir(), "offline.key")},
 		{"restore", "", "--from " + copied + " --keys " + filepath.Join(dir, "keys.json") + " --without-journal --data " + filepath.Join(t.TempDir(), "restored")},

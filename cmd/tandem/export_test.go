@@ -94,3 +94,53 @@ func TestExport(t *testing.T) {
 		t.Errorf("the audit log:\n%s", log)
 	}
 }
+
+// TestImportExport: what the operator exports makes another server, which exports the same.
+func TestImportExport(t *testing.T) {
+	t.Parallel()
+	h, dir := newHome(t, homeOptions{})
+	car := filepath.Join(t.TempDir(), "car")
+	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, code, "enroll", "--server", h.url, "--store", car)
+	must(t, "", "import", "--store", car, "--mapping", toronto, spreadsheet(t, 30, 1))
+	must(t, "", "sync", "--store", car)
+	out := func(data string, more ...string) string {
+		to := filepath.Join(t.TempDir(), "out")
+		must(t, "", append([]string{"export", "--data", data, "--to", to, "--purpose", "another server", "--recipient", "ourselves", "--basis", "payment_ops"}, more...)...)
+		return to
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	if r := tandem(t.Context(), "", "import", "export", out(dir), "--data", again); r.code != exitBadInput || !strings.Contains(r.err, "--machine") {
+		t.Errorf("for a spreadsheet: exit code %d, %s", r.code, r.err)
+	}
+	if _, err := os.Stat(again); err == nil {
+		t.Error("what was refused has made a directory")
+	}
+	whole := out(dir, "--machine", "--drafts", "--void", "--notes", "--sud")
+	done := decode[reimported](t, must(t, "", "import", "export", whole, "--data", again, "--json"))
+	if done.Added != done.Records || done.Records < 30 {
+		t.Errorf("%+v", done)
+	}
+	if r := tandem(t.Context(), "", "import", "export", whole, "--data", again); r.code != exitUsage || !strings.Contains(r.err, "nothing is written over") {
+		t.Errorf("into a server that is there: exit code %d, %s", r.code, r.err)
+	}
+	second := out(again, "--machine", "--drafts", "--void", "--notes", "--sud")
+	for _, name := range []string{"incident_le_actions.csv", "codebook.csv", "codes.csv", "README.txt"} {
+		a, err := os.ReadFile(filepath.Join(whole, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(second, name))
+		if err != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s differs, %v", name, err)
+		}
+	}
+	log := must(t, "", "admin", "audit", "list", "--data", again, "--json")
+	if strings.Count(log, "IMPORTED") != 2 {
+		t.Errorf("the audit log:\n%s", log)
+	}
+	must(t, "", "verify", "--data", again)
+}

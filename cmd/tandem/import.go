@@ -12,6 +12,18 @@ import (
 )
 
 type importCmd struct {
+	Sheet  importSheetCmd  `cmd:"" default:"withargs" help:"Bring a spreadsheet into a device's store, by a mapping; what import does without a word."`
+	Export importExportCmd `cmd:"" help:"Read a full export back into an empty server."`
+}
+
+func (importCmd) Help() string {
+	return `For example:
+
+  tandem import --store ~/car12 --mapping toronto.yaml calls-2014.csv
+  tandem import export records --data tandem-data`
+}
+
+type importSheetCmd struct {
 	storeFlag
 	Mapping   string `required:"" type:"existingfile" placeholder:"FILE" help:"Mapping file (YAML) that says what the columns mean."`
 	File      string `arg:"" type:"existingfile" help:"Spreadsheet: CSV, plain or gzipped."`
@@ -20,13 +32,13 @@ type importCmd struct {
 	JSON      bool   `help:"Print one line of JSON."`
 }
 
-func (importCmd) Help() string {
+func (importSheetCmd) Help() string {
 	return `Brings a spreadsheet in as records, without a network. Each row's record has an id that
 follows from the row, so that importing a file twice adds nothing. What the mapping can
 say: go doc github.com/tandem-response/tandem/client/mapping
 
-  tandem import --store ~/car12 --mapping toronto.yaml calls-2014.csv
-  tandem import --store ~/car12 --mapping toronto.yaml --keep-going calls-2014.csv.gz`
+  tandem import sheet --store ~/car12 --mapping toronto.yaml calls-2014.csv
+  tandem import sheet --store ~/car12 --mapping toronto.yaml --keep-going calls-2014.csv.gz`
 }
 
 // imported is what an import did.
@@ -37,7 +49,7 @@ type imported struct {
 	Bad     int `json:"bad"`
 }
 
-func (c *importCmd) Run(a *app) (err error) {
+func (c *importSheetCmd) Run(a *app) (err error) {
 	m, err := mapping.Open(c.Mapping)
 	if err != nil {
 		return exits(exitBadInput, err)
@@ -76,7 +88,7 @@ func (c *importCmd) Run(a *app) (err error) {
 }
 
 // envelope says whose the records are: the person's own agency, program and team.
-func (c *importCmd) envelope(dev *client.Client) (mapping.Envelope, error) {
+func (c *importSheetCmd) envelope(dev *client.Client) (mapping.Envelope, error) {
 	s, err := dev.Session()
 	if err != nil {
 		return mapping.Envelope{}, err
@@ -111,7 +123,7 @@ func (c *importCmd) envelope(dev *client.Client) (mapping.Envelope, error) {
 
 // check reads every row before any is kept, and stops where one is bad unless the
 // good ones are wanted all the same.
-func (c *importCmd) check(a *app, file *mapping.File, into mapping.Envelope, done *imported) error {
+func (c *importSheetCmd) check(a *app, file *mapping.File, into mapping.Envelope, done *imported) error {
 	at, finish := a.bytes(file.Size(), "checking")
 	sum, err := file.Check(a.ctx, into, at)
 	finish()
@@ -135,7 +147,7 @@ func (c *importCmd) check(a *app, file *mapping.File, into mapping.Envelope, don
 }
 
 // bring captures every good row in one transaction.
-func (c *importCmd) bring(a *app, dev *client.Client, file *mapping.File, into mapping.Envelope, done *imported) error {
+func (c *importSheetCmd) bring(a *app, dev *client.Client, file *mapping.File, into mapping.Envelope, done *imported) error {
 	at, finish := a.bytes(file.Size(), "importing")
 	defer finish()
 	_, err := dev.Bulk(a.ctx, func(b *client.Bulk) error {
@@ -165,7 +177,7 @@ func (c *importCmd) bring(a *app, dev *client.Client, file *mapping.File, into m
 	return err
 }
 
-func (c *importCmd) row(b *client.Bulk, dev *client.Client, row *mapping.Row) error {
+func (c *importSheetCmd) row(b *client.Bulk, dev *client.Client, row *mapping.Row) error {
 	msg, err := dev.Domain().Message(&syncengine.Record{ID: row.Record, Kind: row.Write.GetKind(), Body: row.Write.GetBody()})
 	if err != nil {
 		return err

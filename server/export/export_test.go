@@ -7,14 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -34,13 +32,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-var many = flag.Int("export.records", 6000, "records of TestMemory")
-
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // world is an org of two agencies, the second with a program of its own.
 type world struct {
 	t     *testing.T
+	dir   string
 	s     *store.Store
 	org   *store.Org
 	admin *server.Admin
@@ -58,7 +55,8 @@ func newWorld(t *testing.T, on storetest.Engine) *world {
 	w := &world{t: t, rand: rand.NewChaCha8([32]byte{9}), staff: map[string]syncengine.ID{}}
 	clock := func() time.Time { return time.UnixMilli(now) }
 	var err error
-	w.s, err = store.Open(t.Context(), t.TempDir(), store.Options{Create: true, Database: on.Database(t), Volatile: true, Rand: w.rand, Clock: clock})
+	w.dir = t.TempDir()
+	w.s, err = store.Open(t.Context(), w.dir, store.Options{Create: true, Database: on.Database(t), Volatile: true, Rand: w.rand, Clock: clock})
 	w.ok(err)
 	t.Cleanup(func() { _ = w.s.Close() })
 	w.org, err = w.s.CreateOrg(t.Context(), "Example County")
@@ -653,58 +651,6 @@ func TestDisclosed(t *testing.T) {
 	note.Basis = ""
 	if err := note.CheckExport(); err == nil {
 		t.Error("an export without a basis was taken")
-	}
-}
-
-// TestMemory: what an export needs does not grow with the records.
-func TestMemory(t *testing.T) {
-	w := newWorld(t, storetest.SQLite)
-	for i := 0; i < *many; i += 1000 {
-		var calls []proto.Message
-		for range min(1000, *many-i) {
-			calls = append(calls, w.incident(0, strings.Repeat("x", 40)))
-		}
-		w.add(0, calls...)
-	}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	for _, c := range []struct {
-		format, set string
-		// most MiB that it may hold, and bytes for each record.
-		mib, each int64
-	}{
-		{export.CSV, export.Full, 5, 0},
-		{export.XLSX, export.Full, 24, 0},
-		{export.Parquet, export.Full, 80, 0},
-		{export.FHIR, export.Full, 12, 0},
-		{export.CSV, export.SafeHarbor, 40, 150},
-	} {
-		t.Run(c.format+" "+c.set, func(t *testing.T) {
-			before, most := heap(), uint64(0)
-			o, read := w.options(), 0
-			o.Format, o.Set = c.format, c.set
-			o.Progress = func(n int) {
-				if read += n; read%20000 < n || n < 1000 {
-					most = max(most, heap())
-				}
-			}
-			to := filepath.Join(w.t.TempDir(), "out")
-			m, err := export.Write(t.Context(), w.s, w.org, to, o)
-			w.ok(err)
-			if read < *many || m.Records < int64(*many) {
-				t.Errorf("%d of %d records", m.Records, *many)
-			}
-			if grown := int64(most) - int64(before); grown > c.mib<<20+c.each*int64(*many) {
-				t.Errorf("an export of %d records holds %d MiB", m.Records, grown>>20)
-			} else {
-				t.Logf("%d records: %d KiB more than before", m.Records, grown>>10)
-			}
-			w.ok(os.RemoveAll(to))
-		})
 	}
 }
 

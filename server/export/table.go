@@ -2,9 +2,11 @@ package export
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,7 +54,13 @@ type column struct {
 	deprecated    bool
 	// value of a row: nil, string, int64, float64, bool or time.Time.
 	value func(r *row) any
+	// set is what value was, from a cell that is not empty: nil for what follows from others.
+	set func(r *row, cell string) error
 }
+
+// place finds the message in a row that a field is of: nil where it is absent, unless it is
+// to be made.
+type place func(r *row, made bool) protoreflect.Message
 
 // table is one file of an export.
 type table struct {
@@ -109,13 +117,16 @@ func tables(domain *record.Domain, lang string) ([]*table, error) {
 		b := &builder{domain: domain, lang: lang}
 		t := &table{name: plural(k.Name), kind: k}
 		t.columns = append(t.columns, column{name: "id", typ: typeID, en: "Record", es: "Registro", about: "Id of the record (ULID).", required: true,
-			value: func(r *row) any { return r.rec.ID.String() }})
+			value: func(r *row) any { return r.rec.ID.String() }, set: func(r *row, cell string) (err error) {
+				r.rec.ID, err = syncengine.ParseID(cell)
+				return err
+			}})
 		t.columns = append(t.columns, stamped...)
 		fields := desc.Fields()
 		for i := range fields.Len() {
 			f := fields.Get(i)
 			if !f.IsList() {
-				b.flatten(&t.columns, string(f.Name()), f, 0, func(r *row) protoreflect.Message { return r.msg })
+				b.flatten(&t.columns, string(f.Name()), f, 0, func(r *row, _ bool) protoreflect.Message { return r.msg })
 				continue
 			}
 			t.children = append(t.children, b.child(k, f))
@@ -150,28 +161,65 @@ var stamped = []column{
 	{name: "seq", typ: typeInteger, required: true, en: "Sequence", es: "Secuencia", about: "Sequence of the record's newest state at the server.",
 		value: func(r *row) any { return int64(r.rec.Seq) }},
 	{name: "record_rev", typ: typeInteger, required: true, en: "Revision", es: "Revisión", about: "Signed and amended states so far; 0 is a draft.",
-		value: func(r *row) any { return int64(r.stamps.GetRev()) }},
+		value: func(r *row) any { return int64(r.stamps.GetRev()) }, set: func(r *row, cell string) error {
+			rev, err := strconv.ParseUint(cell, 10, 31)
+			r.stamps.Rev = uint32(rev)
+			return err
+		}},
 	{name: "compartment", typ: typeText, required: true, en: "Compartment", es: "Compartimento", about: "Who may ever see the record: ref, ops, clinical or sud.",
-		value: func(r *row) any { return compartmentName(r.rec.Compartment(r.kind)) }},
+		value: func(r *row) any { return compartmentName(r.rec.Compartment(r.kind)) }, set: func(r *row, cell string) error {
+			in, ok := tandemv1.Compartment_value["COMPARTMENT_"+strings.ToUpper(cell)]
+			if r.stamps.Compartment = tandemv1.Compartment(in); !ok {
+				return errCell
+			}
+			return nil
+		}},
 	{name: "created_by", typ: typeID, en: "Created by", es: "Creado por", about: "Staff record of the author; the org's own id where the server made it.",
-		value: func(r *row) any { return idText(r.stamps.GetAuthor()) }},
+		value: func(r *row) any { return idText(r.stamps.GetAuthor()) }, set: func(r *row, cell string) error {
+			id, err := syncengine.ParseID(cell)
+			r.stamps.Author = id[:]
+			return err
+		}},
 	{name: "created_on", typ: typeID, en: "Created on", es: "Creado en", about: "Device record; empty where the server made it.",
-		value: func(r *row) any { return idText(r.stamps.GetDevice()) }},
+		value: func(r *row) any { return idText(r.stamps.GetDevice()) }, set: func(r *row, cell string) error {
+			id, err := syncengine.ParseID(cell)
+			r.stamps.Device = id[:]
+			return err
+		}},
 	{name: "created_at", typ: typeInstant, en: "Created", es: "Creación", about: "Time of creation by the clock of the device.",
-		value: func(r *row) any { return instant(r.stamps.GetAtMs()) }},
+		value: func(r *row) any { return instant(r.stamps.GetAtMs()) }, set: func(r *row, cell string) (err error) {
+			r.stamps.AtMs, err = readInstant(cell)
+			return err
+		}},
 	{name: "created_at_local", typ: typeLocal, en: "Created, local time", es: "Creación, hora local", about: "The same with the offset of the record's time zone.",
 		value: func(r *row) any { return local(instant(r.stamps.GetAtMs()), r.zone) }},
 	{name: "import_mapping", typ: typeText, en: "Imported by mapping", es: "Importado con el mapeo", about: "Mapping of an imported record.",
-		value: func(r *row) any { return orNil(r.stamps.GetImportedFrom().GetMapping()) }},
+		value: func(r *row) any { return orNil(r.stamps.GetImportedFrom().GetMapping()) }, set: func(r *row, cell string) error {
+			r.imported().Mapping = cell
+			return nil
+		}},
 	{name: "import_file", typ: typeHex, en: "Imported file", es: "Archivo importado", about: "SHA-256 of the file that it came from.",
-		value: func(r *row) any { return hexText(r.stamps.GetImportedFrom().GetFile()) }},
+		value: func(r *row) any { return hexText(r.stamps.GetImportedFrom().GetFile()) }, set: func(r *row, cell string) (err error) {
+			r.imported().File, err = hex.DecodeString(cell)
+			return err
+		}},
 	{name: "import_row", typ: typeInteger, en: "Imported row", es: "Fila importada", about: "Row in that file; the header is row 1.",
 		value: func(r *row) any {
 			if r.stamps.GetImportedFrom() == nil {
 				return nil
 			}
 			return int64(r.stamps.GetImportedFrom().GetRow())
+		}, set: func(r *row, cell string) (err error) {
+			r.imported().Row, err = strconv.ParseUint(cell, 10, 63)
+			return err
 		}},
+}
+
+func (r *row) imported() *tandemv1.Import {
+	if r.stamps.ImportedFrom == nil {
+		r.stamps.ImportedFrom = &tandemv1.Import{}
+	}
+	return r.stamps.ImportedFrom
 }
 
 // builder makes columns of the fields of the contract.
@@ -189,14 +237,21 @@ func (b *builder) child(k *syncengine.Kind, f protoreflect.FieldDescriptor) *tab
 	t := &table{name: name, kind: k, field: f}
 	t.columns = []column{
 		{name: k.Name + "_id", typ: typeID, required: true, en: "Record", es: "Registro", about: "Record that the value is of.",
-			value: func(r *row) any { return r.rec.ID.String() }},
+			value: func(r *row) any { return r.rec.ID.String() }, set: func(r *row, cell string) (err error) {
+				r.rec.ID, err = syncengine.ParseID(cell)
+				return err
+			}},
 		{name: "ordinal", typ: typeInteger, required: true, en: "Place", es: "Posición", about: "Place among the values of the record, from 1.",
-			value: func(r *row) any { return r.ordinal }},
+			value: func(r *row) any { return r.ordinal }, set: func(r *row, cell string) (err error) {
+				r.ordinal, err = strconv.ParseInt(cell, 10, 64)
+				return err
+			}},
 	}
 	if f.Kind() != protoreflect.MessageKind {
 		c := b.column("value", f, 0)
 		c.required = true
 		c.value = func(r *row) any { return r.code }
+		c.set = func(r *row, cell string) error { r.code = cell; return nil }
 		b.add(&t.columns, c)
 		return t
 	}
@@ -204,7 +259,7 @@ func (b *builder) child(k *syncengine.Kind, f protoreflect.FieldDescriptor) *tab
 	for i := range fields.Len() {
 		e := fields.Get(i)
 		if !e.IsList() || e.Kind() != protoreflect.MessageKind {
-			b.flatten(&t.columns, string(e.Name()), e, harborOf(f, 0), func(r *row) protoreflect.Message { return r.element })
+			b.flatten(&t.columns, string(e.Name()), e, harborOf(f, 0), func(r *row, _ bool) protoreflect.Message { return r.element })
 			continue
 		}
 		t.inner = e
@@ -216,10 +271,13 @@ func (b *builder) child(k *syncengine.Kind, f protoreflect.FieldDescriptor) *tab
 					return nil
 				}
 				return r.place
+			}, set: func(r *row, cell string) (err error) {
+				r.place, err = strconv.ParseInt(cell, 10, 64)
+				return err
 			}})
 		of := e.Message().Fields()
 		for i := range of.Len() {
-			b.flatten(&t.columns, name+"_"+string(of.Get(i).Name()), of.Get(i), harborOf(e, harborOf(f, 0)), func(r *row) protoreflect.Message { return r.inner })
+			b.flatten(&t.columns, name+"_"+string(of.Get(i).Name()), of.Get(i), harborOf(e, harborOf(f, 0)), func(r *row, _ bool) protoreflect.Message { return r.inner })
 		}
 	}
 	return t
@@ -254,15 +312,22 @@ func asJSON(m protoreflect.Message) any {
 var instantName = (*tandemv1.Instant)(nil).ProtoReflect().Descriptor().FullName()
 
 // flatten adds the columns of a singular field, those inside a message under its name.
-func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescriptor, above tandemv1.SafeHarbor, of func(*row) protoreflect.Message) {
+func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescriptor, above tandemv1.SafeHarbor, of place) {
 	if f.Kind() != protoreflect.MessageKind {
 		c := b.column(name, f, above)
-		c.value = func(r *row) any { return scalar(of(r), f) }
+		c.value = func(r *row) any { return scalar(of(r, false), f) }
+		c.set = func(r *row, cell string) error { return setScalar(of(r, true), f, cell) }
 		b.add(into, c)
 		return
 	}
-	inner := func(r *row) protoreflect.Message {
-		if m := of(r); m != nil && m.Has(f) {
+	inner := func(r *row, made bool) protoreflect.Message {
+		m := of(r, made)
+		switch {
+		case m == nil:
+			return nil
+		case made:
+			return m.Mutable(f).Message()
+		case m.Has(f):
 			return m.Get(f).Message()
 		}
 		return nil
@@ -271,10 +336,16 @@ func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescr
 		c := b.column(name, f, above)
 		c.typ = typeJSON
 		c.value = func(r *row) any {
-			if m := inner(r); m != nil {
+			if m := inner(r, false); m != nil {
 				return asJSON(m)
 			}
 			return nil
+		}
+		c.set = func(r *row, cell string) error {
+			if m := inner(r, true); m != nil {
+				return protojson.Unmarshal([]byte(cell), m.Interface())
+			}
+			return errCell
 		}
 		*into = append(*into, c)
 		return
@@ -289,7 +360,7 @@ func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescr
 	}
 	// A moment: in UTC and with the offset of its place, then how it is known.
 	at := func(r *row) any {
-		m := inner(r)
+		m := inner(r, false)
 		if m == nil {
 			return nil
 		}
@@ -297,6 +368,14 @@ func (b *builder) flatten(into *[]column, name string, f protoreflect.FieldDescr
 	}
 	utc := b.column(name, f, above)
 	utc.typ, utc.value = typeInstant, at
+	utc.set = func(r *row, cell string) error {
+		ms, err := readInstant(cell)
+		if m := inner(r, true); m != nil && err == nil {
+			m.Set(fields.ByName("at_ms"), protoreflect.ValueOfInt64(ms))
+			return nil
+		}
+		return errCell
+	}
 	there := b.column(name+"_local", f, above)
 	there.typ, there.about = typeLocal, "The same with the offset of the record's time zone; UTC where that is not known."
 	there.value = func(r *row) any { return local(at(r), r.zone) }

@@ -91,6 +91,7 @@ type Manifest struct {
 	Format    string   `json:"format"`
 	ID        string   `json:"export_id"`
 	Org       string   `json:"org,omitempty"`
+	OrgName   string   `json:"org_name,omitempty"`
 	Epoch     string   `json:"epoch,omitempty"`
 	Seq       uint64   `json:"seq"`
 	Commit    string   `json:"commit,omitempty"`
@@ -197,7 +198,7 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 		if err := j.write(snap); err != nil {
 			return err
 		}
-		m, err = j.finish(org.ID)
+		m, err = j.finish(org)
 		return err
 	})
 	return m, err
@@ -497,7 +498,7 @@ func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location)
 }
 
 // finish writes what describes the tables, and the manifest last.
-func (j *job) finish(org syncengine.ID) (*Manifest, error) {
+func (j *job) finish(org *store.Org) (*Manifest, error) {
 	o := &j.o
 	m := &Manifest{
 		Format: "tandem-export " + o.Format + " 1", ID: o.ID.String(), Seq: j.cut.Seq, Schema: schemaVersion, Generator: o.Generator,
@@ -506,7 +507,7 @@ func (j *job) finish(org syncengine.ID) (*Manifest, error) {
 		Encrypted: o.Encrypt != nil,
 	}
 	if j.veil == nil {
-		m.Org, m.Epoch, m.Commit = org.String(), j.cut.Epoch.String(), fmt.Sprintf("%x", j.cut.Hash[:])
+		m.Org, m.OrgName, m.Epoch, m.Commit = org.ID.String(), org.Name, j.cut.Epoch.String(), fmt.Sprintf("%x", j.cut.Hash[:])
 		if !o.Person.IsZero() {
 			m.Person = o.Person.String()
 		}

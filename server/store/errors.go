@@ -74,6 +74,14 @@ var (
 	ErrMoveLayout = errors.New("the two databases do not have the same tables: was one of them changed by hand?")
 )
 
+// Errors of reading an export into a database.
+var (
+	// ErrHalfImported: that was begun and has not ended.
+	ErrHalfImported = errors.New("an export is being read into this database, and not all of it is there: run the same \"tandem import export\" again, or remove the database and begin anew")
+	// ErrImportTarget: there is something in it.
+	ErrImportTarget = errors.New("an export is read into an empty database alone, nothing is written over: name a new directory with --data, or an empty database")
+)
+
 // Errors of using a database.
 var (
 	// ErrUnknownOrg: there is no such organization.

@@ -15,6 +15,8 @@ const (
 	arriving
 	// away: it was here and has gone to another database.
 	away
+	// importing: an export is being read into it, and it may not be whole.
+	importing
 )
 
 // refusal is why an org is not to be worked with; nil where it is here.
@@ -24,6 +26,9 @@ func (m moving) refusal() error {
 		return nil
 	case arriving:
 		return ErrHalfMoved
+	case importing:
+		return ErrHalfImported
+	case away:
 	}
 	return ErrMoved
 }

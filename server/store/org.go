@@ -62,6 +62,15 @@ var ErrName = errors.New("an organization needs a name of 1 to 200 bytes")
 
 // CreateOrg adds an org with new keys and an empty history, and makes it durable.
 func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
+	id, err := syncengine.NewID(s.now().UnixMilli(), s.rand)
+	if err != nil {
+		return nil, err
+	}
+	return s.createOrg(ctx, id, name, stays)
+}
+
+// createOrg adds an org of an id, with the keys that the keys file has for it, or new ones.
+func (s *Store) createOrg(ctx context.Context, id syncengine.ID, name string, state moving) (*Org, error) {
 	name = strings.TrimSpace(name)
 	if name == "" || len(name) > maxName {
 		return nil, ErrName
@@ -72,13 +81,7 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 	}
 	defer unlock()
 	now := s.now().UnixMilli()
-	var ids [2]syncengine.ID
-	for i := range ids {
-		if ids[i], err = syncengine.NewID(now, s.rand); err != nil {
-			return nil, err
-		}
-	}
-	keys, err := newKeys(ids[0], s.rand, now)
+	epoch, err := syncengine.NewID(now, s.rand)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +90,16 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 	if err != nil {
 		return nil, err
 	}
-	file.Orgs = append(file.Orgs, keys)
+	keys, err := file.find(id)
+	if errors.Is(err, ErrKeysMissing) {
+		var made orgKeys
+		made, err = newKeys(id, s.rand, now)
+		file.Orgs = append(file.Orgs, made)
+		keys = &made
+	}
+	if err != nil {
+		return nil, err
+	}
 	if err := s.sealAll(file); err != nil {
 		return nil, err
 	}
@@ -101,13 +113,13 @@ func (s *Store) CreateOrg(ctx context.Context, name string) (*Org, error) {
 		if _, err := c.one("SELECT COALESCE(MAX(num), 0) FROM org", nil, &last); err != nil {
 			return err
 		}
-		return c.exec("INSERT INTO org (num, id, name, public_key, epoch, seq, hash, created_ms) VALUES ($1, $2, $3, $4, $5, 0, $6, $7)",
-			last+1, ids[0][:], textArg(name), []byte(public), ids[1][:], make([]byte, len(syncengine.Hash{})), now)
+		return c.exec("INSERT INTO org (num, id, name, public_key, epoch, seq, hash, created_ms, moved) VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8)",
+			last+1, id[:], textArg(name), []byte(public), epoch[:], make([]byte, len(syncengine.Hash{})), now, int64(state))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("adding an organization: %w", err)
 	}
-	return s.Org(ctx, ids[0])
+	return s.Org(ctx, id)
 }
 
 // Org returns an org. The error is ErrUnknownOrg where there is none, and

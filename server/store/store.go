@@ -74,6 +74,9 @@ type Options struct {
 	// Committed is told of every commit that writes to an org, after it is durable. It
 	// must not block. Nil: nobody.
 	Committed func(Commit)
+	// Import opens a database to bring an export into: an empty one, whose keys may be there
+	// already, or one into which that was begun and has not ended. Another is [ErrImportTarget].
+	Import bool
 	// receive lets a database be empty whose keys are there: it is to be moved to.
 	receive bool
 }
@@ -143,7 +146,7 @@ type Store struct {
 func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
-		past: o.Moved, idle: make(chan *conn, readers), closing: make(chan struct{}),
+		past: o.Moved || o.Import, idle: make(chan *conn, readers), closing: make(chan struct{}),
 		orgs: map[syncengine.ID]*Org{}, joined: map[syncengine.ID]journalSeen{}, checkpoints: map[int64]newestCheckpoint{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
 	if s.committed = o.Committed; s.committed == nil {
@@ -291,7 +294,7 @@ func (s *Store) mayBegin(fresh bool, o Options) error {
 	switch {
 	case err != nil:
 		return err
-	case o.receive:
+	case o.receive, o.Import:
 		return nil
 	case len(keys.Orgs) > 0:
 		return ErrEmptied
@@ -310,6 +313,8 @@ func (s *Store) begun(ctx context.Context, o Options) error {
 	case o.receive:
 		// It may hold another's.
 		return nil
+	case o.Import:
+		return s.mayImport(ctx, state)
 	case state == stays:
 		return s.checkMark(ctx)
 	case s.past:
