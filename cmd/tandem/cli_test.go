@@ -96,6 +96,7 @@ func TestJSON(t *testing.T) {
 		{"report list", "", "--data " + dir},
 		{"export", "", "--data " + dir + " --purpose test --recipient nobody --basis research --to " + filepath.Join(t.TempDir(), "exported")},
 		{"backup make", "", "--data " + dir + " --to " + copied},
+		{"backup drill", "", "--data " + dir + " --from " + copied},
 		{"backup key", "", "--to " + filepath.Join(t.TempDir(), "offline.key")},
 		{"restore", "", "--from " + copied + " --keys " + filepath.Join(dir, "keys.json") + " --without-journal --data " + filepath.Join(t.TempDir(), "restored")},
 		{"admin keys rotate-seal", "", "--data " + dir},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -32,6 +33,9 @@ type Options struct {
 	// Clock is the wall clock; nil is the system's. Rand makes ids; nil is crypto/rand's.
 	Clock func() time.Time
 	Rand  io.Reader
+	// Jobs does what recurs (reminders, snapshots of metrics, the count of what is past its
+	// retention), and is shown to admins; nil for none.
+	Jobs *jobs.Worker
 }
 
 // Bounds of what browsers ask for at once.
@@ -79,6 +83,9 @@ func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
 		c.pages[lang] = t
 	}
 	c.inner = c.routes()
+	if o.Jobs != nil {
+		c.upkeep(o.Jobs)
+	}
 	return c, nil
 }
 
@@ -160,6 +167,13 @@ func (c *Console) routes() http.Handler {
 		"POST /console/staff/{id}/revoke":   {admins, (*visit).revokeStaff},
 		"GET /console/devices":              {admins, (*visit).devices},
 		"GET /console/audit":                {admins, (*visit).auditPage},
+		"GET /console/jobs":                 {admins, (*visit).jobsPage},
+		"POST /console/jobs":                {admins, (*visit).runJob},
+		"GET /console/backups":              {admins, (*visit).backups},
+		"GET /console/retention":            {admins, (*visit).retention},
+		"POST /console/retention":           {admins, (*visit).setRetention},
+		"POST /console/retention/hold":      {admins, (*visit).placeHold},
+		"POST /console/retention/{id}/lift": {admins, (*visit).liftHold},
 	} {
 		mux.HandleFunc(pattern, c.page(p.who, p.do))
 	}

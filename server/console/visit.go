@@ -83,6 +83,11 @@ func (v *visit) allowed(who area) error {
 
 // note adds an entry of the person's to the audit log.
 func (v *visit) note(entries ...*tandemv1.AuditEntry) error {
+	return v.noteThen(func(*store.Tx) error { return nil }, entries...)
+}
+
+// noteThen is note with what else is written in the same transaction.
+func (v *visit) noteThen(do func(*store.Tx) error, entries ...*tandemv1.AuditEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -93,7 +98,7 @@ func (v *visit) note(entries ...*tandemv1.AuditEntry) error {
 				return err
 			}
 		}
-		return nil
+		return do(tx)
 	})
 }
 
@@ -127,6 +132,7 @@ func (v *visit) page(title, here string) *web.Page {
 		add("staff", "people", "navStaff")
 		add("devices", "phone", "navDevices")
 		add("audit", "search", "navAudit")
+		add("jobs", "clock", "navUpkeep")
 	}
 	if done := v.r.URL.Query().Get("done"); v.r.Method == http.MethodGet && strings.HasPrefix(done, "ok") {
 		if _, known := words[done]; known {
