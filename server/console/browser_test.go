@@ -254,7 +254,7 @@ func TestMorningOfAdmin(t *testing.T) {
 			if l.lang == "es" {
 				b.Goes("Español")
 			}
-			for _, page := range []string{"setup", "staff", "staff/" + o.maya.String(), "devices", "audit"} {
+			for _, page := range []string{"setup", "staff", "staff/" + o.maya.String(), "devices", "audit", "jobs", "backups", "retention"} {
 				b.Page(page)
 				name := page
 				if len(page) > 20 {
