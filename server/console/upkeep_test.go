@@ -315,5 +315,22 @@ func TestSeenByLead(t *testing.T) {
 		if got := seen(maya, s.follow); len(got) != 0 {
 			t.Errorf("what a lead was refused is said to be seen: %v", got)
 		}
+		// Who has left the team is told nothing more of what they left behind.
+		if _, err := w.admin.Change(t.Context(), w.ada, func(c *server.Composer) error {
+			rec, msg, err := c.Record(w.maya)
+			if err != nil {
+				return err
+			}
+			m, _ := msg.(*tandemv1.Staff)
+			m.TeamIds = nil
+			return c.Write(rec, tandemv1.Act_ACT_SET, m, "")
+		}); err != nil {
+			t.Fatal(err)
+		}
+		b.get("/console/record/"+s.episode.String()).want(t, http.StatusOK)
+		w.sync(maya)
+		if got := seen(maya, s.episode); len(got) != 0 {
+			t.Errorf("who has left the team is told %v", got)
+		}
 	})
 }
