@@ -145,7 +145,7 @@ func TestBackups(t *testing.T) {
 		"where it ends":       {o.seq(), syncengine.Hash{}, nil},
 		"once more, the same": {o.seq(), syncengine.Hash{}, nil},
 	} {
-		if err := o.st.MarkBackup(t.Context(), o.org.ID, tc.seq, tc.hash); !errors.Is(err, tc.want) {
+		if err := o.st.MarkBackup(t.Context(), o.org.ID, tc.seq, tc.hash, serverstore.BackupReport{}); !errors.Is(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", name, err, tc.want)
 		}
 	}

@@ -336,6 +336,9 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 		if err := t.nameCheckpoint(plan.Request); err != nil {
 			return err
 		}
+		if err := t.askSeen(plan.Request); err != nil {
+			return err
+		}
 		w.lanes.add(plan)
 		urgent := plan.Urgent
 		if r.ask && !urgent {
@@ -454,6 +457,9 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 			return err
 		}
 		if err := t.noteEmergencies(answer.GetTrailer()); err != nil {
+			return err
+		}
+		if err := t.noteSeen(answer.GetTrailer(), r.got.Epoch); err != nil {
 			return err
 		}
 		if r.got.Epoch {

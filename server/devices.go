@@ -32,6 +32,8 @@ type deviceSeen struct {
 	// unsent changes it said that it has, and since when it has had some.
 	unsent uint64
 	since  time.Time
+	// ahead is how far its clock was before the server's, the way of the request included.
+	ahead time.Duration
 }
 
 // devicesSeen is how the devices of an org stand.
@@ -64,6 +66,9 @@ func (d *devices) note(org *store.Org, id *auth.Identity, req *tandemv1.SyncRequ
 		d.seen[id.Replica] = one
 	}
 	one.at = now
+	if ms := req.GetWallMs(); ms != 0 {
+		one.ahead = time.UnixMilli(ms).Sub(now)
+	}
 	switch {
 	case unsent == 0:
 		one.since = time.Time{}
@@ -110,10 +115,11 @@ func (d *devices) of(org syncengine.ID, now time.Time, most int) devicesSeen {
 // DeviceSeen is how a device stood at its last contact with this process.
 type DeviceSeen struct {
 	// At is when that was, Unsent how many changes it had that the server had not, and
-	// Since from when on it has had some.
+	// Since from when on it has had some. Ahead is how far its clock was before the server's.
 	At     time.Time
 	Unsent uint64
 	Since  time.Time
+	Ahead  time.Duration
 }
 
 // Seen returns how the replicas of an org stood at their last contact, as far as this
@@ -124,7 +130,7 @@ func (s *Server) Seen(org syncengine.ID) map[syncengine.ID]DeviceSeen {
 	out := map[syncengine.ID]DeviceSeen{}
 	for id, one := range s.devices.seen {
 		if one.org == org {
-			out[id] = DeviceSeen{At: one.at, Unsent: one.unsent, Since: one.since}
+			out[id] = DeviceSeen{At: one.at, Unsent: one.unsent, Since: one.since, Ahead: one.ahead}
 		}
 	}
 	return out

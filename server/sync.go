@@ -99,6 +99,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err := s.checkpoint(ctx, org, req, answer.Message.GetTrailer()); err != nil {
 		return nil, s.refuse(err)
 	}
+	if err := s.seenByLead(ctx, org, id, req, answer.Message.GetTrailer()); err != nil {
+		return nil, s.refuse(err)
+	}
 	if answer.Leads {
 		if err := s.alert(ctx, org, id, answer.Message.GetTrailer()); err != nil {
 			return nil, s.refuse(err)

@@ -19,6 +19,7 @@ var icons = map[string]string{
 	"note":     `<path d="M5 3h10l4 4v14H5zM9 12h6M9 16h6"/>`,
 	"referral": `<path d="M4 12h14M12 6l6 6-6 6"/>`,
 	"back":     `<path d="M15 5l-7 7 7 7"/>`,
+	"clock":    `<circle cx="12" cy="12" r="9"/><path d="M12 7v5l3 2"/>`,
 	"night":    `<path d="M20 14A8 8 0 1 1 10 4a7 7 0 0 0 10 10z"/>`,
 	"phone":    `<path d="M6 3h4l2 5-3 2a12 12 0 0 0 5 5l2-3 5 2v4c-9 3-18-6-15-15z"/>`,
 	"form":     `<path d="M5 3h14v18H5zM9 8l1.5 1.5L13 7M9 14l1.5 1.5L13 13M15 9h2M15 15h2"/>`,

@@ -100,8 +100,10 @@ type encounterData struct {
 	Forms   []lineItem
 	At      time.Time
 	Needs   int
-	Flags   []string
-	Safety  []lineItem
+	// Seen says when a lead has opened it, empty for never.
+	Seen   string
+	Flags  []string
+	Safety []lineItem
 	// Discloses: who is here records what is passed on.
 	Discloses bool
 }
@@ -128,7 +130,7 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 	d := &encounterData{
 		ID: view.ID.String(), Person: m.GetPersonId(), Name: cmp.Or(v.personName(m.GetPersonId()), v.code("identity", m.GetIdentity())), Call: m.GetIncidentId(),
 		Where: v.where(view), State: v.code("lifecycle_encounter", view.Lifecycle), Signed: signed(view), Mine: view.Origin.Author == v.me.Person,
-		At: v.at(view.Origin.AtMS), Needs: len(view.Conflicts), Discloses: v.mayDisclose(),
+		At: v.at(view.Origin.AtMS), Needs: len(view.Conflicts), Discloses: v.mayDisclose(), Seen: v.seen(view.ID),
 	}
 	d.Page = v.page(d.Name)
 	d.Page.Error = failed

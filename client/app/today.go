@@ -65,11 +65,15 @@ type callLine struct {
 	State string
 	Where web.Status
 	Open  bool
+	// Seen says when a lead has opened it, empty for never.
+	Seen string
 }
 
 type draftLine struct {
 	Href, Title, About string
 	At                 time.Time
+	// Seen says when a lead has opened it, empty for never.
+	Seen string
 	// Old drafts are older than twelve hours.
 	Old bool
 }
@@ -146,7 +150,7 @@ func (v *visit) unfinished(d *todayData) error {
 				continue
 			}
 			at := v.at(view.Origin.AtMS)
-			line := draftLine{Href: pageOf(kind) + "/" + view.ID.String(), Title: v.domain().KindLabel(kind, v.lang), At: at, Old: at.Before(old)}
+			line := draftLine{Href: pageOf(kind) + "/" + view.ID.String(), Title: v.domain().KindLabel(kind, v.lang), At: at, Old: at.Before(old), Seen: v.seen(view.ID)}
 			if m, ok := view.Message.(*tandemv1.Encounter); ok {
 				line.About = join(v.personName(m.GetPersonId()), v.code("presenting", m.GetPresentingPrimary()))
 			}
@@ -202,8 +206,24 @@ func (v *visit) code(list, code string) string {
 	return v.domain().Label(list, code, v.lang)
 }
 
+// seen says that a lead has opened a record, and when; empty where none has, as far as the
+// server has told.
+func (v *visit) seen(id syncengine.ID) string {
+	found, err := v.dev.SeenByLead(v.ctx(), id)
+	at, ok := found[id]
+	switch {
+	case err != nil || !ok:
+		return ""
+	case at.Current:
+		return v.t("seenByLead") + " " + moment(v.lang, v.at(at.AtMS))
+	}
+	return v.t("seenEarlier") + " " + moment(v.lang, v.at(at.AtMS))
+}
+
+func moment(lang string, at time.Time) string { return web.Day(lang, at) + " " + at.Format("15:04") }
+
 func (v *visit) callLine(view *client.View) callLine {
-	l := callLine{ID: view.ID.String(), Where: v.where(view), Open: view.Lifecycle == "open", At: v.at(view.Origin.AtMS)}
+	l := callLine{ID: view.ID.String(), Where: v.where(view), Open: view.Lifecycle == "open", At: v.at(view.Origin.AtMS), Seen: v.seen(view.ID)}
 	m, ok := view.Message.(*tandemv1.Incident)
 	if !ok {
 		return l

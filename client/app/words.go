@@ -55,6 +55,7 @@ var words = web.Words{
 
 	// Today.
 	"newCall": {"New call", "Nueva llamada"}, "tapType": {"One tap on its type starts it.", "Un toque en el tipo la inicia."}, "otherTypes": {"Other types", "Otros tipos"}, "openCalls": {"Under way", "En curso"}, "noOpen": {"No call is under way.", "No hay ninguna llamada en curso."},
+	"seenByLead": {"Seen by lead", "Visto por responsable"}, "seenEarlier": {"An earlier version was seen by lead", "Una versión anterior fue vista por responsable"},
 	"unfinished": {"Not finished", "Sin terminar"}, "clearedCalls": {"Cleared", "Finalizadas"}, "olderThan12": {"older than 12 h", "más de 12 h"}, "notSavedYet": {"typed, no record yet", "escrito, aún sin registro"},
 	"crisisLine": {"988 Suicide and Crisis Lifeline", "988 Línea de Prevención del Suicidio y Crisis"}, "crisisLineHow": {"Call or text 988, at any hour. In Spanish: press 2.", "Llame o envíe un mensaje al 988 a cualquier hora. En español: pulse 2."},
 	"officerHint": {"You see the calls of your team, and nothing of the persons.", "Usted ve las llamadas de su equipo y nada de las personas."},

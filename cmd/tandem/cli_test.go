@@ -98,6 +98,7 @@ func TestJSON(t *testing.T) {
 		{"export", "", "--data " + dir + " --purpose test --recipient nobody --basis research --machine --to " + whole},
 		{"import export", "", whole + " --data " + filepath.Join(t.TempDir(), "again")},
 		{"backup make", "", "--data " + dir + " --to " + copied},
+		{"backup drill", "", "--data " + dir + " --from " + copied},
 		{"backup key", "", "--to " + filepath.Join(t.TempDir(), "offline.key")},
 		{"restore", "", "--from " + copied + " --keys " + filepath.Join(dir, "keys.json") + " --without-journal --data " + filepath.Join(t.TempDir(), "restored")},
 		{"admin keys rotate-seal", "", "--data " + dir},

@@ -512,9 +512,12 @@ type devicesData struct {
 	Rows []deviceRow
 }
 
+// clockOff is how far a device's clock may be off before that is said.
+const clockOff = 2 * time.Minute
+
 type deviceRow struct {
 	Label, Who, State, Version, Platform string
-	Seen, Unsent, Since                  string
+	Seen, Unsent, Since, Clock           string
 	Bad                                  bool
 	Notes                                []string
 }
@@ -546,6 +549,10 @@ func (v *visit) devices() error {
 			}
 			if at, ok := seen[r.ID]; ok {
 				row.Seen, row.Unsent = s.ago(at.At.UnixMilli()), strconv.FormatUint(at.Unsent, 10)
+				if row.Clock = s.t("clockRight"); at.Ahead.Abs() > clockOff {
+					row.Clock = sprintf(s.t("clockOff"), at.Ahead.Round(time.Minute))
+					row.Notes = append(row.Notes, s.t("clockWrong"))
+				}
 				if at.Unsent > 0 {
 					row.Since, row.Bad = s.ago(at.Since.UnixMilli()), s.now().Sub(at.Since) > 24*time.Hour
 				}

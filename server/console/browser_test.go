@@ -291,7 +291,7 @@ func TestMorningOfAdmin(t *testing.T) {
 					}
 				}
 			}
-			for _, page := range []string{"setup", "staff", "staff/" + o.maya.String(), "devices", "audit", "directory", "codes", "passed-on"} {
+			for _, page := range []string{"setup", "staff", "staff/" + o.maya.String(), "devices", "audit", "directory", "codes", "passed-on", "jobs", "backups", "retention"} {
 				b.Page(page)
 				name := page
 				if len(page) > 20 {

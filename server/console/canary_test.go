@@ -73,7 +73,7 @@ func newWhole(t *testing.T, on storetest.Engine) *whole {
 		Log: log, Clock: w.now, Metrics: w.metrics, FHIR: w.exports.Handler,
 		People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
 		Console: func(s *server.Server) (http.Handler, error) {
-			return console.New(s, w.st, console.Options{Log: log, Clock: w.now, Exports: w.exports})
+			return console.New(s, w.st, console.Options{Log: log, Clock: w.now, Exports: w.exports, Jobs: w.worker})
 		},
 	}))
 	plain := httptest.NewUnstartedServer(w.srv)
@@ -227,9 +227,7 @@ func (w *whole) exported(b *browser, ask string) (got string, files []string) {
 	if first.status != http.StatusAccepted {
 		return got, nil
 	}
-	if n, err := w.worker.Once(w.tb.Context()); n != 1 || err != nil {
-		w.tb.Fatalf("%d jobs: %v", n, err)
-	}
+	w.work()
 	at := first.head.Get("Content-Location")
 	files = append(files, at)
 	for _, m := range regexp.MustCompile(`"url":"([^"]+)"`).FindAllStringSubmatch(fetch(at).body, -1) {

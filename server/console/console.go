@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -35,6 +36,9 @@ type Options struct {
 	Rand  io.Reader
 	// Exports makes exports; nil: none are made here.
 	Exports *bulk.Exports
+	// Jobs does what recurs (reminders, snapshots of metrics, the count of what is past its
+	// retention), and is shown to admins; nil for none.
+	Jobs *jobs.Worker
 }
 
 // Bounds of what browsers ask for at once.
@@ -82,6 +86,9 @@ func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
 		c.pages[lang] = t
 	}
 	c.inner = c.routes()
+	if o.Jobs != nil {
+		c.upkeep(o.Jobs)
+	}
 	return c, nil
 }
 
@@ -207,6 +214,13 @@ func (c *Console) routes() http.Handler {
 		"GET /console/readiness/{id}":        {admins, (*visit).assessment},
 		"GET /console/passed-on":             {admins, (*visit).passedOn},
 		"GET /console/disclosures/{id}":      {leads, (*visit).disclosures},
+		"GET /console/jobs":                 {admins, (*visit).jobsPage},
+		"POST /console/jobs":                {admins, (*visit).runJob},
+		"GET /console/backups":              {admins, (*visit).backups},
+		"GET /console/retention":            {admins, (*visit).retention},
+		"POST /console/retention":           {admins, (*visit).setRetention},
+		"POST /console/retention/hold":      {admins, (*visit).placeHold},
+		"POST /console/retention/{id}/lift": {admins, (*visit).liftHold},
 	} {
 		mux.HandleFunc(pattern, c.page(p.who, p.do))
 	}

@@ -87,7 +87,31 @@ func (v *visit) look(code string, subject syncengine.ID, f func(*sight) error) e
 	if len(s.quarantined) > 0 {
 		entries = append(entries, entry(tandemv1.AuditAct_AUDIT_ACT_QUARANTINE_READ, s.quarantined))
 	}
-	return v.note(entries...)
+	if subject.IsZero() {
+		return v.note(entries...)
+	}
+	return v.noteThen(s.tellAuthors, entries...)
+}
+
+// tellAuthors notes for those who made what a page shows that a lead has opened it.
+func (s *sight) tellAuthors(tx *store.Tx) error {
+	for _, id := range s.shown {
+		it := s.seen[id]
+		if !s.lead || it == nil {
+			continue
+		}
+		o, err := it.rec.Origin()
+		if err != nil {
+			return err
+		}
+		if o.Author.IsZero() || o.Author == s.who.Staff {
+			continue
+		}
+		if err := tx.SeenByLead(o.Author, id, it.rec.Hash, s.now().UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sight finds out what the person may see in a snapshot.

@@ -83,6 +83,11 @@ func (v *visit) allowed(who area) error {
 
 // note adds an entry of the person's to the audit log.
 func (v *visit) note(entries ...*tandemv1.AuditEntry) error {
+	return v.noteThen(func(*store.Tx) error { return nil }, entries...)
+}
+
+// noteThen is note with what else is written in the same transaction.
+func (v *visit) noteThen(do func(*store.Tx) error, entries ...*tandemv1.AuditEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -93,7 +98,7 @@ func (v *visit) note(entries ...*tandemv1.AuditEntry) error {
 				return err
 			}
 		}
-		return nil
+		return do(tx)
 	})
 }
 
@@ -131,6 +136,7 @@ func (v *visit) page(title, here string) *web.Page {
 		add("readiness", "check", "navReadiness")
 		add("passed-on", "referral", "navPassedOn")
 		add("audit", "search", "navAudit")
+		add("jobs", "clock", "navUpkeep")
 	}
 	if v.c.o.Exports != nil && (v.lead || v.admin) {
 		add("exports", "export", "navExports")

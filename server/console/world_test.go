@@ -28,6 +28,7 @@ import (
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -76,7 +77,11 @@ func newOffice(tb testing.TB, on storetest.Engine) *office {
 	o.srv = must[*server.Server](tb)(server.New(o.st, server.Options{
 		Log: log, Clock: o.now, People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
 		Console: func(s *server.Server) (http.Handler, error) {
-			return console.New(s, o.st, console.Options{Log: log, Clock: o.now})
+			worker, err := jobs.New(o.st, jobs.Options{Clock: o.now, Log: log})
+			if err != nil {
+				return nil, err
+			}
+			return console.New(s, o.st, console.Options{Log: log, Clock: o.now, Jobs: worker})
 		},
 	}))
 	plain := httptest.NewUnstartedServer(o.srv)

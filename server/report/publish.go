@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -39,25 +38,19 @@ func Of(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOption
 	return r, err
 }
 
-// Publish makes the public report of a period over the newest state, and keeps it as it is.
+// Publish makes the public report of a period, and keeps it as it is: of the frozen metrics
+// (Freeze) where the period has some and no population is given, of the newest state else.
 // A published report never changes, and none overlaps another of the same program, or one
 // of all programs: what two differ by could be read from them.
 func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptions, id syncengine.ID, now time.Time) (*store.PublishedReport, error) {
 	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) {
 		return nil, ErrOpenPeriod
 	}
-	r, err := Of(ctx, st, org.ID, o)
+	p, err := frozenOr(ctx, st, org.ID, o, now)
 	if err != nil {
 		return nil, err
 	}
-	var body bytes.Buffer
-	if err := r.ForPublic().WriteJSON(&body); err != nil {
-		return nil, err
-	}
-	p := &store.PublishedReport{
-		ID: id, Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly),
-		Zone: o.Zone.String(), Seq: r.Seq, Hash: sha256.Sum256(body.Bytes()), CreatedMS: now.UnixMilli(), Body: body.Bytes(),
-	}
+	p.ID, p.CreatedMS = id, now.UnixMilli()
 	err = st.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 		others, err := tx.PublishedReports()
 		if err != nil {
@@ -80,6 +73,22 @@ func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOpti
 		return nil, err
 	}
 	return p, nil
+}
+
+// frozenOr returns the frozen metrics of a period; where there are none, or a population is
+// to be counted by, the newest.
+func frozenOr(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
+	if o.Population == nil {
+		p, err := st.FrozenMetricsOf(ctx, org, o.Program, o.From.In(o.Zone).Format(time.DateOnly), o.To.In(o.Zone).Format(time.DateOnly), o.Zone.String())
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			_, err := ReadPublished(p)
+			return p, err
+		}
+	}
+	return publicOf(ctx, st, org, o, now)
 }
 
 // ReadPublished returns a published report after its hash was checked.

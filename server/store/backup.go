@@ -39,24 +39,24 @@ type Backup struct {
 	Hash syncengine.Hash
 	// MadeMS is when it was reported.
 	MadeMS int64
+	// File is what is known of the file.
+	File BackupReport
 }
 
 // MarkBackup notes that a verified copy holds the org's history up to a sequence, which
 // must be that of a commit. What the second-newest such copy holds, devices need not
-// keep any more. A zero hash is not compared.
-func (s *Store) MarkBackup(ctx context.Context, org syncengine.ID, seq uint64, hash syncengine.Hash) error {
+// keep any more. A zero hash is not compared. file is what is known of the copy's file.
+func (s *Store) MarkBackup(ctx context.Context, org syncengine.ID, seq uint64, hash syncengine.Hash, file BackupReport) error {
+	file.Seq = seq
 	return s.Write(ctx, org, 1, func(tx *Tx) error {
-		last, at, ok, err := tx.CommitAt(seq)
+		at, err := tx.ofHistory(seq, hash)
 		if err != nil {
 			return err
 		}
-		if !ok || last != seq {
-			return ErrBackupSeq
-		}
-		if hash != (syncengine.Hash{}) && hash != at {
-			return ErrBackupHash
-		}
 		if err := tx.markBackup(seq, at); err != nil {
+			return err
+		}
+		if err := tx.reportBackup(file); err != nil {
 			return err
 		}
 		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_BACKED_UP, Number: seq, Hash: at[:]})
@@ -200,15 +200,36 @@ func (s *Store) BackUpThrough(ctx context.Context, to string, encrypt func(io.Wr
 			return nil, err
 		}
 	}
+	file, err := MeasureBackup(to)
+	if err != nil {
+		return nil, err
+	}
+	file.Encrypted = encrypt != nil
 	for _, b := range made {
+		b.File = file
 		if b.Seq == 0 {
 			continue
 		}
-		if err := s.MarkBackup(ctx, b.Org, b.Seq, b.Hash); err != nil {
+		if err := s.MarkBackup(ctx, b.Org, b.Seq, b.Hash, file); err != nil {
 			return nil, err
 		}
 	}
 	return made, nil
+}
+
+// MeasureBackup reads the file of a copy for its size and digest.
+func MeasureBackup(path string) (r BackupReport, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return r, fmt.Errorf("reading the backup: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // It was only read.
+	h := sha256.New()
+	if r.Bytes, err = io.Copy(h, f); err != nil {
+		return r, fmt.Errorf("reading the backup: %w", err)
+	}
+	copy(r.Digest[:], h.Sum(nil))
+	return r, nil
 }
 
 // encryptTo writes a file through a writer, and reads back what came of it: nobody here can

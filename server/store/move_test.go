@@ -56,7 +56,7 @@ func lived(t *testing.T, seed byte) (*world, []*tandemv1.Change) {
 		}
 		return nil
 	})
-	if err := w.s.MarkBackup(t.Context(), w.org.ID, w.head().Seq, syncengine.Hash{}); err != nil {
+	if err := w.s.MarkBackup(t.Context(), w.org.ID, w.head().Seq, syncengine.Hash{}, store.BackupReport{}); err != nil {
 		t.Fatal(err)
 	}
 	w.write(func(tx *store.Tx) error {

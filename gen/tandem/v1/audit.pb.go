@@ -184,11 +184,34 @@ const (
 	AuditAct_AUDIT_ACT_WIPE_TOLD AuditAct = 104
 	// The bytes of an attachment, subject, are whole at the server: count, with their hash.
 	AuditAct_AUDIT_ACT_ATTACHMENT_STORED AuditAct = 108
-	// Bytes of an attachment, subject, were sent to a replica: count, from number on.
+	// A replica began to read the bytes of an attachment, subject, count in all, or goes on
+	// after an hour: from number on.
 	AuditAct_AUDIT_ACT_ATTACHMENT_READ AuditAct = 109
+	// A device that is to wipe itself could not send count files, of which number bytes are
+	// not at the server: they go with its store.
+	AuditAct_AUDIT_ACT_FILES_LEFT AuditAct = 130
+	// A person asked for an export, subject, that a second person has to approve: it names
+	// count people, code is its form.
+	AuditAct_AUDIT_ACT_EXPORT_ASKED AuditAct = 122
+	// A second person approved an export, subject.
+	AuditAct_AUDIT_ACT_EXPORT_APPROVED AuditAct = 123
+	// A second person refused it.
+	AuditAct_AUDIT_ACT_EXPORT_REFUSED AuditAct = 124
 	// An export was read into this empty server: code says begun, or ended with count records;
 	// hash is that of its manifest, subject the export.
 	AuditAct_AUDIT_ACT_IMPORTED AuditAct = 113
+	// A legal hold, code, was placed on subject, or on everything.
+	AuditAct_AUDIT_ACT_HOLD_PLACED AuditAct = 116
+	// A legal hold, code, on subject was lifted.
+	AuditAct_AUDIT_ACT_HOLD_LIFTED AuditAct = 117
+	// What is past its retention was counted: count records.
+	AuditAct_AUDIT_ACT_RETENTION_COUNTED AuditAct = 118
+	// A verified copy of the database was restored as a drill, up to number, whose commit hash
+	// is hash.
+	AuditAct_AUDIT_ACT_BACKUP_DRILLED AuditAct = 119
+	// The metrics of a program, subject, or of all, for a period, code, were frozen as they
+	// are at seq: hash is theirs.
+	AuditAct_AUDIT_ACT_METRICS_FROZEN AuditAct = 120
 )
 
 // Enum value maps for AuditAct.
@@ -268,7 +291,16 @@ var (
 		104: "AUDIT_ACT_WIPE_TOLD",
 		108: "AUDIT_ACT_ATTACHMENT_STORED",
 		109: "AUDIT_ACT_ATTACHMENT_READ",
+		130: "AUDIT_ACT_FILES_LEFT",
+		122: "AUDIT_ACT_EXPORT_ASKED",
+		123: "AUDIT_ACT_EXPORT_APPROVED",
+		124: "AUDIT_ACT_EXPORT_REFUSED",
 		113: "AUDIT_ACT_IMPORTED",
+		116: "AUDIT_ACT_HOLD_PLACED",
+		117: "AUDIT_ACT_HOLD_LIFTED",
+		118: "AUDIT_ACT_RETENTION_COUNTED",
+		119: "AUDIT_ACT_BACKUP_DRILLED",
+		120: "AUDIT_ACT_METRICS_FROZEN",
 	}
 	AuditAct_value = map[string]int32{
 		"AUDIT_ACT_UNSPECIFIED":        0,
@@ -345,7 +377,16 @@ var (
 		"AUDIT_ACT_WIPE_TOLD":          104,
 		"AUDIT_ACT_ATTACHMENT_STORED":  108,
 		"AUDIT_ACT_ATTACHMENT_READ":    109,
+		"AUDIT_ACT_FILES_LEFT":         130,
+		"AUDIT_ACT_EXPORT_ASKED":       122,
+		"AUDIT_ACT_EXPORT_APPROVED":    123,
+		"AUDIT_ACT_EXPORT_REFUSED":     124,
 		"AUDIT_ACT_IMPORTED":           113,
+		"AUDIT_ACT_HOLD_PLACED":        116,
+		"AUDIT_ACT_HOLD_LIFTED":        117,
+		"AUDIT_ACT_RETENTION_COUNTED":  118,
+		"AUDIT_ACT_BACKUP_DRILLED":     119,
+		"AUDIT_ACT_METRICS_FROZEN":     120,
 	}
 )
 
@@ -712,7 +753,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xc4\x0f\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xcb\x11\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -788,8 +829,17 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x18AUDIT_ACT_WIPE_WITHDRAWN\x10g\x12\x17\n" +
 	"\x13AUDIT_ACT_WIPE_TOLD\x10h\x12\x1f\n" +
 	"\x1bAUDIT_ACT_ATTACHMENT_STORED\x10l\x12\x1d\n" +
-	"\x19AUDIT_ACT_ATTACHMENT_READ\x10m\x12\x16\n" +
-	"\x12AUDIT_ACT_IMPORTED\x10qB\x9f\x01\n" +
+	"\x19AUDIT_ACT_ATTACHMENT_READ\x10m\x12\x19\n" +
+	"\x14AUDIT_ACT_FILES_LEFT\x10\x82\x01\x12\x1a\n" +
+	"\x16AUDIT_ACT_EXPORT_ASKED\x10z\x12\x1d\n" +
+	"\x19AUDIT_ACT_EXPORT_APPROVED\x10{\x12\x1c\n" +
+	"\x18AUDIT_ACT_EXPORT_REFUSED\x10|\x12\x16\n" +
+	"\x12AUDIT_ACT_IMPORTED\x10q\x12\x19\n" +
+	"\x15AUDIT_ACT_HOLD_PLACED\x10t\x12\x19\n" +
+	"\x15AUDIT_ACT_HOLD_LIFTED\x10u\x12\x1f\n" +
+	"\x1bAUDIT_ACT_RETENTION_COUNTED\x10v\x12\x1c\n" +
+	"\x18AUDIT_ACT_BACKUP_DRILLED\x10w\x12\x1c\n" +
+	"\x18AUDIT_ACT_METRICS_FROZEN\x10xB\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"

@@ -2165,7 +2165,10 @@ type SyncRequest struct {
 	// told by.
 	ToldAt [][]byte `protobuf:"bytes,29,rep,name=told_at,json=toldAt" json:"told_at,omitempty"`
 	// The device takes SyncResponse.packed.
-	Packs         bool `protobuf:"varint,30,opt,name=packs" json:"packs,omitempty"`
+	Packs bool `protobuf:"varint,30,opt,name=packs" json:"packs,omitempty"`
+	// Asks which records of this person leads have opened since: 1 + the number of the newest
+	// Seen that the device has, so 1 for all. 0 does not ask.
+	SeenAfter     uint64 `protobuf:"varint,31,opt,name=seen_after,json=seenAfter" json:"seen_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2366,6 +2369,13 @@ func (x *SyncRequest) GetPacks() bool {
 		return x.Packs
 	}
 	return false
+}
+
+func (x *SyncRequest) GetSeenAfter() uint64 {
+	if x != nil {
+		return x.SeenAfter
+	}
+	return 0
 }
 
 // Asks for records outside the device's scopes that its person may read.
@@ -3227,7 +3237,11 @@ type Trailer struct {
 	// device names it in its requests, in place of those that this one named, until a
 	// cut covers it. Empty without outcomes where the request named none, and with a
 	// closing page, or where the device stands at that snapshot: positions say the same.
-	ToldAt        []byte `protobuf:"bytes,25,opt,name=told_at,json=toldAt" json:"told_at,omitempty"`
+	ToldAt []byte `protobuf:"bytes,25,opt,name=told_at,json=toldAt" json:"told_at,omitempty"`
+	// Records that this person has made and a lead has opened at the server, by number, as
+	// seen_after asks; at most 500. Never to a police partner, nor of a record that the
+	// person may not read.
+	Seen          []*Seen `protobuf:"bytes,26,rep,name=seen" json:"seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3402,6 +3416,88 @@ func (x *Trailer) GetToldAt() []byte {
 	return nil
 }
 
+func (x *Trailer) GetSeen() []*Seen {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+// A lead has opened a record: seen by lead.
+type Seen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Record id, 16 bytes.
+	Record []byte `protobuf:"bytes,1,opt,name=record" json:"record,omitempty"`
+	// Number among those of this person. A record that is opened again, after it has
+	// changed, gets a new one.
+	Number uint64 `protobuf:"varint,2,opt,name=number" json:"number,omitempty"`
+	// Server time when it was opened, ms.
+	AtMs int64 `protobuf:"varint,3,opt,name=at_ms,json=atMs" json:"at_ms,omitempty"`
+	// Hash of the row that was shown, its first 8 bytes: a device that holds another one
+	// knows that what it shows was not what the lead saw.
+	RowHash       uint64 `protobuf:"fixed64,4,opt,name=row_hash,json=rowHash" json:"row_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Seen) Reset() {
+	*x = Seen{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Seen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Seen) ProtoMessage() {}
+
+func (x *Seen) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Seen.ProtoReflect.Descriptor instead.
+func (*Seen) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Seen) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Seen) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Seen) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Seen) GetRowHash() uint64 {
+	if x != nil {
+		return x.RowHash
+	}
+	return 0
+}
+
 // The digest of one scope at a cut.
 type ScopeDigest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3416,7 +3512,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3428,7 +3524,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3441,7 +3537,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -3474,7 +3570,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3582,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3595,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -3547,7 +3643,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3559,7 +3655,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3572,7 +3668,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReconcileRequest) GetEpoch() []byte {
@@ -3640,7 +3736,7 @@ type ScopeBuckets struct {
 
 func (x *ScopeBuckets) Reset() {
 	*x = ScopeBuckets{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +3748,7 @@ func (x *ScopeBuckets) String() string {
 func (*ScopeBuckets) ProtoMessage() {}
 
 func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +3761,7 @@ func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
 func (*ScopeBuckets) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ScopeBuckets) GetScope() []byte {
@@ -3708,7 +3804,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3720,7 +3816,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3733,7 +3829,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReconcileResponse) GetSchema() uint32 {
@@ -3789,7 +3885,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +3897,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +3910,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeliverRequest) GetEntries() [][]byte {
@@ -3853,7 +3949,7 @@ type WitnessOffer struct {
 
 func (x *WitnessOffer) Reset() {
 	*x = WitnessOffer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +3961,7 @@ func (x *WitnessOffer) String() string {
 func (*WitnessOffer) ProtoMessage() {}
 
 func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +3974,7 @@ func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
 func (*WitnessOffer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WitnessOffer) GetSerial() uint64 {
@@ -3922,7 +4018,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3934,7 +4030,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3947,7 +4043,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeliverResponse) GetSchema() uint32 {
@@ -4009,7 +4105,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4021,7 +4117,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4034,7 +4130,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -4094,7 +4190,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4106,7 +4202,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4119,7 +4215,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -4163,7 +4259,7 @@ type DeliverAnswer struct {
 
 func (x *DeliverAnswer) Reset() {
 	*x = DeliverAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4175,7 +4271,7 @@ func (x *DeliverAnswer) String() string {
 func (*DeliverAnswer) ProtoMessage() {}
 
 func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4188,7 +4284,7 @@ func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
 func (*DeliverAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DeliverAnswer) GetDelivered() []*Delivered {
@@ -4232,7 +4328,7 @@ type ReplicaOps struct {
 
 func (x *ReplicaOps) Reset() {
 	*x = ReplicaOps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4244,7 +4340,7 @@ func (x *ReplicaOps) String() string {
 func (*ReplicaOps) ProtoMessage() {}
 
 func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4257,7 +4353,7 @@ func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaOps.ProtoReflect.Descriptor instead.
 func (*ReplicaOps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReplicaOps) GetReplica() []byte {
@@ -4291,7 +4387,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[44]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4303,7 +4399,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[44]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4316,7 +4412,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -4370,7 +4466,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[45]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4382,7 +4478,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[45]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4395,7 +4491,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AuditRequest) GetFirst() uint64 {
@@ -4461,7 +4557,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[46]
+	mi := &file_tandem_v1_sync_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4473,7 +4569,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[46]
+	mi := &file_tandem_v1_sync_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4486,7 +4582,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AuditResponse) GetKept() uint64 {
@@ -4545,7 +4641,7 @@ type BreakGlassRequest struct {
 
 func (x *BreakGlassRequest) Reset() {
 	*x = BreakGlassRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[47]
+	mi := &file_tandem_v1_sync_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4557,7 +4653,7 @@ func (x *BreakGlassRequest) String() string {
 func (*BreakGlassRequest) ProtoMessage() {}
 
 func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[47]
+	mi := &file_tandem_v1_sync_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4570,7 +4666,7 @@ func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassRequest.ProtoReflect.Descriptor instead.
 func (*BreakGlassRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BreakGlassRequest) GetId() []byte {
@@ -4631,7 +4727,7 @@ type BreakGlassResponse struct {
 
 func (x *BreakGlassResponse) Reset() {
 	*x = BreakGlassResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[48]
+	mi := &file_tandem_v1_sync_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4643,7 +4739,7 @@ func (x *BreakGlassResponse) String() string {
 func (*BreakGlassResponse) ProtoMessage() {}
 
 func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[48]
+	mi := &file_tandem_v1_sync_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4656,7 +4752,7 @@ func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassResponse.ProtoReflect.Descriptor instead.
 func (*BreakGlassResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BreakGlassResponse) GetUntilMs() int64 {
@@ -4697,7 +4793,7 @@ type PutBlobChunkRequest struct {
 
 func (x *PutBlobChunkRequest) Reset() {
 	*x = PutBlobChunkRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[49]
+	mi := &file_tandem_v1_sync_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4709,7 +4805,7 @@ func (x *PutBlobChunkRequest) String() string {
 func (*PutBlobChunkRequest) ProtoMessage() {}
 
 func (x *PutBlobChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[49]
+	mi := &file_tandem_v1_sync_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4722,7 +4818,7 @@ func (x *PutBlobChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBlobChunkRequest.ProtoReflect.Descriptor instead.
 func (*PutBlobChunkRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PutBlobChunkRequest) GetAttachment() []byte {
@@ -4764,7 +4860,7 @@ type PutBlobChunkResponse struct {
 
 func (x *PutBlobChunkResponse) Reset() {
 	*x = PutBlobChunkResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[50]
+	mi := &file_tandem_v1_sync_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4776,7 +4872,7 @@ func (x *PutBlobChunkResponse) String() string {
 func (*PutBlobChunkResponse) ProtoMessage() {}
 
 func (x *PutBlobChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[50]
+	mi := &file_tandem_v1_sync_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4789,7 +4885,7 @@ func (x *PutBlobChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBlobChunkResponse.ProtoReflect.Descriptor instead.
 func (*PutBlobChunkResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PutBlobChunkResponse) GetHeld() uint64 {
@@ -4828,7 +4924,7 @@ type GetBlobChunkRequest struct {
 
 func (x *GetBlobChunkRequest) Reset() {
 	*x = GetBlobChunkRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[51]
+	mi := &file_tandem_v1_sync_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4840,7 +4936,7 @@ func (x *GetBlobChunkRequest) String() string {
 func (*GetBlobChunkRequest) ProtoMessage() {}
 
 func (x *GetBlobChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[51]
+	mi := &file_tandem_v1_sync_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4853,7 +4949,7 @@ func (x *GetBlobChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobChunkRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobChunkRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetBlobChunkRequest) GetAttachment() []byte {
@@ -4891,7 +4987,7 @@ type GetBlobChunkResponse struct {
 
 func (x *GetBlobChunkResponse) Reset() {
 	*x = GetBlobChunkResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[52]
+	mi := &file_tandem_v1_sync_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4903,7 +4999,7 @@ func (x *GetBlobChunkResponse) String() string {
 func (*GetBlobChunkResponse) ProtoMessage() {}
 
 func (x *GetBlobChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[52]
+	mi := &file_tandem_v1_sync_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4916,7 +5012,7 @@ func (x *GetBlobChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobChunkResponse.ProtoReflect.Descriptor instead.
 func (*GetBlobChunkResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetBlobChunkResponse) GetData() []byte {
@@ -5071,7 +5167,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xd6\x05\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xf5\x05\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -5101,7 +5197,9 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"audit_size\x18\x1b \x01(\x04R\tauditSize\x12\x17\n" +
 	"\atold_at\x18\x1d \x03(\fR\x06toldAt\x12\x14\n" +
-	"\x05packs\x18\x1e \x01(\bR\x05packs\"N\n" +
+	"\x05packs\x18\x1e \x01(\bR\x05packs\x12\x1d\n" +
+	"\n" +
+	"seen_after\x18\x1f \x01(\x04R\tseenAfter\"N\n" +
 	"\x06Lookup\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
 	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
@@ -5159,7 +5257,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xa6\x05\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xcb\x05\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -5184,7 +5282,13 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\bseal_key\x18\x15 \x01(\fR\asealKey\x12\x14\n" +
 	"\x05audit\x18\x17 \x01(\fR\x05audit\x12 \n" +
 	"\vemergencies\x18\x18 \x01(\rR\vemergencies\x12\x17\n" +
-	"\atold_at\x18\x19 \x01(\fR\x06toldAt\"5\n" +
+	"\atold_at\x18\x19 \x01(\fR\x06toldAt\x12#\n" +
+	"\x04seen\x18\x1a \x03(\v2\x0f.tandem.v1.SeenR\x04seen\"f\n" +
+	"\x04Seen\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x13\n" +
+	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12\x19\n" +
+	"\brow_hash\x18\x04 \x01(\x06R\arowHash\"5\n" +
 	"\vScopeDigest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"I\n" +
@@ -5386,7 +5490,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                   // 0: tandem.v1.Class
 	(Act)(0),                     // 1: tandem.v1.Act
@@ -5425,28 +5529,29 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(*Row)(nil),                  // 34: tandem.v1.Row
 	(*PathDelta)(nil),            // 35: tandem.v1.PathDelta
 	(*Trailer)(nil),              // 36: tandem.v1.Trailer
-	(*ScopeDigest)(nil),          // 37: tandem.v1.ScopeDigest
-	(*Order)(nil),                // 38: tandem.v1.Order
-	(*ReconcileRequest)(nil),     // 39: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),         // 40: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),    // 41: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),       // 42: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),         // 43: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),      // 44: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),      // 45: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),          // 46: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),        // 47: tandem.v1.DeliverAnswer
-	(*ReplicaOps)(nil),           // 48: tandem.v1.ReplicaOps
-	(*Delivered)(nil),            // 49: tandem.v1.Delivered
-	(*AuditRequest)(nil),         // 50: tandem.v1.AuditRequest
-	(*AuditResponse)(nil),        // 51: tandem.v1.AuditResponse
-	(*BreakGlassRequest)(nil),    // 52: tandem.v1.BreakGlassRequest
-	(*BreakGlassResponse)(nil),   // 53: tandem.v1.BreakGlassResponse
-	(*PutBlobChunkRequest)(nil),  // 54: tandem.v1.PutBlobChunkRequest
-	(*PutBlobChunkResponse)(nil), // 55: tandem.v1.PutBlobChunkResponse
-	(*GetBlobChunkRequest)(nil),  // 56: tandem.v1.GetBlobChunkRequest
-	(*GetBlobChunkResponse)(nil), // 57: tandem.v1.GetBlobChunkResponse
-	(Compartment)(0),             // 58: tandem.v1.Compartment
+	(*Seen)(nil),                 // 37: tandem.v1.Seen
+	(*ScopeDigest)(nil),          // 38: tandem.v1.ScopeDigest
+	(*Order)(nil),                // 39: tandem.v1.Order
+	(*ReconcileRequest)(nil),     // 40: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),         // 41: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),    // 42: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),       // 43: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),         // 44: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),      // 45: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),      // 46: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),          // 47: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),        // 48: tandem.v1.DeliverAnswer
+	(*ReplicaOps)(nil),           // 49: tandem.v1.ReplicaOps
+	(*Delivered)(nil),            // 50: tandem.v1.Delivered
+	(*AuditRequest)(nil),         // 51: tandem.v1.AuditRequest
+	(*AuditResponse)(nil),        // 52: tandem.v1.AuditResponse
+	(*BreakGlassRequest)(nil),    // 53: tandem.v1.BreakGlassRequest
+	(*BreakGlassResponse)(nil),   // 54: tandem.v1.BreakGlassResponse
+	(*PutBlobChunkRequest)(nil),  // 55: tandem.v1.PutBlobChunkRequest
+	(*PutBlobChunkResponse)(nil), // 56: tandem.v1.PutBlobChunkResponse
+	(*GetBlobChunkRequest)(nil),  // 57: tandem.v1.GetBlobChunkRequest
+	(*GetBlobChunkResponse)(nil), // 58: tandem.v1.GetBlobChunkResponse
+	(Compartment)(0),             // 59: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
 	17, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
@@ -5455,10 +5560,10 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	15, // 3: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
 	1,  // 4: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
 	19, // 5: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	58, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	59, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
 	18, // 7: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
 	21, // 8: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	58, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	59, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
 	18, // 10: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
 	22, // 11: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
 	23, // 12: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
@@ -5476,51 +5581,52 @@ var file_tandem_v1_sync_proto_depIdxs = []int32{
 	34, // 24: tandem.v1.Page.rows:type_name -> tandem.v1.Row
 	32, // 25: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
 	33, // 26: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	58, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	59, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
 	35, // 28: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
 	21, // 29: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
 	24, // 30: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	37, // 31: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	38, // 32: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	38, // 31: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	39, // 32: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
 	24, // 33: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
 	24, // 34: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
-	40, // 35: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	43, // 36: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
-	46, // 37: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	32, // 38: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	49, // 39: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	48, // 40: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
-	24, // 41: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
-	4,  // 42: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	30, // 43: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	34, // 44: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
-	5,  // 45: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 46: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	9,  // 47: tandem.v1.EnrollService.Rekey:input_type -> tandem.v1.RekeyRequest
-	11, // 48: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
-	25, // 49: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	39, // 50: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	42, // 51: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	50, // 52: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
-	52, // 53: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
-	54, // 54: tandem.v1.SyncService.PutBlobChunk:input_type -> tandem.v1.PutBlobChunkRequest
-	56, // 55: tandem.v1.SyncService.GetBlobChunk:input_type -> tandem.v1.GetBlobChunkRequest
-	6,  // 56: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 57: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	10, // 58: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
-	12, // 59: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
-	28, // 60: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	41, // 61: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	44, // 62: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	51, // 63: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
-	53, // 64: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
-	55, // 65: tandem.v1.SyncService.PutBlobChunk:output_type -> tandem.v1.PutBlobChunkResponse
-	57, // 66: tandem.v1.SyncService.GetBlobChunk:output_type -> tandem.v1.GetBlobChunkResponse
-	56, // [56:67] is the sub-list for method output_type
-	45, // [45:56] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	37, // 35: tandem.v1.Trailer.seen:type_name -> tandem.v1.Seen
+	41, // 36: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	44, // 37: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	47, // 38: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	32, // 39: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	50, // 40: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	49, // 41: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
+	24, // 42: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
+	4,  // 43: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	30, // 44: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	34, // 45: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
+	5,  // 46: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	7,  // 47: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	9,  // 48: tandem.v1.EnrollService.Rekey:input_type -> tandem.v1.RekeyRequest
+	11, // 49: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
+	25, // 50: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	40, // 51: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	43, // 52: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	51, // 53: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
+	53, // 54: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
+	55, // 55: tandem.v1.SyncService.PutBlobChunk:input_type -> tandem.v1.PutBlobChunkRequest
+	57, // 56: tandem.v1.SyncService.GetBlobChunk:input_type -> tandem.v1.GetBlobChunkRequest
+	6,  // 57: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	8,  // 58: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	10, // 59: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
+	12, // 60: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
+	28, // 61: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	42, // 62: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	45, // 63: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	52, // 64: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	54, // 65: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
+	56, // 66: tandem.v1.SyncService.PutBlobChunk:output_type -> tandem.v1.PutBlobChunkResponse
+	58, // 67: tandem.v1.SyncService.GetBlobChunk:output_type -> tandem.v1.GetBlobChunkResponse
+	57, // [57:68] is the sub-list for method output_type
+	46, // [46:57] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -5535,7 +5641,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

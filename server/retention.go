@@ -1,0 +1,493 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Years that consents and disclosures are kept at least, and until somebody is of age; and
+// how many are listed.
+const (
+	paperYears    = 6
+	majority      = 18
+	retentionList = 200
+)
+
+// Retention is what is past its time, counted and not touched.
+type Retention struct {
+	// AtMS is the moment that it was counted for, Seq the state.
+	AtMS int64  `json:"at"`
+	Seq  uint64 `json:"seq"`
+	// People whose time is over, Calls of whom nobody is kept any more, and Records: all
+	// that is about them.
+	People  int `json:"people"`
+	Calls   int `json:"calls"`
+	Records int `json:"records"`
+	// Held people and calls are past their time and under a legal hold; Open people have
+	// an episode that is not closed. Neither is counted above.
+	Held int `json:"held"`
+	Open int `json:"open"`
+	// Soon are people and calls whose time is over within a year.
+	Soon int `json:"soon"`
+	// NextMS is when the next one's time is over, 0 for never.
+	NextMS int64 `json:"next,omitempty"`
+	// List is the oldest of those past their time, held ones among them.
+	List []Expired `json:"-"`
+}
+
+// Expired is a person, or a call, whose time is over.
+type Expired struct {
+	ID syncengine.ID
+	// Call: it is a call.
+	Call bool
+	// LastMS is when the last contact was, DueMS when its time was over, Records how many
+	// records are about it, itself among them.
+	LastMS, DueMS int64
+	Records       int
+	Held          bool
+}
+
+// Retention counts, in one state, what is past the time that its agency keeps it: a person
+// with all that is about them from the last contact on, of a minor from the 18th birthday,
+// consents and disclosures not before six years, nobody with an open episode, and nothing
+// that a legal hold covers. Of several agencies the longest time counts. agency leaves out
+// who has no record with a team of that agency; zero leaves out nobody. It removes nothing.
+func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retention, err error) {
+	k := &keeping{
+		domain: record.New(), agency: agency, facts: map[syncengine.ID]*fact{}, agencies: map[syncengine.ID]*tandemv1.Retention{}, owners: map[syncengine.ID]syncengine.ID{}, now: a.now().UTC(),
+	}
+	r = &Retention{AtMS: k.now.UnixMilli()}
+	err = a.store.Snapshot(ctx, a.org.ID, func(snap *store.Snapshot) error {
+		head, err := snap.Head()
+		if err != nil {
+			return err
+		}
+		r.Seq = head.Seq
+		if k.holds, err = snap.LegalHolds(); err != nil {
+			return err
+		}
+		return snap.Each(0, k.take)
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.count(r)
+	return r, nil
+}
+
+// keeping is what is known of the records when their time is counted.
+type keeping struct {
+	domain *record.Domain
+	agency syncengine.ID
+	now    time.Time
+	holds  []*store.Hold
+	facts  map[syncengine.ID]*fact
+	// agencies are their policies, owners says whose a team or program is.
+	agencies map[syncengine.ID]*tandemv1.Retention
+	owners   map[syncengine.ID]syncengine.ID
+}
+
+// fact is what matters of a record.
+type fact struct {
+	kind   string
+	about  []syncengine.ID
+	teams  []syncengine.ID
+	lastMS int64
+	// open: an episode that is not closed. into is the person that one was merged into.
+	open bool
+	into syncengine.ID
+	// born is the birthday of a person, zero for unknown; age is what was guessed.
+	born time.Time
+	age  uint32
+}
+
+func (k *keeping) take(rec *syncengine.StoredRecord) error {
+	kind := k.domain.Kind(rec.Kind)
+	if kind == nil {
+		// Of a newer version: nothing that it is about can be counted as over.
+		return nil
+	}
+	msg, err := k.domain.Message(&rec.Record)
+	if err != nil {
+		return err
+	}
+	switch m := msg.(type) {
+	case *tandemv1.Agency:
+		k.agencies[rec.ID] = m.GetRetention()
+		return nil
+	case *tandemv1.Program:
+		k.owns(rec.ID, m.GetAgencyId())
+		return nil
+	case *tandemv1.Team:
+		k.owns(rec.ID, m.GetProgramId())
+		return nil
+	}
+	if rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_REF {
+		return nil
+	}
+	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), lastMS: lastMoment(msg.ProtoReflect())}
+	if o, err := rec.Origin(); err == nil {
+		f.lastMS = max(f.lastMS, o.AtMS)
+	}
+	for _, s := range rec.Scopes {
+		if s.Owner == syncengine.OwnerTeam && !slices.Contains(f.teams, s.OwnerID) {
+			f.teams = append(f.teams, s.OwnerID)
+		}
+	}
+	switch m := msg.(type) {
+	case *tandemv1.Person:
+		f.into, _ = syncengine.ParseID(m.GetMergedInto())
+		f.age = m.GetApproxAge()
+		f.born, _ = time.Parse(time.DateOnly, m.GetDob())
+	case *tandemv1.Episode:
+		f.open = rec.Lifecycle() == record.Active || rec.Lifecycle() == record.OnHold
+	}
+	k.facts[rec.ID] = f
+	return nil
+}
+
+func (k *keeping) owns(id syncengine.ID, owner string) {
+	if of, err := syncengine.ParseID(owner); err == nil {
+		k.owners[id] = of
+	}
+}
+
+// lastMoment is the latest moment that a record names, however deep.
+func lastMoment(m protoreflect.Message) (ms int64) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if fd.Message() == nil {
+			return true
+		}
+		each := func(m protoreflect.Message) {
+			if at, ok := m.Interface().(*tandemv1.Instant); ok {
+				ms = max(ms, at.GetAtMs())
+				return
+			}
+			ms = max(ms, lastMoment(m))
+		}
+		switch {
+		case fd.IsMap():
+		case fd.IsList():
+			for i := range v.List().Len() {
+				each(v.List().Get(i).Message())
+			}
+		default:
+			each(v.Message())
+		}
+		return true
+	})
+	return ms
+}
+
+// agencyOf is the agency of a team; zero where it is not known.
+func (k *keeping) agencyOf(team syncengine.ID) syncengine.ID { return k.owners[k.owners[team]] }
+
+// years are those that records of some teams are kept: the longest of their agencies.
+func (k *keeping) years(teams []syncengine.ID) (adult, minor int) {
+	for _, team := range teams {
+		policy, known := k.agencies[k.agencyOf(team)]
+		if !known {
+			continue
+		}
+		adult, minor = max(adult, int(policy.GetAdultYears())), max(minor, int(policy.GetMinorYearsAfter_18()))
+	}
+	if adult > 0 {
+		return adult, minor
+	}
+	// Nobody's: as long as anybody keeps anything.
+	var none *tandemv1.Retention
+	adult, minor = int(none.GetAdultYears()), int(none.GetMinorYearsAfter_18())
+	for _, policy := range k.agencies {
+		adult, minor = max(adult, int(policy.GetAdultYears())), max(minor, int(policy.GetMinorYearsAfter_18()))
+	}
+	return adult, minor
+}
+
+// root is the person that somebody counts as: the one that they were merged into.
+func (k *keeping) root(id syncengine.ID) syncengine.ID {
+	for range 16 {
+		f := k.facts[id]
+		if f == nil || f.into.IsZero() || k.facts[f.into] == nil {
+			break
+		}
+		id = f.into
+	}
+	return id
+}
+
+// subject is one person, or one call, with all that is about it.
+type subject struct {
+	id      syncengine.ID
+	members []*fact
+	ids     []syncengine.ID
+}
+
+// count fills in what is over.
+func (k *keeping) count(r *Retention) {
+	people, calls := k.subjects()
+	blocked := map[syncengine.ID]bool{}
+	one := func(s *subject, call bool) {
+		if !k.agency.IsZero() && !k.with(s, k.agency) {
+			return
+		}
+		due, open := k.due(s)
+		if open {
+			r.Open++
+		}
+		over, held := !open && !due.After(k.now), k.held(s)
+		if !over || held {
+			for _, id := range s.ids {
+				blocked[id] = true
+			}
+		}
+		if !over {
+			if !open && due.Before(k.now.AddDate(1, 0, 0)) {
+				r.Soon++
+			}
+			if !open && (r.NextMS == 0 || due.UnixMilli() < r.NextMS) {
+				r.NextMS = due.UnixMilli()
+			}
+			return
+		}
+		r.List = append(r.List, Expired{ID: s.id, Call: call, LastMS: s.last(), DueMS: due.UnixMilli(), Records: len(s.ids), Held: held})
+	}
+	for _, s := range people {
+		one(s, false)
+	}
+	for _, s := range calls {
+		// A call stays as long as anybody who was met at it.
+		if slices.ContainsFunc(s.ids, func(id syncengine.ID) bool { return blocked[id] }) {
+			continue
+		}
+		one(s, true)
+	}
+	over, counted := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
+	for _, e := range r.List {
+		over[e.ID] = !e.Held
+		switch {
+		case e.Held:
+			r.Held++
+		case e.Call:
+			r.Calls++
+		default:
+			r.People++
+		}
+	}
+	for _, s := range slices.Concat(people, calls) {
+		if !over[s.id] {
+			continue
+		}
+		for _, id := range s.ids {
+			counted[id] = true
+		}
+	}
+	r.Records = len(counted)
+	slices.SortFunc(r.List, func(a, b Expired) int { return cmp.Or(cmp.Compare(a.DueMS, b.DueMS), a.ID.Compare(b.ID)) })
+	r.List = r.List[:min(len(r.List), retentionList)]
+}
+
+// subjects gathers the records about each person, and about each call.
+func (k *keeping) subjects() (people, calls []*subject) {
+	found := map[syncengine.ID]*subject{}
+	of := func(id syncengine.ID) *subject {
+		s := found[id]
+		if s == nil {
+			s = &subject{id: id}
+			found[id] = s
+			if k.facts[id].kind == "person" {
+				people = append(people, s)
+			} else {
+				calls = append(calls, s)
+			}
+		}
+		return s
+	}
+	for id, f := range k.facts {
+		seen := map[syncengine.ID]bool{}
+		k.about(id, seen, 0)
+		for at := range seen {
+			s := of(at)
+			s.ids, s.members = append(s.ids, id), append(s.members, f)
+		}
+	}
+	byID := func(a, b *subject) int { return a.id.Compare(b.id) }
+	slices.SortFunc(people, byID)
+	slices.SortFunc(calls, byID)
+	return people, calls
+}
+
+// about finds the people and calls that a record is about, over those that it names.
+func (k *keeping) about(id syncengine.ID, seen map[syncengine.ID]bool, depth int) {
+	f := k.facts[id]
+	if f == nil || depth > 4 {
+		return
+	}
+	switch f.kind {
+	case "person":
+		seen[k.root(id)] = true
+		return
+	case "incident":
+		seen[id] = true
+		return
+	}
+	for _, next := range f.about {
+		k.about(next, seen, depth+1)
+	}
+}
+
+func (s *subject) last() (ms int64) {
+	for _, f := range s.members {
+		ms = max(ms, f.lastMS)
+	}
+	return ms
+}
+
+// due is when a subject's time is over; open: not before its episode is closed.
+func (k *keeping) due(s *subject) (due time.Time, open bool) {
+	var teams []syncengine.ID
+	var born time.Time
+	papers := int64(0)
+	for _, f := range s.members {
+		teams = append(teams, f.teams...)
+		open = open || f.open
+		switch {
+		case f.kind == "consent" || f.kind == "disclosure":
+			papers = max(papers, f.lastMS)
+		case f.kind != "person":
+		case f.born.After(born):
+			born = f.born
+		case born.IsZero() && f.age > 0:
+			born = time.UnixMilli(f.lastMS).UTC().AddDate(-int(f.age), 0, 0)
+		}
+	}
+	adult, minor := k.years(teams)
+	last := time.UnixMilli(s.last()).UTC()
+	due = last.AddDate(adult, 0, 0)
+	if of := born.AddDate(majority, 0, 0); !born.IsZero() && of.After(last) {
+		if at := of.AddDate(minor, 0, 0); at.After(due) {
+			due = at
+		}
+	}
+	if at := time.UnixMilli(papers).UTC().AddDate(paperYears, 0, 0); papers > 0 && at.After(due) {
+		due = at
+	}
+	return due, open
+}
+
+// held reports whether a legal hold that stands covers anything of a subject.
+func (k *keeping) held(s *subject) bool {
+	return slices.ContainsFunc(k.holds, func(h *store.Hold) bool {
+		if !h.Stands() {
+			return false
+		}
+		return h.Target.IsZero() || slices.Contains(s.ids, h.Target) || k.with(s, h.Target)
+	})
+}
+
+// with reports whether anything of a subject is with a team of an agency.
+func (k *keeping) with(s *subject, agency syncengine.ID) bool {
+	return slices.ContainsFunc(s.members, func(f *fact) bool {
+		return slices.ContainsFunc(f.teams, func(team syncengine.ID) bool { return k.agencyOf(team) == agency })
+	})
+}
+
+// PlaceHold keeps a person, a call or an agency with all that is about it, or everything
+// (zero), whatever its age. by is who orders it, for whose own agency: what is of another
+// one is not there. reason says why, in words without names.
+func (a *Admin) PlaceHold(ctx context.Context, by, agency, target syncengine.ID, reason string) (*store.Hold, error) {
+	if n := len([]rune(reason)); n < 10 || n > 300 {
+		return nil, &InvalidError{Problems: []record.Problem{{Fields: []string{"reason"}, EN: "The reason is of 10 to 300 characters.", ES: "El motivo tiene de 10 a 300 caracteres."}}}
+	}
+	id, err := syncengine.NewID(a.now().UnixMilli(), a.rand)
+	if err != nil {
+		return nil, err
+	}
+	h := &store.Hold{ID: id, Target: target, Reason: reason, PlacedBy: by}
+	err = a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+		if ok, err := holdable(tx, agency, target); err != nil {
+			return err
+		} else if !ok {
+			return &InvalidError{Problems: []record.Problem{{Fields: []string{"target"}, EN: "That is the id of no person and no call of your agency.", ES: "Ese no es el identificador de una persona ni de una llamada de su agencia."}}}
+		}
+		if err := tx.PlaceHold(h); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_HOLD_PLACED, Person: by[:], Subject: idBytes(target), Code: h.ID.String()})
+	})
+	return h, err
+}
+
+// holdable reports whether somebody of an agency may put a target under a legal hold.
+func holdable(tx *store.Tx, agency, target syncengine.ID) (bool, error) {
+	if target.IsZero() || target == agency {
+		return true, nil
+	}
+	domain := record.New()
+	rec, err := tx.Record(target)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	if kind := domain.Kind(rec.Kind); kind == nil || kind.Name != "person" && kind.Name != "incident" {
+		return false, nil
+	}
+	for _, s := range rec.Scopes {
+		owner, err := ownerOf(tx, domain, s)
+		if err != nil || owner == agency {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// ownerOf is the agency that a team's scope is of; zero for any other scope.
+func ownerOf(tx *store.Tx, domain *record.Domain, s syncengine.ScopeKey) (agency syncengine.ID, err error) {
+	if s.Owner != syncengine.OwnerTeam {
+		return agency, nil
+	}
+	team, err := tx.Record(s.OwnerID)
+	if err != nil || team == nil {
+		return agency, err
+	}
+	msg, err := domain.Message(&team.Record)
+	if err != nil {
+		return agency, err
+	}
+	m, _ := msg.(*tandemv1.Team)
+	id, _ := syncengine.ParseID(m.GetProgramId())
+	program, err := tx.Record(id)
+	if err != nil || program == nil {
+		return agency, err
+	}
+	if msg, err = domain.Message(&program.Record); err != nil {
+		return agency, err
+	}
+	p, _ := msg.(*tandemv1.Program)
+	agency, _ = syncengine.ParseID(p.GetAgencyId())
+	return agency, nil
+}
+
+func idBytes(id syncengine.ID) []byte {
+	if id.IsZero() {
+		return nil
+	}
+	return id[:]
+}
+
+// LiftHold ends a legal hold. The error is store.ErrNoHold where none of that id stands.
+func (a *Admin) LiftHold(ctx context.Context, by, id syncengine.ID) error {
+	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+		h, err := tx.LiftHold(id, by)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_HOLD_LIFTED, Person: by[:], Subject: idBytes(h.Target), Code: id.String()})
+	})
+}
