@@ -179,6 +179,7 @@ func testChunks(t *testing.T, on engine) {
 	same("after a change", two)
 	// All of them leave one scope for another.
 	w.tend(64)
+	two.renew()
 	same("aged", two)
 	// The chunks are there, and who is revoked gets none of them.
 	if err := w.admin.RevokeDevice(t.Context(), two.dev); err != nil {
