@@ -332,7 +332,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 		if plan, err = c.planWhole(t, o); err != nil {
 			return err
 		}
-		plan.Request.SealKey = sealKey
+		plan.Request.SealKey, plan.Request.Packs = sealKey, !c.opts.PlainPull
 		if err := t.nameCheckpoint(plan.Request); err != nil {
 			return err
 		}

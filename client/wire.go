@@ -43,8 +43,6 @@ type link struct {
 	greeting string
 	// trust is nil where there is no TLS of ours.
 	trust *trust
-	// plain: nothing is to be packed by rows.
-	plain bool
 	// read reads the device's clocks.
 	read func() reading
 }
@@ -93,7 +91,7 @@ func newLink(u *url.URL, o *Options, p *prover, v *trust, read func() reading) *
 	return &link{
 		sync:   tandemv1connect.NewSyncServiceClient(hc, u.String(), opts...),
 		enroll: tandemv1connect.NewEnrollServiceClient(hc, u.String(), opts...),
-		base:   base, plain: o.PlainPull, trust: v, read: read, prover: p, greeting: u.JoinPath("healthz").String(),
+		base:   base, trust: v, read: read, prover: p, greeting: u.JoinPath("healthz").String(),
 	}
 }
 
@@ -329,7 +327,6 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 // whole is a *ContactError.
 func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv1.SyncAnswer, *contact, error) {
 	met := &contact{brings: len(req.GetRuns()) > 0}
-	req.Packs = !l.plain
 	req.Ask = binary.BigEndian.AppendUint64(make([]byte, 0, askSize), chance{}.Uint64())
 	met.began = time.Now()
 	if err := l.greet(ctx, met); err != nil {

@@ -470,7 +470,13 @@ func (g *pager) readBackfill() error {
 			return nil
 		}
 		read := func() (Position, bool, error) { return g.read([]ScopeKey{k}, b.at, 0) }
-		if g.chunked() {
+		if chunked, err := g.chunked(k, b.at); err != nil {
+			return err
+		} else if chunked && len(g.out.GetScopes()) > 0 {
+			// The next page begins with them.
+			g.answer.Message.Trailer.More = true
+			return nil
+		} else if chunked {
 			read = func() (Position, bool, error) { return g.readChunks(k, b.at) }
 		}
 		at, done, err := read()

@@ -67,11 +67,16 @@ type Chunks interface {
 	Drop(c *Chunk)
 }
 
-// chunked reports whether what follows is read by chunks: a device that takes them and
-// wants a large page reads from a scope's beginning.
-func (g *pager) chunked() bool {
-	return g.srv.Chunks != nil && g.req.GetPacks() && g.budget >= g.srv.Chunks.Least() &&
-		len(g.out.GetRows()) == 0 && len(g.out.GetScopes()) == 0
+// chunked reports whether a scope in backfill is read by chunks, which are what a page
+// begins with: the device takes them, wants a large page, and enough rows are left.
+func (g *pager) chunked(k ScopeKey, at Position) (bool, error) {
+	const large = 2 << 10
+	if g.srv.Chunks == nil || !g.req.GetPacks() || g.budget < g.srv.Chunks.Least() || len(g.req.GetWant()) > 0 {
+		return false, nil
+	}
+	few := max(2, g.srv.Chunks.Least()/large)
+	members, err := g.view.Members(k, at.Seq, at.Record, few)
+	return len(members) == few, err
 }
 
 // readChunks is read for one scope in backfill. Rows that make no whole chunk, as at the
@@ -86,7 +91,12 @@ func (g *pager) readChunks(k ScopeKey, at Position) (Position, bool, error) {
 		}
 		if c == nil {
 			var end bool
-			if c, left, end, err = g.newChunk(k, &at); err != nil || c == nil {
+			c, left, end, err = g.newChunk(k, &at)
+			if err == nil && c == nil && !end && len(g.out.GetRows()) == 0 {
+				// Nothing is left there: a page that says no more than that is not sent.
+				continue
+			}
+			if err != nil || c == nil {
 				return at, end, err
 			}
 		}

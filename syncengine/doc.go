@@ -164,6 +164,10 @@
 // stay in the outbox. A revoked replica is sent codes, its own op ranges, and that it
 // holds no scope.
 //
+// The rows of a scope in backfill are the same for all devices that may read the same
+// scopes of its records. A server may make them once, in [Chunks]: which never replace
+// the reading, since each is compared with the scope index of the page's own snapshot.
+//
 // The [Digest] of a scope is a 128-bit sum over its records ([Term]), kept
 // incrementally at both ends and compared at each cut that changed the scope.
 //

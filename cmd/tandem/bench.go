@@ -92,11 +92,16 @@ type benchResult struct {
 	Push      benchStep `json:"push"`
 	// Settle is what the pushing device sends and gets after its push.
 	Settle benchStep `json:"settle"`
-	Pull   benchStep `json:"pull"`
-	Edit   benchStep `json:"edit"`
-	Live   benchLive `json:"live"`
-	FanIn  *benchFan `json:"fan_in,omitempty"`
-	NoOp   benchNoOp `json:"no_op"`
+	// Pull is of pages that are made for each device alone. Making and Chunked are of those
+	// that are made in chunks for all: by the device for which they are made, and by one
+	// that comes later. Not there where a server runs already.
+	Pull    benchStep  `json:"pull"`
+	Making  *benchStep `json:"pull_making_chunks,omitempty"`
+	Chunked *benchStep `json:"pull_chunks,omitempty"`
+	Edit    benchStep  `json:"edit"`
+	Live    benchLive  `json:"live"`
+	FanIn   *benchFan  `json:"fan_in,omitempty"`
+	NoOp    benchNoOp  `json:"no_op"`
 	// Proof is the mean of the headers that prove who asks, a request.
 	Proof float64 `json:"proof_bytes_per_request"`
 	// ServerDisk and DeviceDisk are bytes a document, after push and pull; 0 where that

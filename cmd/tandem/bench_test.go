@@ -47,7 +47,10 @@ func TestBench(t *testing.T) {
 		if b.Records != n || b.Raw.SQLite <= 0 || b.Raw.Append4P50 <= 0 || b.BodyBytes <= 0 || b.ServerDisk <= 0 || b.DeviceDisk <= 0 || b.SealedDisk <= 0 {
 			t.Errorf("%+v", b)
 		}
-		for name, s := range map[string]*benchStep{"save": &b.Save, "push": &b.Push, "settle": &b.Settle, "pull": &b.Pull, "edit": &b.Edit, "live": &b.Live.benchStep, "fan-in": &b.FanIn.benchStep} {
+		if b.Making == nil || b.Chunked == nil {
+			t.Fatal("nothing was pulled in chunks")
+		}
+		for name, s := range map[string]*benchStep{"save": &b.Save, "push": &b.Push, "settle": &b.Settle, "pull": &b.Pull, "chunks made": b.Making, "chunks": b.Chunked, "edit": &b.Edit, "live": &b.Live.benchStep, "fan-in": &b.FanIn.benchStep} {
 			if s.MS <= 0 || s.Documents == 0 || (name != "save" && (s.Up <= 0 || s.Down <= 0 || s.Net >= s.Up+s.Down)) {
 				t.Errorf("%s: %+v", name, s)
 			}

@@ -66,7 +66,7 @@ func (b *bench) run() (err error) {
 	}
 	// The raw limits are taken before, between and after the steps that are set against
 	// them.
-	for _, step := range []func() error{b.save, b.raw, b.push, b.settle, b.raw, b.pull, b.raw, b.disk, b.edit, b.live, b.fanIn, b.noOp} {
+	for _, step := range []func() error{b.save, b.raw, b.push, b.settle, b.raw, b.pull, b.chunked, b.raw, b.disk, b.edit, b.live, b.fanIn, b.noOp} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (b *bench) open() (err error) {
 		return err
 	}
 	for i := range b.cmd.Devices {
-		d, err := b.device(fmt.Sprintf("device-%d", i+1), nil)
+		d, err := b.device(fmt.Sprintf("device-%d", i+1), nil, func(o *client.Options) { o.PlainPull = true })
 		if err != nil {
 			return err
 		}
@@ -196,25 +196,54 @@ func (b *bench) settle() error {
 	return nil
 }
 
-// pull is step 2: each other device fetches everything; the median is kept.
+// pull is step 2: each other device fetches everything, in pages that are made for it
+// alone; the median is kept.
 func (b *bench) pull() error {
 	steps := make([]benchStep, 0, len(b.devs)-1)
 	for _, d := range b.devs[1:] {
-		m := b.start(d)
-		if _, err := d.dev.Sync(b.a.ctx); err != nil {
-			return err
-		}
-		steps = append(steps, m.step(b.records))
-		counts, err := d.dev.Counts(b.a.ctx)
+		step, err := b.fetch(d)
 		if err != nil {
 			return err
 		}
-		if counts["encounter"] != b.records {
-			return fmt.Errorf("a device holds %d encounters, and %d documents were pushed: a bench begins with a server that holds none", counts["encounter"], b.records)
-		}
+		steps = append(steps, step)
 	}
 	slices.SortFunc(steps, func(x, y benchStep) int { return cmp.Compare(x.MS, y.MS) })
 	b.res.Pull = steps[len(steps)/2]
+	return nil
+}
+
+// fetch has a device fetch everything.
+func (b *bench) fetch(d *benchDevice) (step benchStep, err error) {
+	m := b.start(d)
+	if _, err := d.dev.Sync(b.a.ctx); err != nil {
+		return step, err
+	}
+	step = m.step(b.records)
+	counts, err := d.dev.Counts(b.a.ctx)
+	if err == nil && counts["encounter"] != b.records {
+		err = fmt.Errorf("a device holds %d encounters, and %d documents were pushed: a bench begins with a server that holds none", counts["encounter"], b.records)
+	}
+	return step, err
+}
+
+// chunked is step 2 by devices that take rows made for several: the server makes them
+// for the first, and sends them to the second as they are.
+func (b *bench) chunked() error {
+	if b.cmd.Server != "" {
+		// Its codes are for the other steps.
+		return nil
+	}
+	for i, into := range []**benchStep{&b.res.Making, &b.res.Chunked} {
+		d, err := b.device(fmt.Sprintf("chunked-%d", i+1), nil)
+		if err != nil {
+			return err
+		}
+		step, err := b.fetch(d)
+		*into = &step
+		if err = errors.Join(err, d.dev.Close()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -54,6 +54,11 @@ func (b *bench) ratios() {
 	for _, s := range []*benchStep{&b.res.Save, &b.res.Push, &b.res.Pull} {
 		s.OfRaw = s.PerSecond / raw.SQLite
 	}
+	for _, s := range []*benchStep{b.res.Making, b.res.Chunked} {
+		if s != nil {
+			s.OfRaw = s.PerSecond / raw.SQLite
+		}
+	}
 	if b.res.FanIn != nil {
 		b.res.FanIn.OfRaw = b.res.FanIn.PerSecond / raw.SQLite
 	}
@@ -75,6 +80,10 @@ func (b *bench) table() error {
 	row(w, "push", &r.Push, "of raw ≥ 0.36, server's ≤ 35, up ≤ 380 B")
 	row(w, "settle", &r.Settle, "no body comes back")
 	row(w, "pull", &r.Pull, "of raw ≥ 0.47, server's ≤ 20, down ≤ 380 B")
+	if r.Making != nil && r.Chunked != nil {
+		row(w, "pull, chunks made", r.Making, "")
+		row(w, "pull, chunks", r.Chunked, "server's ≤ 5, down ≤ 430 B")
+	}
 	row(w, "edit 1 %", &r.Edit, "no proof ≤ 120 B, both legs")
 	row(w, "live", &r.Live.benchStep, "")
 	if r.FanIn != nil {
