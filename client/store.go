@@ -229,10 +229,12 @@ func (s *store) openHandles(ctx context.Context, path string) error {
 	var err error
 	// secure_delete: what leaves the device's scopes leaves its file. page_size: six
 	// records of 1 kB fill a page better than three fill one of 4096 bytes, and half
-	// as many pages are written. It is that of a store when it is made.
+	// as many pages are written. It is that of a store when it is made. The driver sorts
+	// what it is given as _pragma, and a journal mode that comes first fixes the size of
+	// the pages: given under its own name it comes after.
 	s.writeDB, err = sql.Open("sqlite", s.dsn(path, "mode=rw", "_txlock=immediate",
-		"_pragma=page_size(8192)", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=foreign_keys(1)", "_pragma=temp_store(memory)",
-		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(16777216)", "_pragma=wal_autocheckpoint(2000)", "_defensive=1"))
+		"_pragma=page_size(8192)", "_journal_mode=wal", "_pragma=synchronous(full)", "_pragma=foreign_keys(1)", "_pragma=temp_store(memory)",
+		"_pragma=secure_delete(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(16777216)", "_pragma=wal_autocheckpoint(1000)", "_defensive=1"))
 	if err != nil {
 		return storeError("opening the store", err)
 	}

@@ -233,7 +233,10 @@ func TestStoreRefuses(t *testing.T) {
 func TestStoreIsDurableAndPrivate(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, filepath.Join(t.TempDir(), "a", "store"))
-	var synchronous int
+	var synchronous, page int
+	if err := c.store.conn.QueryRowContext(t.Context(), "PRAGMA page_size").Scan(&page); err != nil || page != 8192 {
+		t.Errorf("a page has %d bytes, %v, want 8192, which rows of a kilobyte fill", page, err)
+	}
 	if err := c.store.conn.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
 		t.Errorf("got synchronous %d, want 2 (FULL), error %v", synchronous, err)
 	}

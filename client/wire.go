@@ -129,6 +129,11 @@ func newDialer() *net.Dialer {
 	return &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 }
 
+// headerTable is how many bytes of headers both ends of a connection may remember, where
+// the server does. A proof is new with each request and takes up to a kilobyte of them: in
+// the usual four it pushes out the certificate, which is then sent again and again.
+const headerTable = 16 << 10
+
 func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 	dial := o.Dial
 	if dial == nil {
@@ -140,7 +145,7 @@ func newTransport(u *url.URL, o *Options, v *trust) *http.Transport {
 		MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		Protocols: new(http.Protocols),
 		// A connection that has died is found out while a request waits for news.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: o.ping, PingTimeout: o.ping},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: o.ping, PingTimeout: o.ping, MaxEncoderHeaderTableSize: headerTable},
 		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 			if resp.StatusCode == http.StatusProxyAuthRequired {
 				return errProxyPassword

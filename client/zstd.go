@@ -25,8 +25,8 @@ func zstdOptions() []connect.ClientOption {
 		connect.WithAcceptCompression("gzip", nil, nil),
 		connect.WithAcceptCompression("zstd", newInflater, newDeflater),
 		connect.WithSendCompression("zstd"),
-		// Below this a frame's header costs more than it saves.
-		connect.WithCompressMinBytes(192),
+		// What is shorter is hashes and ids for the most part, and grows.
+		connect.WithCompressMinBytes(512),
 		connect.WithReadMaxBytes(maxInflated),
 	}
 }

@@ -18,8 +18,8 @@ func compressions() []connect.HandlerOption {
 	return []connect.HandlerOption{
 		connect.WithCompression("gzip", newGzipInflater, func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
 		connect.WithCompression("zstd", newZstdInflater, newZstdDeflater),
-		// Below this a frame's header costs more than it saves.
-		connect.WithCompressMinBytes(192),
+		// What is shorter is hashes and ids for the most part, and grows.
+		connect.WithCompressMinBytes(512),
 	}
 }
 

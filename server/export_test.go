@@ -40,6 +40,10 @@ func AheadOf(s *Server, replica syncengine.ID) bool {
 // SetBodyGrace sets how long a body has beside its bytes.
 func SetBodyGrace(s *Server, d time.Duration) { s.admission.grace = d }
 
+// SetOwnHeld sets how long a waiting request is kept that has only its own device's
+// changes to tell of.
+func SetOwnHeld(s *Server, d time.Duration) { s.ownHeld = d }
+
 // Under is how many requests are open, wait for their turn and are worked on, and the
 // bytes set aside for them.
 func Under(s *Server) (open, waiting, working int, bytes int64) {

@@ -25,6 +25,10 @@ const (
 	idleTimeout     = 3 * time.Minute
 	shutdownTimeout = 15 * time.Second
 	maxHeader       = 16 << 10
+	// headerTable is how many bytes of headers a connection may remember: in the usual four
+	// kilobytes the proofs, new with each request, push out the certificate every few
+	// requests, and it is sent again.
+	headerTable = 16 << 10
 )
 
 // Front listens. It is there before its server, so that whoever asks is told that the
@@ -155,6 +159,7 @@ func (f *Front) serve(ctx context.Context, listener net.Listener, config *tls.Co
 	h := &http.Server{
 		Handler: f, Protocols: protocols, TLSConfig: config, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout,
 		WriteTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		HTTP2: &http.HTTP2Config{MaxDecoderHeaderTableSize: headerTable},
 		// Its lines name addresses, so they are for whoever asks for them.
 		ErrorLog: slog.NewLogLogger(zerolog.NewSlogHandler(f.o.Log), slog.LevelDebug),
 	}

@@ -102,6 +102,8 @@ type Server struct {
 	tracer      trace.Tracer
 	devices     devices
 	probe       probe
+	// ownHeld is the constant of that name.
+	ownHeld time.Duration
 
 	ending context.Context //nolint:containedctx // Done when waiting requests are to be answered.
 	end    context.CancelFunc
@@ -111,6 +113,7 @@ type Server struct {
 // server has ended.
 func New(st *store.Store, o Options) (*Server, error) {
 	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, rand: &lockedReader{r: o.Rand}}
+	s.ownHeld = ownHeld
 	s.minWrite, s.minRead = o.MinWriteSchema, o.MinReadSchema
 	s.keys = slices.SortedFunc(slices.Values(o.Keys), bytes.Compare)
 	if s.now == nil {

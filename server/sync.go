@@ -18,6 +18,9 @@ import (
 const (
 	// maxWait is the longest that a request waits for news.
 	maxWait = 50 * time.Second
+	// ownHeld is how long a waiting request is kept that has only its own device's changes
+	// to tell of: those of a while cost one answer. A device asks after two seconds.
+	ownHeld = time.Second
 	// maxQueued is the longest that a push waits for its commit to begin.
 	maxQueued = 20 * time.Second
 	// maxAsk bounds the bytes by which a device knows the answer, as the contract says.
@@ -218,13 +221,19 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	defer context.AfterFunc(s.ending, cancel)()
+	until := waiting
 	for {
-		if err := read(); err != nil || answer.News {
+		if err := read(); err != nil || answer.News && !answer.Own {
 			return answer, err
+		}
+		if answer.Own && until == waiting {
+			var settle context.CancelFunc
+			until, settle = context.WithTimeout(waiting, s.ownHeld)
+			defer settle()
 		}
 		news.Only(answer.Scopes)
 		visitOf(ctx).rest()
-		if !news.Wait(waiting) {
+		if !news.Wait(until) {
 			return answer, visitOf(ctx).over(ctx)
 		}
 		if err := visitOf(ctx).wake(ctx, baseWork+pageWork(req)); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"compress/gzip"
 	"connectrpc.com/connect"
@@ -122,6 +123,49 @@ func testWaiting(t *testing.T, on engine) {
 	}
 	// A wait begun after the end is none.
 	wait(two)()
+}
+
+func TestOwnChangesAreToldTogether(t *testing.T) { each(t, testOwnChangesAreToldTogether) }
+
+// A device that waits for news is not answered for each of its own changes, which it has
+// been told of; what another device writes ends the wait, and brings them along.
+func testOwnChangesAreToldTogether(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 5)
+	server.SetOwnHeld(w.srv, time.Hour)
+	one, two := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	req, _ := one.read()
+	req.WaitMs = 40_000
+	var wg sync.WaitGroup
+	var answer *tandemv1.SyncAnswer
+	var err error
+	wg.Go(func() { answer, err = one.call(t.Context(), req) })
+	for range 3 {
+		one.must(one.push(one.creation(encounter(w, marker))))
+	}
+	two.must(two.push(two.creation(encounter(w, marker))))
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoes := 0
+	for _, row := range answer.GetPage().GetRows() {
+		if row.GetEcho() {
+			echoes++
+		}
+	}
+	if rows := len(answer.GetPage().GetRows()); rows != 4 || echoes != 3 {
+		t.Errorf("the answer has %d rows, %d of them echoes: want all four changes, three of them its own", rows, echoes)
+	}
+	// Where nothing else comes, it is told of them after a while.
+	server.SetOwnHeld(w.srv, time.Millisecond)
+	req.Positions = answer.GetPage().GetTo()
+	wg.Go(func() { answer, err = one.call(t.Context(), req) })
+	one.must(one.push(one.creation(encounter(w, marker))))
+	wg.Wait()
+	if rows := answer.GetPage().GetRows(); err != nil || len(rows) != 1 || !rows[0].GetEcho() {
+		t.Errorf("after a while it is told of %d rows, %v, want its own change", len(rows), err)
+	}
 }
 
 func TestWaitGivenUp(t *testing.T) { each(t, testWaitGivenUp) }

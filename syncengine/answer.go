@@ -43,8 +43,9 @@ type Answer struct {
 	// Scopes are what wakes a waiting request: those the replica may hold, and those
 	// of its person's own record, which says what that is.
 	Scopes []ScopeKey
-	// News: the answer says something worth ending a wait for.
-	News bool
+	// News: the answer says something worth ending a wait for. Own: that is nothing but
+	// that the replica's own changes stand in the records, which it has been told of.
+	News, Own bool
 	// Lookup is the lookup that the answer carries out, to be logged before it is sent;
 	// nil for none.
 	Lookup *LookedFor
@@ -374,11 +375,19 @@ func (g *pager) page() error {
 	g.placed = pg.GetClosing()
 	news := len(pg.GetRows()) > 0 || len(g.answer.Chunks) > 0 || len(pg.GetReady()) > 0 || !pg.GetClosing()
 	moved := !bytes.Equal(pg.GetTo()[0].GetPosition(), g.readyRaw)
-	if news || moved {
+	if news || moved || len(g.req.GetToldAt()) > 0 {
+		// Where verdicts were told is stated until a page says that its cut covers that.
 		g.answer.Message.Page = pg
 	}
+	g.answer.Own = news && !g.answer.News && ownAlone(pg)
 	g.answer.News = g.answer.News || news
 	return nil
+}
+
+// ownAlone reports whether a page brings nothing but echoes of own changes.
+func ownAlone(pg *tandemv1.Page) bool {
+	return pg.GetClosing() && len(pg.GetReady()) == 0 &&
+		!slices.ContainsFunc(pg.GetRows(), func(row *tandemv1.Row) bool { return !row.GetEcho() })
 }
 
 // wanted adds the whole rows that the device asks for, in its order, until the page

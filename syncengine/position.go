@@ -89,16 +89,37 @@ func NewSecrets(secret []byte) (*Secrets, error) {
 // ErrPosition says that a position was not sealed by this server.
 var ErrPosition = errors.New("the position is not one that this server gave out")
 
-// Sizes of a position; the older form has neither Since nor At.
+// Sizes of a position; the older form has neither Since nor At. The short form is of one
+// sequence: see short.
 const (
-	oldPositionSize = 16 + 8 + 16 + 8 + 8
-	positionSize    = oldPositionSize + 8 + 8
+	oldPositionSize   = 16 + 8 + 16 + 8 + 8
+	positionSize      = oldPositionSize + 8 + 8
+	shortPositionSize = 1 + 16 + 8 + 8
 )
 
-// Seal encrypts a position for a replica. The nonce is synthetic (a MAC of the
-// content), so that equal positions seal to equal bytes and no randomness is
-// needed; nothing else is learned from that.
-func (s *Secrets) Seal(replica ID, p Position) []byte {
+// Forms of a short position: a cut that was read to its end, and a snapshot alone.
+const (
+	cutForm byte = iota + 1
+	snapshotForm
+)
+
+// short returns the position of a form at one sequence.
+func (p Position) short(form byte) Position {
+	q := Position{Epoch: p.Epoch, Commit: p.Commit, Since: p.At, At: p.At}
+	if form == cutForm {
+		q.Seq, q.Record, q.Cut = p.At, lastID, p.At
+	}
+	return q
+}
+
+// encode returns the plain bytes of a position, which stand in every request and answer.
+func (p Position) encode() []byte {
+	for _, form := range []byte{cutForm, snapshotForm} {
+		if p == p.short(form) {
+			plain := append(append([]byte{form}, p.Epoch[:]...), p.Commit[:]...)
+			return binary.BigEndian.AppendUint64(plain, p.At)
+		}
+	}
 	plain := make([]byte, 0, positionSize)
 	plain = append(plain, p.Epoch[:]...)
 	plain = binary.BigEndian.AppendUint64(plain, p.Seq)
@@ -106,7 +127,36 @@ func (s *Secrets) Seal(replica ID, p Position) []byte {
 	plain = append(plain, p.Commit[:]...)
 	plain = binary.BigEndian.AppendUint64(plain, p.Cut)
 	plain = binary.BigEndian.AppendUint64(plain, p.Since)
-	plain = binary.BigEndian.AppendUint64(plain, p.At)
+	return binary.BigEndian.AppendUint64(plain, p.At)
+}
+
+// decodePosition is the inverse of encode; false for what it cannot have made.
+func decodePosition(plain []byte) (Position, bool) {
+	switch len(plain) {
+	case shortPositionSize:
+		p := Position{Epoch: ID(plain[1:17]), Commit: [8]byte(plain[17:25]), At: binary.BigEndian.Uint64(plain[25:])}
+		return p.short(plain[0]), plain[0] == cutForm || plain[0] == snapshotForm
+	case oldPositionSize, positionSize:
+	default:
+		return Position{}, false
+	}
+	p := Position{
+		Epoch: ID(plain[:16]), Seq: binary.BigEndian.Uint64(plain[16:24]),
+		Record: ID(plain[24:40]), Commit: [8]byte(plain[40:48]), Cut: binary.BigEndian.Uint64(plain[48:56]),
+	}
+	if len(plain) == oldPositionSize {
+		p.At, p.Since = p.Seq, cmp.Or(p.Cut, p.Seq)
+		return p, true
+	}
+	p.Since, p.At = binary.BigEndian.Uint64(plain[56:64]), binary.BigEndian.Uint64(plain[64:72])
+	return p, true
+}
+
+// Seal encrypts a position for a replica. The nonce is synthetic (a MAC of the
+// content), so that equal positions seal to equal bytes and no randomness is
+// needed; nothing else is learned from that.
+func (s *Secrets) Seal(replica ID, p Position) []byte {
+	plain := p.encode()
 	mac, ok := s.macs.Get().(hash.Hash)
 	if !ok {
 		mac = hmac.New(sha256.New, s.derive)
@@ -131,18 +181,13 @@ func (s *Secrets) Open(replica ID, sealed []byte) (Position, error) {
 		return Position{}, ErrPosition
 	}
 	plain, err := s.positions.Open(nil, sealed[:n], sealed[n:], replica[:])
-	if err != nil || (len(plain) != positionSize && len(plain) != oldPositionSize) {
+	if err != nil {
 		return Position{}, ErrPosition
 	}
-	p := Position{
-		Epoch: ID(plain[:16]), Seq: binary.BigEndian.Uint64(plain[16:24]),
-		Record: ID(plain[24:40]), Commit: [8]byte(plain[40:48]), Cut: binary.BigEndian.Uint64(plain[48:56]),
+	p, ok := decodePosition(plain)
+	if !ok {
+		return Position{}, ErrPosition
 	}
-	if len(plain) == oldPositionSize {
-		p.At, p.Since = p.Seq, cmp.Or(p.Cut, p.Seq)
-		return p, nil
-	}
-	p.Since, p.At = binary.BigEndian.Uint64(plain[56:64]), binary.BigEndian.Uint64(plain[64:72])
 	return p, nil
 }
 

@@ -69,6 +69,10 @@ func (in *intake) toldAt(req *tandemv1.SyncRequest, ans *tandemv1.SyncAnswer) {
 	}
 	if page.GetClosing() && !in.got.Flipped && len(page.GetTo()) > 0 && len(ans.GetOutcomes())+len(req.GetToldAt()) > 0 {
 		at = page.GetTo()[0].GetPosition()
+		if stands := req.GetPositions(); len(stands) > 0 && bytes.Equal(at, stands[0].GetPosition()) {
+			// That is where the device stands, which it states anyway.
+			at = nil
+		}
 	}
 	in.attest(at)
 }

@@ -77,8 +77,10 @@ type benchReport struct {
 	Server string        `json:"server"`
 	Engine string        `json:"engine"`
 	Runs   []benchResult `json:"runs"`
-	// Growth is there where there are several sizes.
-	Growth *benchGrowth `json:"growth,omitempty"`
+	// Growth is there where there are several sizes; Between says whether what is aimed at
+	// between the last two is met.
+	Growth  *benchGrowth `json:"growth,omitempty"`
+	Between goals        `json:"growth_goals,omitempty"`
 }
 
 // benchResult is what a run of one size measured.
@@ -109,6 +111,8 @@ type benchResult struct {
 	ServerDisk float64 `json:"server_disk_bytes,omitempty"`
 	DeviceDisk float64 `json:"device_disk_bytes,omitempty"`
 	SealedDisk float64 `json:"sealed_outbox_bytes,omitempty"`
+	// Goals are what is aimed at, and whether it is met.
+	Goals goals `json:"goals"`
 }
 
 // benchStep is one bulk step.
@@ -210,7 +214,7 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 			return err
 		}
 		r.Runs = append(r.Runs, *b.res)
-		r.Growth = growthOf(r.Runs)
+		r.Growth, r.Between = growthOf(r.Runs), growthGoals(r.Runs)
 		// What was measured stays, whatever becomes of the next size.
 		if err := r.write(c.Write); err != nil {
 			return err
@@ -230,8 +234,7 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 	if c.JSON {
 		return a.json(r)
 	}
-	r.end(a)
-	return nil
+	return r.end(a)
 }
 
 // write writes the results to a file, where one is named.

@@ -39,7 +39,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Runs) != 2 || r.Server != "own process" || r.Engine != "sqlite" || r.Machine.CPUs == 0 || r.Growth == nil || r.Growth.Push <= 0 {
+	if len(r.Runs) != 2 || r.Server != "own process" || r.Engine != "sqlite" || r.Machine.CPUs == 0 || r.Growth == nil || r.Growth.Push <= 0 || len(r.Between) == 0 {
 		t.Fatalf("%+v", r)
 	}
 	for i, n := range []int{20, 40} {
@@ -57,6 +57,16 @@ func TestBench(t *testing.T) {
 			// The server's part is told where the system tells processes apart.
 			if runtime.GOOS == "linux" && name != "save" && (s.ServerCPU <= 0 || s.ServerCPU >= s.CPU || s.ServerPeak <= 0) {
 				t.Errorf("%s: the server's CPU is %f of %f µs, its memory %f MB", name, s.ServerCPU, s.CPU, s.ServerPeak)
+			}
+		}
+		// What these cost is counted, not timed. The device's own changes come back in an
+		// answer of their own only where nothing else comes for a second.
+		if b.NoOp.Net > 340 || b.Live.Net > 3_900 {
+			t.Errorf("without proof a no-op takes %.0f bytes, a live document %.0f: want at most 340 and 3,900", b.NoOp.Net, b.Live.Net)
+		}
+		for _, want := range []string{"G1", "G3", "G4", "G5", "G6", "G7", "G8", "G9", "G14"} {
+			if !slices.ContainsFunc(b.Goals, func(g benchGoal) bool { return g.Goal == want && g.Aim >= 0 && (g.Met == (g.Got <= g.Aim)) != g.Least }) {
+				t.Errorf("%s is not set against what is aimed at: %+v", want, b.Goals)
 			}
 		}
 		if b.FanIn.Documents != 12 || b.FanIn.Errors != 0 || b.Live.P99 < b.Live.P50 || b.NoOp.Bytes <= b.NoOp.Net {

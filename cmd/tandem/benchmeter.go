@@ -82,7 +82,9 @@ type proofMeter struct {
 }
 
 func newProofMeter(g *gate) *proofMeter {
-	t := &http.Transport{DialContext: g.dial, Protocols: new(http.Protocols), DisableCompression: true}
+	t := &http.Transport{DialContext: g.dial, Protocols: new(http.Protocols), DisableCompression: true,
+		// As the client sets it.
+		HTTP2: &http.HTTP2Config{MaxEncoderHeaderTableSize: 16 << 10}}
 	t.Protocols.SetHTTP2(true)
 	t.Protocols.SetUnencryptedHTTP2(true)
 	return &proofMeter{base: t, gate: g}

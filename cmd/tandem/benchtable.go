@@ -22,6 +22,7 @@ type benchGrowth struct {
 	// disturb less.
 	PushCPU float64 `json:"push_cpu,omitempty"`
 	PullCPU float64 `json:"pull_cpu,omitempty"`
+	EditCPU float64 `json:"edit_cpu,omitempty"`
 }
 
 // growthAim is how much more a document may cost.
@@ -46,6 +47,7 @@ func growthOf(runs []benchResult) *benchGrowth {
 		Pull: ratio(each(&large.Pull), each(&small.Pull)), Edit: ratio(each(&large.Edit), each(&small.Edit)),
 		Live: ratio(large.Live.P50, small.Live.P50), NoOp: ratio(large.NoOp.MS, small.NoOp.MS),
 		PushCPU: ratio(large.Push.CPU, small.Push.CPU), PullCPU: ratio(large.Pull.CPU, small.Pull.CPU),
+		EditCPU: ratio(large.Edit.CPU, small.Edit.CPU),
 	}
 }
 
@@ -65,6 +67,7 @@ func (b *bench) ratios() {
 	if raw.Rows > 0 {
 		b.res.Push.OfPostgres = b.res.Push.PerSecond / raw.Rows
 	}
+	b.res.Goals = goalsOf(b.res, b.database != "")
 }
 
 // table prints a run for people, beside what is aimed at.
@@ -92,7 +95,7 @@ func (b *bench) table() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	a.say("live: p50 %.1f ms, p99 %.1f ms, %.0f B a document (aim: 2 ms, 5 ms, 1,000 B).", r.Live.P50, r.Live.P99, r.Live.Bytes)
+	a.say("live: p50 %.1f ms, p99 %.1f ms, %.0f B a document, %.0f without proof headers (aim: 2 ms, 5 ms, 1,000 B without).", r.Live.P50, r.Live.P99, r.Live.Bytes, r.Live.Net)
 	if f := r.FanIn; f != nil {
 		a.say("fan-in: %d devices, %d documents, durable after %.0f ms; a device's p50 %.0f ms, p99 %.0f ms; refused %d times (aim: 600 ms, never).",
 			f.Crews, f.Documents, f.MS, f.P50, f.P99, f.Errors)
@@ -103,7 +106,9 @@ func (b *bench) table() error {
 		a.say("PostgreSQL: %.0f µs of CPU a document pushed, %.0f MB.", p.DatabaseCPU, p.DatabaseMB)
 	}
 	a.say("")
-	return nil
+	err := r.Goals.table(a)
+	a.say("")
+	return err
 }
 
 // postgres says what PostgreSQL can do, nothing where there is none.
@@ -124,10 +129,10 @@ func row(w io.Writer, name string, s *benchStep, aim string) {
 }
 
 // end says how cost grows with size.
-func (r *benchReport) end(a *app) {
+func (r *benchReport) end(a *app) error {
 	g := r.Growth
 	if g == nil {
-		return
+		return nil
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -140,10 +145,12 @@ func (r *benchReport) end(a *app) {
 		{"pull", g.Pull},
 		{"pull CPU", g.PullCPU},
 		{"edit", g.Edit},
+		{"edit CPU", g.EditCPU},
 		{"live p50", g.Live},
 		{"no-op", g.NoOp},
 	} {
 		parts = append(parts, fmt.Sprintf("%s %.2f", p.name, p.ratio))
 	}
 	a.say("A document at %d costs, as a multiple of one at %d (1 is linear, aim ≤ %.1f): %s.", g.To, g.From, growthAim, strings.Join(parts, ", "))
+	return r.Between.table(a)
 }

@@ -161,3 +161,14 @@ func TestBodiesAreStoredOnce(t *testing.T) {
 		t.Errorf("a rollback journal beside a database in WAL mode: %v, %v", matches, err)
 	}
 }
+
+// What a database is made of fits its rows: six of a kilobyte to a page, not three. The
+// driver takes settings in an order of its own, in which this one once came too late.
+func TestPagesFitRows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite, 12)
+	var size int
+	if err := database(t, w.dir).QueryRowContext(t.Context(), "PRAGMA page_size").Scan(&size); err != nil || size != 8192 {
+		t.Errorf("a page has %d bytes, %v, want 8192", size, err)
+	}
+}
