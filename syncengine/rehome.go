@@ -1,0 +1,32 @@
+package syncengine
+
+import "slices"
+
+// Rehome moves a record to the scopes that the rules put it in now, as a sequenced move
+// like that of a change: for records that were stored by rules which had others. A record
+// that was quiet for long stays out of the open tier. It reports whether there was
+// anything to move.
+func (b *Batch) Rehome(id ID) (bool, error) {
+	old, err := b.tx.Record(id)
+	if err != nil || old == nil {
+		return false, err
+	}
+	scopes, _, err := b.scopesOf(&old.Record)
+	if err != nil {
+		return false, err
+	}
+	open := slices.ContainsFunc(old.Scopes, func(k ScopeKey) bool { return k.Open })
+	for i := range scopes {
+		scopes[i].Open = scopes[i].Open && (open || scopes[i].Owner == OwnerOrg)
+	}
+	slices.SortFunc(scopes, ScopeKey.Compare)
+	if scopes = slices.Compact(scopes); slices.Equal(scopes, old.Scopes) {
+		return false, nil
+	}
+	b.head.Seq++
+	b.moves++
+	next := *old
+	next.Scopes, next.Seq, next.RunReplica, next.RunBase = scopes, b.head.Seq, ID{}, 0
+	next.Touches, next.TouchBase = nil, b.head.Seq
+	return true, b.place(old, &next)
+}
