@@ -7,6 +7,15 @@ import "slices"
 // that was quiet for long stays out of the open tier. It reports whether there was
 // anything to move.
 func (b *Batch) Rehome(id ID) (bool, error) {
+	moved, err := b.rehome(id, b.head.Seq+1)
+	if moved {
+		b.head.Seq++
+		b.moves++
+	}
+	return moved, err
+}
+
+func (b *Batch) rehome(id ID, seq uint64) (bool, error) {
 	old, err := b.tx.Record(id)
 	if err != nil || old == nil {
 		return false, err
@@ -23,10 +32,27 @@ func (b *Batch) Rehome(id ID) (bool, error) {
 	if scopes = slices.Compact(scopes); slices.Equal(scopes, old.Scopes) {
 		return false, nil
 	}
-	b.head.Seq++
-	b.moves++
 	next := *old
-	next.Scopes, next.Seq, next.RunReplica, next.RunBase = scopes, b.head.Seq, ID{}, 0
-	next.Touches, next.TouchBase = nil, b.head.Seq
+	next.Scopes, next.Seq, next.RunReplica, next.RunBase = scopes, seq, ID{}, 0
+	next.Touches, next.TouchBase = nil, seq
 	return true, b.place(old, &next)
+}
+
+// arrived moves what came before what it is about, and whose place depends on that.
+func (b *Batch) arrived(results []*result, seq uint64) error {
+	for _, res := range results {
+		if res.old != nil {
+			continue
+		}
+		about, err := b.about(res.Record.ID)
+		if err != nil {
+			return err
+		}
+		for _, rec := range about {
+			if _, err := b.rehome(rec.ID, seq); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
