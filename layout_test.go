@@ -28,7 +28,7 @@ var floors = []floor{
 	{
 		// The binary, where client and server meet.
 		path:  "cmd/...",
-		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/...", "internal/fieldsync"},
+		below: []string{"client/...", "server/...", "web/...", "syncengine", "syncengine/record", "syncengine/seal", "syncengine/audit", "syncengine/form", "syncengine/directory", "syncengine/media", "gen/...", "internal/fieldsync"},
 		tests: []string{"internal/need", "internal/pgtest"},
 	},
 	{

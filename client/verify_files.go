@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"crypto/sha256"
-	"hash"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -71,7 +70,7 @@ func (c *Client) verifyFiles(t *tx, v *Verification) error {
 
 // sumParts hashes what is here of a file, up to the first part that does not follow.
 func (t *tx) sumParts(id syncengine.ID) (sum []byte, size int64, err error) {
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	err = t.rows(`SELECT at, data FROM blob_part WHERE record = $1 ORDER BY at`, []any{id[:]}, func(scan func(...any) error) error {
 		var at int64
 		var data []byte

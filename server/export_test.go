@@ -57,3 +57,6 @@ func ProbeAnew(s *Server) {
 	defer s.probe.mu.Unlock()
 	s.probe.at = time.Time{}
 }
+
+// Rehome does what a server does once before it answers.
+func Rehome(ctx context.Context, s *Server) error { return s.rehome(ctx) }

@@ -62,7 +62,7 @@ func NewFront(o FrontOptions) *Front {
 // Open lets a server answer. Before, it judges again what an older version did not know
 // and has put into quarantine.
 func (f *Front) Open(ctx context.Context, s *Server) error {
-	if err := errors.Join(s.relink(ctx), s.retry(ctx)); err != nil {
+	if err := errors.Join(s.relink(ctx), s.rehome(ctx), s.retry(ctx)); err != nil {
 		return err
 	}
 	f.server.Store(s)

@@ -503,6 +503,9 @@ func (b *Batch) accept(j *judge, c *StoredChange, change *tandemv1.Change, resul
 			}
 		}
 	}
+	if err := b.arrived(results, c.Seq); err != nil {
+		return err
+	}
 	if err := b.reviewAmong(results, c.Seq); err != nil {
 		return err
 	}

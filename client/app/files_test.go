@@ -2,12 +2,14 @@ package app_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/png"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -36,7 +38,11 @@ func landscape(tb testing.TB) (picture, other string) {
 	}
 	dir := tb.TempDir()
 	picture, other = filepath.Join(dir, "IMG_2041.png"), filepath.Join(dir, "letter.pdf")
-	for name, raw := range map[string][]byte{picture: b.Bytes(), other: []byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>> endobj\n%%EOF\n")} {
+	box := func(name, body string) string {
+		return string(binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))) + name + body
+	}
+	voice := box("ftyp", "M4A \x00\x00\x00\x00") + box("moov", box("trak", box("mdia", box("hdlr", strings.Repeat("\x00", 8)+"soun"+strings.Repeat("\x00", 13))))) + box("mdat", "sound")
+	for name, raw := range map[string][]byte{filepath.Join(dir, "Words"): []byte("Gate code on file.\n"), filepath.Join(dir, "Letter"): []byte("%PDF-1.7\n1 0 obj <<>> endobj\n%%EOF\n"), filepath.Join(dir, "Voice"): []byte(voice), picture: b.Bytes(), other: []byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>> endobj\n%%EOF\n")} {
 		if err := os.WriteFile(name, raw, 0o600); err != nil {
 			tb.Fatal(err)
 		}
@@ -85,6 +91,24 @@ func TestFiles(t *testing.T) {
 		b.goes(in("attachFile"))
 		b.says(in("fileActive"))
 		b.look("files-refused")
+		b.types("title", "Words "+l.lang)
+		b.do(chromedp.SetUploadFiles("#file", []string{filepath.Join(filepath.Dir(other), "Words")}))
+		b.goes(in("attachFile"))
+		b.goes("Words " + l.lang)
+		b.says("Gate code on file.")
+		b.goes(in("filesTitle"))
+		// A document is handed on to be saved, a sound is played; neither is a page.
+		for title, want := range map[string]string{"Letter " + l.lang: "application/pdf attachment", "Voice " + l.lang: "audio/mp4 inline"} {
+			b.types("title", title)
+			b.do(chromedp.SetUploadFiles("#file", []string{filepath.Join(filepath.Dir(other), strings.Fields(title)[0])}))
+			b.goes(in("attachFile"))
+			b.goes(title)
+			if got := eval[string](b, `(() => { const r = new XMLHttpRequest(); r.open("GET", document.querySelector("a[download], audio[src]").getAttribute("href") || document.querySelector("audio").src, false); r.send(); return r.getResponseHeader("Content-Type") + " " + r.getResponseHeader("Content-Disposition").split(";")[0] + (r.getResponseHeader("Content-Security-Policy").includes("sandbox") ? "" : " not in a sandbox"); })()`); got != want {
+				t.Errorf("%s is answered as %s", title, got)
+			}
+			b.look("file-" + strings.ToLower(strings.Fields(title)[0]))
+			b.goes(in("filesTitle"))
+		}
 		for _, title := range []string{"Back yard " + l.lang, "Wrong " + l.lang} {
 			b.types("title", title)
 			b.do(chromedp.SetUploadFiles("#file", []string{picture}))
@@ -143,8 +167,8 @@ func TestFiles(t *testing.T) {
 	officer := serve(t, app.Options{Device: o.device(o.enrol(o.dale, "Unit 7"))})
 	c := newBrowser(t, phone)
 	c.open(officer.next())
-	views, err := dev.List(t.Context(), "attachment", client.Filter{}, client.Newest, 9)
-	if err != nil || len(views) != 4 {
+	views, err := dev.List(t.Context(), "attachment", client.Filter{}, client.Newest, 20)
+	if err != nil || len(views) != 10 {
 		t.Fatalf("%d attachments: %v", len(views), err)
 	}
 	for _, v := range views {

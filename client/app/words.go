@@ -27,7 +27,7 @@ var words = web.Words{
 	"waitsForLink": {"Sent without a tap on Wi-Fi or a good link, after all that is written.", "Se envía sin tocar nada con Wi-Fi o buena conexión, después de todo lo escrito."}, "sendAnyway": {"Send now anyway", "Enviar ahora de todos modos"},
 	"sentPart": {"%d %% sent", "%d %% enviado"}, "notHere": {"Not on this device", "No está aquí"}, "fileAway": {"This file is not on this device yet. It is fetched from the server.", "Este archivo aún no está en este dispositivo. Se trae del servidor."}, "fetchFile": {"Fetch it", "Traerlo"},
 	"fetchLater": {"There is no signal, or too little. What has come stays here: try again later.", "No hay señal, o es poca. Lo recibido queda aquí: inténtelo más tarde."}, "fileNowhere": {"The server does not have this file yet.", "El servidor aún no tiene este archivo."},
-	"removeFile": {"Take it back", "Retirarlo"}, "removeSays": {"It was not sent. Its picture leaves this device; that it was attached and taken back is kept.", "No se ha enviado. La imagen se borra de este dispositivo; se guarda que se adjuntó y se retiró."}, "takenBack": {"taken back before it was sent", "retirado antes de enviarse"},
+	"removeFile": {"Take it back", "Retirarlo"}, "removeSays": {"It was not sent. The file leaves this device; that it was attached and taken back is kept.", "No se ha enviado. El archivo se borra de este dispositivo; se guarda que se adjuntó y se retiró."}, "takenBack": {"taken back before it was sent", "retirado antes de enviarse"},
 	"fileSent": {"It is at the server already: a lead can void it.", "Ya está en el servidor: un responsable puede anularlo."},
 
 	// The status.

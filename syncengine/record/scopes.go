@@ -17,15 +17,19 @@ const (
 	clinical = tandemv1.Compartment_COMPARTMENT_CLINICAL
 	sud      = tandemv1.Compartment_COMPARTMENT_SUD
 	private  = tandemv1.Compartment_COMPARTMENT_PRIVATE
+	// system holds no record of ours; a team's scope in it is that of its leads.
+	system = tandemv1.Compartment_COMPARTMENT_SYSTEM
 )
 
 // holds lists, by role, the compartments whose scopes a person holds: those of
-// their teams, except ref, which is the org's, and private, which is their own.
+// their teams, except ref, which is the org's, and private, which is their own. Who holds
+// clinical records of their teams holds the reviews of what they made themselves besides,
+// in a scope of their own.
 // What a peer may see of sud by consent is finer than a scope and never leaves the
 // server; what admin, auditor and analyst see of records neither.
 var holds = map[string][]tandemv1.Compartment{
 	clinician: {ref, ops, clinical, sud, private},
-	lead:      {ref, ops, clinical, sud},
+	lead:      {ref, ops, clinical, sud, system},
 	peer:      {ref, ops, clinical},
 	lePartner: {ref, ops},
 	admin:     {ref},
@@ -38,7 +42,7 @@ var holds = map[string][]tandemv1.Compartment{
 // of a substance use program (42 CFR Part 2) they do not work in.
 var looks = map[string][]tandemv1.Compartment{
 	clinician: {clinical},
-	lead:      {ops, clinical},
+	lead:      {ops, clinical, system},
 }
 
 // MayRead reports whether a principal may read what stands in scopes: they hold one of
@@ -185,6 +189,10 @@ func (d *Domain) Scopes(org syncengine.ID, rec *syncengine.Record, look syncengi
 		return nil, nil, nil //nolint:nilerr // A team that is no id is no team.
 	}
 	key.Owner, key.OwnerID = syncengine.OwnerTeam, team
+	if k.Name == review {
+		own, err = d.reviewScopes(k, key, rec, look)
+		return own, nil, err
+	}
 	person, err := d.subject(k, rec, look)
 	if err != nil {
 		return nil, nil, err
@@ -193,6 +201,37 @@ func (d *Domain) Scopes(org syncengine.ID, rec *syncengine.Record, look syncengi
 		followers = []syncengine.ID{person}
 	}
 	return []syncengine.ScopeKey{key}, followers, nil
+}
+
+// SharedReview reports whether the scopes of a review are those that reviews had before
+// they were read by leads and by who was reviewed alone.
+func SharedReview(scopes []syncengine.ScopeKey) bool {
+	return slices.ContainsFunc(scopes, func(k syncengine.ScopeKey) bool {
+		return k.Owner == syncengine.OwnerTeam && k.Compartment != system
+	})
+}
+
+// reviewScopes returns the scopes of a review, of which key is that of its team: that of
+// the team's leads, and that of who made what was reviewed. Nobody follows: what was
+// reviewed has brought its person along.
+func (d *Domain) reviewScopes(k *kind, key syncengine.ScopeKey, rec *syncengine.Record, look syncengine.Lookup) ([]syncengine.ScopeKey, error) {
+	leads := key
+	leads.Compartment = system
+	scopes := []syncengine.ScopeKey{leads}
+	_, id := noteTarget(rec.Field(k.target().number))
+	if id.IsZero() || look == nil {
+		return scopes, nil
+	}
+	target, err := look(id)
+	if err != nil || target == nil {
+		return scopes, err
+	}
+	origin, err := target.Origin()
+	if err != nil || origin.Author.IsZero() {
+		return scopes, nil //nolint:nilerr // Nobody is known to have made it.
+	}
+	key.Owner, key.OwnerID = syncengine.OwnerPerson, origin.Author
+	return append(scopes, key), nil
 }
 
 // FollowScopes returns the scopes in which a follower joins a record of team: the
@@ -356,6 +395,9 @@ func (d *Domain) Grants(org syncengine.ID, p *syncengine.Principal) []syncengine
 			default:
 				for _, team := range p.Teams {
 					add(syncengine.OwnerTeam, team, c)
+				}
+				if c == clinical || c == sud {
+					add(syncengine.OwnerPerson, p.Person, c)
 				}
 			}
 		}

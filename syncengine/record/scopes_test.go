@@ -16,6 +16,7 @@ const (
 	clinical = tandemv1.Compartment_COMPARTMENT_CLINICAL
 	sud      = tandemv1.Compartment_COMPARTMENT_SUD
 	private  = tandemv1.Compartment_COMPARTMENT_PRIVATE
+	system   = tandemv1.Compartment_COMPARTMENT_SYSTEM
 )
 
 func key(owner syncengine.OwnerKind, id syncengine.ID, c tandemv1.Compartment, open bool) syncengine.ScopeKey {
@@ -110,6 +111,73 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// TestReviewsAreOwn: a review is read by the leads of its team and by who made what was
+// reviewed, in no scope that a colleague or a police partner holds.
+func TestReviewsAreOwn(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	as := func(c tandemv1.Compartment) func(*tandemv1.RecordWrite) {
+		return func(w *tandemv1.RecordWrite) { w.Compartment = c }
+	}
+	reviewer, visit, call := id(61), storedBy(t, author, encounterMessage(t), as(clinical)), storedBy(t, author, incidentMessage(t), as(ops))
+	visit.ID, call.ID = id(62), id(63)
+	recs := map[syncengine.ID]*syncengine.Record{visit.ID: visit, call.ID: call}
+	look := func(id syncengine.ID) (*syncengine.Record, error) { return recs[id], nil }
+	of := func(kind string, target syncengine.ID, c tandemv1.Compartment) *syncengine.Record {
+		return storedBy(t, reviewer, &tandemv1.Review{
+			TeamId: new(teamA.String()), Lifecycle: new("recorded"), Target: &tandemv1.RecordRef{Kind: &kind, Id: new(target.String())},
+		}, as(c))
+	}
+	leads := key(syncengine.OwnerTeam, teamA, system, true)
+	for name, tc := range map[string]struct {
+		rec  *syncengine.Record
+		want []syncengine.ScopeKey
+	}{
+		"a visit":             {of("encounter", visit.ID, clinical), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, clinical, true)}},
+		"a visit, sud":        {of("encounter", visit.ID, sud), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, sud, true)}},
+		"a call":              {of("incident", call.ID, clinical), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, clinical, true)}},
+		"what is not there":   {of("encounter", id(64), clinical), []syncengine.ScopeKey{leads}},
+		"nothing":             {stored(t, &tandemv1.Review{TeamId: new(teamA.String())}), []syncengine.ScopeKey{leads}},
+		"a visit, of no team": {stored(t, &tandemv1.Review{Target: &tandemv1.RecordRef{Kind: new("encounter"), Id: new(visit.ID.String())}}), nil},
+	} {
+		own, follow, err := d.Scopes(org, tc.rec, look)
+		if err != nil || !slices.Equal(own, tc.want) || len(follow) > 0 {
+			t.Errorf("of %s: %v, %v follow, %v, want %v", name, own, follow, err, tc.want)
+		}
+		if record.SharedReview(own) {
+			t.Errorf("of %s: shared", name)
+		}
+	}
+	if !record.SharedReview([]syncengine.ScopeKey{key(syncengine.OwnerTeam, teamA, clinical, true)}) {
+		t.Error("what an earlier version stored is not told apart")
+	}
+	own, _, err := d.Scopes(org, recs[visit.ID], look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	review, _, err := d.Scopes(org, of("encounter", visit.ID, clinical), look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		who   syncengine.ID
+		role  string
+		reads bool
+	}{
+		{author, "clinician", true}, {author, "peer", true}, {id(65), "clinician", false}, {id(65), "peer", false}, {id(65), "lead", true},
+		{author, "le_partner", false}, {author, "admin", false}, {author, "auditor", false}, {author, "analyst", false},
+	} {
+		p := someone(tc.role)
+		p.Person, p.Teams = tc.who, []syncengine.ID{teamA}
+		if ok, err := d.MayRead(org, p, review, look); err != nil || ok != tc.reads {
+			t.Errorf("a %s (who made it: %t) reads the review: %t, %v", tc.role, tc.who == author, ok, err)
+		}
+		if ok, err := d.MayRead(org, p, own, look); err != nil || ok != slices.Contains([]string{"clinician", "peer", "lead"}, tc.role) {
+			t.Errorf("a %s reads the visit: %t, %v", tc.role, ok, err)
+		}
+	}
+}
+
 func TestGrants(t *testing.T) {
 	t.Parallel()
 	d := record.New()
@@ -124,10 +192,10 @@ func TestGrants(t *testing.T) {
 		roles []string
 		want  map[tandemv1.Compartment]int
 	}{
-		{[]string{"clinician"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4, sud: 4, private: 2}},
-		{[]string{"lead"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4, sud: 4}},
-		{[]string{"clinician", "lead", "admin"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4, sud: 4, private: 2}},
-		{[]string{"peer"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 4}},
+		{[]string{"clinician"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6, sud: 6, private: 2}},
+		{[]string{"lead"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6, sud: 6, system: 4}},
+		{[]string{"clinician", "lead", "admin"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6, sud: 6, system: 4, private: 2}},
+		{[]string{"peer"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6}},
 		{[]string{"le_partner"}, map[tandemv1.Compartment]int{ref: 2, ops: 4}},
 		{[]string{"admin"}, map[tandemv1.Compartment]int{ref: 2}},
 		{[]string{"auditor"}, map[tandemv1.Compartment]int{ref: 2}},
@@ -161,7 +229,7 @@ func TestGrants(t *testing.T) {
 }
 
 func equalCounts(a, b map[tandemv1.Compartment]int) bool {
-	for _, c := range []tandemv1.Compartment{ref, ops, clinical, sud, private, tandemv1.Compartment_COMPARTMENT_SYSTEM} {
+	for _, c := range []tandemv1.Compartment{ref, ops, clinical, sud, private, system} {
 		if a[c] != b[c] {
 			return false
 		}

@@ -312,6 +312,9 @@ var forms = []string{"incident", "person", "encounter", "referral", "note"}
 // revise is one save over one or two records on the screen.
 func (w *World) revise(d *device) ([]*tandemv1.RecordWrite, error) {
 	all := w.shown(d, forms...)
+	if w.script == nil && w.odds(4) {
+		all = w.shown(d, careForms...)
+	}
 	var writes []*tandemv1.RecordWrite
 	for range 1 + w.rng.IntN(2) {
 		if len(all) == 0 {
@@ -328,7 +331,7 @@ func (w *World) revise(d *device) ([]*tandemv1.RecordWrite, error) {
 		if err != nil {
 			return nil, err
 		}
-		if name := w.rules.Kind(rec.Kind).Name; (name == "encounter" || name == "note") && s.Author != d.person.id && !w.odds(5) {
+		if name := w.rules.Kind(rec.Kind).Name; (name == "encounter" || name == "note" || name == "form_response" || name == "attachment") && s.Author != d.person.id && !w.odds(5) {
 			continue // another's words: nearly nobody tries
 		}
 		if wr := w.reviseOne(d, rec, s); wr != nil {
@@ -353,7 +356,7 @@ func (w *World) reviseOne(d *device, rec *syncengine.DeviceRecord, s *syncengine
 	case n == 0 && now != record.Void:
 		return whole(tandemv1.Act_ACT_VOID, life(record.Void))
 	case n <= 3 && now == record.Void:
-		to := map[string]string{"incident": record.Open, "encounter": record.Draft, "note": record.Draft}[kind.Name]
+		to := restored[kind.Name]
 		if to == "" {
 			to = record.Active
 		}
@@ -405,7 +408,7 @@ func (w *World) type1(rec *syncengine.DeviceRecord, s *syncengine.State) edit {
 	}
 	name := w.rules.Kind(rec.Kind).Name
 	var mine []input
-	for _, in := range inputs {
+	for _, in := range slices.Concat(inputs, careInputs) {
 		if in.kind == name {
 			mine = append(mine, in)
 		}
@@ -450,6 +453,10 @@ func (w *World) captureOn(d *device) error {
 		writes, err = w.visit(d)
 	case n < 4:
 		writes, err = w.jot(d)
+	case n < 5 && w.script == nil && w.odds(4):
+		writes, err = w.review(d)
+	case n < 5 && w.script == nil:
+		writes, err = w.care(d)
 	default:
 		writes, err = w.revise(d)
 	}
