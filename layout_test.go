@@ -53,7 +53,7 @@ var floors = []floor{
 		// The pages of leads and admins.
 		path:  "server/console",
 		below: []string{"server", "server/bulk", "server/export", "server/people", "server/store", "web/...", "syncengine", "syncengine/record", "syncengine/audit", "syncengine/form", "syncengine/directory", "gen/..."},
-		tests: []string{"client", "server/bulk", "server/jobs", "server/report", "internal/browsertest", "internal/need", "internal/pgtest", "internal/storetest"},
+		tests: []string{"client", "server/jobs", "server/report", "internal/browsertest", "internal/need", "internal/pgtest", "internal/storetest"},
 	},
 	{
 		path:  "client/...",

@@ -171,7 +171,9 @@ func (c *serveCmd) Run(a *app) (err error) {
 	}
 	var pages func(*server.Server) (http.Handler, error)
 	if c.Console {
-		pages = func(s *server.Server) (http.Handler, error) { return console.New(s, st, console.Options{Log: a.log, Exports: exports}) }
+		pages = func(s *server.Server) (http.Handler, error) {
+			return console.New(s, st, console.Options{Log: a.log, Exports: exports})
+		}
 	}
 	srv, err := server.New(st, server.Options{
 		Console: pages, NonceKey: nonce, Keys: proxy, Log: a.log, Origin: c.Origin, MinWriteSchema: c.MinWriteSchema, MinReadSchema: c.MinReadSchema,

@@ -43,7 +43,7 @@ func (v *visit) itemShow(status int, link string, faults []string) error {
 	if err != nil {
 		return err
 	}
-	d := &itemData{Page: v.page("editItem", "forms/"+id.String()), ID: id.String(), Link: link, New: link == "", Faults: faults}
+	d := &itemData{Page: v.page("editItem", "forms/"+id.String()+"/item"), ID: id.String(), Link: link, New: link == "", Faults: faults}
 	err = v.look("forms", id, func(s *sight) error {
 		f, err := s.theForm(id)
 		if err != nil {
@@ -284,7 +284,7 @@ func (v *visit) scoreShow(status int, code string, faults []string) error {
 	if err != nil {
 		return err
 	}
-	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()), ID: id.String(), Code: code, New: code == "", Faults: faults}
+	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()+"/score"), ID: id.String(), Code: code, New: code == "", Faults: faults}
 	err = v.look("forms", id, func(s *sight) error {
 		f, err := s.theForm(id)
 		if err != nil {
