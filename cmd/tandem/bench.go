@@ -162,21 +162,21 @@ type benchNoOp struct {
 // benchIn is where a bench keeps its stores: the directory that is named, or one of its own.
 // Where a profile is asked for, it begins. done ends both.
 func benchIn(named, profiled string) (dir string, done func() error, err error) {
-	dir, done = named, func() error { return nil }
+	dir, remove := named, func() error { return nil }
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "tandem-bench-"); err != nil {
 			return "", nil, err
 		}
-		done = func() error { return os.RemoveAll(dir) }
+		remove = func() error { return os.RemoveAll(dir) }
 	}
 	if profiled == "" {
-		return dir, done, nil
+		return dir, remove, nil
 	}
 	stop, err := profile(profiled)
 	if err != nil {
-		return "", nil, errors.Join(err, done())
+		return "", nil, errors.Join(err, remove())
 	}
-	return dir, func() error { return errors.Join(stop(), done()) }, nil
+	return dir, func() error { return errors.Join(stop(), remove()) }, nil
 }
 
 func (c *benchSyncCmd) Run(a *app) (err error) {

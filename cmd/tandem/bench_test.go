@@ -17,10 +17,14 @@ import (
 // own, measures that process apart, and says what it found as a table and as a file.
 func TestBench(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "bench.json")
-	out, err := exec.CommandContext(t.Context(), "tandem", "bench", "--records", "40,20", "--live", "3", "--crews", "3", "--each", "4", "--write", file).CombinedOutput()
+	dir := t.TempDir()
+	file, profiled := filepath.Join(dir, "bench.json"), filepath.Join(dir, "cpu.prof")
+	out, err := exec.CommandContext(t.Context(), "tandem", "bench", "--records", "40,20", "--live", "3", "--crews", "3", "--each", "4", "--write", file, "--profile", profiled).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if info, err := os.Stat(profiled); err != nil || info.Size() == 0 {
+		t.Errorf("the profile that was asked for: %v, %v", info, err)
 	}
 	for _, words := range []string{"20 documents of", "fan-in: 3 devices, 12 documents", "at 40 costs, as a multiple of one at 20"} {
 		if !strings.Contains(string(out), words) {
