@@ -254,7 +254,9 @@ func (v *visit) moveItem() error {
 		}
 		first, second := at, end(at)
 		if v.form("to") == "up" {
-			for first, second = at-1, at; first >= 0 && items[first].GetParent() != items[at].GetParent(); first-- {
+			first, second = at-1, at
+			for first >= 0 && items[first].GetParent() != items[at].GetParent() {
+				first--
 			}
 		}
 		if first < 0 || second >= len(items) || items[second].GetParent() != items[first].GetParent() {
