@@ -69,6 +69,7 @@ func Templates(lang string, words Words, pages fs.FS, patterns ...string) (*temp
 		"day":    func(at time.Time) string { return Day(lang, at) },
 		"moment": func(at time.Time) string { return Day(lang, at) + " " + at.Format("15:04") },
 		"dict":   dict,
+		"inc":    func(n int) int { return n + 1 },
 	})
 	t, err := t.ParseFS(files, "layout.html")
 	if err != nil {

@@ -325,7 +325,7 @@ func TestMorningOfAdmin(t *testing.T) {
 			b.Types("en", "Debrief after a call")
 			b.Types("es", "Repaso después de una llamada")
 			b.Goes(word("Add", "Añadir"))
-			b.Says("Repaso después de una llamada", "Primera pregunta", "First question")
+			b.Says(word("Debrief after a call", "Repaso después de una llamada"), "Primera pregunta", "First question")
 			look("form-draft")
 			browsertest.Eval[bool](b, `(window.stale = true, document.querySelector('a[href*="/item?link="]').click(), true)`)
 			b.Until(`!window.stale && document.readyState === "complete"`)

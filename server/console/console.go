@@ -214,13 +214,13 @@ func (c *Console) routes() http.Handler {
 		"GET /console/readiness/{id}":        {admins, (*visit).assessment},
 		"GET /console/passed-on":             {admins, (*visit).passedOn},
 		"GET /console/disclosures/{id}":      {leads, (*visit).disclosures},
-		"GET /console/jobs":                 {admins, (*visit).jobsPage},
-		"POST /console/jobs":                {admins, (*visit).runJob},
-		"GET /console/backups":              {admins, (*visit).backups},
-		"GET /console/retention":            {admins, (*visit).retention},
-		"POST /console/retention":           {admins, (*visit).setRetention},
-		"POST /console/retention/hold":      {admins, (*visit).placeHold},
-		"POST /console/retention/{id}/lift": {admins, (*visit).liftHold},
+		"GET /console/jobs":                  {admins, (*visit).jobsPage},
+		"POST /console/jobs":                 {admins, (*visit).runJob},
+		"GET /console/backups":               {admins, (*visit).backups},
+		"GET /console/retention":             {admins, (*visit).retention},
+		"POST /console/retention":            {admins, (*visit).setRetention},
+		"POST /console/retention/hold":       {admins, (*visit).placeHold},
+		"POST /console/retention/{id}/lift":  {admins, (*visit).liftHold},
 	} {
 		mux.HandleFunc(pattern, c.page(p.who, p.do))
 	}

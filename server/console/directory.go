@@ -34,6 +34,12 @@ type directoryData struct {
 	More   int
 }
 
+// Bounds of a source that comes in by a page: as it is sent, and as it is unpacked.
+const (
+	maxSource   = 4 << 20
+	maxUnpacked = 64 << 20
+)
+
 // mostLines is how many changes of a directory a page names.
 const mostLines = 300
 
@@ -68,6 +74,13 @@ func readDirectory(raw []byte, day string) (*directory.Result, error) {
 	if err != nil {
 		return nil, errZip
 	}
+	var size uint64
+	for _, f := range archive.File {
+		size += min(f.UncompressedSize64, maxUnpacked+1)
+	}
+	if size > maxUnpacked {
+		return nil, errLong
+	}
 	var root fs.FS = archive
 	// Many archives hold one directory with everything in it.
 	if all, err := fs.ReadDir(archive, "."); err == nil && len(all) == 1 && all[0].IsDir() {
@@ -84,6 +97,9 @@ func (v *visit) previewDirectory() error {
 	if err != nil {
 		return err
 	}
+	if len(raw) > maxSource {
+		return errLong
+	}
 	return v.bringIn(raw, name, v.r.FormValue("retire") == "true", false)
 }
 
@@ -97,8 +113,8 @@ func (v *visit) applyDirectory() error {
 	if err != nil {
 		return errForm
 	}
-	raw, err := io.ReadAll(io.LimitReader(z, maxUpload+1))
-	if err != nil || len(raw) > maxUpload {
+	raw, err := io.ReadAll(io.LimitReader(z, maxSource+1))
+	if err != nil || len(raw) > maxSource {
 		return errForm
 	}
 	return v.bringIn(raw, v.form("name"), v.form("retire") == "true", true)
@@ -107,6 +123,9 @@ func (v *visit) applyDirectory() error {
 func (v *visit) bringIn(raw []byte, name string, retire, apply bool) error {
 	d := &directoryData{Retire: retire, Name: name, Zip: bytes.HasPrefix(raw, []byte("PK"))}
 	read, err := readDirectory(raw, v.now().UTC().Format(time.DateOnly))
+	if errors.Is(err, errLong) {
+		return err
+	}
 	if err != nil {
 		d.Faults = strings.Split(err.Error(), "\n")
 		return v.directoryShow(http.StatusUnprocessableEntity, d)

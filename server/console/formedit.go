@@ -43,7 +43,7 @@ func (v *visit) itemShow(status int, link string, faults []string) error {
 	if err != nil {
 		return err
 	}
-	d := &itemData{Page: v.page("editItem", "forms/"+id.String()), ID: id.String(), Link: link, New: link == "", Faults: faults}
+	d := &itemData{Page: v.page("editItem", "forms/"+id.String()+"/item"), ID: id.String(), Link: link, New: link == "", Faults: faults}
 	err = v.look("forms", id, func(s *sight) error {
 		f, err := s.theForm(id)
 		if err != nil {
@@ -254,7 +254,9 @@ func (v *visit) moveItem() error {
 		}
 		first, second := at, end(at)
 		if v.form("to") == "up" {
-			for first, second = at-1, at; first >= 0 && items[first].GetParent() != items[at].GetParent(); first-- {
+			first, second = at-1, at
+			for first >= 0 && items[first].GetParent() != items[at].GetParent() {
+				first--
 			}
 		}
 		if first < 0 || second >= len(items) || items[second].GetParent() != items[first].GetParent() {
@@ -284,7 +286,7 @@ func (v *visit) scoreShow(status int, code string, faults []string) error {
 	if err != nil {
 		return err
 	}
-	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()), ID: id.String(), Code: code, New: code == "", Faults: faults}
+	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()+"/score"), ID: id.String(), Code: code, New: code == "", Faults: faults}
 	err = v.look("forms", id, func(s *sight) error {
 		f, err := s.theForm(id)
 		if err != nil {

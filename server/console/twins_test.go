@@ -155,16 +155,7 @@ func TestTwinsAtTwoDesks(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, storetest.SQLite)
 	a, b, _ := o.twice()
-	var program syncengine.ID
-	if err := o.st.Read(t.Context(), o.org.ID, func(view syncengine.ServerView) error {
-		rec, err := view.Record(o.night)
-		if err == nil {
-			program, err = syncengine.ParseID(rec.Text(syncengine.FieldProgram))
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	program := programOf(o)
 	weekend := must[syncengine.ID](t)(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Weekend", Program: program}))
 	staff := func(name, role string, teams ...syncengine.ID) syncengine.ID {
 		return must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: name, Discipline: "social_worker", Roles: []string{role}, Agency: o.clinic, Teams: teams}))
