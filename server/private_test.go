@@ -190,7 +190,7 @@ func TestKeysAreNotPrinted(t *testing.T) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
 			said := fmt.Sprintf(verb, held) + logged.String()
 			for _, secret := range secrets {
-				for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprint([]byte(secret)), base64.StdEncoding.EncodeToString([]byte(secret))} {
+				for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%d", []byte(secret)), base64.StdEncoding.EncodeToString([]byte(secret))} {
 					if strings.Contains(said, strings.Trim(form, "[]=")) {
 						t.Errorf("%T as %s prints a key: %s", held, verb, said)
 					}
