@@ -228,7 +228,7 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 		}
 		if answer.Own && until == waiting {
 			var settle context.CancelFunc
-			until, settle = context.WithTimeout(waiting, s.ownHeld)
+			until, settle = context.WithTimeout(waiting, s.ownHeld) //nolint:fatcontext // Once a request.
 			defer settle()
 		}
 		news.Only(answer.Scopes)
