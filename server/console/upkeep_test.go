@@ -16,12 +16,12 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// again signs a browser in anew: what has passed meanwhile ended the session.
-func (w *whole) again(b *browser, login string) *browser {
+// again signs the browser of the admin in anew: what has passed meanwhile ended the session.
+func (w *whole) again(b *browser) *browser {
 	w.tb.Helper()
 	next := w.stranger()
 	next.secret = b.secret
-	next.post("/signin", "login", login, "passphrase", passphrase)
+	next.post("/signin", "login", "ada.admin", "passphrase", passphrase)
 	if b.secret != nil {
 		next.post("/signin/factor", "code", totp(b.secret, w.now()))
 	}
@@ -51,7 +51,7 @@ func TestJobsPage(t *testing.T) {
 		b.get("/console/jobs").want(t, http.StatusOK, "Overdue follow-ups: 1.", "from day 45: 1, from day 55: 1, from day 60: 0.", "Frozen:", "people 0, calls 0, records 0").never(t, "not yet")
 		w.pass(100 * 24 * time.Hour)
 		w.work()
-		b = w.again(b, "ada.admin")
+		b = w.again(b)
 		b.get("/console/jobs").want(t, http.StatusOK, "Overdue follow-ups: 1.", "from day 45: 1, from day 55: 1, from day 60: 1.")
 		b.lang = "es"
 		b.get("/console/jobs").want(t, http.StatusOK, "Seguimientos vencidos: 1.")
@@ -176,7 +176,7 @@ func TestBackupsPage(t *testing.T) {
 		}
 		b.get("/console/backups").want(t, http.StatusOK, "Last restore drill: 0 min ago")
 		w.pass(48 * time.Hour)
-		b = w.again(b, "ada.admin")
+		b = w.again(b)
 		b.get("/console/backups").want(t, http.StatusOK, "too old: 2 d ago", "Last restore drill: 2 d ago")
 		b.lang = "es"
 		b.get("/console/backups").want(t, http.StatusOK, "demasiado antigua")
@@ -211,7 +211,7 @@ func TestRetentionPage(t *testing.T) {
 		b.post(at, "hash", page.value(t, "hash"), "adult", "0", "minor", "1", "audit", "6").want(t, http.StatusUnprocessableEntity)
 		b.post(at, "hash", page.value(t, "hash"), "adult", "2", "minor", "1", "audit", "6").want(t, http.StatusOK, "Saved")
 		w.pass(3 * 366 * 24 * time.Hour)
-		b = w.again(b, "ada.admin")
+		b = w.again(b)
 		b.get(at).want(t, http.StatusOK, "People 0", "With an open episode 1")
 		if err := w.closeEpisode(s.episode); err != nil {
 			t.Fatal(err)
@@ -219,7 +219,7 @@ func TestRetentionPage(t *testing.T) {
 		// Closing it is a contact.
 		b.get(at).want(t, http.StatusOK, "People 0", "With an open episode 0")
 		w.pass(3 * 366 * 24 * time.Hour)
-		b = w.again(b, "ada.admin")
+		b = w.again(b)
 		page = b.get(at).want(t, http.StatusOK, "People 1", "Calls 1", s.person.String())
 		page.never(t, canaries...)
 
