@@ -15,6 +15,7 @@ type aboutRow struct{ to, record syncengine.ID }
 // Link implements syncengine.ServerTx.
 func (tx *Tx) Link(to, record syncengine.ID) error {
 	tx.writes++
+	delete(tx.unlinked, to)
 	tx.links = append(tx.links, aboutRow{to, record})
 	return nil
 }
@@ -48,10 +49,51 @@ func (v *view) About(record syncengine.ID, limit int) (ids []syncengine.ID, err 
 
 // About implements syncengine.ServerView.
 func (tx *Tx) About(record syncengine.ID, limit int) ([]syncengine.ID, error) {
+	if tx.unlinked[record] {
+		return nil, nil
+	}
 	if err := tx.flushLinks(); err != nil {
 		return nil, err
 	}
 	return tx.view.About(record, limit)
+}
+
+// prefetchAbout notes of records that are not there yet which of them nothing is about:
+// nearly all, and each would cost a look-up when it is made.
+func (tx *Tx) prefetchAbout(records []syncengine.ID) error {
+	var made []syncengine.ID
+	for _, id := range records {
+		if e := tx.records[id]; e != nil && e.rec == nil {
+			made = append(made, id)
+		}
+	}
+	if err := tx.flushLinks(); err != nil {
+		return err
+	}
+	near, err := tx.near("SELECT 1 FROM about WHERE org = $1 AND target BETWEEN $2 AND $3 LIMIT 1", made)
+	if err != nil {
+		return err
+	}
+	keys, linked := make([]any, len(near)), map[syncengine.ID]bool{}
+	for i := range near {
+		keys[i] = near[i][:]
+	}
+	err = tx.c.eachIn(tx.s.dialect, "SELECT DISTINCT target FROM about WHERE org = $1 AND target IN", []any{tx.org.num}, keys, "",
+		func(rows *sql.Rows) error {
+			var id syncengine.ID
+			err := rows.Scan((*scanID)(&id))
+			linked[id] = true
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	for _, id := range made {
+		if !linked[id] {
+			tx.unlinked[id] = true
+		}
+	}
+	return nil
 }
 
 // Unlinked returns up to limit records beyond one, in order of id, of an org in which

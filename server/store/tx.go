@@ -45,6 +45,8 @@ type Tx struct {
 	newFollows map[syncengine.ID][]syncengine.ID
 	// links are rows to be added of what records are about.
 	links []aboutRow
+	// unlinked are records that nothing is about, as far as that is known.
+	unlinked map[syncengine.ID]bool
 	// used is what replicas have in quarantine, as far as it is known.
 	used map[syncengine.ID]*quarantineUse
 	// audit is what the transaction adds to the audit log.
@@ -69,6 +71,7 @@ func newTx(s *Store, c *conn, org *Org) *Tx {
 		awaited:    newAwaitedSet(),
 		teams:      map[syncengine.ID][]syncengine.ID{},
 		newFollows: map[syncengine.ID][]syncengine.ID{},
+		unlinked:   map[syncengine.ID]bool{},
 		used:       map[syncengine.ID]*quarantineUse{},
 	}
 }
@@ -114,6 +117,9 @@ func (tx *Tx) Prefetch(changes, records, named []syncengine.ID) error {
 		return err
 	}
 	if err := tx.prefetchRecords(slices.Concat(records, named)); err != nil {
+		return err
+	}
+	if err := tx.prefetchAbout(records); err != nil {
 		return err
 	}
 	// Of a record that is not there nobody asks for its teams before it is written.
