@@ -158,7 +158,6 @@ func (c *Client) openOnly() string {
 func (c *Client) finds(ctx context.Context, tail string, args ...any) (finds []*View, err error) {
 	now := c.aged()
 	err = c.store.read(ctx, "reading what was looked up", func(rtx *sql.Tx) error {
-		//nolint:gosec // The condition is this package's text; values are arguments.
 		rows, err := rtx.QueryContext(ctx, selectLookedUp+tail, args...)
 		if err != nil {
 			return err

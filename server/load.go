@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrOtherImport: the import that has not ended is of another export.
+// ErrOtherImport says that the import that has not ended is of another export.
 var ErrOtherImport = errors.New("another export is being read into this database: run the import of that one again, or remove the database and begin anew")
 
 // ImportNote says of an export that is read back what the audit log keeps.

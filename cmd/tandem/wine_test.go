@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"bytes"
 	"encoding/binary"
 	"os"
@@ -28,7 +29,7 @@ func underWine(t *testing.T, exe string) {
 	}
 	t.Cleanup(func() {
 		// Its services outlive the program, and write to the directory.
-		stop := exec.Command("wineserver", "--kill", "--wait")
+		stop := exec.CommandContext(context.WithoutCancel(t.Context()), "wineserver", "--kill", "--wait")
 		stop.Env = env
 		_ = stop.Run()
 	})

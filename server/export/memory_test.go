@@ -61,7 +61,7 @@ func TestMemory(t *testing.T) {
 			}
 			to := filepath.Join(w.t.TempDir(), "out")
 			debug.FreeOSMemory()
-			_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) //nolint:gosec // Where there is none there is no peak to tell.
+			_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // Where there is none there is no peak to tell.
 			start := time.Now()
 			m, err := export.Write(t.Context(), w.s, w.org, to, o)
 			took := time.Since(start) - looking

@@ -8,7 +8,7 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-// ErrNoHold: there is no legal hold of that id, or it was lifted.
+// ErrNoHold says that there is no legal hold of that id, or it was lifted.
 var ErrNoHold = errors.New("there is no legal hold of that id that stands")
 
 // Hold is an order to keep something whatever its age.
