@@ -26,7 +26,7 @@ func TestDamage(t *testing.T) {
 	save := func() {
 		ids = append(ids, create(t, l.c, &tandemv1.Incident{CallType: new("outreach"), NotesOps: new(marker + strings.Repeat(" more", 60))}))
 	}
-	for range 12 {
+	for range 24 {
 		save()
 	}
 	_, err := l.c.Sync(ctx)
@@ -64,7 +64,7 @@ func TestDamage(t *testing.T) {
 		damaged[fmt.Sprintf("a bit of byte %d", at-3)] = d
 	}
 	flips := len(damaged)
-	const page = 4096
+	const page = 8192
 	for at := 0; at+page <= len(older); at += page {
 		was, is := older[at:at+page], now[at:at+page]
 		// Only pages that are still what they were: of records and of changes.
