@@ -54,6 +54,8 @@ func newWindow(t *testing.T, h *httptest.Server, base string) *window {
 	b.key = call(b, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
 		Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
 		HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
+		// A credential that is put back says whether it is to have such a key.
+		HasCmtgKey: true,
 	}}).AuthenticatorID
 	return b
 }
@@ -235,6 +237,8 @@ func TestPasskeyCeremony(t *testing.T) {
 	signIn(b)
 	call(b, webauthn.RemoveCredential, webauthn.RemoveCredentialParams{AuthenticatorID: b.key, CredentialID: held[0].CredentialID})
 	held[0].SignCount = 0
+	// It is told with a credential that has no such key, and then not taken back.
+	held[0].ActiveCmtgKeyIndex = nil
 	call(b, webauthn.AddCredential, webauthn.AddCredentialParams{AuthenticatorID: b.key, Credential: held[0]})
 	b.press("form[data-passkey] button")
 	b.until("/signin/factor/passkey", "not accepted")
