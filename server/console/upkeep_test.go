@@ -204,6 +204,13 @@ func TestRetentionPage(t *testing.T) {
 		w := newWhole(t, on)
 		maya := w.device(w.maya, "Car 12")
 		s := w.play(maya)
+		view := must[*client.View](t)(maya.Get(t.Context(), s.person))
+		w.edit(maya, func(e *client.Edit) error {
+			m, _ := view.Message.(*tandemv1.Person)
+			m.ApproxAge = new(uint32(40))
+			return e.Set(view, m)
+		})
+		w.sync(maya)
 		b := w.signIn(w.ada, "ada.admin")
 		at := "/console/retention"
 		page := b.get(at).want(t, http.StatusOK, "Nothing is past its time")
