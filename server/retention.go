@@ -37,6 +37,9 @@ type Retention struct {
 	Open int `json:"open"`
 	// Soon are people and calls whose time is over within a year.
 	Soon int `json:"soon"`
+	// Incomplete are records of a kind that this version does not know: whoever has anything
+	// with their teams is not past their time, as far as this version can tell.
+	Incomplete int `json:"incomplete,omitempty"`
 	// NextMS is when the next one's time is over, 0 for never.
 	NextMS int64 `json:"next,omitempty"`
 	// List is the oldest of those past their time, held ones among them.
@@ -49,16 +52,16 @@ type Expired struct {
 	// Call: it is a call.
 	Call bool
 	// LastMS is when the last contact was, DueMS when its time was over, Records how many
-	// records are about it, itself among them.
+	// records are about it, itself among them, less those that are kept for somebody else.
 	LastMS, DueMS int64
 	Records       int
 	Held          bool
 }
 
 // Retention counts, in one state, what is past the time that its agency keeps it: a person
-// with all that is about them from the last contact on, of a minor from the 18th birthday,
-// consents and disclosures not before six years, nobody with an open episode, and nothing
-// that a legal hold covers. Of several agencies the longest time counts. agency leaves out
+// with all that is about them from the last contact on, of a minor from the 18th birthday, of
+// whom no age is known as if they were born at the last contact, consents and disclosures not
+// before six years, nobody with an open episode, and nothing that a legal hold covers. Of several agencies the longest time counts. agency leaves out
 // who has no record with a team of that agency; zero leaves out nobody. It removes nothing.
 func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retention, err error) {
 	k := &keeping{
@@ -93,6 +96,8 @@ type keeping struct {
 	// agencies are their policies, owners says whose a team or program is.
 	agencies map[syncengine.ID]*tandemv1.Retention
 	owners   map[syncengine.ID]syncengine.ID
+	// newer are the teams of each record of a kind that is not known; none stands for all.
+	newer [][]syncengine.ID
 }
 
 // fact is what matters of a record.
@@ -104,15 +109,19 @@ type fact struct {
 	// open: an episode that is not closed. into is the person that one was merged into.
 	open bool
 	into syncengine.ID
-	// born is the birthday of a person, zero for unknown; age is what was guessed.
+	// born is the latest day that a person can have been born on, zero for unknown.
 	born time.Time
-	age  uint32
+	// subjects are the people and calls that it is about.
+	subjects []syncengine.ID
 }
 
 func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	kind := k.domain.Kind(rec.Kind)
 	if kind == nil {
 		// Of a newer version: nothing that it is about can be counted as over.
+		if !slices.ContainsFunc(rec.Scopes, func(s syncengine.ScopeKey) bool { return s.Owner == syncengine.OwnerOrg }) {
+			k.newer = append(k.newer, teamsOf(rec))
+		}
 		return nil
 	}
 	msg, err := k.domain.Message(&rec.Record)
@@ -133,25 +142,50 @@ func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	if rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_REF {
 		return nil
 	}
-	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), lastMS: lastMoment(msg.ProtoReflect())}
+	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), teams: teamsOf(rec), lastMS: lastMoment(msg.ProtoReflect())}
 	if o, err := rec.Origin(); err == nil {
 		f.lastMS = max(f.lastMS, o.AtMS)
-	}
-	for _, s := range rec.Scopes {
-		if s.Owner == syncengine.OwnerTeam && !slices.Contains(f.teams, s.OwnerID) {
-			f.teams = append(f.teams, s.OwnerID)
-		}
 	}
 	switch m := msg.(type) {
 	case *tandemv1.Person:
 		f.into, _ = syncengine.ParseID(m.GetMergedInto())
-		f.age = m.GetApproxAge()
-		f.born, _ = time.Parse(time.DateOnly, m.GetDob())
+		f.born = latestBirth(m, f.lastMS)
 	case *tandemv1.Episode:
 		f.open = rec.Lifecycle() == record.Active || rec.Lifecycle() == record.OnHold
 	}
 	k.facts[rec.ID] = f
 	return nil
+}
+
+// teamsOf are the teams that a record is with.
+func teamsOf(rec *syncengine.StoredRecord) (teams []syncengine.ID) {
+	for _, s := range rec.Scopes {
+		if s.Owner == syncengine.OwnerTeam && !slices.Contains(teams, s.OwnerID) {
+			teams = append(teams, s.OwnerID)
+		}
+	}
+	return teams
+}
+
+// latestBirth is the latest day that somebody can have been born on, by what is known of the
+// date or else by the age that was guessed at a moment; zero where neither is known.
+func latestBirth(m *tandemv1.Person, guessedMS int64) time.Time {
+	dob := m.GetDob()
+	if len(dob) <= len(time.DateOnly) {
+		switch t, err := time.Parse(time.DateOnly[:len(dob)], dob); {
+		case err != nil:
+		case len(dob) == len("2006"):
+			return t.AddDate(1, 0, -1)
+		case len(dob) == len("2006-01"):
+			return t.AddDate(0, 1, -1)
+		case len(dob) == len(time.DateOnly):
+			return t
+		}
+	}
+	if m.ApproxAge == nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(guessedMS).UTC().AddDate(-int(m.GetApproxAge()), 0, 0)
 }
 
 func (k *keeping) owns(id syncengine.ID, owner string) {
@@ -228,70 +262,96 @@ type subject struct {
 	id      syncengine.ID
 	members []*fact
 	ids     []syncengine.ID
+	due     time.Time
+	// open: not before its episode is closed. unsure: it may have records that this version
+	// does not know. over: its time is.
+	open, held, unsure, over bool
+}
+
+// judge finds when each one's time is over.
+func (k *keeping) judge(all []*subject) {
+	for _, s := range all {
+		s.due, s.open = k.due(s)
+		s.held, s.unsure = k.held(s), k.unsure(s)
+		s.over = !s.open && !s.unsure && !s.due.After(k.now)
+	}
 }
 
 // count fills in what is over.
 func (k *keeping) count(r *Retention) {
 	people, calls := k.subjects()
 	blocked := map[syncengine.ID]bool{}
-	one := func(s *subject, call bool) {
-		if !k.agency.IsZero() && !k.with(s, k.agency) {
-			return
-		}
-		due, open := k.due(s)
-		if open {
-			r.Open++
-		}
-		over, held := !open && !due.After(k.now), k.held(s)
-		if !over || held {
+	block := func(all []*subject) {
+		for _, s := range all {
+			if s.over && !s.held {
+				continue
+			}
 			for _, id := range s.ids {
 				blocked[id] = true
 			}
 		}
-		if !over {
-			if !open && due.Before(k.now.AddDate(1, 0, 0)) {
-				r.Soon++
-			}
-			if !open && (r.NextMS == 0 || due.UnixMilli() < r.NextMS) {
-				r.NextMS = due.UnixMilli()
-			}
-			return
-		}
-		r.List = append(r.List, Expired{ID: s.id, Call: call, LastMS: s.last(), DueMS: due.UnixMilli(), Records: len(s.ids), Held: held})
 	}
-	for _, s := range people {
-		one(s, false)
-	}
-	for _, s := range calls {
-		// A call stays as long as anybody who was met at it.
-		if slices.ContainsFunc(s.ids, func(id syncengine.ID) bool { return blocked[id] }) {
-			continue
-		}
-		one(s, true)
-	}
-	over, counted := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
-	for _, e := range r.List {
-		over[e.ID] = !e.Held
-		switch {
-		case e.Held:
-			r.Held++
-		case e.Call:
-			r.Calls++
-		default:
-			r.People++
-		}
-	}
+	k.judge(people)
+	block(people)
+	// A call stays as long as anybody who was met at it.
+	calls = slices.DeleteFunc(calls, func(s *subject) bool {
+		return slices.ContainsFunc(s.ids, func(id syncengine.ID) bool { return blocked[id] })
+	})
+	k.judge(calls)
+	block(calls)
+	counted := map[syncengine.ID]bool{}
 	for _, s := range slices.Concat(people, calls) {
-		if !over[s.id] {
-			continue
-		}
-		for _, id := range s.ids {
-			counted[id] = true
+		if k.agency.IsZero() || k.with(s, k.agency) {
+			k.tally(r, s, blocked, counted)
 		}
 	}
 	r.Records = len(counted)
+	for _, teams := range k.newer {
+		if k.agency.IsZero() || len(teams) == 0 || slices.ContainsFunc(teams, func(team syncengine.ID) bool { return k.agencyOf(team) == k.agency }) {
+			r.Incomplete++
+		}
+	}
 	slices.SortFunc(r.List, func(a, b Expired) int { return cmp.Or(cmp.Compare(a.DueMS, b.DueMS), a.ID.Compare(b.ID)) })
 	r.List = r.List[:min(len(r.List), retentionList)]
+}
+
+// tally adds a person or a call to what was counted; of the records about it those that are
+// not blocked.
+func (k *keeping) tally(r *Retention, s *subject, blocked, counted map[syncengine.ID]bool) {
+	switch {
+	case s.open:
+		r.Open++
+		return
+	case s.unsure:
+		return
+	case !s.over:
+		if s.due.Before(k.now.AddDate(1, 0, 0)) {
+			r.Soon++
+		}
+		if r.NextMS == 0 || s.due.UnixMilli() < r.NextMS {
+			r.NextMS = s.due.UnixMilli()
+		}
+		return
+	}
+	records := 0
+	for _, id := range s.ids {
+		if s.held || !blocked[id] {
+			records++
+		}
+		if !blocked[id] {
+			counted[id] = true
+		}
+	}
+	call := k.facts[s.id].kind != "person"
+	switch {
+	case s.held:
+		r.Held++
+	case call:
+		r.Calls++
+	default:
+		r.People++
+	}
+	r.List = append(r.List, Expired{ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
 }
 
 // subjects gathers the records about each person, and about each call.
@@ -316,6 +376,7 @@ func (k *keeping) subjects() (people, calls []*subject) {
 		for at := range seen {
 			s := of(at)
 			s.ids, s.members = append(s.ids, id), append(s.members, f)
+			f.subjects = append(f.subjects, at)
 		}
 	}
 	byID := func(a, b *subject) int { return a.id.Compare(b.id) }
@@ -354,23 +415,27 @@ func (s *subject) last() (ms int64) {
 func (k *keeping) due(s *subject) (due time.Time, open bool) {
 	var teams []syncengine.ID
 	var born time.Time
-	papers := int64(0)
+	papers, person := int64(0), false
 	for _, f := range s.members {
 		teams = append(teams, f.teams...)
 		open = open || f.open
 		switch {
 		case f.kind == "consent" || f.kind == "disclosure":
 			papers = max(papers, f.lastMS)
-		case f.kind != "person":
-		case f.born.After(born):
-			born = f.born
-		case born.IsZero() && f.age > 0:
-			born = time.UnixMilli(f.lastMS).UTC().AddDate(-int(f.age), 0, 0)
+		case f.kind == "person":
+			person = true
+			if f.born.After(born) {
+				born = f.born
+			}
 		}
 	}
 	adult, minor := k.years(teams)
 	last := time.UnixMilli(s.last()).UTC()
 	due = last.AddDate(adult, 0, 0)
+	if person && born.IsZero() {
+		// Perhaps an infant.
+		born = last
+	}
 	if of := born.AddDate(majority, 0, 0); !born.IsZero() && of.After(last) {
 		if at := of.AddDate(minor, 0, 0); at.After(due) {
 			due = at
@@ -382,13 +447,24 @@ func (k *keeping) due(s *subject) (due time.Time, open bool) {
 	return due, open
 }
 
-// held reports whether a legal hold that stands covers anything of a subject.
+// held reports whether a legal hold that stands covers anything of a subject: also what it
+// has in common with the person or call that is under the hold.
 func (k *keeping) held(s *subject) bool {
 	return slices.ContainsFunc(k.holds, func(h *store.Hold) bool {
 		if !h.Stands() {
 			return false
 		}
-		return h.Target.IsZero() || slices.Contains(s.ids, h.Target) || k.with(s, h.Target)
+		target := k.root(h.Target)
+		return h.Target.IsZero() || k.with(s, h.Target) || slices.ContainsFunc(s.members, func(f *fact) bool { return slices.Contains(f.subjects, target) })
+	})
+}
+
+// unsure reports whether a record that this version does not know may be about a subject.
+func (k *keeping) unsure(s *subject) bool {
+	return slices.ContainsFunc(k.newer, func(teams []syncengine.ID) bool {
+		return len(teams) == 0 || slices.ContainsFunc(s.members, func(f *fact) bool {
+			return slices.ContainsFunc(f.teams, func(team syncengine.ID) bool { return slices.Contains(teams, team) })
+		})
 	})
 }
 

@@ -259,7 +259,11 @@ func (s *sight) did(j *store.Job) string {
 	case jobRetention:
 		var r server.Retention
 		if json.Unmarshal(j.Result, &r) == nil {
-			return sprintf(s.t("didRetention"), r.People, r.Calls, r.Records, r.Held)
+			did := sprintf(s.t("didRetention"), r.People, r.Calls, r.Records, r.Held)
+			if r.Incomplete > 0 {
+				did += " " + sprintf(s.t("retIncomplete"), r.Incomplete)
+			}
+			return did
 		}
 	}
 	return ""

@@ -90,18 +90,19 @@ func TestSnapshots(t *testing.T) {
 		w := newWhole(t, on)
 		maya := w.device(w.maya, "Car 12")
 		zone := must[*time.Location](t)(time.LoadLocation("America/Chicago"))
-		// To the middle of the first month of a quarter, a day before all has settled.
+		// To 74 days after the end of a quarter, a day before all has settled.
 		now := w.now().In(zone)
-		next := time.Date(now.Year(), now.Month()+3-(now.Month()-1)%3, 15, 12, 0, 0, 0, zone)
+		end := time.Date(now.Year(), now.Month()+3-(now.Month()-1)%3, 1, 0, 0, 0, 0, zone)
+		next := end.Add(74 * 24 * time.Hour)
 		w.play(maya)
 		w.pass(next.Sub(now))
 		freeze := func() report.Frozen {
 			return must[report.Frozen](t)(report.Freeze(t.Context(), w.st, w.org, w.now()))
 		}
-		last := next.AddDate(0, -1, -14)
+		last := end.AddDate(0, -1, 0)
 		before := freeze()
 		for _, p := range before.Periods {
-			if strings.HasSuffix(p, " "+next.AddDate(0, 0, -14).Format(time.DateOnly)) {
+			if strings.HasSuffix(p, " "+end.Format(time.DateOnly)) {
 				t.Errorf("%s is frozen before it has settled", p)
 			}
 		}
@@ -114,8 +115,8 @@ func TestSnapshots(t *testing.T) {
 		if done := freeze(); done.Metrics != 0 {
 			t.Fatalf("frozen twice: %+v", done)
 		}
-		first, end := last.Format(time.DateOnly), last.AddDate(0, 1, 0).Format(time.DateOnly)
-		frozen := must[*store.PublishedReport](t)(w.st.FrozenMetricsOf(t.Context(), w.org.ID, syncengine.ID{}, first, end, zone.String()))
+		first := last.Format(time.DateOnly)
+		frozen := must[*store.PublishedReport](t)(w.st.FrozenMetricsOf(t.Context(), w.org.ID, syncengine.ID{}, first, end.Format(time.DateOnly), zone.String()))
 		if frozen == nil {
 			t.Fatalf("nothing of %s is frozen: %+v", first, done)
 		}
@@ -140,9 +141,23 @@ func TestSnapshots(t *testing.T) {
 		if body := w.stranger().get("/outcomes/"+id.String()+"/outcomes.json").want(t, http.StatusOK).body; body != string(frozen.Body) {
 			t.Error("what is published is not what was frozen")
 		}
-		// A year on, the months that nobody was there for are made up for.
+		// Metrics that were frozen before the 60 days were over are not what is published.
+		early := *frozen
+		early.FirstDay, early.EndDay, early.CreatedMS = end.Format(time.DateOnly), end.AddDate(0, 1, 0).Format(time.DateOnly), end.AddDate(0, 1, 15).UnixMilli()
+		if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+			_, err := tx.FreezeMetrics(&early)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		o.From, o.To = end, end.AddDate(0, 1, 0)
+		id = must[syncengine.ID](t)(syncengine.NewID(w.now().UnixMilli(), strings.NewReader(strings.Repeat("s", 64))))
+		if p := must[*store.PublishedReport](t)(report.Publish(t.Context(), w.st, w.org, o, id, w.now())); p.Seq == early.Seq {
+			t.Error("what was frozen too early is published")
+		}
+		// Later, the months that nobody was there for are made up for; the early one stands.
 		w.pass(70 * 24 * time.Hour)
-		if done := freeze(); done.Metrics < 6 {
+		if done := freeze(); done.Metrics < 5 {
 			t.Errorf("of the months since: %+v", done)
 		}
 	})
@@ -204,6 +219,13 @@ func TestRetentionPage(t *testing.T) {
 		w := newWhole(t, on)
 		maya := w.device(w.maya, "Car 12")
 		s := w.play(maya)
+		view := must[*client.View](t)(maya.Get(t.Context(), s.person))
+		w.edit(maya, func(e *client.Edit) error {
+			m, _ := view.Message.(*tandemv1.Person)
+			m.ApproxAge = new(uint32(40))
+			return e.Set(view, m)
+		})
+		w.sync(maya)
 		b := w.signIn(w.ada, "ada.admin")
 		at := "/console/retention"
 		page := b.get(at).want(t, http.StatusOK, "Nothing is past its time")

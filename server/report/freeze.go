@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// settled is how long after its end a period is frozen: a device works so long without
-	// a network, and what it sends then is counted still.
-	settled = 15 * 24 * time.Hour
+	// settled is how long after its end a period is frozen: when the longest time that a
+	// metric follows somebody for is over (60 days, M13), and as long as a device works
+	// without a network after that: what it sends then is counted still.
+	settled = (60 + 15) * 24 * time.Hour
 	// missed is how many periods of a length are made up for, where no server ran.
 	missed = 12
 )

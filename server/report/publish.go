@@ -75,15 +75,15 @@ func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOpti
 	return p, nil
 }
 
-// frozenOr returns the frozen metrics of a period; where there are none, or a population is
-// to be counted by, the newest.
+// frozenOr returns the frozen metrics of a period; where there are none that were taken after
+// it had settled, or a population is to be counted by, the newest.
 func frozenOr(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
 	if o.Population == nil {
 		p, err := st.FrozenMetricsOf(ctx, org, o.Program, o.From.In(o.Zone).Format(time.DateOnly), o.To.In(o.Zone).Format(time.DateOnly), o.Zone.String())
 		if err != nil {
 			return nil, err
 		}
-		if p != nil {
+		if p != nil && time.UnixMilli(p.CreatedMS).Sub(o.To) >= settled {
 			_, err := ReadPublished(p)
 			return p, err
 		}
