@@ -262,7 +262,7 @@ func TestMorningOfAdmin(t *testing.T) {
 			abe := must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}}))
 			second := o.signIn(abe, "abe.second")
 			form := second.upload("/console/forms/import", "readiness.json", must[[]byte](t)(os.ReadFile(readinessPack))).want(t, http.StatusOK).path
-			second.post(form+"/publish").want(t, http.StatusOK)
+			second.publish(form).want(t, http.StatusOK)
 			second.assess(form, 1)
 			o.pass(time.Minute)
 			second.assess(form, 2)

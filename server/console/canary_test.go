@@ -272,7 +272,7 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 	abe := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: w.clinic, Teams: []syncengine.ID{w.night}}))
 	second := w.signIn(abe, "abe.second")
 	form := second.upload("/console/forms/import", "readiness.json", must[[]byte](t)(os.ReadFile(readinessPack))).want(t, http.StatusOK).path
-	second.post(form+"/publish").want(t, http.StatusOK)
+	second.publish(form).want(t, http.StatusOK)
 	second.assess(form, 1)
 	w.disclose(s.person)
 	now := w.now()
