@@ -145,10 +145,18 @@ func (a *Admin) EditForm(ctx context.Context, id syncengine.ID, edit func(*tande
 // PublishForm publishes a draft as it stands, for good, and retires the version before.
 // The error is form.FaultError where something is missing.
 func (a *Admin) PublishForm(ctx context.Context, id syncengine.ID) error {
+	return a.PublishFormSeen(ctx, id, func(*tandemv1.Form) error { return nil })
+}
+
+// PublishFormSeen is PublishForm of a draft that seen does not refuse: what stood on a screen.
+func (a *Admin) PublishFormSeen(ctx context.Context, id syncengine.ID, seen func(*tandemv1.Form) error) error {
 	var now *tandemv1.Form
 	err := a.formAct(ctx, id, tandemv1.Act_ACT_SIGN, "", func(f *tandemv1.Form) error {
 		if f.GetLifecycle() != record.Draft {
 			return ErrFormSettled
+		}
+		if err := seen(f); err != nil {
+			return err
 		}
 		if faults := form.Publishable(f); len(faults) > 0 {
 			return faults

@@ -38,10 +38,16 @@ func (w Words) In(lang, key string) string {
 	return text[0]
 }
 
-// Join returns the words of both, those of more first.
+// Join returns the words of both. It panics where both have words of one name: one of them
+// would be said in place of the other.
 func (w Words) Join(more Words) Words {
 	all := maps.Clone(w)
-	maps.Copy(all, more)
+	for name, said := range more {
+		if _, twice := all[name]; twice {
+			panic("words of one name twice: " + name)
+		}
+		all[name] = said
+	}
 	return all
 }
 

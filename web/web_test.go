@@ -29,6 +29,20 @@ func TestStatic(t *testing.T) {
 	}
 }
 
+// Two words of one name would be said in place of each other.
+func TestWordsTwice(t *testing.T) {
+	t.Parallel()
+	if all := (web.Words{"a": {"A", "A"}}).Join(web.Words{"b": {"B", "B"}}); len(all) != 2 {
+		t.Errorf("%v", all)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("words of one name are joined")
+		}
+	}()
+	web.Words{"a": {"A", "A"}}.Join(web.Words{"a": {"B", "B"}})
+}
+
 // What a person has typed is text in a page and never markup.
 func TestEscaping(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,8 @@ var (
 	ErrWaiting = errors.New("several exports that you asked for wait for a second person already: let them be decided on first")
 	// ErrDecided says that somebody was faster.
 	ErrDecided = errors.New("this export was decided on meanwhile")
+	// ErrGrown says that an approval does not cover what there is by now.
+	ErrGrown = errors.New("the export names many more people by now than were approved: nothing was exported, ask for it again")
 )
 
 // Waiting is an export that was asked for, and waits for a second person's word or has had it.
@@ -69,7 +71,7 @@ func (e *Exports) Count(ctx context.Context, org *store.Org, person syncengine.I
 // AskApproval puts an export that names more people than one person may pass on before
 // whoever may approve it. It is made once somebody has.
 func (e *Exports) AskApproval(ctx context.Context, org *store.Org, person syncengine.ID, r Request) (syncengine.ID, error) {
-	r.Approver = ""
+	r.Approver, r.ApprovedPeople = "", 0
 	p, err := e.Count(ctx, org, person, r)
 	if err != nil {
 		return syncengine.ID{}, err
@@ -179,15 +181,22 @@ func (e *Exports) Pending(ctx context.Context, org *store.Org, person, id syncen
 	return nil, ErrNone
 }
 
+// outgrown reports whether an export names more people than its approval covers: a tenth and
+// twenty more than there were are the work of the days in which it waited.
+func (r *Request) outgrown(people int) bool {
+	return r.Approver != "" && people > r.ApprovedPeople+r.ApprovedPeople/10+20
+}
+
 // Decide gives the word of a second person on an export. within runs what it is given in a
 // transaction in which the person has shown their second factor ([people.People.Confirm]).
-// An export that is approved is made at once, as a job of the id that it waited under.
+// An export that is approved is made at once, as a job of the id that it waited under; it
+// fails with ErrGrown where it would name many more people than were approved.
 func (e *Exports) Decide(ctx context.Context, org *store.Org, person, id syncengine.ID, approve bool, reason string, within func(func(*store.Tx) error) error) error {
 	w, err := e.Pending(ctx, org, person, id)
 	if err != nil {
 		return err
 	}
-	w.Request.Approver = person.String()
+	w.Request.Approver, w.Request.ApprovedPeople = person.String(), w.People
 	payload, err := json.Marshal(w.Request)
 	if err != nil {
 		return err

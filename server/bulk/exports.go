@@ -89,6 +89,8 @@ type Request struct {
 	Agreement string `json:"agreement,omitempty"`
 	// Approver is the second person, where there was one.
 	Approver string `json:"approver,omitempty"`
+	// ApprovedPeople is how many people it named when the second person was asked.
+	ApprovedPeople int `json:"approved_people,omitempty"`
 	// URL and Manifest are of a request by HTTP: what was asked, and how the manifest is
 	// to be.
 	URL      string `json:"url,omitempty"`
@@ -206,6 +208,9 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	o.Begin = func(cut export.Cut) error {
 		done.AtMS = e.o.Clock().UnixMilli()
 		note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
+		if r.outgrown(cut.People) {
+			return ErrGrown
+		}
 		// The next one asks for what has changed since.
 		return e.mark(ctx, run.Org, done.AtMS, cut.Seq)
 	}
@@ -219,7 +224,7 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 		return err
 	}
 	if done.Manifest, err = export.Write(ctx, e.store, run.Org, e.dir(run.Job.ID), o); err != nil {
-		if export.Refused(err) {
+		if export.Refused(err) || errors.Is(err, ErrGrown) {
 			return jobs.Permanent(err)
 		}
 		return err

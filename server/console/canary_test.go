@@ -61,7 +61,7 @@ type whole struct {
 	dir     string
 }
 
-func newWhole(t *testing.T, on storetest.Engine) *whole {
+func newWhole(t *testing.T, on storetest.Engine, counting ...time.Duration) *whole {
 	t.Helper()
 	w := &whole{office: newOffice(t, on), metrics: server.NewMetrics(), dir: filepath.Join(t.TempDir(), "exports")}
 	w.srv.End()
@@ -73,7 +73,11 @@ func newWhole(t *testing.T, on storetest.Engine) *whole {
 		Log: log, Clock: w.now, Metrics: w.metrics, FHIR: w.exports.Handler,
 		People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
 		Console: func(s *server.Server) (http.Handler, error) {
-			return console.New(s, w.st, console.Options{Log: log, Clock: w.now, Exports: w.exports, Jobs: w.worker})
+			o := console.Options{Log: log, Clock: w.now, Exports: w.exports, Jobs: w.worker}
+			if len(counting) > 0 {
+				o.Counting = counting[0]
+			}
+			return console.New(s, w.st, o)
 		},
 	}))
 	plain := httptest.NewUnstartedServer(w.srv)
@@ -268,7 +272,7 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 	abe := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: w.clinic, Teams: []syncengine.ID{w.night}}))
 	second := w.signIn(abe, "abe.second")
 	form := second.upload("/console/forms/import", "readiness.json", must[[]byte](t)(os.ReadFile(readinessPack))).want(t, http.StatusOK).path
-	second.post(form+"/publish").want(t, http.StatusOK)
+	second.publish(form).want(t, http.StatusOK)
 	second.assess(form, 1)
 	w.disclose(s.person)
 	now := w.now()

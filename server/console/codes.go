@@ -1,7 +1,11 @@
 package console
 
 import (
+	"cmp"
+	"crypto/rand"
+	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -41,6 +45,9 @@ func (s *sight) ownCodes(list string) (*item, *tandemv1.CodeSet) {
 	return nil, nil
 }
 
+// codesHash tells whether the codes are still those that were shown.
+func codesHash(it *item) string { return strconv.FormatUint(uint64(it.rec.Hash), 16) }
+
 // codes shows a list of codes, with the agency's own.
 func (v *visit) codes() error {
 	d := &codesData{Page: v.page("navCodes", "codes"), List: v.r.URL.Query().Get("list")}
@@ -63,7 +70,8 @@ func (v *visit) codes() error {
 				d.Parents = append(d.Parents, web.Option{Code: c.Code, Label: s.code(d.List, c.Code)})
 			}
 		}
-		if _, m := s.ownCodes(d.List); m != nil {
+		if it, m := s.ownCodes(d.List); m != nil {
+			d.Hash = codesHash(it)
 			for _, e := range m.GetEntries() {
 				d.Own = append(d.Own, codeRow{e.GetCode(), e.GetEn(), e.GetEs(), e.GetMapsTo(), e.GetRetired()})
 			}
@@ -83,15 +91,6 @@ func (v *visit) setCode() error {
 	list, code := v.form("list"), v.form("code")
 	if !slices.Contains(extendable, list) || !v.c.domain.HasCode(list, v.form("maps_to")) && v.form("maps_to") != "" {
 		return errForm
-	}
-	var set syncengine.ID
-	if err := v.look("codes", syncengine.ID{}, func(s *sight) error {
-		if it, _ := s.ownCodes(list); it != nil {
-			set = it.rec.ID
-		}
-		return nil
-	}); err != nil {
-		return err
 	}
 	say := func(en, es string) error {
 		return &server.InvalidError{Problems: []record.Problem{{Fields: []string{"code"}, EN: en, ES: es}}}
@@ -113,7 +112,16 @@ func (v *visit) setCode() error {
 		return nil
 	}
 	return v.write("codes?list="+list+"&done=okSaved", func(c *server.Composer) error {
-		if set.IsZero() {
+		// Looked for in here, so that two first codes at once are of one record.
+		s, err := v.sight(c.Tx)
+		if err != nil {
+			return err
+		}
+		it, m := s.ownCodes(list)
+		if s.err != nil {
+			return s.err
+		}
+		if it == nil {
 			m := &tandemv1.CodeSet{AgencyId: new(c.Principal.Agency.String()), Lifecycle: new(record.Active), Schema: new(uint32(syncengine.Schema)), List: &list}
 			if err := entry(m); err != nil {
 				return err
@@ -121,20 +129,18 @@ func (v *visit) setCode() error {
 			_, err := c.Create(m)
 			return err
 		}
-		rec, msg, err := c.Record(set)
-		if err != nil {
-			return err
-		}
-		m, ok := msg.(*tandemv1.CodeSet)
-		if !ok {
-			return errAbsent
+		if v.form("act") != "add" && codesHash(it) != v.form("hash") {
+			return server.ErrMoved
 		}
 		if err := entry(m); err != nil {
+			return err
+		}
+		if err := v.c.domain.EnsureElements(m, cmp.Or[io.Reader](v.c.o.Rand, rand.Reader)); err != nil {
 			return err
 		}
 		if faults := v.c.domain.Validate(m, record.Entry{NowMS: c.NowMS()}); len(faults) > 0 && !faults[0].Warn {
 			return &server.InvalidError{Problems: faults}
 		}
-		return c.Write(rec, tandemv1.Act_ACT_SET, m, "")
+		return c.Write(it.rec, tandemv1.Act_ACT_SET, m, "")
 	})
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/tandem-response/tandem/web"
 )
 
-// counting bounds how long a page counts what an export would hold: less than it takes
-// until the browser is told that the page is not coming.
+// counting is that of the options where none is given: less than it takes until the browser
+// is told that the page is not coming.
 const counting = 25 * time.Second
 
 type exportsData struct {
@@ -77,7 +77,7 @@ func (v *visit) exportsPage(status int, ask bulk.Request, why string) error {
 		for _, m := range made {
 			d.Made = append(d.Made, row{
 				Href: "exports/" + m.ID.String(), Title: m.Request.Purpose, Sub: join(s.t("to")+" "+m.Request.Recipient, s.t("format."+m.Request.Format)), When: s.moment(m.CreatedMS),
-				Badges: []badge{{Word: s.t(jobState(m.Job)), Bad: m.Failed}},
+				Badges: []badge{{Word: s.t(exportState(m.Job)), Bad: m.Failed}},
 			})
 		}
 		d.Form = s.exportForm(ask)
@@ -89,16 +89,16 @@ func (v *visit) exportsPage(status int, ask bulk.Request, why string) error {
 	return v.show(status, "exports", d)
 }
 
-func jobState(j *store.Job) string {
+func exportState(j *store.Job) string {
 	switch {
 	case j.Failed:
-		return "jobFailed"
+		return "exportFailed"
 	case j.Ended():
-		return "jobDone"
+		return "exportDone"
 	case j.Attempt > 0:
-		return "jobRuns"
+		return "exportRuns"
 	}
-	return "jobWaits"
+	return "exportWaits"
 }
 
 func (s *sight) exportForm(ask bulk.Request) exportForm {
@@ -148,7 +148,7 @@ func (v *visit) countExport() error {
 		return errAbsent
 	}
 	ask := v.asked()
-	ctx, cancel := context.WithTimeout(v.ctx(), counting)
+	ctx, cancel := context.WithTimeout(v.ctx(), v.c.o.Counting)
 	defer cancel()
 	p, err := v.c.o.Exports.Count(ctx, v.who.Org, v.who.Staff, ask)
 	if err != nil {
@@ -189,7 +189,9 @@ func (v *visit) addExport() error {
 	ask := v.asked()
 	_, err := v.c.o.Exports.Ask(v.ctx(), v.who.Org, v.who.Staff, ask)
 	if errors.Is(err, export.ErrApproval) {
-		if _, err = v.c.o.Exports.AskApproval(v.ctx(), v.who.Org, v.who.Staff, ask); err == nil {
+		ctx, cancel := context.WithTimeout(v.ctx(), v.c.o.Counting)
+		defer cancel()
+		if _, err = v.c.o.Exports.AskApproval(ctx, v.who.Org, v.who.Staff, ask); err == nil {
 			return v.to("exports?done=okApprovalAsked")
 		}
 	}
@@ -205,6 +207,7 @@ type exportData struct {
 	Ask      *bulk.Request
 	State    string
 	Error    string
+	Grown    bool
 	Progress int64
 	Basis    string
 	Second   string
@@ -226,8 +229,11 @@ func (v *visit) exportPage() error {
 	} else if err != nil {
 		return err
 	}
-	d := &exportData{Page: v.page("navExports", "exports/"+id.String()), ID: id.String(), Ask: ask, State: v.t(jobState(j)), Error: j.Error, Progress: j.Progress, Ended: j.Ended()}
+	d := &exportData{Page: v.page("navExports", "exports/"+id.String()), ID: id.String(), Ask: ask, State: v.t(exportState(j)), Error: j.Error, Progress: j.Progress, Ended: j.Ended()}
 	d.Page.Title, d.Basis = ask.Purpose, v.c.domain.Label("disclosure_basis", ask.Basis, v.lang)
+	if d.Grown = d.Error == bulk.ErrGrown.Error(); d.Grown {
+		d.Error = v.t("errGrown")
+	}
 	if done != nil {
 		d.Files, d.Records = done.Manifest.Files, done.Manifest.Records
 	}

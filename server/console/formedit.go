@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine/form"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"github.com/tandem-response/tandem/web"
@@ -100,7 +102,11 @@ func (s *sight) itemForm(d *itemData, def *tandemv1.FormDefinition, it *tandemv1
 // setItem saves an item of a draft.
 func (v *visit) setItem() error {
 	link, was := v.form("link"), v.form("was")
-	err := v.editForm(func(f *tandemv1.Form) error {
+	zone, err := v.zone()
+	if err != nil {
+		return err
+	}
+	err = v.editForm(func(f *tandemv1.Form) error {
 		def := f.GetDefinition()
 		at := slices.IndexFunc(def.GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == was })
 		if was != "" && at < 0 {
@@ -119,7 +125,7 @@ func (v *visit) setItem() error {
 			it.MaxLength = new(uint32(n))
 		}
 		it.Options = v.optionsOf(it)
-		if err := v.conditionsOf(def, it); err != nil {
+		if err := v.conditionsOf(def, it, zone); err != nil {
 			return err
 		}
 		if parent != it.GetParent() || at < 0 {
@@ -192,8 +198,20 @@ func (v *visit) optionsOf(it *tandemv1.FormItem) (out []*tandemv1.FormOption) {
 	return out
 }
 
+// zone is that of the person's agency, in which times are shown and read.
+func (v *visit) zone() (zone *time.Location, err error) {
+	err = v.c.store.ReadDesk(v.ctx(), v.who.Org.ID, func(view store.DeskView) error {
+		s, err := v.sight(view)
+		if err == nil {
+			zone = s.zone
+		}
+		return err
+	})
+	return zone, err
+}
+
 // conditionsOf puts in the conditions of the form that was sent.
-func (v *visit) conditionsOf(def *tandemv1.FormDefinition, it *tandemv1.FormItem) error {
+func (v *visit) conditionsOf(def *tandemv1.FormDefinition, it *tandemv1.FormItem, zone *time.Location) error {
 	it.EnableWhen, it.EnableBehavior = nil, nil
 	questions, compares, given := v.r.PostForm["when"], v.r.PostForm["when.is"], v.r.PostForm["when.answer"]
 	for i, q := range questions {
@@ -209,7 +227,7 @@ func (v *visit) conditionsOf(def *tandemv1.FormDefinition, it *tandemv1.FormItem
 		if compares[i] == "exists" {
 			of = &tandemv1.FormItem{Type: new(form.Boolean)}
 		}
-		val, ok := form.Read(of, given[i], v.now().Location())
+		val, ok := form.Read(of, given[i], zone)
 		if !ok {
 			return form.FaultError{{Item: it.GetLinkId(), What: "the answer " + strconv.Quote(given[i]) + " is none that question " + strconv.Quote(q) + " takes"}}
 		}

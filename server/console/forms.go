@@ -1,7 +1,6 @@
 package console
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -345,16 +344,29 @@ func (v *visit) copyForm() error {
 	return v.to("forms/" + made.String() + "?done=okDraft")
 }
 
-func (v *visit) publishForm() error { return v.actOnForm((*server.Admin).PublishForm, "okPublished") }
-
-func (v *visit) retireForm() error { return v.actOnForm((*server.Admin).RetireForm, "okRetired") }
-
-func (v *visit) actOnForm(act func(*server.Admin, context.Context, syncengine.ID) error, done string) error {
+// publishForm publishes the draft that was shown, and not what somebody else made of it since.
+func (v *visit) publishForm() error {
 	id, err := v.id()
 	if err != nil {
 		return err
 	}
-	return v.formDone(act(v.clerk(), v.ctx(), id), done)
+	return v.formDone(v.clerk().PublishFormSeen(v.ctx(), id, v.shownForm), "okPublished")
+}
+
+// shownForm refuses a form that is another one by now than was shown.
+func (v *visit) shownForm(f *tandemv1.Form) error {
+	if formHash(f) != v.form("hash") {
+		return server.ErrMoved
+	}
+	return nil
+}
+
+func (v *visit) retireForm() error {
+	id, err := v.id()
+	if err != nil {
+		return err
+	}
+	return v.formDone(v.clerk().RetireForm(v.ctx(), id), "okRetired")
 }
 
 func (v *visit) voidForm() error {
@@ -373,8 +385,10 @@ func (v *visit) editForm(edit func(*tandemv1.Form) error) error {
 		return err
 	}
 	return v.clerk().EditForm(v.ctx(), id, func(f *tandemv1.Form) error {
-		if f.GetLifecycle() == record.Draft && formHash(f) != v.form("hash") {
-			return server.ErrMoved
+		if f.GetLifecycle() == record.Draft {
+			if err := v.shownForm(f); err != nil {
+				return err
+			}
 		}
 		return edit(f)
 	})

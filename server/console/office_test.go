@@ -3,13 +3,17 @@ package console_test
 import (
 	"archive/zip"
 	"bytes"
+	"fmt"
+	"html"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +21,7 @@ import (
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // upload sends a form with a file.
@@ -59,6 +64,20 @@ func partOf(w *multipart.Writer, name string) (interface{ Write([]byte) (int, er
 
 var readinessPack = filepath.Join("..", "..", "docs", "packs", "readiness", "questionnaire.json")
 
+// field fails where no field of a page has a value.
+func (a answer) field(tb testing.TB, value string) {
+	tb.Helper()
+	if !strings.Contains(html.UnescapeString(a.body), `value="`+value+`"`) && !strings.Contains(html.UnescapeString(a.body), `>`+value+`</textarea>`) {
+		tb.Errorf("no field at %s has %q", a.path, value)
+	}
+}
+
+// publish publishes the form that the page shows.
+func (b *browser) publish(path string) answer {
+	b.o.tb.Helper()
+	return b.post(path+"/publish", "hash", b.get(path).value(b.o.tb, "hash"))
+}
+
 // Forms are imported, edited in two languages, played, published and followed by a next
 // version; what is wrong names its item, and nothing is saved.
 func TestForms(t *testing.T) {
@@ -80,6 +99,12 @@ func TestForms(t *testing.T) {
 		item("link", "why", "type", "text", "en", "Why?", "es", "¿Por qué?", "when", "q", "when.is", "eq", "when.answer", "never").want(t, http.StatusUnprocessableEntity, "item why", "never")
 		b.get(at).never(t, "¿Por qué?")
 		item("link", "why", "type", "text", "en", "Why?", "es", "¿Por qué?", "when", "q", "when.is", "eq", "when.answer", "bad").want(t, http.StatusOK, "asked under conditions")
+		// A moment is read by the clocks by which it is shown: the agency's.
+		item("link", "since", "type", "date_time", "en", "Since when?", "es", "¿Desde cuándo?").want(t, http.StatusOK)
+		item("link", "late", "type", "text", "en", "Why so late?", "es", "¿Por qué?", "when", "since", "when.is", "gt", "when.answer", "2026-03-05T09:30").want(t, http.StatusOK)
+		b.get(at+"/item?link=late").field(t, "2026-03-05T09:30")
+		b.post(at+"/item/drop", "hash", b.get(at).value(t, "hash"), "was", "late").want(t, http.StatusOK)
+		b.post(at+"/item/drop", "hash", b.get(at).value(t, "hash"), "was", "since").want(t, http.StatusOK)
 		// Somebody else was faster.
 		b.post(at+"/item", "hash", "0", "was", "q", "type", "choice", "en", "Mine").want(t, http.StatusConflict)
 		page := b.get(at + "/score")
@@ -105,11 +130,19 @@ func TestForms(t *testing.T) {
 		b.get(at+"/preview?answers.q=good").want(t, http.StatusOK, "¿Cómo fue?", "Alto")
 		b.lang = "en"
 
-		b.post(at+"/publish").want(t, http.StatusOK, "The form is published", "Next version")
+		// What another admin has saved meanwhile is not published unseen.
+		abe := must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Abe Second", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}}))
+		second := o.signIn(abe, "abe.second")
+		shown := b.get(at)
+		second.post(at+"/head", "hash", shown.value(t, "hash"), "en", "Debriefing", "es", "Repaso").want(t, http.StatusOK, "Debriefing")
+		b.post(at+"/publish", "hash", shown.value(t, "hash")).want(t, http.StatusConflict)
+		b.post(at+"/publish").want(t, http.StatusConflict)
+		b.get(at).want(t, http.StatusOK, "Draft")
+		b.publish(at).want(t, http.StatusOK, "The form is published", "Next version")
 		b.post(at+"/head", "hash", page.value(t, "hash"), "en", "Other").want(t, http.StatusUnprocessableEntity, "only a draft")
 		next := b.post(at+"/copy").want(t, http.StatusOK, "debrief, version 2")
 		b.post(at+"/copy").want(t, http.StatusUnprocessableEntity, "has a draft")
-		b.post(next.path+"/publish").want(t, http.StatusOK)
+		b.publish(next.path).want(t, http.StatusOK)
 		b.get(at).want(t, http.StatusOK, "How was it?", "Retired")
 		if raw := b.get(at + "/file"); !strings.Contains(raw.body, `"Questionnaire"`) || !strings.Contains(raw.body, "¿Cómo fue?") {
 			t.Errorf("the file: %s", raw.body)
@@ -133,12 +166,50 @@ func TestForms(t *testing.T) {
 		b.post("/console/codes", "list", "need", "act", "add", "code", "x_night_tent", "en", "A tent", "es", "Una carpa", "maps_to", "shelter").want(t, http.StatusOK, "x_night_tent")
 		b.post("/console/codes", "list", "need", "act", "add", "code", "x_night_tent", "en", "A flat", "es", "Un piso", "maps_to", "housing").want(t, http.StatusUnprocessableEntity, "never comes to mean")
 		b.post("/console/codes", "list", "need", "act", "add", "code", "shelter", "en", "A flat", "es", "Un piso", "maps_to", "housing").want(t, http.StatusUnprocessableEntity)
-		b.post("/console/codes", "list", "need", "act", "set", "code", "x_night_tent", "en", "A big tent", "es", "Una carpa grande", "retired", "true").want(t, http.StatusOK, "not offered any more")
+		shown = b.get("/console/codes?list=need")
+		set := func(of *browser, pairs ...string) answer {
+			return of.post("/console/codes", append([]string{"list", "need", "act", "set", "code", "x_night_tent"}, pairs...)...)
+		}
+		set(b, "en", "A big tent", "es", "Una carpa grande", "retired", "true").want(t, http.StatusConflict)
+		set(b, "hash", shown.value(t, "hash"), "en", "A big tent", "es", "Una carpa grande", "retired", "true").want(t, http.StatusOK, "not offered any more")
+		set(second, "hash", shown.value(t, "hash"), "en", "A small tent", "es", "Una carpa pequeña").want(t, http.StatusConflict)
+		page = second.get("/console/codes?list=need")
+		page.field(t, "A big tent")
+		page.never(t, "A small tent")
+		o.firstCodes(b, second)
 		ob.get("/console/codes?list=need").never(t, "A big tent")
 	})
 }
 
 // agencyOf is the agency of a member of staff.
+// firstCodes has two admins add the first codes of a list at once: both are there, in one
+// record.
+func (o *office) firstCodes(browsers ...*browser) {
+	o.tb.Helper()
+	var all sync.WaitGroup
+	for i, b := range browsers {
+		all.Go(func() {
+			code := fmt.Sprintf("x_night_first%d", i)
+			a, err := b.send(o.tb.Context(), http.MethodPost, "/console/codes", url.Values{"list": {"place_type"}, "act": {"add"}, "code": {code}, "en": {"A place"}, "es": {"Un lugar"}, "maps_to": {"home"}}, nil)
+			if err != nil || a.status != http.StatusOK {
+				o.tb.Errorf("%d %v: %s", a.status, err, a.text())
+			}
+		})
+	}
+	all.Wait()
+	sets := 0
+	if err := o.st.EachRecord(o.tb.Context(), o.org.ID, record.New().KindByName("code_set").Number, func(rec *syncengine.StoredRecord) error {
+		msg, err := record.New().Message(&rec.Record)
+		if m, ok := msg.(*tandemv1.CodeSet); ok && m.GetList() == "place_type" {
+			sets++
+		}
+		return err
+	}); err != nil || sets != 1 {
+		o.tb.Errorf("%d records of the codes of one list, %v", sets, err)
+	}
+	browsers[0].get("/console/codes?list=place_type").want(o.tb, http.StatusOK, "x_night_first0", "x_night_first1")
+}
+
 func agencyOf(o *office, staff syncengine.ID) syncengine.ID {
 	o.tb.Helper()
 	var id syncengine.ID
@@ -161,7 +232,7 @@ func TestReadiness(t *testing.T) {
 	b := o.signIn(o.ada, "ada.admin")
 	b.get("/console/readiness").want(t, http.StatusOK, "No program has been assessed")
 	a := b.upload("/console/forms/import", "readiness.json", must[[]byte](t)(os.ReadFile(readinessPack))).want(t, http.StatusOK, "as a draft")
-	b.post(a.path+"/publish").want(t, http.StatusOK, "is published")
+	b.publish(a.path).want(t, http.StatusOK, "is published")
 	page := b.get("/console/readiness").want(t, http.StatusOK, "Assess a program")
 	form, program := strings.TrimPrefix(a.path, "/console/forms/"), page.option(t, "Co-response")
 	b.get("/console/readiness/new?form="+form+"&program="+program).want(t, http.StatusOK, "Co-response")
@@ -227,8 +298,8 @@ func TestDisclosuresPage(t *testing.T) {
 		ada, lena, fred := w.signIn(w.ada, "ada.admin"), w.signIn(w.lena, "lena.park"), w.signIn(w.fred, "fred.foreign")
 		ask := []string{"format", "csv", "set", "full", "purpose", "quarterly figures", "recipient", "County health", "basis", "public_health"}
 		ada.post("/console/exports", ask...).want(t, http.StatusOK, "is being made")
-		if n, err := w.worker.Once(t.Context()); n != 1 || err != nil {
-			t.Fatalf("%d exports: %v", n, err)
+		if n := w.made(); n != 1 {
+			t.Fatalf("%d exports", n)
 		}
 		at := "/console/disclosures/" + s.person.String()
 		lena.get("/console/case/"+s.person.String()).want(t, http.StatusOK, "Accounting of disclosures")

@@ -11,7 +11,7 @@ var deskWords = web.Words{
 	"unsaved": {"Not saved.", "Sin guardar."}, "changedElsewhere": {"There is something new.", "Hay novedades."}, "showIt": {"Show it", "Mostrarlo"}, "newsSay": {"The page shows something new.", "La página muestra novedades."},
 	"navQueue": {"Queue", "Cola"}, "navEpisodes": {"Episodes", "Episodios"}, "navReferrals": {"Referrals", "Derivaciones"}, "navQuarantine": {"Held back", "Retenido"},
 	"navSetup": {"Set-up", "Configuración"}, "navStaff": {"Staff", "Personal"}, "navDevices": {"Devices", "Dispositivos"}, "navAudit": {"Audit log", "Auditoría"},
-	"yes": {"Yes", "Sí"}, "no": {"No", "No"}, "theServer": {"The server", "El servidor"}, "somebody.staff": {"Somebody", "Alguien"}, "somebody.record": {"(not shown here)", "(no se muestra aquí)"},
+	"theServer": {"The server", "El servidor"}, "somebody.staff": {"Somebody", "Alguien"}, "somebody.record": {"(not shown here)", "(no se muestra aquí)"},
 	"unnamed": {"Person without a name", "Persona sin nombre"}, "unreadable": {"(of a newer version)", "(de una versión más nueva)"}, "unknownKind": {"Record of a newer version", "Registro de una versión más nueva"},
 	"agoMinutes": {"%d min ago", "hace %d min"}, "agoHours": {"%d h ago", "hace %d h"}, "agoDays": {"%d d ago", "hace %d d"},
 
