@@ -22,6 +22,8 @@ const (
 	attachedWithin = 24 * time.Hour
 	// readingNoted is how often it is noted that a file is still being read.
 	readingNoted = time.Hour
+	// maxJudged is how many files are judged at a time: each takes some times its size.
+	maxJudged = 2
 )
 
 // ErrAttached says that a person has brought too much.
@@ -37,11 +39,18 @@ func (s *syncing) PutBlobChunk(ctx context.Context, req *tandemv1.PutBlobChunkRe
 		return nil, s.refuse(err)
 	}
 	resp := &tandemv1.PutBlobChunkResponse{}
-	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+	whole := false
+	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) (err error) {
 		// A transaction may run twice.
 		proto.Reset(resp)
-		return s.putBlobChunk(tx, org, id, req, resp)
+		whole, err = s.putBlobChunk(tx, org, id, req, resp)
+		return err
 	})
+	// Whoever asks about a file that is whole and was not judged has it judged: the one who
+	// brought its last piece may be gone.
+	if err == nil && whole {
+		err = s.judge(ctx, org, id, req.GetAttachment(), resp)
+	}
 	if err != nil {
 		return nil, s.refuse(err)
 	}
@@ -82,19 +91,20 @@ func (s *Server) attachment(tx *store.Tx, org *store.Org, id *auth.Identity, raw
 	return &attachment{may, m}, nil
 }
 
-func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, req *tandemv1.PutBlobChunkRequest, resp *tandemv1.PutBlobChunkResponse) error {
+// putBlobChunk takes a piece, and reports whether all are there and wait to be judged.
+func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, req *tandemv1.PutBlobChunkRequest, resp *tandemv1.PutBlobChunkResponse) (whole bool, err error) {
 	if len(req.GetData()) > syncengine.MaxChunk {
-		return syncengine.ErrChunk
+		return false, syncengine.ErrChunk
 	}
 	a, err := s.attachment(tx, org, id, req.GetAttachment())
 	if err != nil || a == nil || !a.Sends || !media.Takes(a.GetMediaType()) {
-		return err
+		return false, err
 	}
 	resp.Wanted = true
 	key, size := a.Record.ID, int64(a.GetSize())
 	b, err := tx.Blob(key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if b == nil {
 		b = &store.Blob{Record: key, Size: size, Person: id.Person, BegunMS: s.now().UnixMilli()}
@@ -107,53 +117,89 @@ func (s *Server) putBlobChunk(tx *store.Tx, org *store.Org, id *auth.Identity, r
 		}
 		brought, err := tx.BlobBytesSince(id.Person, key, since)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if brought+size > maxAttached {
-			return ErrAttached
+			return false, ErrAttached
 		}
 	}
 	resp.Held, resp.Complete = uint64(b.Held), b.Complete
 	if b.Complete || len(req.GetData()) == 0 || req.GetOffset() != uint64(b.Held) {
-		return nil
+		return !b.Complete && b.Held >= size, nil
 	}
 	next := b.Held + int64(len(req.GetData()))
 	if next > size || next < size && len(req.GetData()) < syncengine.MinChunk {
-		return syncengine.ErrChunk
+		return false, syncengine.ErrChunk
 	}
 	if err := tx.AddBlobChunk(key, b.Held, req.GetData()); err != nil {
-		return err
+		return false, err
 	}
 	b.Held = next
-	if next == size {
-		if err := s.completed(tx, id, a, b); err != nil {
-			return err
-		}
-	}
-	resp.Held, resp.Complete = uint64(b.Held), b.Complete
-	return tx.SaveBlob(b)
+	resp.Held = uint64(b.Held)
+	return next == size, tx.SaveBlob(b)
 }
 
-// completed judges the bytes of a file that are all there: those whose hash is another, or
-// that hold more than what is kept of their type, are removed, and may be sent anew. They
-// count for what a person may bring within a day.
-func (s *Server) completed(tx *store.Tx, id *auth.Identity, a *attachment, b *store.Blob) error {
-	raw, err := tx.BlobRange(b.Record, 0, int(b.Size))
+// judged is what was found of the bytes of a file outside of a transaction.
+type judged struct {
+	hash  syncengine.Hash
+	size  int64
+	kind  string
+	clean bool
+}
+
+// judge looks at the bytes of a file that are all there while others write, and then says
+// so of those same bytes.
+func (s *Server) judge(ctx context.Context, org *store.Org, id *auth.Identity, key []byte, resp *tandemv1.PutBlobChunkResponse) error {
+	select {
+	case s.judging <- struct{}{}:
+		defer func() { <-s.judging }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	raw, err := s.store.BlobBytes(ctx, org.ID, syncengine.ID(key))
 	if err != nil {
 		return err
 	}
-	hash := syncengine.Hash(sha256.Sum256(raw))
+	found := judged{hash: sha256.Sum256(raw), size: int64(len(raw)), kind: media.Sniff(raw)}
+	found.clean = media.Checked(found.kind, raw) == nil
+	return s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+		proto.Reset(resp)
+		return s.completed(tx, org, id, key, found, resp)
+	})
+}
+
+// completed writes what was found of a file where its bytes are those still: those whose
+// hash is another, or that hold more than what is kept of their type, are removed, and may
+// be sent anew. They count for what a person may bring within a day.
+func (s *Server) completed(tx *store.Tx, org *store.Org, id *auth.Identity, key []byte, found judged, resp *tandemv1.PutBlobChunkResponse) error {
+	a, err := s.attachment(tx, org, id, key)
+	if err != nil || a == nil || !a.Sends {
+		return err
+	}
+	resp.Wanted = true
+	b, err := tx.Blob(a.Record.ID)
+	if err != nil || b == nil {
+		return err
+	}
+	resp.Held, resp.Complete = uint64(b.Held), b.Complete
+	// Another may have refused these, and others may have come in their place.
+	if b.Complete || b.Held < int64(a.GetSize()) || b.Held != found.size {
+		return nil
+	}
+	if hash, _, err := tx.BlobHash(b.Record); err != nil || hash != found.hash {
+		return err
+	}
 	e := &tandemv1.AuditEntry{
 		Act: tandemv1.AuditAct_AUDIT_ACT_ATTACHMENT_STORED, Person: id.Person[:], Replica: id.Replica[:],
-		Subject: b.Record[:], Kind: a.Record.Kind, Count: uint64(b.Size), Hash: hash[:],
+		Subject: b.Record[:], Kind: a.Record.Kind, Count: uint64(b.Size), Hash: found.hash[:],
 	}
-	if int64(len(raw)) == b.Size && bytes.Equal(hash[:], a.GetSha256()) && media.Checked(a.GetMediaType(), raw) == nil {
-		b.Complete = true
-		return tx.Audit(e)
+	if found.size == b.Size && bytes.Equal(found.hash[:], a.GetSha256()) && found.clean && found.kind == a.GetMediaType() {
+		b.Complete, resp.Complete = true, true
+		return errors.Join(tx.Audit(e), tx.SaveBlob(b))
 	}
-	b.Held, b.Wasted = 0, b.Wasted+b.Size
+	b.Held, b.Wasted, resp.Held = 0, b.Wasted+b.Size, 0
 	e.Act, e.Code = tandemv1.AuditAct_AUDIT_ACT_REFUSED, "attachment"
-	return errors.Join(tx.DropBlobChunks(b.Record), tx.Audit(e))
+	return errors.Join(tx.DropBlobChunks(b.Record), tx.Audit(e), tx.SaveBlob(b))
 }
 
 // GetBlobChunk implements tandemv1connect.SyncServiceHandler.

@@ -60,3 +60,15 @@ func ProbeAnew(s *Server) {
 
 // Rehome does what a server does once before it answers.
 func Rehome(ctx context.Context, s *Server) error { return s.rehome(ctx) }
+
+// HoldJudging lets no file be judged until it is let go.
+func HoldJudging(s *Server) (release func()) {
+	for range maxJudged {
+		s.judging <- struct{}{}
+	}
+	return func() {
+		for range maxJudged {
+			<-s.judging
+		}
+	}
+}

@@ -102,6 +102,8 @@ type Server struct {
 	tracer      trace.Tracer
 	devices     devices
 	probe       probe
+	// judging is held over judging a file.
+	judging chan struct{}
 	// ownHeld is the constant of that name.
 	ownHeld time.Duration
 
@@ -113,7 +115,7 @@ type Server struct {
 // server has ended.
 func New(st *store.Store, o Options) (*Server, error) {
 	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, rand: &lockedReader{r: o.Rand}}
-	s.ownHeld = ownHeld
+	s.ownHeld, s.judging = ownHeld, make(chan struct{}, maxJudged)
 	s.minWrite, s.minRead = o.MinWriteSchema, o.MinReadSchema
 	s.keys = slices.SortedFunc(slices.Values(o.Keys), bytes.Compare)
 	if s.now == nil {

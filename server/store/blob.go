@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
@@ -33,6 +34,23 @@ func (v *view) Blob(record syncengine.ID) (*Blob, error) {
 	}
 	b.Complete = complete != 0
 	return b, nil
+}
+
+// BlobBytes returns those bytes of an attachment that are there.
+func (s *Store) BlobBytes(ctx context.Context, org, record syncengine.ID) (data []byte, err error) {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	err = s.viewing(ctx, o, func(v *view) error {
+		b, err := v.Blob(record)
+		if err != nil || b == nil {
+			return err
+		}
+		data, err = v.BlobRange(record, 0, int(b.Held))
+		return err
+	})
+	return data, err
 }
 
 // BlobRange returns up to limit bytes of an attachment from an offset on.

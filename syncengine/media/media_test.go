@@ -5,11 +5,13 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"strings"
 	"testing"
 
 	"github.com/tandem-response/tandem/internal/need"
@@ -265,6 +267,50 @@ func packed(object string) []byte {
 	_, _ = z.Write([]byte("1 0 " + object))
 	_ = z.Close()
 	return document("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>\nstream\n" + b.String() + "\nendstream")
+}
+
+// TestHostileDocuments: a document is read in time that grows as its size, however it is
+// made: were each of these looked at anew for each of its parts, it would take hours.
+func TestHostileDocuments(t *testing.T) {
+	const head, tail = "%PDF-1.7\n/Info 1 0 R", "\n%%EOF\n"
+	within := func(begin, again, end string) []byte {
+		n := (media.MaxBytes - len(head+begin+end+tail)) / len(again)
+		return []byte(head + begin + strings.Repeat(again, n) + end + tail)
+	}
+	var ids strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&ids, "/Info %d 0 R\n", i+1)
+	}
+	half := (media.MaxBytes - len(head+tail)) / len("\n1 0 obj<<>>")
+	for name, tc := range map[string]struct {
+		raw  []byte
+		want error
+	}{
+		"one in the other":     {[]byte(head + strings.Repeat("\n1 0 obj<<", half) + strings.Repeat(">>", half) + tail), media.ErrDamaged},
+		"in a string":          {within("\n1 0 obj<<(", "\n1 0 obj<<", ")>>"), nil},
+		"one after the other":  {within("", "\n1 0 obj<<>>", ""), nil},
+		"without an end":       {within("", "\n1 0 obj<<", ""), media.ErrDamaged},
+		"strings in strings":   {within("\n1 0 obj<<", "(", ""), media.ErrDamaged},
+		"many that wrote it":   {[]byte(head + ids.String() + tail), media.ErrDamaged},
+		"white space":          {within("\n1", " ", "0 obj<</Author (x)>>"), nil},
+		"streams":              {within("", "1 0 obj<<>>stream\n", "endstream"), nil},
+		"streams that end":     {within("", ">>stream\nendstream ", ""), nil},
+		"packets of metadata":  {within("", "<?xpacket begin", ""), nil},
+		"ends of metadata":     {within("<?xpacket begin", "<?xpacket end", ">"), nil},
+		"names":                {within("", "/#4a", ""), nil},
+		"what acts not at all": {within("", "/", ""), nil},
+	} {
+		f, err := media.Clean(tc.raw)
+		if !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		if err := media.Checked(media.PDF, f.Bytes); err != nil {
+			t.Errorf("%s, clean: %v", name, err)
+		}
+	}
 }
 
 func box(name, body string) string {

@@ -17,6 +17,8 @@ const (
 	// maxInfos is how many dictionaries that say who wrote it a document may have: one for
 	// each time that it was saved, and mostly one.
 	maxInfos = 64
+	// maxDepth is how deep dictionaries may stand in one that says who wrote it.
+	maxDepth = 64
 )
 
 // pdfActive are the names by which a document does something when it is opened, or holds
@@ -59,32 +61,80 @@ func cleanPDF(raw []byte) ([]byte, error) {
 }
 
 // blankPDF blanks what a document says of itself: its dictionaries of that, and packets of
-// metadata.
+// metadata. It goes through the document once, whatever that holds.
 func blankPDF(b []byte) error {
-	const space = `[\x00\t\n\f\r ]+`
-	seen := map[string]bool{}
+	infos := map[pdfObject]bool{}
 	for _, m := range pdfInfo.FindAllSubmatch(b, -1) {
-		name := string(m[1]) + " " + string(m[2])
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		object, err := regexp.Compile(`(?:^|[\x00\t\n\f\r ])` + string(m[1]) + space + string(m[2]) + space + `obj[\x00\t\n\f\r ]*<<`)
-		if err != nil || len(seen) > maxInfos {
+		infos[pdfNumbers(m[1], m[2])] = true
+		if len(infos) > maxInfos {
 			return ErrDamaged
 		}
-		for _, at := range object.FindAllIndex(b, -1) {
-			end := dictionaryEnd(b, at[1])
-			if end == len(b) {
-				return ErrDamaged
-			}
-			blank(b[at[1]:end])
+	}
+	for at := 0; len(infos) > 0 && at < len(b); {
+		i := bytes.Index(b[at:], []byte("obj"))
+		if i < 0 {
+			break
 		}
+		object, ok := pdfHead(b[:at+i])
+		at = pdfAfter(b, at+i+len("obj"))
+		if !ok || !infos[object] || !bytes.HasPrefix(b[at:], []byte("<<")) {
+			continue
+		}
+		// What stands within is not looked at again.
+		end := dictionaryEnd(b, at+len("<<"))
+		if end == len(b) {
+			return ErrDamaged
+		}
+		blank(b[at+len("<<") : end])
+		at = end
 	}
 	for _, at := range pdfXMP.FindAllIndex(b, -1) {
 		blank(b[at[0]:at[1]])
 	}
 	return nil
+}
+
+// pdfObject is the number of an object, and of its generation.
+type pdfObject [2]uint64
+
+func pdfNumbers(number, generation []byte) pdfObject {
+	// They are digits, and few.
+	n, _ := strconv.ParseUint(string(number), 10, 64)
+	g, _ := strconv.ParseUint(string(generation), 10, 64)
+	return pdfObject{n, g}
+}
+
+// pdfHead returns the object whose two numbers stand at the end of bytes.
+func pdfHead(b []byte) (pdfObject, bool) {
+	const number, generation = 10, 5
+	b, g := pdfDigits(b, generation)
+	b, n := pdfDigits(b, number)
+	return pdfNumbers(n, g), len(n) > 0 && len(g) > 0 && (len(b) == 0 || b[len(b)-1] < '0' || b[len(b)-1] > '9')
+}
+
+// pdfDigits cuts up to most digits that white space follows off the end of bytes.
+func pdfDigits(b []byte, most int) (rest, digits []byte) {
+	end := len(b)
+	for end > 0 && pdfSpace(b[end-1]) {
+		end--
+	}
+	at := end
+	for end < len(b) && at > 0 && end-at < most && b[at-1] >= '0' && b[at-1] <= '9' {
+		at--
+	}
+	return b[:at], b[at:end]
+}
+
+func pdfSpace(c byte) bool {
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == 0
+}
+
+// pdfAfter returns where white space ends that stands at.
+func pdfAfter(b []byte, at int) int {
+	for at < len(b) && pdfSpace(b[at]) {
+		at++
+	}
+	return at
 }
 
 func blank(b []byte) {
@@ -93,9 +143,10 @@ func blank(b []byte) {
 	}
 }
 
-// dictionaryEnd returns where the >> of a dictionary stands whose content begins at.
+// dictionaryEnd returns where the >> of a dictionary stands whose content begins at; the
+// end of all where there is none, or others stand too deep within it.
 func dictionaryEnd(b []byte, at int) int {
-	for depth := 0; at < len(b); at++ {
+	for depth := 0; at < len(b) && depth <= maxDepth; at++ {
 		switch pair := b[at:min(at+2, len(b))]; {
 		case b[at] == '(':
 			at = stringEnd(b, at)
