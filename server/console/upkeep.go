@@ -408,7 +408,7 @@ func (v *visit) retention() error {
 	if err != nil {
 		return err
 	}
-	holds, err := v.c.store.LegalHolds(v.ctx(), v.who.Org.ID)
+	holds, err := v.office().HoldsOf(v.ctx(), agency)
 	if err != nil {
 		return err
 	}
@@ -424,11 +424,7 @@ func (v *visit) retention() error {
 		policy := m.GetRetention()
 		d.Adult, d.Minor, d.Audit = policy.GetAdultYears(), policy.GetMinorYearsAfter_18(), policy.GetAuditYears()
 		d.Hash = strconv.FormatUint(uint64(it.rec.Hash), 16)
-		mine := s.colleagues()
 		for _, h := range holds {
-			if !mine[h.PlacedBy] {
-				continue
-			}
 			row := holdRow{ID: h.ID.String(), Target: s.t("holdAll"), Reason: h.Reason, By: s.staffName(h.PlacedBy), Placed: s.moment(h.PlacedMS), Stands: h.Stands()}
 			if h.Target == agency {
 				row.Target = m.GetName()
@@ -496,7 +492,6 @@ func (v *visit) placeHold() error {
 	}
 	var target syncengine.ID
 	switch what := v.form("what"); what {
-	case "all":
 	case "agency":
 		target = agency
 	default:
@@ -510,26 +505,21 @@ func (v *visit) placeHold() error {
 	return v.to("retention?done=okSaved")
 }
 
-// liftHold ends a legal hold that a colleague has placed.
+// liftHold ends a legal hold that is the own agency's affair.
 func (v *visit) liftHold() error {
 	id, err := v.id()
 	if err != nil {
 		return err
 	}
-	holds, err := v.c.store.LegalHolds(v.ctx(), v.who.Org.ID)
+	agency, err := v.agency()
 	if err != nil {
 		return err
 	}
-	mine := false
-	err = v.look("retention", syncengine.ID{}, func(s *sight) error {
-		colleagues := s.colleagues()
-		mine = slices.ContainsFunc(holds, func(h *store.Hold) bool { return h.ID == id && colleagues[h.PlacedBy] })
-		return nil
-	})
+	holds, err := v.office().HoldsOf(v.ctx(), agency)
 	if err != nil {
 		return err
 	}
-	if !mine {
+	if !slices.ContainsFunc(holds, func(h *store.Hold) bool { return h.ID == id }) {
 		return errAbsent
 	}
 	if err := v.office().LiftHold(v.ctx(), v.who.Staff, id); errors.Is(err, store.ErrNoHold) {

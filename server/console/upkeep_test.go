@@ -263,6 +263,16 @@ func TestRetentionPage(t *testing.T) {
 		o.get(at).want(t, http.StatusOK, "People 0", "With an open episode 0", "None was placed").never(t, s.person.String(), "court")
 		o.post(at+"/hold", "what", "one", "target", s.person.String(), "reason", "a letter of the court").want(t, http.StatusUnprocessableEntity)
 		o.post(lift).want(t, http.StatusNotFound)
+		// Placed for this agency by somebody who is of the other one since: it stays here.
+		if _, err := w.admin.PlaceHold(t.Context(), other, w.clinic, s.person, "a second letter of it"); err != nil {
+			t.Fatal(err)
+		}
+		b.get(at).want(t, http.StatusOK, "a second letter of it")
+		o.get(at).want(t, http.StatusOK, "None was placed").never(t, s.person.String(), "letter")
+		o.post(at+"/hold", "what", "all", "reason", "all that there is").want(t, http.StatusBadRequest)
+		if h := must[*store.Hold](t)(w.admin.PlaceHold(t.Context(), other, agency, syncengine.ID{}, "all that there is")); h.Target != agency {
+			t.Errorf("everything is %s", h.Target)
+		}
 		o.get("/console/jobs").want(t, http.StatusOK).never(t, "Overdue")
 	})
 }
