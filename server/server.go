@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,6 +76,7 @@ type Options struct {
 type Server struct {
 	store   *store.Store
 	rules   syncengine.Rules
+	origin  string
 	auth    *auth.Verifier
 	guesses *auth.Guesses
 	people  *people.People
@@ -111,10 +114,23 @@ type Server struct {
 	end    context.CancelFunc
 }
 
+// Address is scheme and host under which devices reach the server: those of Options.Origin,
+// or where it has none those under which it was asked.
+func (s *Server) Address(r *http.Request) string {
+	if s.origin != "" {
+		return s.origin
+	}
+	scheme := "https://"
+	if host, _, err := net.SplitHostPort(r.Host); r.TLS == nil && err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
+		scheme = "http://"
+	}
+	return scheme + r.Host
+}
+
 // New returns a server over a store, which stays the caller's to close, after the
 // server has ended.
 func New(st *store.Store, o Options) (*Server, error) {
-	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, rand: &lockedReader{r: o.Rand}}
+	s := &Server{store: st, rules: record.New(), guesses: auth.NewGuesses(o.Clock), log: o.Log, now: o.Clock, origin: strings.TrimRight(o.Origin, "/"), rand: &lockedReader{r: o.Rand}}
 	s.ownHeld, s.judging = ownHeld, make(chan struct{}, maxJudged)
 	s.minWrite, s.minRead = o.MinWriteSchema, o.MinReadSchema
 	s.keys = slices.SortedFunc(slices.Values(o.Keys), bytes.Compare)

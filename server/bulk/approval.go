@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"github.com/tandem-response/tandem/server/export"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 // Waits is how long an export waits for a second person's word: over a long weekend.
@@ -26,6 +28,8 @@ var (
 	ErrWaiting = errors.New("several exports that you asked for wait for a second person already: let them be decided on first")
 	// ErrDecided says that somebody was faster.
 	ErrDecided = errors.New("this export was decided on meanwhile")
+	// ErrUnsettled says that the second person's account is too young, or the asker's work.
+	ErrUnsettled = errors.New("your account is younger than 7 days, or the one who asks has changed it in that time: let another lead or admin approve this export")
 	// ErrGrown says that an approval does not cover what there is by now.
 	ErrGrown = errors.New("the export names many more people by now than were approved: nothing was exported, ask for it again")
 )
@@ -141,6 +145,43 @@ func (e *Exports) Waiting(ctx context.Context, org *store.Org, person syncengine
 	return theirs, own, nil
 }
 
+// Settled is how long ago an account was made, and the asker last had to do with it, before its
+// word on the asker's export counts: long enough that somebody notices.
+const Settled = 7 * 24 * time.Hour
+
+// settled refuses, with ErrUnsettled, the word of an account that is young, or whose sign-in
+// code, devices or staff record the asker has set lately: it might be the asker's own.
+func (e *Exports) settled(ctx context.Context, org *store.Org, asker, second syncengine.ID) error {
+	since := e.o.Clock().Add(-Settled).UnixMilli()
+	return e.store.ReadDesk(ctx, org.ID, func(view store.DeskView) error {
+		account, err := view.Account(second)
+		if err != nil {
+			return err
+		}
+		if account != nil && account.CreatedMS > since {
+			return ErrUnsettled
+		}
+		const portion = 4096
+		to, err := view.AuditSize()
+		for past := false; err == nil && to > 0 && !past; to -= portion {
+			from := max(to-portion, 0)
+			err = view.EachAudit(from, int(to-from), func(_ int64, raw []byte) error {
+				entry := &tandemv1.AuditEntry{}
+				if err := proto.Unmarshal(raw, entry); err != nil {
+					return err
+				}
+				if entry.GetAtMs() < since {
+					past = true
+				} else if entry.GetAct() == tandemv1.AuditAct_AUDIT_ACT_CHANGED && bytes.Equal(entry.GetPerson(), asker[:]) && bytes.Equal(entry.GetSubject(), second[:]) {
+					return ErrUnsettled
+				}
+				return nil
+			})
+		}
+		return err
+	})
+}
+
 // Open reports whether somebody may still decide.
 func (w *Waiting) Open(now time.Time) bool { return w.DecidedMS == 0 && now.UnixMilli() < w.ExpiresMS }
 
@@ -195,6 +236,11 @@ func (e *Exports) Decide(ctx context.Context, org *store.Org, person, id synceng
 	w, err := e.Pending(ctx, org, person, id)
 	if err != nil {
 		return err
+	}
+	if approve {
+		if err := e.settled(ctx, org, w.Person, person); err != nil {
+			return err
+		}
 	}
 	w.Request.Approver, w.Request.ApprovedPeople = person.String(), w.People
 	payload, err := json.Marshal(w.Request)

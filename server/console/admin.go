@@ -7,7 +7,6 @@ import (
 	"errors"
 	"html/template"
 	"image/png"
-	"net"
 	"slices"
 	"sort"
 	"strconv"
@@ -426,11 +425,7 @@ func (v *visit) enrolCode() error {
 	if err != nil {
 		return err
 	}
-	scheme := "https://"
-	if host, _, err := net.SplitHostPort(v.r.Host); v.r.TLS == nil && err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback()) {
-		scheme = "http://"
-	}
-	picture, err := web.QR(code.Invitation(scheme+v.r.Host), 6)
+	picture, err := web.QR(code.Invitation(v.c.srv.Address(v.r)), 6)
 	if err != nil {
 		return err
 	}

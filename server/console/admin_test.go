@@ -7,16 +7,20 @@ import (
 	"image"
 	"image/png"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/web"
 )
@@ -209,4 +213,33 @@ func (o *office) closeEpisode(id syncengine.ID) error {
 		return c.Write(rec, tandemv1.Act_ACT_CLOSE, m, "")
 	})
 	return err
+}
+
+// The picture of a code names the address under which devices reach the server, and not the
+// one under which the console happens to be looked at.
+func TestCodePictureAddress(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	const origin = "https://tandem.example.org"
+	srv := must[*server.Server](t)(server.New(o.st, server.Options{
+		Origin: origin, Log: zerolog.Nop(), Clock: o.now, People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
+		Console: func(s *server.Server) (http.Handler, error) {
+			return console.New(s, o.st, console.Options{Log: zerolog.Nop(), Clock: o.now})
+		},
+	}))
+	o.tls.Close()
+	o.tls = httptest.NewTLSServer(srv)
+	t.Cleanup(srv.End)
+	a := o.signIn(o.ada, "ada.admin").post("/console/staff/"+o.maya.String()+"/device", "label", "Car 12").want(t, http.StatusOK, "Code for a device")
+	code := regexp.MustCompile(`<p class="code"><b>([^<]*)</b>`).FindStringSubmatch(a.body)
+	if code == nil {
+		t.Fatal("no code")
+	}
+	var want bytes.Buffer
+	if err := png.Encode(&want, must[*image.Paletted](t)(web.QR((&server.Code{Code: code[1]}).Invitation(origin), 6))); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(html.UnescapeString(a.body), base64.StdEncoding.EncodeToString(want.Bytes())) {
+		t.Error("the picture names another address")
+	}
 }

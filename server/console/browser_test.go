@@ -17,7 +17,9 @@ import (
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/people"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -220,6 +222,21 @@ func (o *office) adminSits(b *browsertest.Browser) (secret []byte) {
 	return secret
 }
 
+// older makes an account one that has been there for long enough to approve an export.
+func (o *office) older(staff syncengine.ID) {
+	o.tb.Helper()
+	if err := o.st.Write(o.tb.Context(), o.org.ID, 1, func(tx *store.Tx) error {
+		a, err := tx.Account(staff)
+		if err != nil {
+			return err
+		}
+		a.CreatedMS -= bulk.Settled.Milliseconds()
+		return tx.SaveAccount(a)
+	}); err != nil {
+		o.tb.Fatal(err)
+	}
+}
+
 // The morning by keyboard alone.
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
@@ -270,6 +287,7 @@ func TestMorningOfAdmin(t *testing.T) {
 			b := browsertest.New(t, l.size)
 			b.Prefix = l.name
 			secret := o.adminSits(b)
+			o.older(o.ada)
 			word := func(en, es string) string {
 				if l.lang == "es" {
 					return es

@@ -327,6 +327,8 @@ func (v *visit) decideExport(approve bool) error {
 	switch {
 	case errors.Is(err, bulk.ErrNone):
 		return errAbsent
+	case errors.Is(err, bulk.ErrUnsettled):
+		return v.approvalShow(http.StatusForbidden, v.t("errUnsettled"))
 	case errors.Is(err, people.ErrNoFactor):
 		return v.approvalShow(http.StatusForbidden, v.t("errNoFactor"))
 	case errors.Is(err, people.ErrWrongCode):
