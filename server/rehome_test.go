@@ -149,3 +149,35 @@ func testManyTeams(t *testing.T, on engine) {
 		t.Errorf("what the device holds is said to be another set: %d scopes", len(again.GetScopes()))
 	}
 }
+
+// A review that is loaded before what it is about is read by who made that.
+func TestLoadedReviews(t *testing.T) { each(t, testLoadedReviews) }
+
+func testLoadedReviews(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 99)
+	author := w.enrolled(1, w.clinician)
+	visit := author.creation(encounter(w, marker)).GetRecords()[0]
+	review := author.creation(&tandemv1.Review{
+		AgencyId: new(w.agency.String()), TeamId: new(w.team.String()), Lifecycle: new("recorded"), Decision: new("noted"),
+		Target: &tandemv1.RecordRef{Kind: new("encounter"), Id: new(syncengine.ID(visit.GetRecord()).String())}, Rev: new(uint32(0)),
+		StateHash: make([]byte, 32), By: new(w.second.String()), At: &tandemv1.Instant{AtMs: new(w.clock().UnixMilli())},
+	}).GetRecords()[0]
+	loaded, err := w.admin.Load(t.Context(), []*syncengine.Loaded{
+		{Write: review, Author: w.second, AtMS: w.clock().UnixMilli()}, {Write: visit, Author: author.person, AtMS: w.clock().UnixMilli()},
+	})
+	if err != nil || loaded != 2 {
+		t.Fatalf("%d loaded: %v", loaded, err)
+	}
+	_, rows := author.read()
+	there := false
+	for _, r := range rows {
+		there = there || bytes.Equal(r.GetRecord(), review.GetRecord()) && len(r.GetBody()) > 0
+	}
+	if !there {
+		t.Error("who made what was reviewed does not get the review")
+	}
+	if r, err := w.s.Verify(t.Context(), w.org.ID); err != nil || len(r.Faults) > 0 {
+		t.Errorf("verified: %+v: %v", r, err)
+	}
+}
