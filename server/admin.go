@@ -157,6 +157,9 @@ func (a *Admin) AddStaff(ctx context.Context, o StaffOptions) (syncengine.ID, er
 	if err := record.CheckRoles(o.Roles); err != nil {
 		return syncengine.ID{}, err
 	}
+	if len(o.Teams) > record.MaxTeams {
+		return syncengine.ID{}, record.ErrTeams
+	}
 	return a.add(ctx, func(tx *store.Tx, _ syncengine.ID) (proto.Message, error) {
 		if _, err := a.find(tx, "agency", o.Agency); err != nil {
 			return nil, err

@@ -19,6 +19,8 @@ const (
 	// one is kept that nobody asks for.
 	keptChunks = 64 << 20
 	chunkAge   = 15 * time.Minute
+	// chunkWait is how long one waits for another that makes the same chunk.
+	chunkWait = 2 * time.Second
 	// chunkOverhead is about what a chunk takes beside its bytes.
 	chunkOverhead = 1 << 10
 )
@@ -89,10 +91,17 @@ func (c *chunks) At(epoch syncengine.ID, scope syncengine.ScopeKey, from synceng
 func (c *chunks) Making(epoch syncengine.ID, scope syncengine.ScopeKey, from syncengine.Place) (done func()) {
 	key := chunkStart{chunkedScope{epoch, scope}, from}
 	c.mu.Lock()
+	late := time.NewTimer(chunkWait)
+	defer late.Stop()
 	for c.making[key] != nil {
 		other := c.making[key]
 		c.mu.Unlock()
-		<-other
+		select {
+		case <-other:
+		case <-late.C:
+			// The other one may be at it for long: this one makes its own.
+			return func() {}
+		}
 		c.mu.Lock()
 	}
 	made := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/proto"
@@ -177,6 +178,13 @@ func testChunks(t *testing.T, on engine) {
 		t.Error("a chunk brings back what was written over")
 	}
 	same("after a change", two)
+	// What was made of a history that is lost is not sent, though its numbers are used again.
+	lost := server.Rewrite(w.srv)
+	before = lost()
+	same("after a history was lost", two)
+	if after := lost(); before == 0 || after > before/2 {
+		t.Errorf("%d chunks of a history that is lost, of %d, are kept", after, before)
+	}
 	// All of them leave one scope for another.
 	w.tend(64)
 	two.renew()

@@ -58,6 +58,32 @@ func ProbeAnew(s *Server) {
 	s.probe.at = time.Time{}
 }
 
+// Rewrite makes all chunks that a server keeps those of commits that are lost, and returns
+// how many of them are kept still.
+func Rewrite(s *Server) (kept func() int) {
+	s.chunks.mu.Lock()
+	defer s.chunks.mu.Unlock()
+	lost := map[*syncengine.Chunk]bool{}
+	for _, some := range s.chunks.scopes {
+		for _, k := range some {
+			k.Commit[0] ^= 1
+			lost[k.Chunk] = true
+		}
+	}
+	return func() (n int) {
+		s.chunks.mu.Lock()
+		defer s.chunks.mu.Unlock()
+		for _, some := range s.chunks.scopes {
+			for _, k := range some {
+				if lost[k.Chunk] {
+					n++
+				}
+			}
+		}
+		return n
+	}
+}
+
 // Rehome does what a server does once before it answers.
 func Rehome(ctx context.Context, s *Server) error { return s.rehome(ctx) }
 

@@ -9,17 +9,19 @@ import (
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
-// rehome moves the reviews that an earlier version has put where the whole team reads
-// them: they leave the devices of those who are neither a lead nor who was reviewed.
+// rehome moves the reviews that an earlier version has put elsewhere, as where the whole
+// team reads them: they leave the devices of those who are neither a lead nor who was
+// reviewed.
 func (s *Server) rehome(ctx context.Context) error {
 	orgs, err := s.store.Orgs(ctx)
 	if err != nil {
 		return err
 	}
+	domain := record.New()
 	for _, org := range orgs {
 		var ids []syncengine.ID
-		err := s.store.EachRecord(ctx, org.ID, record.New().KindByName("review").Number, func(rec *syncengine.StoredRecord) error {
-			if record.SharedReview(rec.Scopes) {
+		err := s.store.EachRecord(ctx, org.ID, domain.KindByName("review").Number, func(rec *syncengine.StoredRecord) error {
+			if domain.StaleReview(rec) {
 				ids = append(ids, rec.ID)
 			}
 			return nil
@@ -54,7 +56,7 @@ func (s *Server) rehome(ctx context.Context) error {
 			}
 		}
 		if moved > 0 {
-			s.log.Info().Stringer("org", org.ID).Int("reviews", moved).Msg("reviews are read by leads and by who was reviewed alone")
+			s.log.Info().Stringer("org", org.ID).Int("reviews", moved).Msg("reviews were moved to where this version has them")
 		}
 	}
 	return nil

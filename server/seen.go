@@ -22,34 +22,45 @@ func (s *Server) seenByLead(ctx context.Context, org *store.Org, id *auth.Identi
 		return nil
 	}
 	engine := s.engine(org)
-	return s.store.Seen(ctx, org.ID, id.Person, after-1, mostSeen, func(view syncengine.ServerView, all []store.Seen) error {
-		t.Seen = nil
-		replica, err := view.Replica(id.Replica)
-		if err != nil || replica == nil || replica.Revoked || replica.Forked || replica.Unconfirmed {
-			return err
-		}
-		p, err := engine.Principal(view, replica)
-		if err != nil || p == nil || slices.Contains(p.Roles, "le_partner") {
-			return err
-		}
-		held := s.rules.Grants(org.ID, p)
-		ids := make([]syncengine.ID, 0, len(all))
-		for _, one := range all {
-			ids = append(ids, one.Record)
-		}
-		recs, err := view.Records(ids)
-		if err != nil {
-			return err
-		}
-		mine := map[syncengine.ID]bool{}
-		for _, rec := range recs {
-			mine[rec.ID] = slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(held, k) })
-		}
-		for _, one := range all {
-			if mine[one.Record] {
-				t.Seen = append(t.Seen, &tandemv1.Seen{Record: one.Record[:], Number: one.N, AtMs: one.AtMS, RowHash: uint64(one.Hash)})
+	var held []syncengine.ScopeKey
+	return s.store.Seen(ctx, org.ID, id.Person, after-1, mostSeen, func(view syncengine.ServerView, from uint64, page []store.Seen) (more bool, err error) {
+		if from == after-1 {
+			t.Seen = nil
+			replica, err := view.Replica(id.Replica)
+			if err != nil || replica == nil || replica.Revoked || replica.Forked || replica.Unconfirmed {
+				return false, err
 			}
+			p, err := engine.Principal(view, replica)
+			if err != nil || p == nil || slices.Contains(p.Roles, "le_partner") {
+				return false, err
+			}
+			held = s.rules.Grants(org.ID, p)
 		}
-		return nil
+		readable, err := seenIn(view, held, page)
+		t.Seen = append(t.Seen, readable[:min(len(readable), mostSeen-len(t.GetSeen()))]...)
+		return len(t.GetSeen()) < mostSeen, err
 	})
+}
+
+// seenIn returns those of a page that stand in scopes which the person holds: what a device
+// is told next begins after the last of them, so none before may be left out.
+func seenIn(view syncengine.ServerView, held []syncengine.ScopeKey, page []store.Seen) (readable []*tandemv1.Seen, err error) {
+	ids := make([]syncengine.ID, 0, len(page))
+	for _, one := range page {
+		ids = append(ids, one.Record)
+	}
+	recs, err := view.Records(ids)
+	if err != nil {
+		return nil, err
+	}
+	mine := map[syncengine.ID]bool{}
+	for _, rec := range recs {
+		mine[rec.ID] = slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool { return slices.Contains(held, k) })
+	}
+	for _, one := range page {
+		if mine[one.Record] {
+			readable = append(readable, &tandemv1.Seen{Record: one.Record[:], Number: one.N, AtMs: one.AtMS, RowHash: uint64(one.Hash)})
+		}
+	}
+	return readable, nil
 }

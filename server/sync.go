@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/protobuf/proto"
 )
@@ -105,6 +107,7 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err := s.seenByLead(ctx, org, id, req, answer.Message.GetTrailer()); err != nil {
 		return nil, s.refuse(err)
 	}
+	s.noteOver(id, answer)
 	if answer.Leads {
 		if err := s.alert(ctx, org, id, answer.Message.GetTrailer()); err != nil {
 			return nil, s.refuse(err)
@@ -119,6 +122,24 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		return nil, s.refuse(err)
 	}
 	return syncengine.FramePacked(answer.Packed(), raw, answer.Count), nil
+}
+
+// noteOver says in the log, whenever a device is told which scopes it holds, which ones it
+// does not get because its person is in more teams than it can hold.
+func (s *Server) noteOver(id *auth.Identity, a *syncengine.Answer) {
+	if len(a.Over) == 0 || a.Message.GetPage().GetScopeSet() == nil {
+		return
+	}
+	over := make([]string, 0, len(a.Over))
+	for _, k := range a.Over {
+		tier := " rest"
+		if k.Open {
+			tier = " open"
+		}
+		over = append(over, k.OwnerID.String()+" "+strings.ToLower(strings.TrimPrefix(k.Compartment.String(), "COMPARTMENT_"))+tier)
+	}
+	s.log.Warn().Stringer("person", id.Person).Strs("scopes", over).
+		Msgf("this person is in so many teams that their devices do not hold all of them: take them out of some, %d are held whole", record.MaxTeams)
 }
 
 // pageWork is the room that the page takes which a request asks for.

@@ -43,9 +43,7 @@ func (b *Batch) Age(id ID) (bool, error) {
 	}
 	scopes := slices.Clone(old.Scopes)
 	for i := range scopes {
-		if scopes[i].Owner != OwnerOrg {
-			scopes[i].Open = false
-		}
+		scopes[i].Open = scopes[i].Open && !scopes[i].Tiered()
 	}
 	slices.SortFunc(scopes, ScopeKey.Compare)
 	scopes = slices.Compact(scopes)

@@ -43,6 +43,9 @@ type Answer struct {
 	// Scopes are what wakes a waiting request: those the replica may hold, and those
 	// of its person's own record, which says what that is.
 	Scopes []ScopeKey
+	// Over are scopes that the person is granted and that are more than a device can hold:
+	// it is sent nothing of them.
+	Over []ScopeKey
 	// News: the answer says something worth ending a wait for. Own: that is nothing but
 	// that the replica's own changes stand in the records, which it has been told of.
 	News, Own bool
@@ -130,7 +133,8 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if err != nil {
 		return nil, err
 	}
-	pg.grants, a.Leads = s.Rules.Grants(view.Org(), p), s.Rules.Supervises(p)
+	pg.grants, a.Over = s.Holds(view.Org(), p)
+	a.Leads = s.Rules.Supervises(p)
 	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ type Chunk struct {
 	Scope ScopeKey
 	// From and To are the stretch: beyond the one, not beyond the other.
 	From, To Place
+	// Commit is that of the commit which holds the end: another one that has its numbers, in
+	// a history that lost some of its end, is not the one that was read.
+	Commit Hash
 	// Rows is how many rows it holds, Bytes about how large they are.
 	Rows, Bytes int
 	// Scopes are what the bits of the rows index. Others are scopes that a row is in and
@@ -57,8 +60,8 @@ type Chunks interface {
 	// At returns the chunks of a scope that begin at a place, and where the next one
 	// begins that lies beyond it; zero for none.
 	At(epoch ID, scope ScopeKey, from Place) (at []*Chunk, next Place)
-	// Making waits while another makes a chunk at a place; the caller does so now, until
-	// it calls done.
+	// Making waits while another makes a chunk at a place, though not for long: who waits
+	// holds a snapshot. The caller does so now, until it calls done.
 	Making(epoch ID, scope ScopeKey, from Place) (done func())
 	// Keep sets the Data of a chunk, from rows that are encoded as a SyncAnswer, and
 	// keeps it.
@@ -120,6 +123,12 @@ func (g *pager) chunkAt(k ScopeKey, from Place) (_ *Chunk, left []Member, until 
 	at, next := g.srv.Chunks.At(g.head.Epoch, k, from)
 	for _, c := range at {
 		if c.To.Seq > g.head.Seq || !g.fits(c) {
+			continue
+		}
+		if _, hash, ok, err := g.view.CommitAt(c.To.Seq); err != nil {
+			return nil, nil, next, err
+		} else if !ok || hash != c.Commit {
+			g.srv.Chunks.Drop(c)
 			continue
 		}
 		live, left, err := g.view.Stretch(k, c.From, c.To, maxChunkLeft+1)
@@ -197,6 +206,11 @@ func (g *pager) newChunk(k ScopeKey, at *Position) (c *Chunk, left []Member, end
 	if end || !whole || c.Bytes < g.srv.Chunks.Least()/2 {
 		return nil, nil, end, g.addAll(left)
 	}
+	_, hash, ok, err := g.view.CommitAt(c.To.Seq)
+	if err != nil || !ok {
+		return nil, nil, false, cmp.Or(err, g.addAll(left))
+	}
+	c.Commit = hash
 	rows := g.out.GetRows()[first:]
 	raw, err := proto.Marshal(&tandemv1.SyncAnswer{Page: &tandemv1.Page{Rows: rows}})
 	if err != nil {

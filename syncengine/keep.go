@@ -21,6 +21,36 @@ func (k ScopeKey) Compare(o ScopeKey) int {
 	return cmp.Compare(k.Compartment, o.Compartment)
 }
 
+// Tiered reports whether a scope has a second tier, for what is not in hand. Those of the
+// org have none, nor have those in the compartment system.
+func (k ScopeKey) Tiered() bool {
+	return k.Owner != OwnerOrg && k.Compartment != tandemv1.Compartment_COMPARTMENT_SYSTEM
+}
+
+// Holds returns the scopes that a device of a principal's holds: what they are granted, and
+// no more than a device can hold. over are those that are left out, at the end of the order
+// of [Rules.Grants]: first those of teams in the compartment system, which say more of records
+// that the device has anyway.
+func (s *Server) Holds(org ID, p *Principal) (held, over []ScopeKey) {
+	held = s.Rules.Grants(org, p)
+	if len(held) <= maxScopes {
+		return held, nil
+	}
+	least := func(k ScopeKey) bool {
+		return k.Owner == OwnerTeam && k.Compartment == tandemv1.Compartment_COMPARTMENT_SYSTEM
+	}
+	held = slices.Clone(held)
+	for _, only := range []bool{true, false} {
+		for i := len(held) - 1; i >= 0 && len(held) > maxScopes; i-- {
+			if least(held[i]) == only {
+				over = append(over, held[i])
+				held = slices.Delete(held, i, i+1)
+			}
+		}
+	}
+	return held, over
+}
+
 // maxTouches bounds what a record remembers of its latest changes for deltas.
 const (
 	maxTouches      = 8

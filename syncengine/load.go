@@ -76,6 +76,9 @@ func (b *Batch) Load(l *Loaded) (loaded bool, err error) {
 	if err := b.save(res, c); err != nil {
 		return false, err
 	}
+	if err := b.arrived([]*result{res}, c.Seq); err != nil {
+		return false, err
+	}
 	if err := b.lead(res, c.Seq); err != nil {
 		return false, err
 	}

@@ -48,7 +48,8 @@ func (s *Server) Reconcile(view ServerView, replica ID, req *tandemv1.ReconcileR
 		return nil, 0, err
 	}
 	keys, held := map[ScopeID]ScopeKey{}, []ScopeID{}
-	for _, k := range s.Rules.Grants(view.Org(), p) {
+	mayHold, _ := s.Holds(view.Org(), p)
+	for _, k := range mayHold {
 		id := s.Secrets.ScopeID(k)
 		keys[id] = k
 		held = append(held, id)

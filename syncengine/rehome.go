@@ -26,7 +26,7 @@ func (b *Batch) rehome(id ID, seq uint64) (bool, error) {
 	}
 	open := slices.ContainsFunc(old.Scopes, func(k ScopeKey) bool { return k.Open })
 	for i := range scopes {
-		scopes[i].Open = scopes[i].Open && (open || scopes[i].Owner == OwnerOrg)
+		scopes[i].Open = scopes[i].Open && (open || !scopes[i].Tiered())
 	}
 	slices.SortFunc(scopes, ScopeKey.Compare)
 	if scopes = slices.Compact(scopes); slices.Equal(scopes, old.Scopes) {

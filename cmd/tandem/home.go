@@ -192,7 +192,8 @@ func (h *home) digests(ctx context.Context, dev *client.Client) (map[string]stri
 		if err != nil {
 			return err
 		}
-		for _, key := range engine.Rules.Grants(h.org.ID, p) {
+		held, _ := engine.Holds(h.org.ID, p)
+		for _, key := range held {
 			d, err := view.Digest(key)
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html/template"
 	"image/png"
 	"slices"
@@ -304,7 +305,14 @@ func (v *visit) fill(m *tandemv1.Staff, own bool) error {
 	if err := record.CheckRoles(roles); err != nil {
 		return &server.InvalidError{Problems: []record.Problem{{Fields: []string{"roles"}, EN: "A police partner holds no other role.", ES: "Un socio policial no tiene otra función."}}}
 	}
-	m.Roles, m.TeamIds = roles, slices.DeleteFunc(slices.Clone(v.r.PostForm["teams"]), func(r string) bool { return r == "" })
+	teams := slices.DeleteFunc(slices.Clone(v.r.PostForm["teams"]), func(r string) bool { return r == "" })
+	if more := slices.ContainsFunc(teams, func(t string) bool { return !slices.Contains(m.GetTeamIds(), t) }); more && len(teams) > record.MaxTeams {
+		return &server.InvalidError{Problems: []record.Problem{{
+			Fields: []string{"team_ids"}, EN: fmt.Sprintf("A person is in %d teams at most: take them out of another one first.", record.MaxTeams),
+			ES: fmt.Sprintf("Una persona está en %d equipos como máximo: sáquela antes de otro.", record.MaxTeams),
+		}}}
+	}
+	m.Roles, m.TeamIds = roles, teams
 	return nil
 }
 

@@ -37,26 +37,38 @@ func (tx *Tx) SeenByLead(person, record syncengine.ID, hash syncengine.RowHash, 
 }
 
 // Seen calls f with the records of a person that leads have opened, after a number, by
-// number, at most limit; not at all where there are none.
-func (s *Store) Seen(ctx context.Context, org, person syncengine.ID, after uint64, limit int, f func(syncengine.ServerView, []Seen) error) error {
+// number, at most limit at a time, until there are no more or f wants no more; not at all
+// where there are none. All of it is read in one snapshot, which is begun anew, with f, where
+// the store says so: from is the number after which a call reads.
+func (s *Store) Seen(ctx context.Context, org, person syncengine.ID, after uint64, limit int, f func(view syncengine.ServerView, from uint64, page []Seen) (more bool, err error)) error {
 	o, err := s.Org(ctx, org)
 	if err != nil {
 		return err
 	}
 	return s.viewing(ctx, o, func(v *view) error {
-		var all []Seen
-		err := v.c.each("SELECT record, n, at_ms, row_hash FROM seen_by_lead WHERE org = $1 AND person = $2 AND n > $3 ORDER BY n LIMIT CAST($4 AS BIGINT)",
-			[]any{o.num, person[:], int64(after), int64(limit)}, func(rows *sql.Rows) error {
-				var one Seen
-				var n, hash int64
-				err := rows.Scan((*scanID)(&one.Record), &n, &one.AtMS, &hash)
-				one.N, one.Hash = uint64(n), syncengine.RowHash(hash)
-				all = append(all, one)
+		for from := after; ; {
+			page, err := v.seen(person, from, limit)
+			if err != nil || len(page) == 0 {
 				return err
-			})
-		if err != nil || len(all) == 0 {
-			return err
+			}
+			more, err := f(v, from, page)
+			if err != nil || !more || len(page) < limit {
+				return err
+			}
+			from = page[len(page)-1].N
 		}
-		return f(v, all)
 	})
+}
+
+func (v *view) seen(person syncengine.ID, after uint64, limit int) (page []Seen, err error) {
+	err = v.c.each("SELECT record, n, at_ms, row_hash FROM seen_by_lead WHERE org = $1 AND person = $2 AND n > $3 ORDER BY n LIMIT CAST($4 AS BIGINT)",
+		[]any{v.org.num, person[:], int64(after), int64(limit)}, func(rows *sql.Rows) error {
+			var one Seen
+			var n, hash int64
+			err := rows.Scan((*scanID)(&one.Record), &n, &one.AtMS, &hash)
+			one.N, one.Hash = uint64(n), syncengine.RowHash(hash)
+			page = append(page, one)
+			return err
+		})
+	return page, err
 }

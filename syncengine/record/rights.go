@@ -332,6 +332,13 @@ func CheckRoles(roles []string) error {
 	return nil
 }
 
+// MaxTeams is how many teams a person may be in: whatever their roles, their devices hold all
+// records of so many, in the scopes that a device can hold.
+const MaxTeams = 10
+
+// ErrTeams says that somebody is to be in more teams than MaxTeams.
+var ErrTeams = fmt.Errorf("a person is in %d teams at most: take them out of another one first", MaxTeams)
+
 // clash reports whether le_partner stands beside another role.
 func clash(roles []string) bool {
 	return slices.Contains(roles, lePartner) && slices.ContainsFunc(roles, func(r string) bool { return r != lePartner })
@@ -396,7 +403,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 	if k == nil || rec != nil && rec.Kind != w.GetKind() {
 		return false
 	}
-	if k.Name == staff && (rolesClash(k, w, rec) || foreignTeam(k, p, w, rec, look)) {
+	if k.Name == staff && (rolesClash(k, w, rec) || tooManyTeams(k, w, rec) || foreignTeam(k, p, w, rec, look)) {
 		return false
 	}
 	if rec == nil {
@@ -649,6 +656,14 @@ func asSet(w *tandemv1.RecordWrite) *tandemv1.RecordWrite {
 func rolesClash(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
 	roles, changed := leaves(k, w, rec, "roles")
 	return changed && clash(roles)
+}
+
+// tooManyTeams reports whether a write takes a member of staff into a team beyond the most
+// that their devices can hold. One can always be taken out of a team.
+func tooManyTeams(k *kind, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	teams, more := leaves(k, w, rec, "team_ids")
+	slices.Sort(teams)
+	return more && len(slices.Compact(teams)) > MaxTeams
 }
 
 // foreignTeam reports whether a write by anybody but the operator gives a member of staff a

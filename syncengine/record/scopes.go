@@ -17,14 +17,15 @@ const (
 	clinical = tandemv1.Compartment_COMPARTMENT_CLINICAL
 	sud      = tandemv1.Compartment_COMPARTMENT_SUD
 	private  = tandemv1.Compartment_COMPARTMENT_PRIVATE
-	// system holds no record of ours; a team's scope in it is that of its leads.
+	// system holds no record of ours; a team's scope in it is that of its leads, a person's
+	// that of the reviews of what they made. Scopes in it have one tier.
 	system = tandemv1.Compartment_COMPARTMENT_SYSTEM
 )
 
 // holds lists, by role, the compartments whose scopes a person holds: those of
 // their teams, except ref, which is the org's, and private, which is their own. Who holds
 // clinical records of their teams holds the reviews of what they made themselves besides,
-// in a scope of their own.
+// in one scope of their own.
 // What a peer may see of sud by consent is finer than a scope and never leaves the
 // server; what admin, auditor and analyst see of records neither.
 var holds = map[string][]tandemv1.Compartment{
@@ -203,20 +204,29 @@ func (d *Domain) Scopes(org syncengine.ID, rec *syncengine.Record, look syncengi
 	return []syncengine.ScopeKey{key}, followers, nil
 }
 
-// SharedReview reports whether the scopes of a review are those that reviews had before
-// they were read by leads and by who was reviewed alone.
-func SharedReview(scopes []syncengine.ScopeKey) bool {
-	return slices.ContainsFunc(scopes, func(k syncengine.ScopeKey) bool {
-		return k.Owner == syncengine.OwnerTeam && k.Compartment != system
+// StaleReview reports whether a review is in a scope in which this version puts no review
+// of its compartment.
+func (d *Domain) StaleReview(rec *syncengine.StoredRecord) bool {
+	in := system
+	if rec.Compartment(&d.byName[review].Kind) == sud {
+		in = sud
+	}
+	return slices.ContainsFunc(rec.Scopes, func(k syncengine.ScopeKey) bool {
+		return k.Compartment != in || in == system && !k.Open || in == sud && k.Owner != syncengine.OwnerTeam
 	})
 }
 
 // reviewScopes returns the scopes of a review, of which key is that of its team: that of
-// the team's leads, and that of who made what was reviewed. Nobody follows: what was
+// the team's leads, and that of who made what was reviewed. What is behind the wall of a
+// substance use program stays with who works there: the review of it is read by the team's
+// members who read what it is about, and leaves who leaves them. Nobody follows: what was
 // reviewed has brought its person along.
 func (d *Domain) reviewScopes(k *kind, key syncengine.ScopeKey, rec *syncengine.Record, look syncengine.Lookup) ([]syncengine.ScopeKey, error) {
+	if key.Compartment == sud {
+		return []syncengine.ScopeKey{key}, nil
+	}
 	leads := key
-	leads.Compartment = system
+	leads.Compartment, leads.Open = system, true
 	scopes := []syncengine.ScopeKey{leads}
 	_, id := noteTarget(rec.Field(k.target().number))
 	if id.IsZero() || look == nil {
@@ -226,12 +236,17 @@ func (d *Domain) reviewScopes(k *kind, key syncengine.ScopeKey, rec *syncengine.
 	if err != nil || target == nil {
 		return scopes, err
 	}
+	if of := d.kinds[target.Kind]; of != nil && target.Compartment(&of.Kind) == sud {
+		key.Compartment = sud
+		return []syncengine.ScopeKey{key}, nil
+	}
 	origin, err := target.Origin()
 	if err != nil || origin.Author.IsZero() {
 		return scopes, nil //nolint:nilerr // Nobody is known to have made it.
 	}
-	key.Owner, key.OwnerID = syncengine.OwnerPerson, origin.Author
-	return append(scopes, key), nil
+	own := leads
+	own.Owner, own.OwnerID = syncengine.OwnerPerson, origin.Author
+	return append(scopes, own), nil
 }
 
 // FollowScopes returns the scopes in which a follower joins a record of team: the
@@ -380,24 +395,30 @@ func (d *Domain) Principal(rec *syncengine.Record, look syncengine.Lookup) (*syn
 // a police partner holds, whatever else a staff record may say.
 func (d *Domain) Grants(org syncengine.ID, p *syncengine.Principal) []syncengine.ScopeKey {
 	keys := make([]syncengine.ScopeKey, 0, 16)
+	one := func(owner syncengine.OwnerKind, id syncengine.ID, c tandemv1.Compartment) {
+		keys = append(keys, syncengine.ScopeKey{Owner: owner, OwnerID: id, Compartment: c, Open: true})
+	}
 	add := func(owner syncengine.OwnerKind, id syncengine.ID, c tandemv1.Compartment) {
-		for _, open := range []bool{true, false} {
-			keys = append(keys, syncengine.ScopeKey{Owner: owner, OwnerID: id, Compartment: c, Open: open})
-		}
+		one(owner, id, c)
+		keys = append(keys, syncengine.ScopeKey{Owner: owner, OwnerID: id, Compartment: c})
 	}
 	for _, role := range effective(p) {
 		for _, c := range holds[role] {
 			switch c {
 			case ref:
-				add(syncengine.OwnerOrg, org, c)
+				one(syncengine.OwnerOrg, org, c)
 			case private:
 				add(syncengine.OwnerPerson, p.Person, c)
+			case system:
+				for _, team := range p.Teams {
+					one(syncengine.OwnerTeam, team, c)
+				}
 			default:
 				for _, team := range p.Teams {
 					add(syncengine.OwnerTeam, team, c)
 				}
-				if c == clinical || c == sud {
-					add(syncengine.OwnerPerson, p.Person, c)
+				if c == clinical {
+					one(syncengine.OwnerPerson, p.Person, system)
 				}
 			}
 		}

@@ -120,8 +120,9 @@ func TestReviewsAreOwn(t *testing.T) {
 		return func(w *tandemv1.RecordWrite) { w.Compartment = c }
 	}
 	reviewer, visit, call := id(61), storedBy(t, author, encounterMessage(t), as(clinical)), storedBy(t, author, incidentMessage(t), as(ops))
-	visit.ID, call.ID = id(62), id(63)
-	recs := map[syncengine.ID]*syncengine.Record{visit.ID: visit, call.ID: call}
+	use := storedBy(t, author, encounterMessage(t), as(sud))
+	visit.ID, call.ID, use.ID = id(62), id(63), id(66)
+	recs := map[syncengine.ID]*syncengine.Record{visit.ID: visit, call.ID: call, use.ID: use}
 	look := func(id syncengine.ID) (*syncengine.Record, error) { return recs[id], nil }
 	of := func(kind string, target syncengine.ID, c tandemv1.Compartment) *syncengine.Record {
 		return storedBy(t, reviewer, &tandemv1.Review{
@@ -133,9 +134,10 @@ func TestReviewsAreOwn(t *testing.T) {
 		rec  *syncengine.Record
 		want []syncengine.ScopeKey
 	}{
-		"a visit":             {of("encounter", visit.ID, clinical), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, clinical, true)}},
-		"a visit, sud":        {of("encounter", visit.ID, sud), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, sud, true)}},
-		"a call":              {of("incident", call.ID, clinical), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, clinical, true)}},
+		"a visit":             {of("encounter", visit.ID, clinical), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, system, true)}},
+		"a visit, sud":        {of("encounter", use.ID, sud), []syncengine.ScopeKey{key(syncengine.OwnerTeam, teamA, sud, true)}},
+		"beside the wall":     {of("encounter", use.ID, clinical), []syncengine.ScopeKey{key(syncengine.OwnerTeam, teamA, sud, true)}},
+		"a call":              {of("incident", call.ID, clinical), []syncengine.ScopeKey{leads, key(syncengine.OwnerPerson, author, system, true)}},
 		"what is not there":   {of("encounter", id(64), clinical), []syncengine.ScopeKey{leads}},
 		"nothing":             {stored(t, &tandemv1.Review{TeamId: new(teamA.String())}), []syncengine.ScopeKey{leads}},
 		"a visit, of no team": {stored(t, &tandemv1.Review{Target: &tandemv1.RecordRef{Kind: new("encounter"), Id: new(visit.ID.String())}}), nil},
@@ -144,12 +146,23 @@ func TestReviewsAreOwn(t *testing.T) {
 		if err != nil || !slices.Equal(own, tc.want) || len(follow) > 0 {
 			t.Errorf("of %s: %v, %v follow, %v, want %v", name, own, follow, err, tc.want)
 		}
-		if record.SharedReview(own) {
-			t.Errorf("of %s: shared", name)
+		if name != "beside the wall" && d.StaleReview(&syncengine.StoredRecord{Record: *tc.rec, Scopes: own}) {
+			t.Errorf("of %s: of an earlier version", name)
 		}
 	}
-	if !record.SharedReview([]syncengine.ScopeKey{key(syncengine.OwnerTeam, teamA, clinical, true)}) {
-		t.Error("what an earlier version stored is not told apart")
+	for _, tc := range []struct {
+		in    tandemv1.Compartment
+		scope syncengine.ScopeKey
+	}{
+		{clinical, key(syncengine.OwnerTeam, teamA, clinical, true)},
+		{clinical, key(syncengine.OwnerTeam, teamA, system, false)},
+		{clinical, key(syncengine.OwnerPerson, author, clinical, true)},
+		{sud, key(syncengine.OwnerTeam, teamA, system, true)},
+		{sud, key(syncengine.OwnerPerson, author, sud, true)},
+	} {
+		if !d.StaleReview(&syncengine.StoredRecord{Record: *of("encounter", visit.ID, tc.in), Scopes: []syncengine.ScopeKey{tc.scope}}) {
+			t.Errorf("%v of an earlier version is not told apart", tc.scope)
+		}
 	}
 	own, _, err := d.Scopes(org, recs[visit.ID], look)
 	if err != nil {
@@ -158,6 +171,20 @@ func TestReviewsAreOwn(t *testing.T) {
 	review, _, err := d.Scopes(org, of("encounter", visit.ID, clinical), look)
 	if err != nil {
 		t.Fatal(err)
+	}
+	behind, _, err := d.Scopes(org, of("encounter", use.ID, sud), look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"clinician", "lead", "peer"} {
+		p := theAuthor(role)
+		if ok, err := d.MayRead(org, p, behind, look); err != nil || ok != (role != "peer") {
+			t.Errorf("a %s who made it, in the team, reads the review of a sud visit: %t, %v", role, ok, err)
+		}
+		p.Teams = []syncengine.ID{teamB}
+		if ok, err := d.MayRead(org, p, behind, look); err != nil || ok {
+			t.Errorf("a %s who made it and has left the team reads the review of a sud visit: %t, %v", role, ok, err)
+		}
 	}
 	for _, tc := range []struct {
 		who   syncengine.ID
@@ -192,14 +219,14 @@ func TestGrants(t *testing.T) {
 		roles []string
 		want  map[tandemv1.Compartment]int
 	}{
-		{[]string{"clinician"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6, sud: 6, private: 2}},
-		{[]string{"lead"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6, sud: 6, system: 4}},
-		{[]string{"clinician", "lead", "admin"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6, sud: 6, system: 4, private: 2}},
-		{[]string{"peer"}, map[tandemv1.Compartment]int{ref: 2, ops: 4, clinical: 6}},
-		{[]string{"le_partner"}, map[tandemv1.Compartment]int{ref: 2, ops: 4}},
-		{[]string{"admin"}, map[tandemv1.Compartment]int{ref: 2}},
-		{[]string{"auditor"}, map[tandemv1.Compartment]int{ref: 2}},
-		{[]string{"analyst"}, map[tandemv1.Compartment]int{ref: 2}},
+		{[]string{"clinician"}, map[tandemv1.Compartment]int{ref: 1, ops: 4, clinical: 4, sud: 4, private: 2, system: 1}},
+		{[]string{"lead"}, map[tandemv1.Compartment]int{ref: 1, ops: 4, clinical: 4, sud: 4, system: 3}},
+		{[]string{"clinician", "lead", "admin"}, map[tandemv1.Compartment]int{ref: 1, ops: 4, clinical: 4, sud: 4, system: 3, private: 2}},
+		{[]string{"peer"}, map[tandemv1.Compartment]int{ref: 1, ops: 4, clinical: 4, system: 1}},
+		{[]string{"le_partner"}, map[tandemv1.Compartment]int{ref: 1, ops: 4}},
+		{[]string{"admin"}, map[tandemv1.Compartment]int{ref: 1}},
+		{[]string{"auditor"}, map[tandemv1.Compartment]int{ref: 1}},
+		{[]string{"analyst"}, map[tandemv1.Compartment]int{ref: 1}},
 		{[]string{"chief"}, map[tandemv1.Compartment]int{}},
 		{nil, map[tandemv1.Compartment]int{}},
 	} {
@@ -224,6 +251,96 @@ func TestGrants(t *testing.T) {
 		slices.Reverse(p.Roles)
 		if again := d.Grants(org, p); !slices.Equal(got, again) {
 			t.Errorf("%v: the order of teams and roles changes the grants", tc.roles)
+		}
+	}
+}
+
+// TestHolds: a device can hold all records of as many teams as a person may be in, whatever
+// their roles, and what is granted beyond that is left out, always the same.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	const most = 64
+	d := record.New()
+	srv := &syncengine.Server{Rules: d}
+	roles := []string{"clinician", "lead", "peer", "le_partner", "admin", "auditor", "analyst"}
+	for with := range 1 << len(roles) {
+		var some []string
+		for i, r := range roles {
+			if with&(1<<i) != 0 {
+				some = append(some, r)
+			}
+		}
+		for _, n := range []int{0, 1, 8, record.MaxTeams, record.MaxTeams + 1, 40} {
+			p := someone(some...)
+			p.Teams = nil
+			for i := range n {
+				p.Teams = append(p.Teams, id(byte(100+i)))
+			}
+			all := d.Grants(org, p)
+			held, over := srv.Holds(org, p)
+			if len(held) > most || len(held)+len(over) != len(all) || len(over) > 0 && len(held) < most {
+				t.Fatalf("%v in %d teams: holds %d scopes, not %d, of %d", some, n, len(held), len(over), len(all))
+			}
+			if n <= 8 && len(over) > 0 {
+				t.Errorf("%v in %d teams: %v are not held", some, n, over)
+			}
+			for _, k := range over {
+				if n <= record.MaxTeams && (k.Compartment != system || k.Owner != syncengine.OwnerTeam) {
+					t.Errorf("%v in %d teams: %v is not held", some, n, k)
+				}
+			}
+			slices.Reverse(p.Teams)
+			if again, _ := srv.Holds(org, p); !slices.Equal(again, held) {
+				t.Errorf("%v in %d teams: the order of teams changes what is held", some, n)
+			}
+		}
+	}
+}
+
+// TestTeamsAreBounded: nobody is taken into more teams than their devices can hold; one can
+// always be taken out.
+func TestTeamsAreBounded(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	teams := func(n int) (all []string) {
+		for i := range n {
+			all = append(all, id(byte(100+i)).String())
+		}
+		return all
+	}
+	of := func(n int) *tandemv1.Staff {
+		return &tandemv1.Staff{AgencyId: new(agencyA.String()), Lifecycle: new(record.Active), Roles: []string{"clinician"}, TeamIds: teams(n)}
+	}
+	operator := &syncengine.Principal{Server: true}
+	for n, want := range map[int]bool{record.MaxTeams: true, record.MaxTeams + 1: false} {
+		body, err := d.Body(of(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &tandemv1.RecordWrite{Kind: d.KindByName("staff").Number, Act: tandemv1.Act_ACT_CREATE, Body: body}
+		if got := d.AllowedOn(operator, w, nil, nil); got != want {
+			t.Errorf("somebody new in %d teams: %t", n, got)
+		}
+	}
+	number := uint32(201)
+	for _, tc := range []struct {
+		name string
+		n    int
+		in   bool
+		want bool
+	}{
+		{"into the last", record.MaxTeams - 1, true, true},
+		{"into one too many", record.MaxTeams, true, false},
+		{"out of one of too many", record.MaxTeams + 3, false, true},
+	} {
+		pw := &tandemv1.PathWrite{Field: number, Key: []byte(teams(1)[0])}
+		if tc.in {
+			pw.Key = []byte(id(200).String())
+			pw.Value = syncengine.StringField(number, string(pw.Key))
+		}
+		w := &tandemv1.RecordWrite{Kind: d.KindByName("staff").Number, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{pw}}
+		if got := d.AllowedOn(operator, w, stored(t, of(tc.n)), nil); got != tc.want {
+			t.Errorf("%s: %t, want %t", tc.name, got, tc.want)
 		}
 	}
 }

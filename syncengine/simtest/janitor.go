@@ -210,7 +210,7 @@ func (w *World) atHome(r *syncengine.StoredRecord, belongs []syncengine.ScopeKey
 	}
 	rest := slices.Clone(belongs)
 	for i := range rest {
-		rest[i].Open = rest[i].Open && rest[i].Owner == syncengine.OwnerOrg
+		rest[i].Open = rest[i].Open && !rest[i].Tiered()
 	}
 	slices.SortFunc(rest, syncengine.ScopeKey.Compare)
 	return w.janitor.aged[r.ID] == r.Seq && slices.Equal(r.Scopes, slices.Compact(rest))
