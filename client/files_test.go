@@ -306,7 +306,7 @@ func TestAttachRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, raw := range map[error][]byte{
-		media.ErrType: []byte("GIF89a\x01\x00\x01\x00\x00"), media.ErrActive: []byte("%PDF-1.7 <</JS (x)>> %%EOF"), media.ErrDamaged: photo(t, 40)[:300], media.ErrEmpty: nil, media.ErrLarge: make([]byte, media.MaxBytes+1),
+		media.ErrType: []byte("GIF89a\x01\x00\x01\x00\x00"), media.ErrActive: []byte("%PDF-1.7 <</JS (x)>> %%EOF"), media.ErrSealed: []byte("%PDF-1.7 <</Encrypt 1 0 R>> %%EOF"), media.ErrDamaged: photo(t, 40)[:300], media.ErrEmpty: nil, media.ErrLarge: make([]byte, media.MaxBytes+1),
 	} {
 		if _, err := c.Attach(t.Context(), NewFile{Owner: v, Category: "photo", Raw: raw}); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)

@@ -56,6 +56,10 @@ func testFilesAreJudgedBeside(t *testing.T, on engine) {
 			runtime.Gosched()
 		}
 		go put(nil)
+		// It mostly has come as far as the first by then.
+		for range 200 {
+			_ = blob(id)
+		}
 		between()
 		release()
 		for range cap(done) {

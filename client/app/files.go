@@ -221,7 +221,7 @@ func (v *visit) attachFile() error {
 	if _, err := v.dev.Attach(v.ctx(), f); err != nil {
 		for want, key := range map[error]string{
 			media.ErrEmpty: "chooseFile", media.ErrLarge: "fileLarge", media.ErrType: "fileType", media.ErrDamaged: "fileDamaged", media.ErrPixels: "filePixels",
-			media.ErrActive: "fileActive",
+			media.ErrActive: "fileActive", media.ErrSealed: "fileSealed",
 		} {
 			if errors.Is(err, want) {
 				return v.showFiles(http.StatusUnprocessableEntity, v.t(key))

@@ -21,6 +21,7 @@ var words = web.Words{
 	"fileType":    {"That is no JPEG or PNG picture, PDF, M4A sound or plain text. Nothing was attached.", "No es una imagen JPEG o PNG, un PDF, sonido M4A ni texto simple. No se adjuntó nada."},
 	"fileDamaged": {"The file is damaged or cut short. Nothing was attached: take or save it again.", "El archivo está dañado o incompleto. No se adjuntó nada: tómelo o guárdelo de nuevo."},
 	"fileActive":  {"The PDF holds a script or another file. Nothing was attached: print it into a new PDF, or take a picture of it.", "El PDF contiene un programa u otro archivo. No se adjuntó nada: imprímalo en un PDF nuevo o tome una foto."},
+	"fileSealed":  {"The PDF is encrypted, or packed in a way that cannot be looked into. Nothing was attached: print it into a new PDF, or take a picture of it.", "El PDF está cifrado o comprimido de un modo que no se puede revisar. No se adjuntó nada: imprímalo en un PDF nuevo o tome una foto."},
 	"saveFile":    {"Save the PDF", "Guardar el PDF"}, "saveSays": {"It opens in another program, outside of this app: a copy that is saved is no longer protected by it.", "Se abre en otro programa, fuera de esta aplicación: la copia guardada ya no está protegida por ella."},
 	"filePixels": {"The picture has too many pixels. Nothing was attached: take a smaller one.", "La imagen tiene demasiados píxeles. No se adjuntó nada: tome una más pequeña."},
 	"filesWait":  {"%d files wait to be sent (%s).", "%d archivos por enviar (%s)."}, "fileWaits": {"1 file waits to be sent (%s).", "1 archivo por enviar (%s)."},

@@ -43,6 +43,8 @@ var (
 	ErrDamaged = errors.New("the file is damaged or cut short: take or save it again")
 	// ErrActive: a document that does something, or holds another file.
 	ErrActive = errors.New("the PDF holds a script, a form that runs one, or another file: print it into a new PDF, or take a picture of it")
+	// ErrSealed: a document whose parts cannot be looked into.
+	ErrSealed = errors.New("the PDF is encrypted, or packed in a way that cannot be looked into: print it into a new PDF, or take a picture of it")
 	// ErrPixels: it has too many pixels.
 	ErrPixels = errors.New("the picture has too many pixels: take a smaller one")
 	// ErrUnclean: bytes hold more than a picture.

@@ -262,11 +262,7 @@ func document(object string) []byte {
 
 // packed is a PDF whose object stands in a stream.
 func packed(object string) []byte {
-	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
-	_, _ = z.Write([]byte("1 0 " + object))
-	_ = z.Close()
-	return document("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>\nstream\n" + b.String() + "\nendstream")
+	return document("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>\nstream\n" + string(deflated("1 0 "+object)) + "\nendstream")
 }
 
 // TestHostileDocuments: a document is read in time that grows as its size, however it is
@@ -297,6 +293,7 @@ func TestHostileDocuments(t *testing.T) {
 		"streams that end":     {within("", ">>stream\nendstream ", ""), nil},
 		"packets of metadata":  {within("", "<?xpacket begin", ""), nil},
 		"ends of metadata":     {within("<?xpacket begin", "<?xpacket end", ">"), nil},
+		"packed objects":       {within("", "1 0 obj<</Type/ObjStm/Filter/FlateDecode>>stream\n"+string(deflated("x"))+"endstream", ""), nil},
 		"names":                {within("", "/#4a", ""), nil},
 		"what acts not at all": {within("", "/", ""), nil},
 	} {
@@ -311,6 +308,107 @@ func TestHostileDocuments(t *testing.T) {
 			t.Errorf("%s, clean: %v", name, err)
 		}
 	}
+}
+
+// TestDocumentsAreLookedInto: a name that acts is found however it is written and packed,
+// and what cannot be looked into is not taken; the rest is.
+func TestDocumentsAreLookedInto(t *testing.T) {
+	const scripted = "1 0 <</S /JavaScript>>"
+	stream := func(dict, body string) []byte { return document(dict + "\nstream\n" + body + "\nendstream") }
+	flate := string(deflated(scripted))
+	harmless := string(deflated("1 0 <</Type /Catalog>>"))
+	for name, tc := range map[string]struct {
+		raw  []byte
+		want error
+	}{
+		"a packed script":           {stream("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>", flate), media.ErrActive},
+		"packed, by another name":   {stream("<</Type /#4fbjStm /N 1 /First 4 /Filter /Fl#61teDecode>>", flate), media.ErrActive},
+		"packed, without a name":    {stream("<</N 1 /First 4 /Filter /FlateDecode>>", flate), media.ErrActive},
+		"packed, in a list":         {stream("<</Type/ObjStm/N 1/First 4/Filter[/FlateDecode]>>", flate), media.ErrActive},
+		"packed, of odd line ends":  {document("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>stream\r" + flate + "\nendstream"), media.ErrActive},
+		"not packed":                {stream("<</Type /ObjStm /N 1 /First 4>>", "1 0 <</S /Launch>>"), media.ErrActive},
+		"in a stream":               {stream("<</Length 40>>", "9 0 obj <</S /JavaScript>> endobj"), media.ErrActive},
+		"in a string":               {document("<</X (>>stream\n) /S /Java#53cript>>"), media.ErrActive},
+		"packed twice":              {stream("<</Type /ObjStm /N 1 /First 4 /Filter [/ASCIIHexDecode /FlateDecode]>>", flate), media.ErrSealed},
+		"packed otherwise":          {stream("<</Type /ObjStm /N 1 /First 4 /Filter /LZWDecode>>", flate), media.ErrSealed},
+		"predicted":                 {stream("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode /DecodeParms <</Predictor 12>>>>", flate), media.ErrSealed},
+		"in another file":           {stream("<</Type /ObjStm /N 1 /First 4 /F (x) /Filter /FlateDecode>>", flate), media.ErrSealed},
+		"by a comment":              {stream("<</Type /ObjStm /N 1 /First 4 /Filter %x\n/LZWDecode>>", flate), media.ErrSealed},
+		"by an object in a string":  {stream("<</Type /ObjStm /Filter /LZWDecode /X (1 0 obj<</N 1>>)>>", flate), media.ErrSealed},
+		"torn":                      {stream("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>", harmless[:len(harmless)-6]), media.ErrSealed},
+		"no packed stream":          {stream("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>", "words"), media.ErrSealed},
+		"inflated":                  {stream("<</Type /ObjStm /N 1 /First 4 /Filter /FlateDecode>>", string(deflated(strings.Repeat(" ", 65<<20)))), media.ErrSealed},
+		"encrypted":                 {document("<</Encrypt 5 0 R>>"), media.ErrSealed},
+		"encrypted, disguised":      {document("<</Encr#79pt 5 0 R>>"), media.ErrSealed},
+		"as it is packed by most":   {stream("<</Type /ObjStm /N 1 /First 4 /Length 28 /Filter /FlateDecode>>", harmless), nil},
+		"in a list of one":          {stream("<< /Length 7 0 R /Extends 3 0 R /N 1 /First 4 /Type /ObjStm /Filter [ /FlateDecode ] >>", harmless), nil},
+		"a page to begin with":      {document("<</Type /Catalog /OpenAction [3 0 R /FitH null]>>"), nil},
+		"an outline":                {document("<</Type /Outlines /First 5 0 R /Last 6 0 R>>"), nil},
+		"a reference to the web":    {document("<</S /URI /URI (https://example.org/)>>"), nil},
+		"a picture of another sort": {stream("<</Filter [/ASCII85Decode /LZWDecode] /DecodeParms [null <</Predictor 2>>]>>", "/JS /AA \x00\xff"), nil},
+	} {
+		f, err := media.Clean(tc.raw)
+		if !errors.Is(err, tc.want) || (f == nil) != (err != nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, word := range []string{"JavaScript", "JS", "Launch", "EmbeddedFile", "EmbeddedFiles", "RichMedia", "XFA", "SubmitForm", "ImportData", "GoToE", "GoToR", "AA"} {
+		for at := range word {
+			disguised := fmt.Sprintf("<</%s#%02x%s 5 0 R>>", word[:at], word[at], word[at+1:])
+			if _, err := media.Clean(document("<</OpenAction " + disguised + ">>")); !errors.Is(err, media.ErrActive) {
+				t.Errorf("%s: %v", disguised, err)
+			}
+		}
+	}
+}
+
+// TestPackedDocument: a document as programs write it since PDF 1.5, of which the catalog,
+// its page and the table of its parts are packed, is taken as it is.
+func TestPackedDocument(t *testing.T) {
+	raw := []byte("%PDF-1.5\n%\xe2\xe3\xcf\xd3\n")
+	var places [6]int
+	object := func(n int, dict string, body []byte) {
+		places[n] = len(raw)
+		raw = fmt.Appendf(raw, "%d 0 obj\n<<%s/Filter/FlateDecode/Length %d>>stream\r\n%s\r\nendstream\nendobj\n", n, dict, len(body), body)
+	}
+	catalog, pages, page := "<</Type/Catalog/Pages 2 0 R/OpenAction[3 0 R/Fit]>> ", "<</Type/Pages/Count 1/Kids[3 0 R]>> ", "<</Type/Page/Parent 2 0 R/Contents 4 0 R/MediaBox[0 0 99 99]>>"
+	head := fmt.Sprintf("1 0 2 %d 3 %d ", len(catalog), len(catalog+pages))
+	object(4, "", deflated("0 0 m 99 99 l S % /JavaScript /JS"))
+	object(5, fmt.Sprintf("/Type/ObjStm/N 3/First %d", len(head)), deflated(head+catalog+pages+page))
+	at := len(raw)
+	var table []byte
+	for _, row := range [][3]int{{0, 0, 255}, {2, 5, 0}, {2, 5, 1}, {2, 5, 2}, {1, places[4], 0}, {1, places[5], 0}, {1, at, 0}} {
+		// Each row as what it differs by from the one above (PNG's predictor "up").
+		table = append(table, byte(row[0]), byte(row[1]>>8), byte(row[1]), byte(row[2]))
+	}
+	var rows []byte
+	for i := 0; i < len(table); i += 4 {
+		rows = append(rows, 2)
+		for k := range 4 {
+			above := byte(0)
+			if i > 0 {
+				above = table[i-4+k]
+			}
+			rows = append(rows, table[i+k]-above)
+		}
+	}
+	packed := deflated(string(rows))
+	raw = fmt.Appendf(raw, "6 0 obj\n<</Type/XRef/Size 7/W[1 2 1]/Root 1 0 R/DecodeParms<</Columns 4/Predictor 12>>/Filter/FlateDecode/Length %d>>stream\r\n%s\r\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n", len(packed), packed, at)
+	f, err := media.Clean(raw)
+	if err != nil || !bytes.Equal(f.Bytes, raw) {
+		t.Fatalf("a document without anything to clean: %v", err)
+	}
+	if err := media.Checked(media.PDF, raw); err != nil {
+		t.Error(err)
+	}
+}
+
+func deflated(s string) []byte {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	_, _ = z.Write([]byte(s))
+	_ = z.Close()
+	return b.Bytes()
 }
 
 func box(name, body string) string {

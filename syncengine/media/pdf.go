@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -25,13 +26,23 @@ const (
 // another file (ISO 32000-1, 12.6.4, 7.11.4).
 var pdfActive = map[string]bool{
 	"JavaScript": true, "JS": true, "Launch": true, "EmbeddedFile": true, "EmbeddedFiles": true, "RichMedia": true, "XFA": true,
-	"SubmitForm": true, "ImportData": true, "GoToE": true, "GoToR": true,
+	"SubmitForm": true, "ImportData": true, "GoToE": true, "GoToR": true, "AA": true,
 }
+
+// pdfShort are those of them that the bytes of a picture may hold by chance: within a
+// stream they do not count. What they do takes another of those beside them.
+var pdfShort = map[string]bool{"JS": true, "AA": true}
 
 var (
 	pdfInfo   = regexp.MustCompile(`/Info[\x00\t\n\f\r ]+(\d{1,10})[\x00\t\n\f\r ]+(\d{1,5})[\x00\t\n\f\r ]+R`)
-	pdfStream = regexp.MustCompile(`stream\r?\n`)
-	pdfXMP    = regexp.MustCompile(`(?s)<\?xpacket begin.*?<\?xpacket end[^>]*\?>`)
+	pdfStream = regexp.MustCompile(`>>[\x00\t\n\f\r ]*stream`)
+	// pdfPacked is all that the dictionary of a stream of packed objects may say: what is
+	// packed otherwise than in one way cannot be looked into here.
+	pdfPacked = regexp.MustCompile(strings.ReplaceAll(`^obj *<<( */(Type */ObjStm|N +\d+|First +\d+|Length +\d+( +\d+ +R)?|Extends +\d+ +\d+ +R|Filter *(/FlateDecode|\[ */FlateDecode *\])))* *>>$`, " ", `[\x00\t\n\f\r ]`))
+	// pdfFirst is where in a stream of packed objects the first begins. Readers go by that,
+	// and not by what the stream is called.
+	pdfFirst = regexp.MustCompile(`/First[^A-Za-z0-9]`)
+	pdfXMP   = regexp.MustCompile(`(?s)<\?xpacket begin.*?<\?xpacket end[^>]*\?>`)
 )
 
 // cleanPDF returns a document without what stands in the clear on who wrote it when and
@@ -51,8 +62,8 @@ func cleanPDF(raw []byte) ([]byte, error) {
 			return nil, err
 		}
 		if bytes.Equal(before, clean) {
-			if pdfActs(clean) {
-				return nil, ErrActive
+			if err := pdfInert(clean); err != nil {
+				return nil, err
 			}
 			return clean, nil
 		}
@@ -180,56 +191,110 @@ func stringEnd(b []byte, at int) int {
 	return len(b)
 }
 
-// pdfActs reports whether a document names something that acts, outside of what its
-// streams hold, or in a stream of packed objects.
-func pdfActs(b []byte) bool {
-	left := int64(maxUnpacked)
-	for from := 0; from < len(b); {
-		m := pdfStream.FindIndex(b[from:])
+// pdfInert returns an error for a document that names something that acts, in the clear or
+// in a stream of packed objects, and for one that cannot be looked into.
+func pdfInert(b []byte) error {
+	u := &unpacker{left: maxUnpacked}
+	for len(b) > 0 {
+		m := pdfStream.FindIndex(b)
 		if m == nil {
-			return acts(b[from:])
+			return inert(b, false)
 		}
-		head, body := b[from:from+m[0]], b[from+m[1]:]
-		if acts(head) {
-			return true
+		head, body := b[:m[0]+len(">>")], b[m[1]:]
+		if err := inert(head, false); err != nil {
+			return err
 		}
 		end := bytes.Index(body, []byte("endstream"))
 		if end < 0 {
-			return acts(body)
+			return inert(body, false)
 		}
-		// The dictionary of a stream stands before it.
-		dict := head[max(bytes.LastIndex(head, []byte("obj")), 0):]
-		if bytes.Contains(dict, []byte("ObjStm")) {
-			unpacked, n := unpack(body[:end], left)
-			if left -= n; left <= 0 || acts(unpacked) {
-				return true
-			}
+		// A string, or a place in the middle of a stream, may hold objects all the same.
+		if err := inert(body[:end], true); err != nil {
+			return err
 		}
-		from += m[1] + end + len("endstream")
+		if err := u.look(head, body[:end]); err != nil {
+			return err
+		}
+		b = body[end+len("endstream"):]
 	}
-	return false
+	return nil
 }
 
-func unpack(b []byte, limit int64) ([]byte, int64) {
-	r, err := zlib.NewReader(bytes.NewReader(b))
+// unpacker unpacks streams of packed objects, left bytes of them in all.
+type unpacker struct {
+	left int64
+	z    io.ReadCloser
+}
+
+// look looks into a stream of packed objects; head is what stands before it.
+func (u *unpacker) look(head, body []byte) error {
+	dict := pdfPlain(head[max(bytes.LastIndex(head, []byte("obj")), 0):])
+	if !bytes.Contains(pdfPlain(head), []byte("ObjStm")) && !pdfFirst.Match(dict) {
+		return nil
+	}
+	if !pdfPacked.Match(dict) || bytes.Count(pdfPlain(head), []byte("ObjStm")) > 1 {
+		return ErrSealed
+	}
+	body = body[pdfAfter(body, 0):]
+	if !bytes.Contains(dict, []byte("/Filter")) {
+		return inert(body, false)
+	}
+	var err error
+	if u.z == nil {
+		u.z, err = zlib.NewReader(bytes.NewReader(body))
+	} else if again, ok := u.z.(zlib.Resetter); ok {
+		err = again.Reset(bytes.NewReader(body), nil)
+	}
 	if err != nil {
-		return nil, 0
+		return ErrSealed
 	}
-	// What is torn is looked at as far as it goes.
-	out, _ := io.ReadAll(io.LimitReader(r, limit))
-	return out, int64(len(out))
+	out, err := io.ReadAll(io.LimitReader(u.z, u.left))
+	if u.left -= int64(len(out)); err != nil || u.left <= 0 {
+		return ErrSealed
+	}
+	return inert(out, false)
 }
 
-// acts reports whether a name that acts stands somewhere.
-func acts(b []byte) bool {
+// pdfPlain writes letters and digits that stand as numbers in names as themselves.
+func pdfPlain(b []byte) []byte {
+	if bytes.IndexByte(b, '#') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if n, ok := pdfEscaped(b[i:]); ok && (n >= '0' && n <= '9' || n >= 'A' && n <= 'Z' || n >= 'a' && n <= 'z') {
+			c, i = n, i+2
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// pdfEscaped reads the # and two digits of base 16 that bytes begin with.
+func pdfEscaped(b []byte) (c byte, ok bool) {
+	if len(b) < 3 || b[0] != '#' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[1:3]), 16, 8)
+	return byte(n), err == nil
+}
+
+// inert returns an error where a name stands that acts, or that says that the document is
+// encrypted.
+func inert(b []byte, stream bool) error {
 	for {
 		i := bytes.IndexByte(b, '/')
 		if i < 0 {
-			return false
+			return nil
 		}
 		b = b[i+1:]
-		if pdfActive[pdfName(b)] {
-			return true
+		name := pdfName(b)
+		if pdfActive[name] && (!stream || !pdfShort[name]) {
+			return ErrActive
+		}
+		if name == "Encrypt" {
+			return ErrSealed
 		}
 	}
 }
@@ -243,10 +308,8 @@ func pdfName(b []byte) string {
 		if bytes.IndexByte([]byte("\x00\t\n\f\r ()<>[]{}/%"), c) >= 0 {
 			break
 		}
-		if c == '#' && i+2 < len(b) {
-			if n, err := strconv.ParseUint(string(b[i+1:i+3]), 16, 8); err == nil {
-				c, i = byte(n), i+2
-			}
+		if n, ok := pdfEscaped(b[i:]); ok {
+			c, i = n, i+2
 		}
 		name = append(name, c)
 	}
