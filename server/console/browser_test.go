@@ -19,7 +19,6 @@ import (
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/people"
-	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -29,7 +28,10 @@ var shots = flag.String("shots", "", "write a screenshot of every screen into th
 func (o *office) sits(b *browsertest.Browser, staff syncengine.ID, login, page string) {
 	o.tb.Helper()
 	b.Shots = *shots
-	code := must[*people.Code](o.tb)(people.NewAccounts(o.st, o.org, o.now, nil).Create(o.tb.Context(), staff, login))
+	// An account that has been there for long enough to approve an export.
+	past := func() time.Time { return o.now().Add(-bulk.Settled) }
+	must[*people.Code](o.tb)(people.NewAccounts(o.st, o.org, past, nil).Create(o.tb.Context(), staff, login))
+	code := must[*people.Code](o.tb)(people.NewAccounts(o.st, o.org, o.now, nil).Reset(o.tb.Context(), staff, false))
 	b.Do(chromedp.Navigate(o.url + "/signin/begin"))
 	b.Until(`document.readyState === "complete" && location.pathname === "/signin/begin"`)
 	b.Types("login", login)
@@ -222,21 +224,6 @@ func (o *office) adminSits(b *browsertest.Browser) (secret []byte) {
 	return secret
 }
 
-// older makes an account one that has been there for long enough to approve an export.
-func (o *office) older(staff syncengine.ID) {
-	o.tb.Helper()
-	if err := o.st.Write(o.tb.Context(), o.org.ID, 1, func(tx *store.Tx) error {
-		a, err := tx.Account(staff)
-		if err != nil {
-			return err
-		}
-		a.CreatedMS -= bulk.Settled.Milliseconds()
-		return tx.SaveAccount(a)
-	}); err != nil {
-		o.tb.Fatal(err)
-	}
-}
-
 // The morning by keyboard alone.
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
@@ -287,7 +274,6 @@ func TestMorningOfAdmin(t *testing.T) {
 			b := browsertest.New(t, l.size)
 			b.Prefix = l.name
 			secret := o.adminSits(b)
-			o.older(o.ada)
 			word := func(en, es string) string {
 				if l.lang == "es" {
 					return es
