@@ -112,7 +112,7 @@ func affairOf(view syncengine.ServerView, domain *record.Domain, h *store.Hold, 
 	m, _ := msg.(*tandemv1.Staff)
 	of, err := syncengine.ParseID(m.GetAgencyId())
 	if err != nil || of == agency {
-		return true, nil
+		return true, nil //nolint:nilerr // Who is of no agency is of no other one.
 	}
 	theirs, err := with(view, domain, rec, of)
 	return !theirs, err

@@ -419,10 +419,10 @@ func (k *keeping) due(s *subject) (due time.Time, open bool) {
 	for _, f := range s.members {
 		teams = append(teams, f.teams...)
 		open = open || f.open
-		switch {
-		case f.kind == "consent" || f.kind == "disclosure":
+		switch f.kind {
+		case "consent", "disclosure":
 			papers = max(papers, f.lastMS)
-		case f.kind == "person":
+		case "person":
 			person = true
 			if f.born.After(born) {
 				born = f.born
