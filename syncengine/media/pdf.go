@@ -204,18 +204,18 @@ func pdfInert(b []byte) error {
 		if err := inert(head, false); err != nil {
 			return err
 		}
-		end := bytes.Index(body, []byte("endstream"))
-		if end < 0 {
+		before, after, ok := bytes.Cut(body, []byte("endstream"))
+		if !ok {
 			return inert(body, false)
 		}
 		// A string, or a place in the middle of a stream, may hold objects all the same.
-		if err := inert(body[:end], true); err != nil {
+		if err := inert(before, true); err != nil {
 			return err
 		}
-		if err := u.look(head, body[:end]); err != nil {
+		if err := u.look(head, before); err != nil {
 			return err
 		}
-		b = body[end+len("endstream"):]
+		b = after
 	}
 	return nil
 }
