@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,11 @@ type conn struct {
 	// ctx is never cancelled: a statement is not broken off half-way.
 	ctx   context.Context //nolint:containedctx // It belongs to the connection, not to a call.
 	stmts map[string]*sql.Stmt
+	// under: a transaction is under way here. failed is the fault of the storage that one
+	// of its statements met: SQLite may have rolled all of it back then, and a statement
+	// that followed would stand by itself.
+	under  bool
+	failed error
 }
 
 func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
@@ -39,20 +45,29 @@ func (c *conn) begin(text string, org int64) error {
 	if c.d.remote {
 		return c.beginRemote(text + "; " + c.d.fence(org))
 	}
-	return c.exec(text)
+	if err := c.exec(text); err != nil {
+		return err
+	}
+	c.under = true
+	return nil
 }
 
 func (c *conn) commit() error {
 	if c.d.remote {
 		return c.commitRemote()
 	}
-	return c.exec("COMMIT")
+	if err := c.exec("COMMIT"); err != nil {
+		return err
+	}
+	c.under = false
+	return nil
 }
 
 func (c *conn) rollback() error {
 	if c.d.remote {
 		return c.rollbackRemote()
 	}
+	c.under, c.failed = false, nil
 	return c.exec("ROLLBACK")
 }
 
@@ -67,15 +82,28 @@ func (c *conn) close() error {
 }
 
 func (c *conn) prepared(text string) (*sql.Stmt, error) {
+	if c.failed != nil {
+		return nil, c.failed
+	}
 	if s := c.stmts[text]; s != nil {
 		return s, nil
 	}
 	s, err := c.c.PrepareContext(c.ctx, text)
 	if err != nil {
-		return nil, fmt.Errorf("preparing a statement: %w", classify(err))
+		return nil, fmt.Errorf("preparing a statement: %w", c.met(err))
 	}
 	c.stmts[text] = s
 	return s, nil
+}
+
+// met classifies an error, and has nothing follow in a transaction in which the storage
+// failed.
+func (c *conn) met(err error) error {
+	err = classify(err)
+	if c.under && errors.Is(err, ErrStorage) {
+		c.failed = err
+	}
+	return err
 }
 
 func (c *conn) exec(text string, args ...any) error {
@@ -84,7 +112,7 @@ func (c *conn) exec(text string, args ...any) error {
 		return err
 	}
 	_, err = s.ExecContext(c.ctx, args...)
-	return classify(err)
+	return c.met(err)
 }
 
 // one scans the first row of a query; false where there is none.
@@ -108,7 +136,7 @@ func (c *conn) each(text string, args []any, f func(*sql.Rows) error) error {
 	}
 	rows, err := s.QueryContext(c.ctx, args...)
 	if err != nil {
-		return classify(err)
+		return c.met(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -116,7 +144,7 @@ func (c *conn) each(text string, args []any, f func(*sql.Rows) error) error {
 			return err
 		}
 	}
-	return classify(rows.Err())
+	return c.met(rows.Err())
 }
 
 // inSizes are the lengths of IN lists that are prepared; a shorter list repeats its

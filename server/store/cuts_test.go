@@ -115,6 +115,7 @@ func (l *load) piece() {
 		piece := w.bytes[b.Held:min(b.Held+filePiece, b.Size)]
 		held = b.Held + int64(len(piece))
 		err = tx.AddBlobChunk(w.file, b.Held, piece)
+		// What follows a statement that the storage failed is not to stand by itself.
 		b.Held, b.Complete = held, held == b.Size
 		return errors.Join(err, tx.SaveBlob(b))
 	})
