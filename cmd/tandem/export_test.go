@@ -10,11 +10,10 @@ import (
 	"testing"
 )
 
-// TestExport: a spreadsheet goes in at a device and comes out at the server, call by
-// call; who may not is told so.
-func TestExport(t *testing.T) {
-	t.Parallel()
-	h, dir := newHome(t, homeOptions{})
+// withCalls is a home whose server has the 30 calls of a spreadsheet from a device.
+func withCalls(t *testing.T) (h *home, dir string) {
+	t.Helper()
+	h, dir = newHome(t, homeOptions{})
 	car := filepath.Join(t.TempDir(), "car")
 	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
 	if err != nil {
@@ -23,6 +22,14 @@ func TestExport(t *testing.T) {
 	must(t, code, "enroll", "--server", h.url, "--store", car)
 	must(t, "", "import", "--store", car, "--mapping", toronto, spreadsheet(t, 30, 1))
 	must(t, "", "sync", "--store", car)
+	return h, dir
+}
+
+// TestExport: a spreadsheet goes in at a device and comes out at the server, call by
+// call; who may not is told so.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	h, dir := withCalls(t)
 
 	to := filepath.Join(t.TempDir(), "out")
 	args := []string{"export", "--data", dir, "--to", to, "--purpose", "a test", "--recipient", "nobody", "--basis", "research"}
@@ -98,15 +105,7 @@ func TestExport(t *testing.T) {
 // TestImportExport: what the operator exports makes another server, which exports the same.
 func TestImportExport(t *testing.T) {
 	t.Parallel()
-	h, dir := newHome(t, homeOptions{})
-	car := filepath.Join(t.TempDir(), "car")
-	code, err := h.code(t.Context(), h.clinician, "Car 12 laptop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	must(t, code, "enroll", "--server", h.url, "--store", car)
-	must(t, "", "import", "--store", car, "--mapping", toronto, spreadsheet(t, 30, 1))
-	must(t, "", "sync", "--store", car)
+	_, dir := withCalls(t)
 	out := func(data string, more ...string) string {
 		to := filepath.Join(t.TempDir(), "out")
 		must(t, "", append([]string{"export", "--data", data, "--to", to, "--purpose", "another server", "--recipient", "ourselves", "--basis", "payment_ops"}, more...)...)

@@ -8,11 +8,14 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -54,10 +57,20 @@ func openHome(a *app, dir string, o homeOptions) (*home, error) {
 		return nil, err
 	}
 	options := server.Options{Log: a.log, Clock: o.clock, Rand: o.rand}
+	var tend []func(context.Context)
 	if o.console {
-		options.People.SecondFactor = people.Admins
+		worker, err := jobs.New(h.store, jobs.Options{Clock: o.clock, Log: a.log})
+		if err != nil {
+			return nil, errors.Join(err, h.store.Close())
+		}
+		exports, err := bulk.New(h.store, worker, bulk.Options{Dir: filepath.Join(dir, "exports"), Generator: "tandem " + version(), Clock: o.clock, Log: a.log})
+		if err != nil {
+			return nil, errors.Join(err, h.store.Close())
+		}
+		tend = []func(context.Context){worker.Work, exports.Tend}
+		options.People.SecondFactor, options.FHIR = people.Admins, exports.Handler
 		options.Console = func(s *server.Server) (http.Handler, error) {
-			return console.New(s, h.store, console.Options{Log: a.log, Clock: o.clock, Rand: o.rand})
+			return console.New(s, h.store, console.Options{Log: a.log, Clock: o.clock, Rand: o.rand, Exports: exports, Jobs: worker})
 		}
 	}
 	srv, err := server.New(h.store, options)
@@ -72,7 +85,16 @@ func openHome(a *app, dir string, o homeOptions) (*home, error) {
 	h.url = "http://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx))
 	h.stop = stop
-	go func() { h.ended <- srv.Serve(ctx, listener, nil) }()
+	var tended sync.WaitGroup
+	for _, f := range tend {
+		tended.Go(func() { f(ctx) })
+	}
+	go func() {
+		err := srv.Serve(ctx, listener, nil)
+		stop()
+		tended.Wait()
+		h.ended <- err
+	}()
 	return h, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine/form"
-	"github.com/tandem-response/tandem/syncengine/record"
 	"github.com/tandem-response/tandem/web"
 )
 
@@ -47,12 +46,9 @@ func (v *visit) itemShow(status int, link string, faults []string) error {
 	}
 	d := &itemData{Page: v.page("editItem", "forms/"+id.String()+"/item"), ID: id.String(), Link: link, New: link == "", Faults: faults}
 	err = v.look("forms", id, func(s *sight) error {
-		f, err := s.theForm(id)
+		f, err := s.theDraft(id)
 		if err != nil {
 			return err
-		}
-		if f.GetLifecycle() != record.Draft || f.GetAgencyId() != s.p.Agency.String() {
-			return errAbsent
 		}
 		it := &tandemv1.FormItem{Type: new(form.String)}
 		if i := slices.IndexFunc(f.GetDefinition().GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == link }); i >= 0 {
@@ -306,12 +302,9 @@ func (v *visit) scoreShow(status int, code string, faults []string) error {
 	}
 	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()+"/score"), ID: id.String(), Code: code, New: code == "", Faults: faults}
 	err = v.look("forms", id, func(s *sight) error {
-		f, err := s.theForm(id)
+		f, err := s.theDraft(id)
 		if err != nil {
 			return err
-		}
-		if f.GetLifecycle() != record.Draft || f.GetAgencyId() != s.p.Agency.String() {
-			return errAbsent
 		}
 		sc := &tandemv1.FormScore{}
 		if i := slices.IndexFunc(f.GetDefinition().GetScores(), func(sc *tandemv1.FormScore) bool { return sc.GetCode() == code }); i >= 0 {

@@ -175,6 +175,15 @@ func (s *sight) theForm(id syncengine.ID) (*tandemv1.Form, error) {
 	return f, nil
 }
 
+// theDraft is theForm where the person's agency may still edit it.
+func (s *sight) theDraft(id syncengine.ID) (*tandemv1.Form, error) {
+	f, err := s.theForm(id)
+	if err == nil && (f.GetLifecycle() != record.Draft || f.GetAgencyId() != s.p.Agency.String()) {
+		return nil, errAbsent
+	}
+	return f, err
+}
+
 // formPage shows a form in both languages, and what can be done with it. Old versions stay
 // readable.
 func (v *visit) formPage() error { return v.formShow(200, nil) }
