@@ -156,7 +156,7 @@
   });
   for (const el of $$(".chips input[type=radio]:checked")) el.dataset.was = "1";
   // Forms whose choice is the whole answer go at once.
-  document.addEventListener("change", (e) => { const f = e.target.closest?.("form[data-go]"); if (f) f.requestSubmit(); });
+  document.addEventListener("change", (e) => { const f = e.target.form; if (f && f.dataset.go !== undefined) f.requestSubmit(); });
 
   // Fields that are asked only after an answer.
   const when = () => {
