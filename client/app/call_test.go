@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,5 +166,61 @@ func TestChips(t *testing.T) {
 	b.goes("Save shift")
 	if got := first(); got != "missing_person" {
 		t.Errorf("the first chip of the night team is %s", got)
+	}
+}
+
+// The referral picker stands beside what it fills, shows only what is asked for, and keeps
+// what was typed before.
+func TestPicker(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	if _, err := o.admin.ImportDirectory(t.Context(), o.clinic, []*tandemv1.Resource{
+		{
+			ServiceName: &tandemv1.LocalizedText{En: new("Living room")}, OrgName: new("Example House"), Category: []string{"crisis_bed"}, Status: new("active"),
+			AcceptsPoliceDropoff: new(true), Langs: []string{"en"}, HsdsIds: []*tandemv1.ExternalKey{{Element: []byte("kkkkkkkk"), Table: new("service"), Value: new("a")}},
+		},
+		{
+			ServiceName: &tandemv1.LocalizedText{En: new("Clinica del Norte")}, OrgName: new("Example Clinic"), Category: []string{"crisis_bed"}, Status: new("active"),
+			Langs: []string{"es"}, HsdsIds: []*tandemv1.ExternalKey{{Element: []byte("llllllll"), Table: new("service"), Value: new("b")}},
+		},
+	}, false); err != nil {
+		t.Fatal(err)
+	}
+	dev := o.device(o.enrol(o.maya, "Car 12"))
+	a := &asker{tb: t, dev: dev}
+	who := a.person("Rosa")
+	f := serve(t, app.Options{Device: dev})
+	b := newBrowser(t, phone)
+	b.open(f.next())
+	b.page("referral/new?person=" + who.String())
+	b.types("target_text", "Whoever is open")
+	b.kept()
+	b.says("Living room", "Clinica del Norte")
+	b.goes("In Spanish")
+	b.look("picker")
+	b.says("Clinica del Norte")
+	if strings.Contains(b.words(), "Living room") {
+		t.Error("a place without Spanish is shown")
+	}
+	if got := eval[string](b, `document.querySelector("[name=target_text]").value`); got != "Whoever is open" {
+		t.Errorf("the words are %q after choosing what to show", got)
+	}
+	b.goes("In Spanish")
+	b.goes("Takes police drop-off")
+	b.says("Living room")
+	if strings.Contains(b.words(), "Clinica") {
+		t.Error("a place that takes nobody from the police is shown")
+	}
+	b.chip("need", "shelter")
+	b.chip("urgency", "routine")
+	b.tap("Living room")
+	b.goes("Save referral")
+	b.says("Whoever is open")
+	all, err := dev.List(t.Context(), "referral", client.Filter{}, client.Oldest, 0)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d referrals, %v", len(all), err)
+	}
+	if m, ok := all[0].Message.(*tandemv1.Referral); !ok || m.GetResourceId() == "" || m.GetTargetText() != "Whoever is open" {
+		t.Errorf("the referral says %v", m)
 	}
 }
