@@ -446,11 +446,19 @@ func (v *visit) episodeLine(view *client.View) lineItem {
 
 // until says the last day of something, empty for none.
 func (v *visit) until(day string) string {
-	at, err := time.Parse(time.DateOnly, day)
-	if err != nil {
+	if day == "" {
 		return ""
 	}
-	return v.tf("untilDay", web.Day(v.lang, at), at.Year())
+	return v.t("until") + " " + v.dated(day)
+}
+
+// dated says a day as people do; what is none it leaves as it is.
+func (v *visit) dated(day string) string {
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return day
+	}
+	return v.tf("dayOfYear", web.Day(v.lang, at), at.Year())
 }
 
 func (v *visit) consentLine(view *client.View) lineItem {
