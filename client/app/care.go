@@ -529,7 +529,7 @@ func (v *visit) cards() (out []cardLine, err error) {
 	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
 		if m, ok := view.Message.(*tandemv1.AlertCard); ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
-			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), m.GetExpiresOn()})
+			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), v.dated(m.GetExpiresOn())})
 		}
 	}
 	return out, nil

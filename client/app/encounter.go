@@ -190,7 +190,7 @@ func (v *visit) read(kind string, msg proto.Message) (out []readSection) {
 			}
 			text := values[0]
 			if sp.kind != "area" {
-				text = cmp.Or(v.shownValue(kind, sp, values), v.plain(sp, values))
+				text = v.dated(cmp.Or(v.shownValue(kind, sp, values), v.plain(sp, values)))
 			}
 			s.Lines = append(s.Lines, [2]string{v.field(kind, sp).Label, text})
 		}

@@ -21,6 +21,7 @@ func parseID(s string) (syncengine.ID, error) { return syncengine.ParseID(s) }
 type learnt struct {
 	mu    sync.Mutex
 	at    time.Time
+	team  string
 	types []string
 }
 
@@ -32,7 +33,8 @@ func (v *visit) chips() ([]string, error) {
 	l := &v.a.learnt
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.types != nil && v.a.o.Now().Sub(l.at) < 10*time.Minute {
+	team := v.a.prefs.current().Team
+	if l.types != nil && l.team == team && v.a.o.Now().Sub(l.at) < 10*time.Minute {
 		return l.types, nil
 	}
 	views, err := v.dev.List(v.ctx(), "incident", client.Filter{FromMS: v.a.o.Now().AddDate(0, 0, -60).UnixMilli()}, client.Newest, 150)
@@ -41,7 +43,7 @@ func (v *visit) chips() ([]string, error) {
 	}
 	counts := map[string]int{}
 	for _, view := range views {
-		if m, ok := view.Message.(*tandemv1.Incident); ok {
+		if m, ok := view.Message.(*tandemv1.Incident); ok && (team == "" || m.GetTeamId() == team) {
 			counts[m.GetCallType()]++
 		}
 	}
@@ -53,7 +55,7 @@ func (v *visit) chips() ([]string, error) {
 			types = append(types, t)
 		}
 	}
-	l.types, l.at = types[:8], v.a.o.Now()
+	l.types, l.team, l.at = types[:8], team, v.a.o.Now()
 	return l.types, nil
 }
 
