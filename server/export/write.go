@@ -61,6 +61,9 @@ type Options struct {
 	// Encrypt returns a writer that encrypts to the recipient; nil: the files are in the
 	// clear. The name of an encrypted file ends in .age.
 	Encrypt func(io.Writer) (io.WriteCloser, error)
+	// AtRest: what Encrypt does is undone before the files are passed on, and the manifest
+	// does not speak of it.
+	AtRest bool
 	// Begin is called once it is known what the export covers, before the first byte is
 	// written: it notes the disclosure. An error ends the export.
 	Begin func(Cut) error
@@ -504,7 +507,7 @@ func (j *job) finish(org *store.Org) (*Manifest, error) {
 		Format: "tandem-export " + o.Format + " 1", ID: o.ID.String(), Seq: j.cut.Seq, Schema: schemaVersion, Generator: o.Generator,
 		Purpose: o.Purpose, Recipient: o.Recipient, Basis: o.Basis, Set: o.Set, Agreement: o.Agreement, Types: o.Types, Since: o.Since, From: o.From, Until: o.Until,
 		Drafts: o.Drafts, Void: o.Void, SUD: o.SUD, Labels: o.Labels, ExcelSafe: o.ExcelSafe, BOM: o.BOM, Records: j.n, LeftOut: j.left,
-		Encrypted: o.Encrypt != nil,
+		Encrypted: o.Encrypt != nil && !o.AtRest,
 	}
 	if j.veil == nil {
 		m.Org, m.OrgName, m.Epoch, m.Commit = org.ID.String(), org.Name, j.cut.Epoch.String(), fmt.Sprintf("%x", j.cut.Hash[:])
