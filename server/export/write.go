@@ -163,6 +163,8 @@ type job struct {
 	dir    *directory
 	left   LeftOut
 	n      int64
+	// own are the codes of agencies. A limited or de-identified set has none.
+	own record.OwnCodes
 }
 
 func newJob(o Options) *job {
@@ -280,7 +282,7 @@ func (j *job) choose() error {
 			return fmt.Errorf("%s: %w", typ, ErrType)
 		}
 	}
-	all, err := tables(j.domain, j.o.Labels)
+	all, err := tables(j.domain, &j.own, j.o.Labels)
 	if err != nil {
 		return err
 	}
@@ -332,6 +334,9 @@ func (j *job) survey(snap *store.Snapshot) error {
 	}); err != nil {
 		return err
 	}
+	if err := j.readOwnCodes(snap); err != nil {
+		return err
+	}
 	person := j.domain.KindByName("person")
 	if j.rights.p == nil || j.byKind[person.Number] == nil || j.o.Set == SafeHarbor {
 		return nil
@@ -349,6 +354,19 @@ func (j *job) survey(snap *store.Snapshot) error {
 		return ErrApproval
 	}
 	return nil
+}
+
+func (j *job) readOwnCodes(snap *store.Snapshot) error {
+	if j.veil != nil {
+		return nil
+	}
+	return snap.Each(j.domain.KindByName("code_set").Number, func(rec *syncengine.StoredRecord) error {
+		msg, err := j.domain.Message(&rec.Record)
+		if m, ok := msg.(*tandemv1.CodeSet); ok && rec.Lifecycle() == record.Active {
+			j.own.Add(m)
+		}
+		return err
+	})
 }
 
 // disclosed says what is passed on with a kind, in codes of disclosed_field; other kinds
