@@ -254,6 +254,8 @@ type approvalData struct {
 	W                     *bulk.Waiting
 	Terms                 []fact
 	Why                   string
+	// Passkey is what one of the person's is asked; nil where they have none.
+	Passkey *people.Challenge
 }
 
 // approvalPage shows a second person what they are asked to approve: to whom, why, and how
@@ -272,6 +274,9 @@ func (v *visit) approvalShow(status int, why string) error {
 		return err
 	}
 	d := &approvalData{Page: v.page("approvalTitle", "approvals/"+id.String()), ID: id.String(), W: w, Why: why}
+	if d.Passkey, err = v.c.people.Challenge(v.r, aboutExport(id)); err != nil {
+		return err
+	}
 	err = v.look("approvals", syncengine.ID{}, func(s *sight) error {
 		d.Who, d.Asked, d.Until = s.staffName(w.Person), s.moment(w.CreatedMS), s.moment(w.ExpiresMS)
 		d.Terms = s.terms(w.Request)
@@ -282,6 +287,9 @@ func (v *visit) approvalShow(status int, why string) error {
 	}
 	return v.show(status, "approval", d)
 }
+
+// aboutExport is what a passkey confirms: the word on one export.
+func aboutExport(id syncengine.ID) string { return "export " + id.String() }
 
 func (v *visit) approveExport() error { return v.decideExport(true) }
 
@@ -297,6 +305,9 @@ func (v *visit) decideExport(approve bool) error {
 		return v.approvalShow(http.StatusUnprocessableEntity, v.t("errRefuseReason"))
 	}
 	err = v.c.o.Exports.Decide(v.ctx(), v.who.Org, v.who.Staff, id, approve, strings.TrimSpace(reason), func(do func(*store.Tx) error) error {
+		if v.form("credential") != "" {
+			return v.c.people.ConfirmPasskey(v.r, aboutExport(id), do)
+		}
 		return v.c.people.Confirm(v.r, v.form("code"), do)
 	})
 	switch {
@@ -307,6 +318,9 @@ func (v *visit) decideExport(approve bool) error {
 	case errors.Is(err, people.ErrNoFactor):
 		return v.approvalShow(http.StatusForbidden, v.t("errNoFactor"))
 	case errors.Is(err, people.ErrWrongCode):
+		if v.form("credential") != "" {
+			return v.approvalShow(http.StatusForbidden, v.t("noPasskey"))
+		}
 		return v.approvalShow(http.StatusForbidden, v.t("errWrongCode"))
 	case errors.Is(err, people.ErrTooOften):
 		return v.approvalShow(http.StatusTooManyRequests, v.t("errTooOften"))
