@@ -292,7 +292,10 @@ func (e *Exports) file(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, err)
 		return
 	}
-	defer f.Close()
+	defer func() {
+		// It was only read.
+		_ = f.Close()
+	}()
 	media := "application/octet-stream"
 	if strings.HasSuffix(name, ".ndjson") {
 		media = "application/fhir+ndjson"

@@ -31,6 +31,7 @@ type sealed struct {
 	outer io.Closer
 }
 
+// Close implements io.Closer: the inner encryption ends before the outer one.
 func (s *sealed) Close() error { return errors.Join(s.WriteCloser.Close(), s.outer.Close()) }
 
 // Opened is a file of an export as it is fetched, from any place in it.
