@@ -310,7 +310,7 @@ func pathWrite(v *View, path syncengine.Path, raw []byte, all bool) *tandemv1.Pa
 func (c *Client) judge(kind *syncengine.Kind, msg proto.Message, entry record.Entry, touched map[string]bool) error {
 	entry.NowMS = c.opts.Now().UnixMilli()
 	var fields []string
-	for _, p := range c.domain.Validate(msg, entry) {
+	for _, p := range c.validate(context.Background(), msg, entry) { // A short read of reference data, if any.
 		if p.Warn {
 			continue
 		}

@@ -109,7 +109,7 @@ func (v *visit) takeBack() error {
 // newCall makes a call with one tap: its type. What else is known comes from the shift.
 func (v *visit) newCall() error {
 	kind := v.r.PostFormValue("type")
-	if !v.domain().HasCode("call_type", kind) {
+	if !v.domain().HasCode("call_type", kind) && v.own().Core("call_type", kind) == kind {
 		return client.ErrNotFound
 	}
 	s := v.a.prefs.current()
@@ -233,7 +233,7 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 		d.Timers = append(d.Timers, t)
 	}
 	if problems == nil && d.Closing {
-		problems = v.domain().Validate(m, record.Entry{Before: m, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()})
+		problems = v.validate(m, record.Entry{Before: m, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()})
 	}
 	for _, p := range problems {
 		if !p.Warn {
@@ -358,7 +358,7 @@ func (v *visit) clear(view *client.View, contact string) error {
 		}
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(m, record.Entry{Before: view.Message, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(m, record.Entry{Before: view.Message, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn {
 			problems = append(problems, p)
 		}
@@ -419,7 +419,7 @@ func (v *visit) timesPage() error {
 	}
 	d := &timesData{Page: v.page(v.t("secTimes")), Call: v.callLine(view)}
 	d.Page.Record, d.Page.Hash = view.ID.String(), v.a.typing.remember(view)
-	if d.Sheet, err = v.sheetOf("incident", view.ID.String(), view.Message, v.domain().Validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()}), "secTimes"); err != nil {
+	if d.Sheet, err = v.sheetOf("incident", view.ID.String(), view.Message, v.validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()}), "secTimes"); err != nil {
 		return err
 	}
 	return v.show("times", d)

@@ -369,7 +369,7 @@ func (v *visit) makeForm(kind, page string, preset func() proto.Message, finish 
 		return err
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(msg, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(msg, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn && !slices.Contains(p.Fields, "lifecycle") {
 			problems = append(problems, p)
 		}

@@ -210,7 +210,7 @@ func (v *visit) newPerson() error {
 		return err
 	}
 	var problems []record.Problem
-	for _, pr := range v.domain().Validate(p, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, pr := range v.validate(p, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !pr.Warn && !slices.Contains(pr.Fields, "lifecycle") {
 			problems = append(problems, pr)
 		}
@@ -316,7 +316,7 @@ func (v *visit) editPerson() error {
 	}
 	d := &personFormData{Page: v.page(v.t("editPerson"))}
 	d.Page.Record, d.Page.Hash = view.ID.String(), v.a.typing.remember(view)
-	problems := v.domain().Validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()})
+	problems := v.validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()})
 	if d.Sheet, err = v.sheetOf("person", view.ID.String(), view.Message, problems); err != nil {
 		return err
 	}

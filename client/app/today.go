@@ -122,13 +122,10 @@ func (v *visit) today() error {
 		if err != nil {
 			return err
 		}
-		for _, c := range v.domain().Codes("call_type") {
-			o := web.Option{Code: c.Code, Label: v.domain().Label("call_type", c.Code, v.lang)}
-			switch {
-			case c.Retired || c.Code == "not_recorded":
-			case slices.Contains(chips, c.Code):
+		for _, o := range v.offered("call_type") {
+			if slices.Contains(chips, o.Code) {
 				d.Chips = append(d.Chips, o)
-			default:
+			} else {
 				d.More = append(d.More, o)
 			}
 		}
@@ -214,7 +211,10 @@ func (v *visit) code(list, code string) string {
 	if code == "" {
 		return ""
 	}
-	return v.domain().Label(list, code, v.lang)
+	if v.domain().HasCode(list, code) {
+		return v.domain().Label(list, code, v.lang)
+	}
+	return v.own().Label(v.domain(), list, code, v.lang)
 }
 
 // seen says that a lead has opened a record, and when; empty where none has, as far as the

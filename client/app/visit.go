@@ -33,6 +33,8 @@ type visit struct {
 	me  *client.Session
 	// st is how the device stood when this request first asked.
 	st *client.Status
+	// added are the codes that agencies have added, once they were asked for.
+	added *record.OwnCodes
 }
 
 // plainPages are there while the store is locked, too.
