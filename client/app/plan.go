@@ -94,7 +94,7 @@ func (v *visit) calledOnPaper(id string) string {
 		if initials != "" {
 			continue
 		}
-		for _, word := range strings.Fields(n.GetGiven() + " " + n.GetFamily()) {
+		for word := range strings.FieldsSeq(n.GetGiven() + " " + n.GetFamily()) {
 			initials += string([]rune(word)[:1]) + ". "
 		}
 	}

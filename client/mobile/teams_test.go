@@ -29,7 +29,7 @@ func TestWorkFor(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	for _, team := range strings.Fields(who.Teams) {
+	for team := range strings.FieldsSeq(who.Teams) {
 		if err := d.WorkFor(team); err != nil {
 			t.Fatal(err)
 		}
