@@ -180,8 +180,10 @@ type callData struct {
 	Sheet      *sheet
 	Place      web.Field
 	Encounters []lineItem
-	Officer    bool
-	Open       bool
+	// Approach is what to know of the persons of the call.
+	Approach []approach
+	Officer  bool
+	Open     bool
 	// Arrived: somebody is there, and the call can have a result.
 	Arrived, Closing bool
 	Missing          []string
@@ -257,6 +259,9 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 		}
 		for _, e := range found {
 			d.Encounters = append(d.Encounters, v.encounterLine(e))
+		}
+		if d.Approach, err = v.approaches(found); err != nil {
+			return err
 		}
 	}
 	if len(problems) > 0 && len(d.Missing) > 0 {

@@ -103,7 +103,7 @@ type encounterData struct {
 	// Seen says when a lead has opened it, empty for never.
 	Seen   string
 	Flags  []string
-	Safety []lineItem
+	Safety approach
 	// Discloses: who is here records what is passed on.
 	Discloses bool
 }
@@ -155,7 +155,7 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 		return err
 	}
 	if pid, err := parseID(d.Person); err == nil {
-		if d.Safety, err = v.safety(pid); err != nil {
+		if d.Safety, err = v.approachOf(pid); err != nil {
 			return err
 		}
 	}

@@ -335,8 +335,8 @@ type personData struct {
 	Needs   int
 	Refers  []lineItem
 	Printed time.Time
-	// Safety are alerts, Episode the one under way.
-	Safety  []lineItem
+	// Safety are alerts and the safety plan, Episode the one under way.
+	Safety  approach
 	Episode *lineItem
 	// Discloses: who is here records what is passed on; Recorded: that was done, and it
 	// is to be printed.
@@ -372,7 +372,7 @@ func (v *visit) personPage() error {
 			d.About = append(d.About, [2]string{v.domain().FieldLabel("person", sp.name, v.lang), text})
 		}
 	}
-	if d.Safety, err = v.safety(view.ID); err != nil {
+	if d.Safety, err = v.approachOf(view.ID); err != nil {
 		return err
 	}
 	episode, err := v.activeEpisode(view.ID)

@@ -112,7 +112,7 @@ func (v *visit) today() error {
 		d.Cleared = append(d.Cleared, v.callLine(view))
 	}
 	if !d.Officer {
-		if err := v.unfinished(d); err != nil {
+		if d.Drafts, err = v.unfinished(); err != nil {
 			return err
 		}
 		if d.Due, err = v.due(); err != nil {
@@ -137,12 +137,12 @@ func (v *visit) today() error {
 
 // unfinished lists drafts: encounters and notes that are not signed, and typing for which
 // there is no record.
-func (v *visit) unfinished(d *todayData) error {
+func (v *visit) unfinished() (out []draftLine, err error) {
 	old := v.a.o.Now().Add(-12 * time.Hour)
 	for _, kind := range []string{"encounter", "note", "form_response"} {
 		views, err := v.dev.List(v.ctx(), kind, client.Filter{Lifecycle: "draft"}, client.Oldest, 50)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, view := range views {
 			if view.Origin.Author != v.me.Person {
@@ -159,12 +159,12 @@ func (v *visit) unfinished(d *todayData) error {
 			if m, ok := view.Message.(*tandemv1.FormResponse); ok {
 				line.Title, line.About = v.responseLine(view).Title, v.personName(m.GetPersonId())
 			}
-			d.Drafts = append(d.Drafts, line)
+			out = append(out, line)
 		}
 	}
 	kept, err := v.dev.Drafts(v.ctx())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, k := range kept {
 		kind, id, ok := strings.Cut(strings.TrimPrefix(k.Key, "sheet/"), "/")
@@ -173,7 +173,7 @@ func (v *visit) unfinished(d *todayData) error {
 			continue
 		}
 		if kind == "fix" {
-			d.Drafts = append(d.Drafts, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
+			out = append(out, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
 			continue
 		}
 		if _, err := v.dev.Get(v.ctx(), rid); err == nil {
@@ -181,7 +181,7 @@ func (v *visit) unfinished(d *todayData) error {
 		}
 		typing, err := v.typedIn(kind, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if typing == nil {
 			continue
@@ -190,12 +190,21 @@ func (v *visit) unfinished(d *todayData) error {
 		for name, value := range typing.Of {
 			q.Set(name, value)
 		}
-		d.Drafts = append(d.Drafts, draftLine{
+		out = append(out, draftLine{
 			Href: pageOf(kind) + "/new?" + q.Encode(), Title: v.domain().KindLabel(kind, v.lang), About: join(v.personName(typing.Of["person"]), v.t("notSavedYet")),
 			At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old),
 		})
 	}
-	return nil
+	return out, nil
+}
+
+// overdue are the drafts of who works here that are older than twelve hours.
+func (v *visit) overdue() ([]draftLine, error) {
+	if v.officer() {
+		return nil, nil
+	}
+	drafts, err := v.unfinished()
+	return slices.DeleteFunc(drafts, func(d draftLine) bool { return !d.Old }), err
 }
 
 func (v *visit) code(list, code string) string {

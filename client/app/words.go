@@ -57,7 +57,7 @@ var words = web.Words{
 	// Today.
 	"newCall": {"New call", "Nueva llamada"}, "tapType": {"One tap on its type starts it.", "Un toque en el tipo la inicia."}, "otherTypes": {"Other types", "Otros tipos"}, "openCalls": {"Under way", "En curso"}, "noOpen": {"No call is under way.", "No hay ninguna llamada en curso."},
 	"seenByLead": {"Seen by lead", "Visto por responsable"}, "seenEarlier": {"An earlier version was seen by lead", "Una versión anterior fue vista por responsable"},
-	"unfinished": {"Not finished", "Sin terminar"}, "clearedCalls": {"Cleared", "Finalizadas"}, "olderThan12": {"older than 12 h", "más de 12 h"}, "notSavedYet": {"typed, no record yet", "escrito, aún sin registro"},
+	"unfinished": {"Not finished", "Sin terminar"}, "clearedCalls": {"Cleared", "Finalizadas"}, "olderThan12": {"older than 12 h", "más de 12 h"}, "finishThem": {"Sign them, or set aside what was begun by mistake.", "Fírmelos, o descarte lo que se comenzó por error."}, "notSavedYet": {"typed, no record yet", "escrito, aún sin registro"},
 	"crisisLine": {"988 Suicide and Crisis Lifeline", "988 Línea de Prevención del Suicidio y Crisis"}, "crisisLineHow": {"Call or text 988, at any hour. In Spanish: press 2.", "Llame o envíe un mensaje al 988 a cualquier hora. En español: pulse 2."},
 	"officerHint": {"You see the calls of your team, and nothing of the persons.", "Usted ve las llamadas de su equipo y nada de las personas."},
 
@@ -124,6 +124,7 @@ var words = web.Words{
 	// Forms.
 	"formsTitle": {"Screeners and forms", "Cribados y formularios"}, "formsProgram": {"Forms of the program", "Formularios del programa"}, "noForms": {"No form for this is on the device. Your administrator loads and publishes them.", "No hay ningún formulario para esto en el dispositivo. Su administrador los carga y publica."},
 	"answeredHere": {"Answered before", "Respondidos antes"}, "secResponse": {"Answered by", "Quién responde"}, "answerThis": {"This is not answered yet.", "Falta responder."},
+	"planMade": {"made", "hecho el"}, "planNow": {"When it is more than I can carry, I call now", "Cuando es más de lo que puedo sobrellevar, llamo ya"}, "planDanger": {"In danger right now: 911.", "En peligro ahora mismo: 911."}, "planOn": {"Safety plan in force", "Plan de seguridad vigente"},
 	"formResult": {"Result", "Resultado"}, "notFinal": {"not final", "no definitivo"}, "answeredOf": {"%d of %d answered", "%d de %d respondidas"}, "notKnownYet": {"not known yet", "aún sin resultado"}, "notCounted": {"kept, not counted", "se conserva, no cuenta"}, "sinceLast": {"since the last", "desde el anterior"},
 	"lowestAreas": {"Where it is lowest", "Dónde es más bajo"}, "readOn": {"Where to read on", "Dónde seguir leyendo"}, "licence": {"Whose form this is", "De quién es este formulario"}, "formNotHere": {"The form itself is not on this device: only what was answered is shown.", "El formulario no está en este dispositivo: solo se muestra lo respondido."},
 	"dropForm": {"Begun by mistake", "Empezado por error"}, "begunByMistake": {"Begun by mistake", "Empezado por error"},

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/tandem-response/tandem/internal/need"
@@ -266,6 +268,27 @@ func (b *Browser) Says(words ...string) {
 	for _, w := range words {
 		b.Until(`document.body.innerText.includes(` + Quote(w) + `)`)
 	}
+}
+
+// Media has the page shown as on a medium, such as print; empty is the screen again.
+func (b *Browser) Media(medium string) {
+	b.TB.Helper()
+	b.Do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: medium})
+		return chromedp.Void{}, err
+	})
+}
+
+// PDF prints the page on Letter paper.
+func (b *Browser) PDF() []byte {
+	b.TB.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	defer cancel()
+	pdf, err := chromedp.Run(ctx, chromedp.PrintToPDF())
+	if err != nil {
+		b.TB.Fatal(err)
+	}
+	return pdf
 }
 
 // Shot writes a screenshot, where they are asked for.
