@@ -157,9 +157,8 @@ func (c *Client) reinstance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	enrolment := proto.CloneOf(me.answer)
-	enrolment.Certificate = answer.GetCertificate()
-	if _, err := acceptEnrolment(enrolment, key, replica); err != nil {
+	enrolment, err := followedOrg(me.answer, answer.GetSuccessors(), answer.GetCertificate(), key, replica)
+	if err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
 	return c.rename(ctx, me, key, replica, enrolment, "this store is a copy of another one or was set back: it has an id of its own now, and sends again under it what was not sent")
@@ -283,6 +282,11 @@ func (c *Client) enrolAgain(ctx context.Context, way *link, me *identity, code s
 	}
 	if _, err := acceptEnrolment(answer, key, replica); err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	org, _ := syncengine.IDFromBytes(me.answer.GetOrg())
+	newest, _, err := syncengine.FollowOrgKey(org, me.answer.GetOrgKey(), answer.GetSuccessors())
+	if err != nil || !newest.Equal(ed25519.PublicKey(answer.GetOrgKey())) {
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: errOrgKey}
 	}
 	return c.rename(ctx, me, key, replica, answer, "this store was enrolled again, and sends under its new id what was not sent")
 }

@@ -157,7 +157,7 @@ func (c *Client) rekey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.takeKey(ctx, me, key, answer.GetCertificate()); err != nil {
+	if err := c.takeKey(ctx, me, key, answer); err != nil {
 		return err
 	}
 	c.log.Info().Stringer("replica", me.replica).Msg("the device has another key")
@@ -165,10 +165,9 @@ func (c *Client) rekey(ctx context.Context) error {
 }
 
 // takeKey puts a key and its certificate in the place of those before.
-func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateKey, certificate string) error {
-	enrolment := proto.CloneOf(me.answer)
-	enrolment.Certificate = certificate
-	if _, err := acceptEnrolment(enrolment, key, me.replica); err != nil {
+func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateKey, answer *tandemv1.RekeyResponse) error {
+	enrolment, err := followedOrg(me.answer, answer.GetSuccessors(), answer.GetCertificate(), key, me.replica)
+	if err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
 	kept, err := proto.Marshal(enrolment)

@@ -118,12 +118,16 @@ func (k *keyed) vouched(ctx context.Context) error {
 	if err := proto.Unmarshal(raw, &said); err != nil {
 		return errors.New("what it says of its key cannot be read")
 	}
+	orgKey, _, err := syncengine.FollowOrgKey(k.trust.org, k.trust.orgKey, said.GetSuccessors())
+	if err != nil {
+		return err
+	}
 	keys := slices.Concat(said.GetKeys()...)
 	sum := sha256.Sum256(resp.TLS.PeerCertificates[0].RawSubjectPublicKeyInfo)
 	switch {
 	case slices.ContainsFunc(said.GetKeys(), func(k []byte) bool { return len(k) != keySize }):
 		return errors.New("what it says of its key cannot be read")
-	case !ed25519.Verify(k.trust.orgKey, syncengine.ServerKeysText(k.trust.org, nonce, said.GetKeys()), said.GetSignature()):
+	case !ed25519.Verify(orgKey, syncengine.ServerKeysText(k.trust.org, nonce, said.GetKeys()), said.GetSignature()):
 		return errors.New("the org does not vouch for its key")
 	case !holdsKey(keys, sum[:]):
 		return errors.New("the org vouches for another key than the one it has")

@@ -34,7 +34,7 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 	if !ok || id.IsZero() || id == was.Replica || !auth.VerifyReinstance(req.GetPublicKey(), req.GetProof(), was.Replica, id) {
 		return nil, ErrEnrolForm
 	}
-	org, err := s.store.Org(ctx, was.Org)
+	org, err := s.store.Signer(ctx, was.Org)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 		return nil, ErrTooManyReplicas
 	}
 	now := *was
-	now.Replica, now.Key, now.Generation = id, bytes.Clone(req.GetPublicKey()), 0
+	now.Replica, now.Key, now.Generation, now.KeyID = id, bytes.Clone(req.GetPublicKey()), 0, org.KeyID()
 	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 		old, err := tx.Replica(was.Replica)
 		if err != nil {
@@ -96,7 +96,9 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 		return nil, err
 	}
 	s.log.Warn().Stringer("replica", was.Replica).Stringer("now", id).Msg("a copied or restored store has a replica id of its own")
-	return &tandemv1.ReinstanceResponse{Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema}, nil
+	return &tandemv1.ReinstanceResponse{
+		Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema, Successors: org.Successors(was.KeyID),
+	}, nil
 }
 
 // Reconcile implements tandemv1connect.SyncServiceHandler.
@@ -169,6 +171,10 @@ func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, cl
 		behind = known && uint64(len(r.Former)) < id.Generation
 		return err
 	})
+	if err == nil && (behind || !known) && org.Over(id.KeyID, s.now().UnixMilli()) {
+		// The certificate alone would be what lets it in, and its key is good for that no more.
+		return errFormerOrgKey
+	}
 	if err == nil && behind {
 		return s.keyed(ctx, org, id)
 	}

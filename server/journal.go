@@ -29,6 +29,9 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := s.keysCurrent(ctx, org, events); err != nil {
+			return err
+		}
 		if len(events) == 0 {
 			continue
 		}

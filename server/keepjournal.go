@@ -36,6 +36,10 @@ func (s *Server) joinJournal(ctx context.Context) error {
 	}
 	news := 0
 	for _, org := range orgs {
+		// A rotation that was interrupted, or another server's restore.
+		if err := s.store.Announce(ctx, org.ID); err != nil {
+			return err
+		}
 		n, err := s.store.JournalNews(ctx, org.ID)
 		if err != nil {
 			return err

@@ -34,7 +34,7 @@ func (s *Server) rekey(ctx context.Context, req *tandemv1.RekeyRequest) (*tandem
 	if !ok {
 		return nil, ErrRekeyForm
 	}
-	org, err := s.store.Org(ctx, was.Org)
+	org, err := s.store.Signer(ctx, was.Org)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (s *Server) rekey(ctx context.Context, req *tandemv1.RekeyRequest) (*tandem
 		return nil, err
 	}
 	now := *was
-	now.Key = bytes.Clone(next.Key)
+	now.Key, now.KeyID = bytes.Clone(next.Key), org.KeyID()
 	fresh := false
 	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 		fresh = false
@@ -95,7 +95,9 @@ func (s *Server) rekey(ctx context.Context, req *tandemv1.RekeyRequest) (*tandem
 	if fresh {
 		s.log.Info().Stringer("org", org.ID).Stringer("replica", was.Replica).Uint64("generation", now.Generation).Msg("a device has another key")
 	}
-	return &tandemv1.RekeyResponse{Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema}, nil
+	return &tandemv1.RekeyResponse{
+		Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema, Successors: org.Successors(was.KeyID),
+	}, nil
 }
 
 // withKey is a replica with another key; the one before was good for ops up to one.

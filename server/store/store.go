@@ -113,6 +113,8 @@ type Store struct {
 	closed bool
 	orgs   map[syncengine.ID]*Org
 	keys   keysSeen
+	// orgsRead is when an org was last read anew for a key that was not known.
+	orgsRead time.Duration
 	// checkpoints are the newest ones of the audit logs, by org.
 	checkpoints map[int64]newestCheckpoint
 
