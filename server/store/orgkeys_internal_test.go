@@ -1,0 +1,141 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-response/tandem/internal/pgtest"
+)
+
+// Of rotations that begin from the same key exactly one is made, on one server and on two
+// with keys files of their own; the others change nothing.
+func TestRotateAtOnce(t *testing.T) {
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); rotateAtOnce(t, "") })
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); rotateAtOnce(t, pgtest.Shared(t).Database(t)) })
+}
+
+func rotateAtOnce(t *testing.T, database string) {
+	t.Helper()
+	dir := t.TempDir()
+	open := func(dir string) *Store {
+		t.Helper()
+		s, err := Open(t.Context(), dir, Options{Database: database, Volatile: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	s, err := Open(t.Context(), dir, Options{Create: true, Database: database, Volatile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	org, err := s.CreateOrg(t.Context(), "Example County")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, dirs := []*Store{s, s}, []string{dir, dir}
+	if database != "" {
+		dirs[1] = t.TempDir()
+		keys, err := os.ReadFile(filepath.Join(dir, keysName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dirs[1], keysName), keys, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all[1] = open(dirs[1])
+	}
+	var was [2]*Org
+	for i, one := range all {
+		if was[i], err = one.Signer(t.Context(), org.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(filepath.Join(dir, keysName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, one := range all {
+		both.Go(func() { _, errs[i] = one.rotateFrom(t.Context(), was[i], time.Hour) })
+	}
+	both.Wait()
+	lost := 0
+	if errs[0] == nil {
+		lost = 1
+	}
+	if errs[1-lost] != nil || !errors.Is(errs[lost], ErrRotated) {
+		t.Fatalf("two at once: %v and %v", errs[0], errs[1])
+	}
+	now, err := all[1-lost].Signer(t.Context(), org.ID)
+	if err != nil || len(now.Keys()) != 2 {
+		t.Fatalf("the org has %d keys, %v", len(now.Keys()), err)
+	}
+	if database != "" {
+		left, err := os.ReadFile(filepath.Join(dirs[lost], keysName))
+		if err != nil || !bytes.Equal(left, before) {
+			t.Error("the one that came late has changed its keys file")
+		}
+		if _, err := all[lost].Signer(t.Context(), org.ID); !errors.Is(err, ErrKeysBehind) {
+			t.Errorf("and it signs: %v", err)
+		}
+	}
+}
+
+// A rotation that is interrupted between the keys file and the database is finished by the
+// next who looks; the key that somebody may have heard of is not lost.
+func TestRotationInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(t.Context(), dir, Options{Create: true, Volatile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	org, err := s.CreateOrg(t.Context(), "Example County")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RotateSigning(t.Context(), org.ID, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	now, err := s.Org(t.Context(), org.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if the transaction had never been.
+	err = s.raw(t.Context(), func(c *conn) error {
+		return c.exec("UPDATE org SET public_key = $1, successors = NULL WHERE num = $2", []byte(org.PublicKey()), org.num)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.forgetOrg(org.ID)
+	half, err := s.Org(t.Context(), org.ID)
+	if err != nil || half.Certifies() || !half.PublicKey().Equal(now.PublicKey()) {
+		t.Fatalf("half done it certifies: %t, %v", half.Certifies(), err)
+	}
+	whole, err := s.Signer(t.Context(), org.ID)
+	if err != nil || !whole.Certifies() || !whole.PublicKey().Equal(now.PublicKey()) || len(whole.Keys()) != 2 {
+		t.Errorf("it is not finished: %v", err)
+	}
+	// A chain that was tampered with is refused, whatever the keys file says.
+	err = s.raw(t.Context(), func(c *conn) error {
+		return c.exec("UPDATE org SET successors = $1 WHERE num = $2", []byte{1, 2, 3}, org.num)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Signer(t.Context(), org.ID); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a damaged chain: %v", err)
+	}
+}
