@@ -29,7 +29,10 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.keysCurrent(ctx, org, events); err != nil {
+		if err := org.Holds(events); err != nil {
+			return err
+		}
+		if err := s.store.Announce(ctx, org.ID); err != nil {
 			return err
 		}
 		if len(events) == 0 {

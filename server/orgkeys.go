@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/auth"
@@ -37,21 +36,5 @@ func (s *Server) renew(ctx context.Context, org *store.Org, id *auth.Identity, t
 		return err
 	}
 	t.Renewal = &tandemv1.OrgRenewal{Successors: org.Successors(id.KeyID), Certificate: certificate}
-	return nil
-}
-
-// keysCurrent makes sure that the keys file has the newest key that the security journal
-// knows of, and that the database is not behind it: a device that has been told of a key is
-// let in with nothing else.
-func (s *Server) keysCurrent(ctx context.Context, org *store.Org, events []*store.JournalEvent) error {
-	if err := s.store.Announce(ctx, org.ID); err != nil {
-		return err
-	}
-	for _, e := range events {
-		if e.What == store.EventKeyed && org.KeyOf(store.NameOfKey(e.Key)) == nil && e.Generation > 0 {
-			return fmt.Errorf("%w: it has %d of them, and the security journal knows of number %d",
-				store.ErrKeysLost, len(org.Successors(""))+1, e.Generation+1)
-		}
-	}
 	return nil
 }

@@ -145,8 +145,9 @@ func testFormerOrgKey(t *testing.T, on engine) {
 	if answer := early.must(early.push(early.creation(encounter(w, "early")))); !applied(answer) {
 		t.Errorf("within its grace: %v", answer.GetOutcomes())
 	}
-	w.later(2*time.Hour, d)
-	d.must(&tandemv1.SyncRequest{})
+	w.pass(2 * time.Hour)
+	// A server that has met none of them yet.
+	w.restart(func() {}, d)
 	for what, f := range map[string]*device{
 		"a replica that is not known": forge(9, syncengine.ID{0xdd, 9}, 0),
 		"another key of one that is":  forge(10, d.replica, 1),

@@ -100,6 +100,17 @@ func (o *Org) Over(id string, nowMS int64) bool {
 // Certifies reports whether this server may sign for the org.
 func (o *Org) Certifies() bool { return o.Signing != nil && !o.ring.ahead }
 
+// Holds makes sure that the org has each signing key that the security journal tells of: a
+// device that has been told of a key is let in with nothing else. The error is ErrKeysLost.
+func (o *Org) Holds(events []*JournalEvent) error {
+	for _, e := range events {
+		if e.What == EventKeyed && e.Generation > 0 && o.KeyOf(NameOfKey(e.Key)) == nil {
+			return fmt.Errorf("%w: it has %d, and the security journal knows of number %d", ErrKeysLost, len(o.ring.public), e.Generation+1)
+		}
+	}
+	return nil
+}
+
 // know puts together what the keys file and the database say of an org's keys.
 func (o *Org) know(k *orgKeys, public []byte, packed []byte) error {
 	here, err := unpackSuccessors(k.Successors)
