@@ -185,7 +185,7 @@ func (l *load) check() (what string, err error) {
 	w := l.w
 	r, err := w.s.Verify(w.tb.Context(), w.org.ID)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("verifying: %w", err)
 	}
 	if len(r.Faults) > 0 {
 		return fmt.Sprintf("verify: %q", r.Faults), nil
@@ -224,7 +224,7 @@ func (l *load) check() (what string, err error) {
 	})
 	switch {
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("looking: %w", err)
 	case held < l.held || held > l.held+filePiece:
 		return fmt.Sprintf("%d bytes of a file are there, %d were acknowledged", held, l.held), nil
 	case missing > 0:
@@ -235,11 +235,11 @@ func (l *load) check() (what string, err error) {
 	// It goes on: what was under way is sent again, whole.
 	if under == 0 {
 		l.failed, l.under = nil, nil
-		if l.push(3); l.failed == nil {
-			l.piece()
+		if l.push(3); l.failed != nil {
+			return "", fmt.Errorf("going on: %w", l.failed)
 		}
-		if l.failed != nil {
-			return "", l.failed
+		if l.piece(); l.failed != nil {
+			return "", fmt.Errorf("going on with the file: %w", l.failed)
 		}
 	}
 	return "", nil
