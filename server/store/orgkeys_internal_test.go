@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/pgtest"
 )
 
@@ -137,5 +138,57 @@ func TestRotationInterrupted(t *testing.T) {
 	}
 	if _, err := s.Signer(t.Context(), org.ID); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a damaged chain: %v", err)
+	}
+}
+
+// A server that has not heard of a rotation yet signs nothing of the audit log with the key
+// of before, and with the new one as soon as it has.
+func TestSignsWithTheNewestKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var both [2]*Store
+	for i := range both {
+		s, err := Open(t.Context(), dir, Options{Create: i == 0, Volatile: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		if both[i] = s; i == 0 {
+			if _, err := s.CreateOrg(t.Context(), "Example County"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	orgs, err := both[1].Orgs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := orgs[0].ID
+	if _, err := both[0].RotateSigning(t.Context(), id, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	// It has just looked at its keys file.
+	both[1].mu.Lock()
+	both[1].keys.asked = both[1].monotonic() + time.Hour
+	both[1].mu.Unlock()
+	for range 2 {
+		err = both[1].Write(t.Context(), id, 1, func(tx *Tx) error {
+			tx.writes++
+			tx.audit.sign = true
+			return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_AUDIT_READ})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = both[0].ReadAudit(t.Context(), id, func(l *AuditLog) error {
+		r, err := l.Check(nil)
+		if err == nil && (len(r.Faults) > 0 || r.Signed != l.Size) {
+			t.Errorf("of %d entries %d are signed: %v", l.Size, r.Signed, r.Faults)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
