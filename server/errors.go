@@ -77,6 +77,7 @@ var codes = []struct {
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
 	{ErrAudit, connect.CodeInvalidArgument, nil},
 	{errFormerOrgKey, connect.CodeUnauthenticated, auth.ErrCertificate},
+	{errOtherReplica, connect.CodeUnauthenticated, auth.ErrCertificate},
 	{store.ErrKeysBehind, connect.CodeUnavailable, errBusy},
 	{ErrLookups, connect.CodeResourceExhausted, nil},
 	{syncengine.ErrChunk, connect.CodeInvalidArgument, nil},

@@ -135,16 +135,23 @@ func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest)
 	return syncengine.FrameReconcile(raw, count), nil
 }
 
+// meeting is what this process has seen of a replica's entry, and in which era of the store.
+type meeting struct {
+	era            uint64
+	person, device syncengine.ID
+}
+
 // known lets replicas in whose entries this process has seen, and meets the others.
 func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest) error {
 	era := s.store.Era()
-	if met, ok := s.met.Load(id.Replica); ok && met == era {
+	now := meeting{era, id.Person, id.Device}
+	if met, ok := s.met.Load(id.Replica); ok && met == now {
 		return nil
 	}
 	if err := s.meet(ctx, org, id, req.GetEpoch()); err != nil {
 		return err
 	}
-	s.met.Store(id.Replica, era)
+	s.met.Store(id.Replica, now)
 	return nil
 }
 
@@ -169,8 +176,12 @@ func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, cl
 		r, err := view.Replica(id.Replica)
 		known = r != nil
 		behind = known && uint64(len(r.Former)) < id.Generation
-		return err
+		return errors.Join(err, itself(r, id))
 	})
+	if err == nil && (behind || !known) {
+		// Another server may have replaced the key just now.
+		org, err = s.store.OrgAnew(ctx, org.ID)
+	}
 	if err == nil && (behind || !known) && org.Over(id.KeyID, s.now().UnixMilli()) {
 		// The certificate alone would be what lets it in, and its key is good for that no more.
 		return errFormerOrgKey

@@ -35,6 +35,9 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err := s.store.Announce(ctx, org.ID); err != nil {
 			return err
 		}
+		if err := s.store.JournalKeys(ctx, org.ID); err != nil {
+			return err
+		}
 		if len(events) == 0 {
 			continue
 		}

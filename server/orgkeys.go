@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -14,24 +15,36 @@ import (
 // org has replaced, and whose grace is over.
 var errFormerOrgKey = errors.New("a replica that is not known has a certificate of a key that was replaced")
 
+// errOtherReplica: a certificate says of a replica that it is another person's or device's
+// than it is. A key of the org that was stolen has signed it.
+var errOtherReplica = errors.New("a certificate names another person or device than its replica has")
+
+// itself refuses a certificate that says of a replica that is known what it is not.
+func itself(r *syncengine.Replica, id *auth.Identity) error {
+	if r != nil && (r.Person != id.Person || r.Device != id.Device) {
+		return errOtherReplica
+	}
+	return nil
+}
+
 // renew gives a device that comes with a certificate of an earlier key of its org the way to
 // the present one, and its certificate signed with that.
 func (s *Server) renew(ctx context.Context, org *store.Org, id *auth.Identity, t *tandemv1.Trailer) error {
 	if t == nil || id.KeyID == org.KeyID() || !org.Certifies() {
 		return nil
 	}
-	shut := false
-	err := s.store.Read(ctx, org.ID, func(view syncengine.ServerView) error {
-		r, err := view.Replica(id.Replica)
-		shut = r == nil || r.Revoked
+	var r *syncengine.Replica
+	err := s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
+		r, err = view.Replica(id.Replica)
 		return err
 	})
-	if err != nil || shut {
+	if err != nil || r == nil || r.Revoked || !bytes.Equal(r.Key, id.Key) {
 		return err
 	}
-	now := *id
-	now.KeyID = org.KeyID()
-	certificate, err := auth.Certify(org.Signing, &now)
+	// What the database knows, and nothing that only the certificate before says.
+	certificate, err := auth.Certify(org.Signing, &auth.Identity{
+		Org: org.ID, Person: r.Person, Device: r.Device, Replica: r.ID, Key: r.Key, Generation: uint64(len(r.Former)), KeyID: org.KeyID(),
+	})
 	if err != nil {
 		return err
 	}

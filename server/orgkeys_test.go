@@ -167,6 +167,25 @@ func testFormerOrgKey(t *testing.T, on engine) {
 	if answer := d.must(d.push(d.creation(encounter(w, "still here")))); !applied(answer) || d.renewed(answer) != 1 {
 		t.Errorf("a device of before, after its grace: %v", answer)
 	}
+	// What it says of a replica that is known is not believed either.
+	own := d.way.certificate
+	for what, id := range map[string]auth.Identity{
+		"another person": {Person: w.second, Device: d.dev}, "another device": {Person: d.person, Device: syncengine.ID{0xde, 1}},
+	} {
+		id.Org, id.Replica, id.Key = w.org.ID, d.replica, ed25519.PublicKey(d.key[ed25519.SeedSize:])
+		d.way.certificate = must[string](t)(auth.Certify(stolen, &id))
+		answer, err := d.call(t.Context(), d.push(d.creation(encounter(w, marker))))
+		if codeOf(err) != connect.CodeUnauthenticated {
+			t.Errorf("as %s: %v, %v", what, answer.GetTrailer().GetRenewal(), err)
+		}
+		if _, err := d.sync.Audit(t.Context(), &tandemv1.AuditRequest{}); codeOf(err) != connect.CodeUnauthenticated {
+			t.Errorf("the audit log as %s: %v", what, err)
+		}
+		if _, err := d.sync.Deliver(t.Context(), &tandemv1.DeliverRequest{}); codeOf(err) != connect.CodeUnauthenticated {
+			t.Errorf("a delivery as %s: %v", what, err)
+		}
+	}
+	d.way.certificate = own
 	// A key that is good for nothing new at once takes those before it along.
 	w.rotated(100 * time.Hour)
 	w.rotated(0)
@@ -186,6 +205,7 @@ func testOrgKeysSurviveARestore(t *testing.T, on engine) {
 	t.Parallel()
 	w := newWorld(t, on, 98)
 	d := w.enrolled(1, w.clinician)
+	stolen := w.org.Signing
 	back := w.copied()
 	d.connect(w.http.URL)
 	old := must[[]byte](t)(os.ReadFile(filepath.Join(w.dir, "keys.json")))
@@ -203,7 +223,20 @@ func testOrgKeysSurviveARestore(t *testing.T, on engine) {
 	if answer := d.must(d.push(d.creation(encounter(w, "after the restore")))); !applied(answer) || answer.GetTrailer().GetRenewal() != nil {
 		t.Errorf("a device that has followed, after the restore: %v", answer)
 	}
-	if n := len(w.audited(tandemv1.AuditAct_AUDIT_ACT_ORG_KEYED)); n != 2 {
+	// One introduction that is good for nothing any more holds up nothing else that its
+	// courier brings.
+	w.rotated(0)
+	must[syncengine.HistoryHead](t)(w.s.MintEpoch(t.Context(), w.org.ID))
+	forged := w.newDevice(9)
+	forged.replica, forged.answer = syncengine.ID{0xdd, 9}, proto.CloneOf(d.answer)
+	forged.answer.Certificate = must[string](t)(auth.Certify(stolen, &auth.Identity{
+		Org: w.org.ID, Person: d.person, Device: d.dev, Replica: forged.replica, Key: ed25519.PublicKey(forged.key[ed25519.SeedSize:]),
+	}))
+	sealed := append(forged.sealedOf(forged.creation(encounter(w, marker))), d.sealedOf(d.creation(encounter(w, "carried")))...)
+	if got := results(d.deliver(sealed...)); got != "TAKEN,UNKNOWN_REPLICA,TAKEN,TAKEN" {
+		t.Errorf("with an introduction of a former key: %s", got)
+	}
+	if n := len(w.audited(tandemv1.AuditAct_AUDIT_ACT_ORG_KEYED)); n != 3 {
 		t.Errorf("the log of the restored database tells of %d keys", n)
 	}
 	if report, err := w.admin.CheckAudit(t.Context(), nil); err != nil || len(report.Faults) > 0 {
@@ -263,7 +296,7 @@ func TestOrgKeysBehind(t *testing.T) {
 	copyKeys()
 	w.dir = second
 	answer := must[*tandemv1.EnrollResponse](t)(late.enroll.Enroll(t.Context(), late.enrolment(code)))
-	if !bytes.Equal(answer.GetOrgKey(), w.org.PublicKey()) || proto.Size(answer) == 0 {
+	if !bytes.Equal(answer.GetOrgKey(), w.org.PublicKey()) || len(answer.GetSuccessors()) != 1 {
 		t.Error("with the new keys it enrols with another key")
 	}
 }

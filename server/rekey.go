@@ -141,6 +141,6 @@ func (s *Server) proved(ctx context.Context, org *store.Org, id *auth.Identity) 
 		if !bytes.Equal(r.Key, id.Key) {
 			return syncengine.ErrFormerKey
 		}
-		return nil
+		return itself(r, id)
 	})
 }

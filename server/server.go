@@ -90,6 +90,8 @@ type Server struct {
 	// met are the replicas that are known to have an entry, by id, with the store's era
 	// in which that was seen.
 	met sync.Map
+	// behind are the orgs whose newest key this server is known to lack.
+	behind sync.Map
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
 	ahead             ahead

@@ -88,6 +88,11 @@ func TestRotateOrg(t *testing.T) {
 	if r := restore("right", filepath.Join(dir, "keys.json")); r.code != exitOK {
 		t.Errorf("a restore with the newest keys: exit code %d, %s", r.code, r.err)
 	}
+	must(t, "", "backup", "make", "--data", dir, "--to", at("friday.db"))
+	late := tandem(t.Context(), "", "restore", "--from", at("friday.db"), "--keys", at("old.json"), "--journal", filepath.Join(dir, "security.journal"), "--data", at("late"))
+	if late.code == exitOK || !strings.Contains(late.err, "put its newest copy in its place") {
+		t.Errorf("a restore of a backup of after the rotation with the keys of before: exit code %d, %s", late.code, late.err)
+	}
 	listed := must(t, "", "admin", "keys", "list", "--data", at("right"), "--json")
 	if keys := strings.Count(listed, "\n"); keys != 2+made {
 		t.Errorf("the restored server has %d keys", keys)

@@ -92,7 +92,19 @@ func (tx *Tx) flushAudit() error {
 		if err != nil {
 			return fmt.Errorf("encoding an audit entry: %w", err)
 		}
-		a.entries = append([][]byte{raw}, a.entries...)
+		began := [][]byte{raw}
+		for _, step := range tx.org.ring.chain[:tx.org.ring.told] {
+			// The log of an org that had keys before, as after an import, tells of them too.
+			entry, err := keyedEntry(step, tx.s.now().UnixMilli())
+			if err != nil {
+				return err
+			}
+			if raw, err = audit.Encode(entry); err != nil {
+				return fmt.Errorf("encoding an audit entry: %w", err)
+			}
+			began = append(began, raw)
+		}
+		a.entries = append(began, a.entries...)
 	}
 	const width = 3
 	rows := make([]any, 0, width*len(a.entries))

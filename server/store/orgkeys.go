@@ -30,6 +30,8 @@ var (
 	ErrKeysLost = errors.New("the keys.json of this server lacks a key that the organization's devices know: put its newest copy in its place; with this one no device would be let in")
 	// ErrRotated says that a signing key was replaced by somebody else meanwhile.
 	ErrRotated = errors.New("another command has just replaced the organization's key: this one has changed nothing")
+	// ErrKeyMade says that a key was made although not all that follows from it was done.
+	ErrKeyMade = errors.New("the organization's new key IS made and stands in keys.json: copy that to where its copies are; what is left to do a running server does by itself once it can")
 	// ErrManyKeys says that an org has had so many keys that it may have no further one.
 	ErrManyKeys = fmt.Errorf("the organization has had %d keys and can have no further one", syncengine.MaxOrgKeys)
 )
@@ -40,9 +42,12 @@ type keyring struct {
 	public []ed25519.PublicKey
 	// chain is how each followed from the one before.
 	chain []*tandemv1.OrgSuccessor
-	// ahead: the database does not know the newest yet.
-	ahead bool
+	// told is how many of them the database knows.
+	told int
 }
+
+// ahead reports whether the database does not know the newest yet.
+func (k *keyring) ahead() bool { return k.told < len(k.chain) }
 
 // NameOfKey names a key of an org in what it certifies. It is no secret.
 func NameOfKey(key []byte) string {
@@ -98,7 +103,7 @@ func (o *Org) Over(id string, nowMS int64) bool {
 }
 
 // Certifies reports whether this server may sign for the org.
-func (o *Org) Certifies() bool { return o.Signing != nil && !o.ring.ahead }
+func (o *Org) Certifies() bool { return o.Signing != nil && !o.ring.ahead() }
 
 // Holds makes sure that the org has each signing key that the security journal tells of: a
 // device that has been told of a key is let in with nothing else. The error is ErrKeysLost.
@@ -130,12 +135,12 @@ func (o *Org) know(k *orgKeys, public []byte, packed []byte) error {
 	}
 	switch newest, _, err := syncengine.FollowOrgKey(o.ID, public, here); {
 	case own.Equal(ed25519.PublicKey(public)):
-		o.ring.chain = there
+		o.ring.chain, o.ring.told = there, len(there)
 	case err == nil && newest.Equal(own):
-		o.ring.chain, o.ring.ahead = here, true
+		o.ring.chain, o.ring.told = here, slices.IndexFunc(mine, func(k ed25519.PublicKey) bool { return bytes.Equal(k, public) })
 		known = mine
 	case slices.ContainsFunc(known, at):
-		o.Signing, o.ring.chain = nil, there
+		o.Signing, o.ring.chain, o.ring.told = nil, there, len(there)
 	default:
 		return ErrKeysMissing
 	}
@@ -173,11 +178,18 @@ func (s *Store) forgetOrg(id syncengine.ID) {
 func (s *Store) OrgNow(ctx context.Context, id syncengine.ID) (*Org, error) {
 	s.mu.Lock()
 	now := s.monotonic()
-	if s.orgsRead == 0 || now-s.orgsRead >= keysAge {
-		s.orgsRead = now
+	if read, was := s.orgsRead[id]; s.orgs[id] != nil && (!was || now-read >= keysAge) {
+		s.orgsRead[id] = now
 		delete(s.orgs, id)
 	}
 	s.mu.Unlock()
+	return s.Org(ctx, id)
+}
+
+// OrgAnew returns an org as it is now, for whoever decides something by its keys that is
+// not asked often.
+func (s *Store) OrgAnew(ctx context.Context, id syncengine.ID) (*Org, error) {
+	s.forgetOrg(id)
 	return s.Org(ctx, id)
 }
 
@@ -197,9 +209,8 @@ func (s *Store) Signer(ctx context.Context, id syncengine.ID) (*Org, error) {
 // Announce brings the database after the keys file, where that has a newer signing key: a
 // rotation was interrupted, or the database was set back.
 func (s *Store) Announce(ctx context.Context, id syncengine.ID) error {
-	s.forgetOrg(id)
-	o, err := s.Org(ctx, id)
-	if err != nil || !o.ring.ahead {
+	o, err := s.OrgAnew(ctx, id)
+	if err != nil || !o.ring.ahead() {
 		return err
 	}
 	packed, err := packSuccessors(o.ring.chain)
@@ -223,14 +234,11 @@ func (s *Store) Announce(ctx context.Context, id syncengine.ID) error {
 			return err
 		}
 		for _, step := range o.ring.chain[from:] {
-			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(step)
+			entry, err := keyedEntry(step, 0)
 			if err != nil {
 				return err
 			}
-			err = tx.Audit(&tandemv1.AuditEntry{
-				Act: tandemv1.AuditAct_AUDIT_ACT_ORG_KEYED, Key: step.GetKey(), Number: step.GetGeneration(), Entry: raw,
-			})
-			if err != nil {
+			if err := tx.Audit(entry); err != nil {
 				return err
 			}
 		}
@@ -240,6 +248,14 @@ func (s *Store) Announce(ctx context.Context, id syncengine.ID) error {
 	})
 	s.forgetOrg(id)
 	return err
+}
+
+// keyedEntry is what the audit log says of a key.
+func keyedEntry(step *tandemv1.OrgSuccessor, atMS int64) (*tandemv1.AuditEntry, error) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(step)
+	return &tandemv1.AuditEntry{
+		Act: tandemv1.AuditAct_AUDIT_ACT_ORG_KEYED, AtMs: atMS, Key: step.GetKey(), Number: step.GetGeneration(), Entry: raw,
+	}, err
 }
 
 // signs reports whether the key at hand is the one that the database knows.
@@ -273,13 +289,20 @@ func (s *Store) rotateFrom(ctx context.Context, was *Org, grace time.Duration) (
 	if len(was.ring.public) >= syncengine.MaxOrgKeys {
 		return nil, ErrManyKeys
 	}
+	if _, err := s.Journal(ctx, was.ID); err != nil {
+		return nil, err
+	}
 	seed := make([]byte, ed25519.SeedSize)
 	if _, err := io.ReadFull(s.rand, seed); err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
 	now := s.now()
-	step := syncengine.SignOrgSuccessor(was.ID, uint64(len(was.ring.public)), was.Signing, ed25519.NewKeyFromSeed(seed),
-		now.UnixMilli(), now.Add(grace).UnixMilli())
+	until := int64(0)
+	if grace > 0 {
+		until = now.Add(grace).UnixMilli()
+	}
+	// Without grace it is over by every server's clock.
+	step := syncengine.SignOrgSuccessor(was.ID, uint64(len(was.ring.public)), was.Signing, ed25519.NewKeyFromSeed(seed), now.UnixMilli(), until)
 	packed, err := packSuccessors(append(slices.Clip(was.ring.chain), step))
 	if err != nil {
 		return nil, err
@@ -300,22 +323,71 @@ func (s *Store) rotateFrom(ctx context.Context, was *Org, grace time.Duration) (
 	if err != nil {
 		return nil, err
 	}
-	s.forgetOrg(was.ID)
-	if err := s.Announce(ctx, was.ID); err != nil {
-		if errors.Is(err, ErrRotated) {
-			// Nobody has heard of this key.
-			err = errors.Join(err, s.changeKeys(ctx, func(file *keysFile) error {
-				k, err := file.find(was.ID)
-				if err == nil && bytes.Equal(k.SigningSeed, seed) {
-					k.SigningSeed, k.Successors = before.SigningSeed, before.Successors
-				}
-				return err
-			}))
-			s.forgetOrg(was.ID)
-		}
+	err = s.Announce(ctx, was.ID)
+	if err == nil {
+		err = s.made(ctx, was.ID, step)
+	}
+	if errors.Is(err, ErrRotated) {
+		// Nobody has heard of this key.
+		err = errors.Join(err, s.changeKeys(ctx, func(file *keysFile) error {
+			k, err := file.find(was.ID)
+			if err == nil && bytes.Equal(k.SigningSeed, seed) {
+				k.SigningSeed, k.Successors = before.SigningSeed, before.Successors
+			}
+			return err
+		}))
+		s.forgetOrg(was.ID)
 		return nil, err
 	}
-	return step, s.journal.append(ctx, &JournalEvent{
-		Org: was.ID.String(), AtMS: now.UnixMilli(), What: EventKeyed, Key: step.GetKey(), Generation: step.GetGeneration(),
-	})
+	if err == nil {
+		err = s.JournalKeys(ctx, was.ID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", ErrKeyMade, err)
+	}
+	return step, nil
+}
+
+// made makes sure that a key is one of its org's now: where another server was faster, the
+// database has not asked for the one of this keys file. The error is ErrRotated.
+func (s *Store) made(ctx context.Context, org syncengine.ID, step *tandemv1.OrgSuccessor) error {
+	o, err := s.OrgAnew(ctx, org)
+	if err == nil && o.KeyOf(NameOfKey(step.GetKey())) == nil {
+		err = ErrRotated
+	}
+	return err
+}
+
+// JournalKeys adds to the security journal the keys of an org that the database knows and
+// the journal does not: a rotation was interrupted.
+func (s *Store) JournalKeys(ctx context.Context, org syncengine.ID) error {
+	o, err := s.Org(ctx, org)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	same := s.journalled[org] == o.ring.told
+	s.mu.Unlock()
+	if same {
+		return nil
+	}
+	events, err := s.Journal(ctx, org)
+	if err != nil {
+		return err
+	}
+	for _, step := range o.ring.chain[:o.ring.told] {
+		if slices.ContainsFunc(events, func(e *JournalEvent) bool { return e.What == EventKeyed && bytes.Equal(e.Key, step.GetKey()) }) {
+			continue
+		}
+		err := s.Write(ctx, org, 1, func(tx *Tx) error {
+			return tx.Journal(&JournalEvent{What: EventKeyed, Key: step.GetKey(), Generation: step.GetGeneration()})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.journalled[org] = o.ring.told
+	s.mu.Unlock()
+	return nil
 }

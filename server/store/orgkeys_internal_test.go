@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,11 +18,13 @@ import (
 // with keys files of their own; the others change nothing.
 func TestRotateAtOnce(t *testing.T) {
 	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) { t.Parallel(); rotateAtOnce(t, "") })
-	t.Run("postgres", func(t *testing.T) { t.Parallel(); rotateAtOnce(t, pgtest.Shared(t).Database(t)) })
+	for name, atOnce := range map[string]bool{"at once": true, "one after another": false} {
+		t.Run("sqlite "+name, func(t *testing.T) { t.Parallel(); rotateAtOnce(t, "", atOnce) })
+		t.Run("postgres "+name, func(t *testing.T) { t.Parallel(); rotateAtOnce(t, pgtest.Shared(t).Database(t), atOnce) })
+	}
 }
 
-func rotateAtOnce(t *testing.T, database string) {
+func rotateAtOnce(t *testing.T, database string, atOnce bool) {
 	t.Helper()
 	dir := t.TempDir()
 	open := func(dir string) *Store {
@@ -68,6 +71,9 @@ func rotateAtOnce(t *testing.T, database string) {
 	var both sync.WaitGroup
 	for i, one := range all {
 		both.Go(func() { _, errs[i] = one.rotateFrom(t.Context(), was[i], time.Hour) })
+		if !atOnce {
+			both.Wait()
+		}
 	}
 	both.Wait()
 	lost := 0
@@ -80,6 +86,15 @@ func rotateAtOnce(t *testing.T, database string) {
 	now, err := all[1-lost].Signer(t.Context(), org.ID)
 	if err != nil || len(now.Keys()) != 2 {
 		t.Fatalf("the org has %d keys, %v", len(now.Keys()), err)
+	}
+	for i, one := range all {
+		events, err := one.Journal(t.Context(), org.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := now.Holds(events); err != nil || len(events) != 1 {
+			t.Errorf("server %d has %d keys in its security journal: %v", i, len(events), err)
+		}
 	}
 	if database != "" {
 		left, err := os.ReadFile(filepath.Join(dirs[lost], keysName))
@@ -190,5 +205,145 @@ func TestSignsWithTheNewestKey(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// breaking makes no random bytes before it has broken something.
+type breaking struct {
+	io.Reader
+
+	once sync.Once
+	what func()
+}
+
+func (b *breaking) Read(p []byte) (int, error) {
+	b.once.Do(b.what)
+	return b.Reader.Read(p)
+}
+
+// A key that was made although the security journal could not be written is said to be made,
+// and is in the journal as soon as that is possible; where the journal cannot be read none is
+// made.
+func TestRotationIsJournalled(t *testing.T) {
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); rotationIsJournalled(t, "") })
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); rotationIsJournalled(t, pgtest.Shared(t).Database(t)) })
+}
+
+func rotationIsJournalled(t *testing.T, database string) {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := Open(t.Context(), dir, Options{Create: true, Database: database, Volatile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	org, err := s.CreateOrg(t.Context(), "Example County")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(dir, journalName+".lock")
+	block := func() {
+		_ = os.Remove(lock)
+		if err := os.Mkdir(lock, 0o700); err != nil {
+			t.Error(err)
+		}
+	}
+	block()
+	if _, err := s.RotateSigning(t.Context(), org.ID, time.Hour); err == nil || errors.Is(err, ErrKeyMade) {
+		t.Errorf("without a journal: %v", err)
+	}
+	now, err := s.OrgAnew(t.Context(), org.ID)
+	if err != nil || len(now.Keys()) != 1 {
+		t.Fatalf("without a journal the org has %d keys, %v", len(now.Keys()), err)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	s.rand = &breaking{Reader: s.rand, what: block}
+	if _, err := s.RotateSigning(t.Context(), org.ID, time.Hour); !errors.Is(err, ErrKeyMade) {
+		t.Errorf("a key that is not in the journal: %v", err)
+	}
+	if now, err = s.OrgAnew(t.Context(), org.ID); err != nil || len(now.Keys()) != 2 || !now.Certifies() {
+		t.Fatalf("the org has %d keys, %v", len(now.Keys()), err)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.JournalKeys(t.Context(), org.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := s.Journal(t.Context(), org.ID)
+	if err != nil || len(events) != 1 || events[0].Generation != 1 || !bytes.Equal(events[0].Key, now.PublicKey()) {
+		t.Errorf("the journal has %d keys, %v", len(events), err)
+	}
+}
+
+// The log of an org that is imported with the keys of a former one begins with what it says
+// of those keys, and holds.
+func TestLogBeginsWithTheKeys(t *testing.T) {
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); logBeginsWithTheKeys(t, func() string { return "" }) })
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		logBeginsWithTheKeys(t, func() string { return pgtest.Shared(t).Database(t) })
+	})
+}
+
+func logBeginsWithTheKeys(t *testing.T, database func() string) {
+	t.Helper()
+	open := func(dir string, o Options) *Store {
+		t.Helper()
+		o.Database, o.Volatile = database(), true
+		s, err := Open(t.Context(), dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	dir, next := t.TempDir(), t.TempDir()
+	first := open(dir, Options{Create: true})
+	org, err := first.CreateOrg(t.Context(), "Example County")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One before the log begins, and one after.
+	for range 2 {
+		if _, err := first.RotateSigning(t.Context(), org.ID, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := os.ReadFile(filepath.Join(dir, keysName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(next, keysName), keys, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := open(next, Options{Create: true, Import: true})
+	if _, err := second.createOrg(t.Context(), org.ID, "Example County", importing); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Store{first, second} {
+		err := s.Write(t.Context(), org.ID, 1, func(tx *Tx) error {
+			tx.audit.sign = true
+			return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_AUDIT_READ})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.ReadAudit(t.Context(), org.ID, func(l *AuditLog) error {
+			r, err := l.Check(nil)
+			if err == nil && (len(r.Faults) > 0 || r.Signed != l.Size || l.Size != 4) {
+				t.Errorf("of %d entries %d are signed: %v", l.Size, r.Signed, r.Faults)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

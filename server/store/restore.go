@@ -148,6 +148,9 @@ func (s *Store) beginAnew(ctx context.Context, orgs []*Org) (made []Restored, er
 		if err := org.Holds(events); err != nil {
 			return nil, err
 		}
+		if org.Signing == nil {
+			return nil, fmt.Errorf("%w: the backup knows of number %d", ErrKeysLost, len(org.ring.public))
+		}
 		head, err := s.MintEpoch(ctx, org.ID)
 		if err != nil {
 			return nil, err

@@ -66,6 +66,16 @@ func TestOrgKeysOfALog(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
+	// Whoever has a former key and can write to the database takes it up again.
+	back, err := Encode(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_ORG_KEYED, Key: public(key), Entry: said})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = append(log, back)
+	if r := check(ring, signed(4, second), signed(5, key)); len(r.Faults) != 2 || r.Signed != 4 {
+		t.Errorf("a log that goes back to a former key: %+v", r)
+	}
+	log = log[:4]
 	if r := check([]ed25519.PublicKey{public(key)}, signed(2, key)); len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "announced") {
 		t.Errorf("a key that nobody has announced: %+v", r)
 	}

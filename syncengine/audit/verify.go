@@ -184,6 +184,10 @@ func (c *Check) entry(number int64, e *tandemv1.AuditEntry) {
 			c.r.fault("entry %d: a key of the organization that nobody has announced", number)
 			return
 		}
+		if i != c.signing+1 {
+			c.r.fault("entry %d: key %d of the organization does not follow key %d: the log does not go back to a key, and passes none over", number, i+1, c.signing+1)
+			return
+		}
 		c.signing = i
 	case tandemv1.AuditAct_AUDIT_ACT_FROM_DEVICE:
 		c.fromDevice(number, replica, e)
