@@ -176,6 +176,9 @@ func (c *Client) rename(ctx context.Context, me *identity, key ed25519.PrivateKe
 		if err != nil || st.Replica != me.replica {
 			return err
 		}
+		if err := t.enrolledAs(me); err != nil {
+			return err
+		}
 		if err := c.device.Reinstance(t, replica); err != nil {
 			return err
 		}
@@ -201,6 +204,10 @@ func (c *Client) rename(ctx context.Context, me *identity, key ed25519.PrivateKe
 		}
 		return t.addEvent(&Event{AtMS: c.opts.Now().UnixMilli(), Note: note})
 	})
+	if errors.Is(err, errRenewed) {
+		// It is asked again, as what the store is now.
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,23 @@ func followedOrg(was *tandemv1.EnrollResponse, said []*tandemv1.OrgSuccessor, ce
 	return next, err
 }
 
+// errRenewed: the store has got another certificate while one was on its way.
+var errRenewed = errors.New("the device has got another certificate meanwhile")
+
+// enrolledAs makes sure that the store is still enrolled as an identity says: what follows
+// from that is not to take back a key of the org. The error is errRenewed.
+func (t *tx) enrolledAs(me *identity) error {
+	raw, err := t.meta(metaEnrolment)
+	if err != nil {
+		return err
+	}
+	var present tandemv1.EnrollResponse
+	if proto.Unmarshal(raw, &present) != nil || present.GetCertificate() != me.certificate {
+		return errRenewed
+	}
+	return nil
+}
+
 // orgKeys are the keys that the org has signed with, as far as the device knows, the first
 // one first; with what an answer says of newer ones.
 func orgKeys(me *identity, renewal *tandemv1.OrgRenewal) []ed25519.PublicKey {
@@ -82,10 +99,11 @@ func (c *Client) takeRenewal(ctx context.Context, renewal *tandemv1.OrgRenewal) 
 	if err != nil || !taken {
 		return err
 	}
+	// The store may have got another key or name since.
+	if err := c.loadIdentity(ctx); err != nil {
+		return err
+	}
 	c.mu.Lock()
-	next := *c.me
-	next.answer, next.certificate = enrolment, enrolment.GetCertificate()
-	c.me = &next
 	old := c.link
 	c.link = nil
 	c.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-response/tandem/server/auth"
 	serverstore "github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/audit"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -158,9 +159,106 @@ func TestOrgKeyRefused(t *testing.T) {
 			t.Fatalf("%s was taken", name)
 		}
 	}
+	// Nor does a log count that is signed with a key of before.
+	kept, err := c.Audit(t.Context())
+	if err != nil || len(kept.Checkpoints) == 0 {
+		t.Fatalf("it keeps of the audit log %+v, %v", kept, err)
+	}
+	anchor := kept.Checkpoints[len(kept.Checkpoints)-1]
+	for _, tc := range []struct {
+		name   string
+		by     ed25519.PrivateKey
+		counts bool
+	}{{"a former key", firstOrg.Signing, false}, {"the newest key", secondOrg.Signing, true}} {
+		other := &audit.Checkpoint{Org: o.org.ID, Epoch: anchor.Epoch, Size: anchor.Size + 5, Root: audit.Hash{1}, AtMS: anchor.AtMS + 1}
+		other.Sign(tc.by)
+		err := c.store.write(t.Context(), "taking in an answer", func(t *tx) error {
+			return c.audited(t, &two, &tandemv1.AuditRequest{}, anchor, &tandemv1.AuditResponse{Epoch: anchor.Epoch[:], Checkpoint: other.Pack()})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err = c.Audit(t.Context()); err != nil || (kept.Rewritten != "") != tc.counts {
+			t.Errorf("another log that %s has signed: %q, %v", tc.name, kept.Rewritten, err)
+		}
+	}
 	word := incident(t, c, "goes on")
 	mustSync(t, c)
 	if !o.has(word) {
 		t.Error("the device goes on no more")
+	}
+}
+
+// A key of the device's own that was on its way while the device followed the org's is taken
+// without going back, and what is in memory after a renewal is what the store has.
+func TestOrgKeyMeanwhile(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	c := o.enrol(o.clinician, t.TempDir())
+	mustSync(t, c)
+	way, me, err := c.way()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := c.freshKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := rollover(me, key, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := way.enroll.Rekey(t.Context(), &tandemv1.RekeyRequest{Rollover: signed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := o.rotate()
+	renewal := func(of ed25519.PrivateKey) *tandemv1.OrgRenewal {
+		device, _ := syncengine.IDFromBytes(me.answer.GetDevice())
+		certificate, err := auth.Certify(now.Signing, &auth.Identity{
+			Org: o.org.ID, Person: o.clinician, Device: device, Replica: me.replica, Key: publicKey(of), KeyID: now.KeyID(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &tandemv1.OrgRenewal{Successors: now.Successors(""), Certificate: certificate}
+	}
+	if err := c.takeRenewal(t.Context(), renewal(me.key)); err != nil || !now.PublicKey().Equal(orgKeyOf(t, c)) {
+		t.Fatalf("the org's key is not followed: %v", err)
+	}
+	if err := c.takeKey(t.Context(), me, key, answer); !errors.Is(err, ErrNetwork) || !now.PublicKey().Equal(orgKeyOf(t, c)) {
+		t.Errorf("a certificate of the key before: %v", err)
+	}
+	// It is asked again, as what the device is now.
+	word := incident(t, c, "after both")
+	mustSync(t, c)
+	if own, err := c.identity(); err != nil || !own.key.Equal(key) || !now.PublicKey().Equal(orgKeyOf(t, c)) || !o.has(word) {
+		t.Errorf("after both it has its new key: %t, %v", own.key.Equal(key), err)
+	}
+
+	now = o.rotate()
+	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	err = c.store.write(t.Context(), "taking another key", func(t *tx) error { return t.setMeta(metaKey, other.Seed()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.takeRenewal(t.Context(), renewal(key)); err != nil {
+		t.Fatal(err)
+	}
+	if own, err := c.identity(); err != nil || !own.key.Equal(other) {
+		t.Errorf("in memory is another key than in the store, %v", err)
+	}
+}
+
+// What a server says of its keys has room for all that its org may have had.
+func TestServerKeysRoom(t *testing.T) {
+	t.Parallel()
+	was, key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)), ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))
+	said := &tandemv1.ServerKeys{Keys: [][]byte{make([]byte, keySize), make([]byte, keySize)}, Signature: make([]byte, ed25519.SignatureSize)}
+	for n := range syncengine.MaxOrgKeys {
+		said.Successors = append(said.Successors, syncengine.SignOrgSuccessor(syncengine.ID{1}, uint64(n)+1, was, key, 1<<41, 1<<41))
+	}
+	if size := proto.Size(said); size > maxServerKeys {
+		t.Errorf("%d bytes do not fit into %d", size, maxServerKeys)
 	}
 }

@@ -166,6 +166,23 @@ func (c *Client) rekey(ctx context.Context) error {
 
 // takeKey puts a key and its certificate in the place of those before.
 func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateKey, answer *tandemv1.RekeyResponse) error {
+	for {
+		err := c.putKey(ctx, me, key, answer)
+		if !errors.Is(err, errRenewed) {
+			return err
+		}
+		// The org's key was followed while this was on its way.
+		if err := c.loadIdentity(ctx); err != nil {
+			return err
+		}
+		if me, err = c.identity(); err != nil {
+			return err
+		}
+	}
+}
+
+// putKey does so where the store is still enrolled as me. The error is errRenewed where not.
+func (c *Client) putKey(ctx context.Context, me *identity, key ed25519.PrivateKey, answer *tandemv1.RekeyResponse) error {
 	enrolment, err := followedOrg(me.answer, answer.GetSuccessors(), answer.GetCertificate(), key, me.replica)
 	if err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
@@ -176,6 +193,9 @@ func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateK
 	}
 	err = c.store.write(context.WithoutCancel(ctx), "taking a new key", func(t *tx) error {
 		now := c.opts.Now().UnixMilli()
+		if err := t.enrolledAs(me); err != nil {
+			return err
+		}
 		for _, m := range []struct {
 			key   string
 			value []byte

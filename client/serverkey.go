@@ -79,6 +79,10 @@ func (k *keyed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return k.Transport.RoundTrip(req)
 }
 
+// maxServerKeys bounds the bytes of an answer, which has room for all keys that an org may
+// have had.
+const maxServerKeys = 512 << 10
+
 // askTime is how long the question may take.
 const askTime = time.Minute
 
@@ -110,7 +114,7 @@ func (k *keyed) vouched(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK || resp.TLS == nil {
 		return fmt.Errorf("it does not say that the org vouches for it: HTTP status %d", resp.StatusCode)
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxServerKeys))
 	if err != nil {
 		return err
 	}
