@@ -146,7 +146,7 @@ func (c *Client) reinstance(ctx context.Context) error {
 		return err
 	}
 	req := &tandemv1.ReinstanceRequest{
-		PublicKey: publicKey(key), Replica: replica[:],
+		PublicKey: publicKey(key), Replica: replica[:], Follows: true,
 		Proof: ed25519.Sign(key, append(append([]byte(reinstanceContext), me.replica[:]...), replica[:]...)),
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Minute)

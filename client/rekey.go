@@ -145,7 +145,7 @@ func (c *Client) rekey(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	answer, err := call(limited, &contact{}, func(ctx context.Context) (*tandemv1.RekeyResponse, error) {
-		return way.enroll.Rekey(ctx, &tandemv1.RekeyRequest{Rollover: signed})
+		return way.enroll.Rekey(ctx, &tandemv1.RekeyRequest{Rollover: signed, Follows: true})
 	})
 	if _, contact := errors.AsType[*ContactError](err); contact && ctx.Err() == nil {
 		// The rest goes on under the old key. Where the server has the new one already, it

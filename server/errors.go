@@ -79,6 +79,7 @@ var codes = []struct {
 	{errFormerOrgKey, connect.CodeUnauthenticated, auth.ErrCertificate},
 	{errOtherReplica, connect.CodeUnauthenticated, auth.ErrCertificate},
 	{store.ErrKeysBehind, connect.CodeUnavailable, errBusy},
+	{errFollowsNot, connect.CodeUnavailable, errBusy},
 	{ErrLookups, connect.CodeResourceExhausted, nil},
 	{syncengine.ErrChunk, connect.CodeInvalidArgument, nil},
 	{ErrAttached, connect.CodeResourceExhausted, nil},

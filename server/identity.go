@@ -38,6 +38,9 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 	if err != nil {
 		return nil, err
 	}
+	if err := follows(org, was, req.GetFollows()); err != nil {
+		return nil, err
+	}
 	if err := s.meet(ctx, org, was, nil); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,18 @@ var errFormerOrgKey = errors.New("a replica that is not known has a certificate 
 // than it is. A key of the org that was stolen has signed it.
 var errOtherReplica = errors.New("a certificate names another person or device than its replica has")
 
+// errFollowsNot: a device of a version that follows no keys of its org asks for a certificate
+// which it would not take, after the server had taken its key for replaced.
+var errFollowsNot = errors.New("a device that does not follow the organization's new key asks for a certificate of it")
+
+// follows refuses whoever asks for a certificate of a key that they do not follow to.
+func follows(org *store.Org, was *auth.Identity, said bool) error {
+	if !said && was.KeyID != org.KeyID() {
+		return errFollowsNot
+	}
+	return nil
+}
+
 // itself refuses a certificate that says of a replica that is known what it is not.
 func itself(r *syncengine.Replica, id *auth.Identity) error {
 	if r != nil && (r.Person != id.Person || r.Device != id.Device) {

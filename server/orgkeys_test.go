@@ -2,11 +2,13 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -280,6 +282,14 @@ func TestOrgKeysBehind(t *testing.T) {
 	if answer := d.must(d.push(d.creation(encounter(w, "beside")))); !applied(answer) {
 		t.Errorf("at a server with the keys of before: %v", answer.GetOutcomes())
 	}
+	kept, stop := context.WithCancel(t.Context())
+	var keeping sync.WaitGroup
+	keeping.Go(func() { _ = w.srv.KeepJournal(kept) })
+	for !strings.Contains(w.log.String(), "this server certifies nobody") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	stop()
+	keeping.Wait()
 	was := must[[]byte](t)(os.ReadFile(keys))
 	if _, err := w.s.RotateSigning(t.Context(), w.org.ID, 0); !errors.Is(err, store.ErrKeysBehind) {
 		t.Errorf("a rotation there: %v", err)
@@ -298,5 +308,69 @@ func TestOrgKeysBehind(t *testing.T) {
 	answer := must[*tandemv1.EnrollResponse](t)(late.enroll.Enroll(t.Context(), late.enrolment(code)))
 	if !bytes.Equal(answer.GetOrgKey(), w.org.PublicKey()) || len(answer.GetSuccessors()) != 1 {
 		t.Error("with the new keys it enrols with another key")
+	}
+}
+
+// A device of a version that does not follow its org's keys gets no certificate that it would
+// not take: nothing is done, and it goes on with what it has.
+func TestOrgKeyNotFollowed(t *testing.T) { each(t, testOrgKeyNotFollowed) }
+
+func testOrgKeyNotFollowed(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 101)
+	d := w.enrolled(1, w.clinician)
+	w.rotated(time.Hour)
+	rollover := d.rollover(keyOf(90), 0).sign(t)
+	if _, err := d.enroll.Rekey(t.Context(), &tandemv1.RekeyRequest{Rollover: rollover}); codeOf(err) != connect.CodeUnavailable {
+		t.Errorf("another key: %v", err)
+	}
+	id := syncengine.ID{0xee, 1}
+	next := &tandemv1.ReinstanceRequest{
+		PublicKey: keyOf(91)[ed25519.SeedSize:], Replica: id[:],
+		Proof: ed25519.Sign(keyOf(91), append(append([]byte("tandem-reinstance-v1"), d.replica[:]...), id[:]...)),
+	}
+	if _, err := d.enroll.Reinstance(t.Context(), next); codeOf(err) != connect.CodeUnavailable {
+		t.Errorf("another replica: %v", err)
+	}
+	if all := must[[]*syncengine.Replica](t)(w.s.Replicas(t.Context(), w.org.ID)); len(all) != 1 {
+		t.Errorf("there are %d replicas", len(all))
+	}
+	if answer := d.must(d.push(d.creation(encounter(w, "as before")))); !applied(answer) {
+		t.Errorf("with the key of before: %v", answer.GetOutcomes())
+	}
+	next.Follows = true
+	if answer, err := d.enroll.Reinstance(t.Context(), next); err != nil || len(answer.GetSuccessors()) != 1 {
+		t.Errorf("another replica that follows: %v", err)
+	}
+	answer, err := d.enroll.Rekey(t.Context(), &tandemv1.RekeyRequest{Rollover: d.rollover(keyOf(90), d.op).sign(t), Follows: true})
+	if err != nil || len(answer.GetSuccessors()) != 1 {
+		t.Errorf("another key that follows: %v", err)
+	}
+}
+
+// A server that has not looked at the org's keys since another one replaced them lets nobody
+// new in by a key whose grace is over, nor does one whose clock is behind.
+func TestFormerOrgKeyElsewhere(t *testing.T) { each(t, testFormerOrgKeyElsewhere) }
+
+func testFormerOrgKeyElsewhere(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 102)
+	d := w.enrolled(1, w.clinician)
+	d.must(&tandemv1.SyncRequest{})
+	stolen := w.org.Signing
+	beside := must[*store.Store](t)(store.Open(t.Context(), w.dir, store.Options{
+		Clock: func() time.Time { return w.clock().Add(time.Hour) }, Database: w.database, Volatile: true,
+	}))
+	t.Cleanup(func() { _ = beside.Close() })
+	must[*store.Org](t)(beside.Signer(t.Context(), w.org.ID))
+	forged := w.newDevice(9)
+	forged.replica, forged.person, forged.dev, forged.way.nonce = syncengine.ID{0xdd, 9}, d.person, d.dev, d.way.nonce
+	forged.way.certificate = must[string](t)(auth.Certify(stolen, &auth.Identity{
+		Org: w.org.ID, Person: d.person, Device: d.dev, Replica: forged.replica, Key: ed25519.PublicKey(forged.key[ed25519.SeedSize:]),
+	}))
+	push := forged.push(forged.creation(encounter(w, marker)))
+	must[*tandemv1.OrgSuccessor](t)(beside.RotateSigning(t.Context(), w.org.ID, 0))
+	if _, err := forged.call(t.Context(), push); codeOf(err) != connect.CodeUnauthenticated {
+		t.Errorf("after a rotation at another server: %v", err)
 	}
 }

@@ -37,7 +37,7 @@ type orgKey struct {
 	// MadeAt is empty for the first key: it was made with the org.
 	MadeAt any `json:"made_at,omitempty"`
 	// ReadmitsUntil is until when a certificate of this key alone lets in a device that the
-	// database does not know; empty for the present one.
+	// database does not know; empty for the present one, and where it never does.
 	ReadmitsUntil any  `json:"readmits_until,omitempty"`
 	Present       bool `json:"present"`
 }
@@ -89,6 +89,9 @@ func (c *adminKeysListCmd) Run(a *app) error {
 				made = fmt.Sprint(k.MadeAt)
 			}
 			if !k.Present {
+				stands = "readmits nobody"
+			}
+			if k.ReadmitsUntil != nil {
 				stands = fmt.Sprint("readmits until ", k.ReadmitsUntil)
 			}
 			fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", k.Number, k.Name, made, stands)

@@ -64,6 +64,9 @@ func TestRotateOrg(t *testing.T) {
 	if keys := strings.Count(must(t, "", "admin", "keys", "list", "--data", dir, "--json"), "\n"); made == 0 || keys != 2+made {
 		t.Errorf("%d were made at once, and %d keys are listed", made, keys)
 	}
+	if listed := must(t, "", "admin", "keys", "list", "--data", dir); strings.Count(listed, "readmits nobody") != 1+made || strings.Contains(listed, "nil") {
+		t.Errorf("the keys are listed as\n%s", listed)
+	}
 	must(t, "", "admin", "audit", "export", "--data", dir, "--to", at("audit.jsonl"))
 	for _, args := range [][]string{
 		{"--data", dir, "--store", here, "--store", away}, {"--file", at("audit.jsonl"), "--store", away}, {"--file", at("audit.jsonl"), "--store", here},

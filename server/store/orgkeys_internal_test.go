@@ -12,6 +12,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/pgtest"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // Of rotations that begin from the same key exactly one is made, on one server and on two
@@ -344,6 +345,49 @@ func logBeginsWithTheKeys(t *testing.T, database func() string) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// What another server has made of one org is seen at once, whoever has just asked for another.
+func TestOrgNow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var both [2]*Store
+	var orgs [2]syncengine.ID
+	for i := range both {
+		s, err := Open(t.Context(), dir, Options{Create: i == 0, Volatile: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		both[i] = s
+		for j := range orgs {
+			if i == 0 {
+				org, err := s.CreateOrg(t.Context(), "Example County")
+				if err != nil {
+					t.Fatal(err)
+				}
+				orgs[j] = org.ID
+			}
+			if _, err := s.Org(t.Context(), orgs[j]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// It has just looked at its keys file.
+	both[1].mu.Lock()
+	both[1].keys.asked = both[1].monotonic() + time.Hour
+	both[1].mu.Unlock()
+	for _, id := range orgs {
+		if _, err := both[0].RotateSigning(t.Context(), id, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := both[1].OrgNow(t.Context(), syncengine.ID{9}); !errors.Is(err, ErrUnknownOrg) {
+			t.Errorf("an org that is not: %v", err)
+		}
+		if org, err := both[1].OrgNow(t.Context(), id); err != nil || len(org.Keys()) != 2 {
+			t.Errorf("the org has %d keys, %v", len(org.Keys()), err)
 		}
 	}
 }

@@ -870,7 +870,9 @@ type ReinstanceRequest struct {
 	// that the store was ‖ the new id: proof of possession.
 	Proof []byte `protobuf:"bytes,2,opt,name=proof" json:"proof,omitempty"`
 	// The new replica id: 16 random bytes.
-	Replica       []byte `protobuf:"bytes,3,opt,name=replica" json:"replica,omitempty"`
+	Replica []byte `protobuf:"bytes,3,opt,name=replica" json:"replica,omitempty"`
+	// The device follows the successors of the answer, as in RekeyRequest.
+	Follows       bool `protobuf:"varint,4,opt,name=follows" json:"follows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -924,6 +926,13 @@ func (x *ReinstanceRequest) GetReplica() []byte {
 		return x.Replica
 	}
 	return nil
+}
+
+func (x *ReinstanceRequest) GetFollows() bool {
+	if x != nil {
+		return x.Follows
+	}
+	return false
 }
 
 // The certificate of the new replica.
@@ -1007,7 +1016,10 @@ type RekeyRequest struct {
 	// is another JWS in compact form, signed by the new key, which stands in its header as
 	// jwk (same typ). The payload of that is JSON: account, the replica id as text; oldKey,
 	// the old key as a JWK; ops, the newest op that the old key may have signed.
-	Rollover      string `protobuf:"bytes,1,opt,name=rollover" json:"rollover,omitempty"`
+	Rollover string `protobuf:"bytes,1,opt,name=rollover" json:"rollover,omitempty"`
+	// The device follows the successors of the answer. Without it the server does nothing
+	// where the certificate would be signed with another key of the org than the one before.
+	Follows       bool `protobuf:"varint,2,opt,name=follows" json:"follows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1047,6 +1059,13 @@ func (x *RekeyRequest) GetRollover() string {
 		return x.Rollover
 	}
 	return ""
+}
+
+func (x *RekeyRequest) GetFollows() bool {
+	if x != nil {
+		return x.Follows
+	}
+	return false
 }
 
 // The certificate of a replica's new key.
@@ -5288,21 +5307,23 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"successors\x18\x01 \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
 	"successors\x12 \n" +
-	"\vcertificate\x18\x02 \x01(\tR\vcertificate\"b\n" +
+	"\vcertificate\x18\x02 \x01(\tR\vcertificate\"|\n" +
 	"\x11ReinstanceRequest\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x14\n" +
 	"\x05proof\x18\x02 \x01(\fR\x05proof\x12\x18\n" +
-	"\areplica\x18\x03 \x01(\fR\areplica\"\xa4\x01\n" +
+	"\areplica\x18\x03 \x01(\fR\areplica\x12\x18\n" +
+	"\afollows\x18\x04 \x01(\bR\afollows\"\xa4\x01\n" +
 	"\x12ReinstanceResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
 	"\x06schema\x18\x03 \x01(\rR\x06schema\x127\n" +
 	"\n" +
 	"successors\x18\x04 \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
-	"successors\"*\n" +
+	"successors\"D\n" +
 	"\fRekeyRequest\x12\x1a\n" +
-	"\brollover\x18\x01 \x01(\tR\brollover\"\x9f\x01\n" +
+	"\brollover\x18\x01 \x01(\tR\brollover\x12\x18\n" +
+	"\afollows\x18\x02 \x01(\bR\afollows\"\x9f\x01\n" +
 	"\rRekeyResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
