@@ -21,11 +21,10 @@ import (
 )
 
 // rotated gives the org of a world another key.
-func (w *world) rotated(grace time.Duration) *tandemv1.OrgSuccessor {
+func (w *world) rotated(grace time.Duration) {
 	w.t.Helper()
-	step := must[*tandemv1.OrgSuccessor](w.t)(w.s.RotateSigning(w.t.Context(), w.org.ID, grace))
+	must[*tandemv1.OrgSuccessor](w.t)(w.s.RotateSigning(w.t.Context(), w.org.ID, grace))
 	w.org = must[*store.Org](w.t)(w.s.Org(w.t.Context(), w.org.ID))
-	return step
 }
 
 // renewed lets a device take what an answer says of the org's keys.
