@@ -371,3 +371,39 @@ func TestEveryCall(t *testing.T) {
 		})
 	}
 }
+
+// A statement that the storage fails ends the transaction that its write shares with others:
+// they are done all the same.
+func TestAStorageFaultIsOfOneWrite(t *testing.T) {
+	t.Parallel()
+	w := newCutWorld(t, 25)
+	d := w.base.Copy(1)
+	done, err := w.open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	before := w.head().Seq
+	once := false
+	errs := w.together(bump, func(tx *store.Tx) error {
+		if once {
+			return nil
+		}
+		once = true
+		d.Set(faultfs.Faults{FailAt: 1, Err: syscall.EIO})
+		_, err := tx.Number("SELECT count(*) FROM scope_index")
+		if !errors.Is(err, store.ErrStorage) {
+			t.Errorf("the storage did not fail: %v", err)
+		}
+		return err
+	}, bump)
+	if err := errors.Join(errs...); err != nil || !once {
+		t.Errorf("three writes, one of which met a fault of the storage: %v", errs)
+	}
+	if got := w.head().Seq - before; got != 2 {
+		t.Errorf("%d of 2 writes are there", got)
+	}
+	if r, err := w.s.Verify(t.Context(), w.org.ID); err != nil || len(r.Faults) > 0 {
+		t.Errorf("verify: %v, error %v", r, err)
+	}
+}
