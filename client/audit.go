@@ -356,10 +356,28 @@ func (c *Client) Audit(ctx context.Context) (*AuditKept, error) {
 // sendAudit delivers emergencies and audit entries beside a sync: what cannot be delivered
 // now waits.
 func (c *Client) sendAudit(ctx context.Context) error {
-	err := c.reportEmergencies(ctx)
-	if err == nil {
-		err = c.deliverAudit(ctx)
+	return c.auditWaits(c.bringAudit(ctx))
+}
+
+// sendLastAudit is sendAudit before a wipe: what a broken connection holds back does not go
+// with the store, but with the next contact.
+func (c *Client) sendLastAudit(ctx context.Context) error {
+	err := c.bringAudit(ctx)
+	if errors.Is(err, ErrNetwork) || errors.Is(err, ErrBusy) {
+		return err
 	}
+	return c.auditWaits(err)
+}
+
+func (c *Client) bringAudit(ctx context.Context) error {
+	if err := c.reportEmergencies(ctx); err != nil {
+		return err
+	}
+	return c.deliverAudit(ctx)
+}
+
+// auditWaits takes it that the server did not take what was noted.
+func (c *Client) auditWaits(err error) error {
 	if contact, ok := errors.AsType[*ContactError](err); ok {
 		c.log.Warn().Err(contact).Msg("audit entries wait")
 		return nil

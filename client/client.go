@@ -117,6 +117,8 @@ type Client struct {
 	wiping         chan struct{}
 	// rekeying: the device is about to get another key.
 	rekeying atomic.Bool
+	// workFor is the team whose work is done, nil where nobody has said.
+	workFor atomic.Pointer[syncengine.ID]
 	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
 	spoiled atomic.Bool
 	// askBefore: the server may have more backups of what earlier replicas of the store

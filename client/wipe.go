@@ -167,7 +167,7 @@ func (c *Client) sendLast(ctx context.Context) error {
 			continue
 		case !r.queued && (r.sent == 0 || !c.spoiled.Load()):
 			c.sendLastFiles(ctx)
-			return c.sendAudit(ctx)
+			return c.sendLastAudit(ctx)
 		case r.progress():
 			stalled = 0
 		default:
@@ -175,7 +175,7 @@ func (c *Client) sendLast(ctx context.Context) error {
 			stalled++
 		}
 	}
-	return c.sendAudit(ctx)
+	return c.sendLastAudit(ctx)
 }
 
 // offerSealed offers the server what stands in the sealed outbox and is not known to be

@@ -369,7 +369,7 @@ func (v *visit) makeForm(kind, page string, preset func() proto.Message, finish 
 		return err
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(msg, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(msg, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn && !slices.Contains(p.Fields, "lifecycle") {
 			problems = append(problems, p)
 		}
@@ -529,7 +529,7 @@ func (v *visit) cards() (out []cardLine, err error) {
 	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
 		if m, ok := view.Message.(*tandemv1.AlertCard); ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
-			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), m.GetExpiresOn()})
+			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), v.dated(m.GetExpiresOn())})
 		}
 	}
 	return out, nil

@@ -21,6 +21,7 @@ func parseID(s string) (syncengine.ID, error) { return syncengine.ParseID(s) }
 type learnt struct {
 	mu    sync.Mutex
 	at    time.Time
+	team  string
 	types []string
 }
 
@@ -32,7 +33,8 @@ func (v *visit) chips() ([]string, error) {
 	l := &v.a.learnt
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.types != nil && v.a.o.Now().Sub(l.at) < 10*time.Minute {
+	team := v.a.prefs.current().Team
+	if l.types != nil && l.team == team && v.a.o.Now().Sub(l.at) < 10*time.Minute {
 		return l.types, nil
 	}
 	views, err := v.dev.List(v.ctx(), "incident", client.Filter{FromMS: v.a.o.Now().AddDate(0, 0, -60).UnixMilli()}, client.Newest, 150)
@@ -41,7 +43,7 @@ func (v *visit) chips() ([]string, error) {
 	}
 	counts := map[string]int{}
 	for _, view := range views {
-		if m, ok := view.Message.(*tandemv1.Incident); ok {
+		if m, ok := view.Message.(*tandemv1.Incident); ok && (team == "" || m.GetTeamId() == team) {
 			counts[m.GetCallType()]++
 		}
 	}
@@ -53,7 +55,7 @@ func (v *visit) chips() ([]string, error) {
 			types = append(types, t)
 		}
 	}
-	l.types, l.at = types[:8], v.a.o.Now()
+	l.types, l.team, l.at = types[:8], team, v.a.o.Now()
 	return l.types, nil
 }
 
@@ -120,13 +122,10 @@ func (v *visit) today() error {
 		if err != nil {
 			return err
 		}
-		for _, c := range v.domain().Codes("call_type") {
-			o := web.Option{Code: c.Code, Label: v.domain().Label("call_type", c.Code, v.lang)}
-			switch {
-			case c.Retired || c.Code == "not_recorded":
-			case slices.Contains(chips, c.Code):
+		for _, o := range v.offered("call_type") {
+			if slices.Contains(chips, o.Code) {
 				d.Chips = append(d.Chips, o)
-			default:
+			} else {
 				d.More = append(d.More, o)
 			}
 		}
@@ -203,7 +202,10 @@ func (v *visit) code(list, code string) string {
 	if code == "" {
 		return ""
 	}
-	return v.domain().Label(list, code, v.lang)
+	if v.domain().HasCode(list, code) {
+		return v.domain().Label(list, code, v.lang)
+	}
+	return v.own().Label(v.domain(), list, code, v.lang)
 }
 
 // seen says that a lead has opened a record, and when; empty where none has, as far as the

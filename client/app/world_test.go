@@ -44,7 +44,7 @@ type office struct {
 	changes int64
 
 	maya, luis, dale syncengine.ID
-	clinic           syncengine.ID
+	clinic, police   syncengine.ID
 }
 
 func newOffice(tb testing.TB) *office {
@@ -92,6 +92,7 @@ func newOffice(tb testing.TB) *office {
 	clinic := id(o.admin.AddAgency(ctx, server.AgencyOptions{Name: "Example Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
 	o.clinic = clinic
 	police := id(o.admin.AddAgency(ctx, server.AgencyOptions{Name: "Example Police", Type: "law_enforcement", TimeZone: "America/Chicago", Lang: "en"}))
+	o.police = police
 	program := id(o.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-response", Model: "crt", Agency: clinic, Partners: []syncengine.ID{police}}))
 	team := id(o.admin.AddTeam(ctx, server.TeamOptions{Name: "Night", Program: program}))
 	staff := func(name, discipline, role string, agency syncengine.ID) syncengine.ID {
@@ -206,6 +207,7 @@ func serve(tb testing.TB, o app.Options) *field {
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("TANDEM_APP_CHILD"); dir != "" {
+		go stall(os.Getenv("TANDEM_APP_SCRATCH"))
 		child(dir)
 		return
 	}

@@ -176,6 +176,33 @@ func (b *Browser) Tap(words string) {
 	b.tap(fmt.Sprintf("what says %q", words), find+"("+Quote(words)+")")
 }
 
+// Hold puts a finger on what bears the words and leaves it there until another page shows.
+func (b *Browser) Hold(words string) {
+	b.TB.Helper()
+	Eval[bool](b, "window.stale = true")
+	at := Eval[[]float64](b, find+"("+Quote(words)+")")
+	if len(at) == 0 {
+		b.TB.Fatalf("the page does not show %q:\n%s", words, b.Words())
+	}
+	b.touch("touchStart", map[string]any{"x": at[0], "y": at[1]})
+	b.Until(`!window.stale && document.readyState === "complete"`)
+	b.touch("touchEnd")
+	b.Ready()
+}
+
+func (b *Browser) touch(kind string, points ...map[string]any) {
+	b.TB.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		what := map[string]any{"type": kind, "touchPoints": append([]map[string]any{}, points...)}
+		return chromedp.Void{}, t.Call(ctx, "Input.dispatchTouchEvent", what, &struct{}{})
+	})
+	if err != nil {
+		b.TB.Fatal(err)
+	}
+}
+
 // Chip taps a choice of a field, and waits until it is kept.
 func (b *Browser) Chip(name, code string) {
 	b.TB.Helper()

@@ -30,11 +30,6 @@ type codeRow struct {
 	Retired              bool
 }
 
-// extendable are the lists to which a program may add codes.
-var extendable = []string{
-	"call_type", "disposition", "intervention", "need", "presenting", "barrier", "place_type",
-}
-
 // ownCodes is the record of the agency's own codes of a list, nil where it has none.
 func (s *sight) ownCodes(list string) (*item, *tandemv1.CodeSet) {
 	for _, it := range s.reference("code_set") {
@@ -45,6 +40,19 @@ func (s *sight) ownCodes(list string) (*item, *tandemv1.CodeSet) {
 	return nil, nil
 }
 
+// own are the codes that agencies have added, of all of them: a record may have any.
+func (s *sight) own() *record.OwnCodes {
+	if s.added == nil {
+		s.added = &record.OwnCodes{}
+		for _, it := range s.reference("code_set") {
+			if m, ok := it.msg.(*tandemv1.CodeSet); ok && it.rec.Lifecycle() == record.Active {
+				s.added.Add(m)
+			}
+		}
+	}
+	return s.added
+}
+
 // codesHash tells whether the codes are still those that were shown.
 func codesHash(it *item) string { return strconv.FormatUint(uint64(it.rec.Hash), 16) }
 
@@ -52,7 +60,7 @@ func codesHash(it *item) string { return strconv.FormatUint(uint64(it.rec.Hash),
 func (v *visit) codes() error {
 	d := &codesData{Page: v.page("navCodes", "codes"), List: v.r.URL.Query().Get("list")}
 	err := v.look("codes", syncengine.ID{}, func(s *sight) error {
-		for _, list := range extendable {
+		for _, list := range record.Extendable {
 			if len(s.c.domain.Codes(list)) == 0 {
 				continue
 			}
@@ -89,7 +97,7 @@ func (v *visit) codes() error {
 // it out of use. A code is never taken away, and never comes to mean another one.
 func (v *visit) setCode() error {
 	list, code := v.form("list"), v.form("code")
-	if !slices.Contains(extendable, list) || !v.c.domain.HasCode(list, v.form("maps_to")) && v.form("maps_to") != "" {
+	if !slices.Contains(record.Extendable, list) || !v.c.domain.HasCode(list, v.form("maps_to")) && v.form("maps_to") != "" {
 		return errForm
 	}
 	say := func(en, es string) error {

@@ -5,7 +5,8 @@
   const $ = (s, at = document) => at.querySelector(s);
   const $$ = (s, at = document) => [...at.querySelectorAll(s)];
   const body = document.body;
-  const post = (url, data) => fetch(url, { method: "POST", body: data, credentials: "same-origin", keepalive: true });
+  // A request that outlives its page carries 64 KiB at the most: longer words go without.
+  const post = (url, data) => fetch(url, { method: "POST", body: data, credentials: "same-origin", keepalive: data.toString().length < 60000 });
   let leaving = false;
   // Once a tap leads elsewhere, nothing of the page's own leads back: a reload would take
   // the place of what was tapped. A tap that led to no page, as one on a telephone number,
@@ -114,7 +115,7 @@
     flush() {
       if (this.dirty.size === 0 && !this.flying) return;
       const names = [...new Set([...this.dirty, ...(this.flying || [])])];
-      navigator.sendBeacon(this.url, this.pack(names));
+      if (!navigator.sendBeacon(this.url, this.pack(names))) this.send();
     }
   }
   for (const f of $$("form[data-draft]")) forms.push(new Keeper(f));
@@ -155,7 +156,7 @@
   });
   for (const el of $$(".chips input[type=radio]:checked")) el.dataset.was = "1";
   // Forms whose choice is the whole answer go at once.
-  document.addEventListener("change", (e) => { const f = e.target.closest?.("form[data-go]"); if (f) f.requestSubmit(); });
+  document.addEventListener("change", (e) => { const f = e.target.form; if (f && f.dataset.go !== undefined) f.requestSubmit(); });
 
   // Fields that are asked only after an answer.
   const when = () => {
