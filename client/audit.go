@@ -256,7 +256,12 @@ func (c *Client) keepCheckpoint(t *tx, me *identity, st *syncengine.DeviceState,
 	}
 	now, _ := syncengine.IDFromBytes(trailer.GetEpoch())
 	cp, err := audit.Unpack(st.Org, now, trailer.GetAudit())
-	if err != nil || !cp.Signed(me.answer.GetOrgKey()) {
+	keys := orgKeys(me, trailer.GetRenewal())
+	if err == nil && !cp.Signed(keys[len(keys)-1]) && slices.ContainsFunc(keys, cp.Signed) {
+		// It is of a time before: the next one is signed with the newest key.
+		return nil
+	}
+	if err != nil || !cp.Signed(keys[len(keys)-1]) {
 		c.log.Error().Msg("the server has sent a checkpoint of its audit log that is not signed by the organization's key")
 		return nil //nolint:nilerr // It proves nothing, and is not kept.
 	}
@@ -309,6 +314,8 @@ const metaRewritten = "audit_rewritten"
 type AuditKept struct {
 	Org syncengine.ID
 	Key ed25519.PublicKey
+	// Successors are how Key followed from the org's first.
+	Successors []*tandemv1.OrgSuccessor
 	// Checkpoints as the server signed them.
 	Checkpoints []*audit.Checkpoint
 	// Rewritten says in words that the server's log does not hold one of them; empty
@@ -324,7 +331,7 @@ func (c *Client) Audit(ctx context.Context) (*AuditKept, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &AuditKept{Key: me.answer.GetOrgKey()}
+	out := &AuditKept{Key: me.answer.GetOrgKey(), Successors: me.answer.GetSuccessors()}
 	err = c.store.write(ctx, "reading what is kept of the audit log", func(t *tx) error {
 		st, err := t.State()
 		if err != nil {

@@ -91,7 +91,9 @@ type Client struct {
 	clock   clock
 	curtain curtain
 
-	mu sync.Mutex
+	// loading is held while the identity is read from the store.
+	loading sync.Mutex
+	mu      sync.Mutex
 	// sealFault is why the sealed outbox could not be opened, nil where it could.
 	sealFault error
 	// me is nil before enrolment; link is made at first use.
@@ -287,6 +289,9 @@ func (c *Client) newID() (syncengine.ID, error) {
 
 // loadIdentity reads who the device is, where it is enrolled.
 func (c *Client) loadIdentity(ctx context.Context) error {
+	// Of two at once the later one has read what is newer.
+	c.loading.Lock()
+	defer c.loading.Unlock()
 	var me *identity
 	var link []byte
 	err := c.store.write(ctx, "reading the enrolment", func(t *tx) error {
