@@ -43,6 +43,9 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 		if err := j.survey(snap); err != nil {
 			return err
 		}
+		if err := j.settle(snap); err != nil {
+			return err
+		}
 		all := whom{}
 		err := j.read(snap, func(of []*table, r *row) error {
 			if j.counts() {

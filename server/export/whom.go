@@ -13,11 +13,11 @@ type whom map[syncengine.ID]struct{}
 // counts reports whether people are counted: where a person exports what names somebody.
 func (j *job) counts() bool { return j.rights.p != nil && j.o.Set != SafeHarbor }
 
-// countNamed counts the people of an export before its first byte. Without an approver it goes
-// no further than to where one is needed.
+// countNamed counts the people of an export before its first byte, where they are counted. It
+// settles the period, and without an approver goes no further than to where one is needed.
 func (j *job) countNamed(snap *store.Snapshot) error {
-	if !j.counts() {
-		return nil
+	if err := j.settle(snap); err != nil || !j.counts() {
+		return err
 	}
 	all := whom{}
 	if err := j.look(snap, func(_ []*table, r *row) error {
@@ -29,6 +29,18 @@ func (j *job) countNamed(snap *store.Snapshot) error {
 		return err
 	}
 	return j.approved(all)
+}
+
+// settle notes who is in the period, where there is one.
+func (j *job) settle(snap *store.Snapshot) error {
+	if j.period == nil {
+		return nil
+	}
+	if err := j.look(snap, j.period.note); err != nil {
+		return err
+	}
+	j.period.settle()
+	return nil
 }
 
 // approved sets how many people there are, and refuses more than one person may pass on.

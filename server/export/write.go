@@ -250,7 +250,11 @@ func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) erro
 		if err := j.survey(snap); err != nil {
 			return err
 		}
-		return j.countNamed(snap)
+		// A record that cannot be read is met once more when the files are made.
+		if err := j.countNamed(snap); Refused(err) {
+			return err
+		}
+		return ctx.Err()
 	})
 }
 
@@ -340,15 +344,7 @@ func (j *job) survey(snap *store.Snapshot) error {
 	}); err != nil {
 		return err
 	}
-	if err := j.readOwnCodes(snap); err != nil {
-		return err
-	}
-	if j.period == nil {
-		return nil
-	}
-	err = j.look(snap, j.period.note)
-	j.period.settle()
-	return err
+	return j.readOwnCodes(snap)
 }
 
 func (j *job) readOwnCodes(snap *store.Snapshot) error {
