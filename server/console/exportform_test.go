@@ -133,9 +133,9 @@ func TestExportForm(t *testing.T) {
 		w.crowd()
 		w.pass(8 * 24 * time.Hour)
 		ada.back("ada.admin")
-		ada.post("/console/exports", append(append([]string{}, asking...), "kinds", "person", "void", "true", "from", "2020-01-01")...).want(t, http.StatusOK, "waits for a second person")
+		ada.post("/console/exports", append(append([]string{}, asking...), "kinds", "person", "void", "true", "labels", "es")...).want(t, http.StatusOK, "waits for a second person")
 		lena := w.signIn(w.lena, "lena.park")
 		at := waitingLink.FindStringSubmatch(lena.get("/console/exports").body)[1]
-		lena.get("/console/approvals/"+at).want(t, http.StatusOK, "Kinds of record Person", "With void records", "2020-01-01 –")
+		lena.get("/console/approvals/"+at).want(t, http.StatusOK, "Kinds of record Person", "With void records", "In Spanish")
 	})
 }

@@ -254,6 +254,18 @@ type approvalData struct {
 	W                     *bulk.Waiting
 	Terms                 []fact
 	Why                   string
+	Decisions             []verdict
+	// Passkey: the person has one.
+	Passkey bool
+}
+
+// verdict is a decision that can be taken on an export, in forms of its own: what confirms one
+// confirms no other, and the Enter key takes the one that the words are for.
+type verdict struct {
+	ID, Act string
+	Refuses bool
+	// Reason of a refusal as it was typed.
+	Reason string
 	// Passkey is what one of the person's is asked; nil where they have none.
 	Passkey *people.Challenge
 }
@@ -274,8 +286,13 @@ func (v *visit) approvalShow(status int, why string) error {
 		return err
 	}
 	d := &approvalData{Page: v.page("approvalTitle", "approvals/"+id.String()), ID: id.String(), W: w, Why: why}
-	if d.Passkey, err = v.c.people.Challenge(v.r, aboutExport(id)); err != nil {
-		return err
+	for _, one := range []verdict{{Act: "approve"}, {Act: "refuse", Refuses: true, Reason: v.form("reason")}} {
+		one.ID = d.ID
+		if one.Passkey, err = v.c.people.Challenge(v.r, aboutExport(id, !one.Refuses)); err != nil {
+			return err
+		}
+		d.Passkey = one.Passkey != nil
+		d.Decisions = append(d.Decisions, one)
 	}
 	err = v.look("approvals", syncengine.ID{}, func(s *sight) error {
 		d.Who, d.Asked, d.Until = s.staffName(w.Person), s.moment(w.CreatedMS), s.moment(w.ExpiresMS)
@@ -288,8 +305,13 @@ func (v *visit) approvalShow(status int, why string) error {
 	return v.show(status, "approval", d)
 }
 
-// aboutExport is what a passkey confirms: the word on one export.
-func aboutExport(id syncengine.ID) string { return "export " + id.String() }
+// aboutExport is what a passkey confirms: one decision on one export.
+func aboutExport(id syncengine.ID, approve bool) string {
+	if approve {
+		return "export approve " + id.String()
+	}
+	return "export refuse " + id.String()
+}
 
 func (v *visit) approveExport() error { return v.decideExport(true) }
 
@@ -306,7 +328,7 @@ func (v *visit) decideExport(approve bool) error {
 	}
 	err = v.c.o.Exports.Decide(v.ctx(), v.who.Org, v.who.Staff, id, approve, strings.TrimSpace(reason), func(do func(*store.Tx) error) error {
 		if v.form("credential") != "" {
-			return v.c.people.ConfirmPasskey(v.r, aboutExport(id), do)
+			return v.c.people.ConfirmPasskey(v.r, aboutExport(id, approve), do)
 		}
 		return v.c.people.Confirm(v.r, v.form("code"), do)
 	})

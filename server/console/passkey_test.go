@@ -81,6 +81,16 @@ func TestPasskeyApproves(t *testing.T) {
 	b.Goes("quarterly figures")
 	b.Says("with your passkey", "Or with a code", "Ada Admin")
 	b.Look("approval-passkey")
+	// What was asked to approve with confirms no refusal.
+	browsertest.Eval[bool](b, `(() => {
+		const [approve, refuse] = ["approve", "refuse"].map((act) => document.querySelector("form[data-passkey][action$=" + act + "]"));
+		document.querySelector("#reason-passkey").value = "Not meant.";
+		refuse.dataset.passkey = approve.dataset.passkey;
+		refuse.elements.sealed.value = approve.elements.sealed.value;
+		return true;
+	})()`)
+	b.Goes("Refuse")
+	b.Says("The passkey did not answer")
 	b.Goes("Approve the export")
 	b.Says("Approved. The export is being made.")
 	if n := w.made(); n != 1 {

@@ -85,7 +85,7 @@ type Cut struct {
 	Teams []syncengine.ID
 	// What is passed on, in codes of disclosed_field.
 	What []string
-	// People that are named, counted where a person exports.
+	// People whom it is about, counted where a person exports what names somebody.
 	People int
 }
 
@@ -186,6 +186,9 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 		if err := j.survey(snap); err != nil {
 			return err
 		}
+		if err := j.countNamed(snap); err != nil {
+			return err
+		}
 		if j.dir, err = newDirectory(to); err != nil {
 			return err
 		}
@@ -244,7 +247,14 @@ func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) erro
 		if err := j.allow(snap, org); err != nil {
 			return err
 		}
-		return j.survey(snap)
+		if err := j.survey(snap); err != nil {
+			return err
+		}
+		// A record that cannot be read is met once more when the files are made.
+		if err := j.countNamed(snap); Refused(err) {
+			return err
+		}
+		return ctx.Err()
 	})
 }
 
@@ -334,26 +344,7 @@ func (j *job) survey(snap *store.Snapshot) error {
 	}); err != nil {
 		return err
 	}
-	if err := j.readOwnCodes(snap); err != nil {
-		return err
-	}
-	person := j.domain.KindByName("person")
-	if j.rights.p == nil || j.byKind[person.Number] == nil || j.o.Set == SafeHarbor {
-		return nil
-	}
-	if err := snap.Each(person.Number, func(rec *syncengine.StoredRecord) error {
-		ok, err := j.rights.reads(rec, rec.Compartment(person))
-		if ok {
-			j.cut.People++
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	if j.cut.People > ManyPeople && j.o.Approver.IsZero() {
-		return ErrApproval
-	}
-	return nil
+	return j.readOwnCodes(snap)
 }
 
 func (j *job) readOwnCodes(snap *store.Snapshot) error {
@@ -397,12 +388,6 @@ func (j *job) what() []string {
 
 // write fills the files.
 func (j *job) write(snap *store.Snapshot) error {
-	if j.period != nil {
-		if err := j.look(snap, j.period.note); err != nil {
-			return err
-		}
-		j.period.settle()
-	}
 	if j.veil != nil && j.veil.classes != nil {
 		if err := j.look(snap, j.veil.survey); err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/go-webauthn/webauthn/protocol"
+	"github.com/go-webauthn/webauthn/webauthn"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
 )
@@ -38,14 +40,15 @@ func (p *People) Confirm(r *http.Request, code string, do func(*store.Tx) error)
 type Challenge struct{ Options, Sealed string }
 
 // Challenge asks for a passkey of whoever has signed in, to confirm one thing: about tells it
-// from all others. It is nil where they have none.
+// from all others. The authenticator has to know the person, by a PIN or a finger: a touch is
+// not enough. It is nil where they have none.
 func (p *People) Challenge(r *http.Request, about string) (*Challenge, error) {
 	v := &visit{People: p, r: r, who: FromContext(r.Context())}
 	if v.who == nil || !v.who.strong {
 		return nil, nil //nolint:nilnil // Said above.
 	}
 	data := map[string]any{}
-	if err := v.askPasskey(data, about); err != nil || data["Passkey"] == nil {
+	if err := v.askPasskey(data, about, webauthn.WithUserVerification(protocol.VerificationRequired)); err != nil || data["Passkey"] == nil {
 		return nil, err
 	}
 	c := &Challenge{}

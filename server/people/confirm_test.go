@@ -42,6 +42,11 @@ func TestConfirmPasskey(t *testing.T) {
 		confirm(c, "one", one.hidden(t, "sealed"), k.get(two), http.StatusForbidden, 0)
 		confirm(c, "one", sealedToSignIn, toSignIn, http.StatusForbidden, 0)
 		confirm(c, "one", "", "", http.StatusForbidden, 0)
+		// A key that somebody only touched does not say who it was.
+		touched := *k
+		touched.untold = true
+		confirm(c, "one", one.hidden(t, "sealed"), touched.get(one), http.StatusForbidden, 0)
+		k.count = touched.count
 		w.pass(time.Minute)
 		stranger := newKey(t)
 		stranger.id = k.id

@@ -134,7 +134,7 @@ func (v *visit) factorData() (map[string]any, error) {
 }
 
 // askPasskey puts a challenge into the data of a page, where the person has a passkey.
-func (v *visit) askPasskey(data map[string]any, about string) error {
+func (v *visit) askPasskey(data map[string]any, about string, with ...webauthn.LoginOption) error {
 	if v.passkeys == nil {
 		return nil
 	}
@@ -146,7 +146,7 @@ func (v *visit) askPasskey(data map[string]any, about string) error {
 	if err != nil || len(h.keys) == 0 {
 		return err
 	}
-	options, session, err := v.passkeys.BeginLogin(h)
+	options, session, err := v.passkeys.BeginLogin(h, with...)
 	if err != nil {
 		return fmt.Errorf("asking for a passkey: %w", err)
 	}
