@@ -216,7 +216,6 @@ func serve(tb testing.TB, o app.Options) *field {
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("TANDEM_APP_CHILD"); dir != "" {
-		go stall(os.Getenv("TANDEM_APP_SCRATCH"))
 		child(dir)
 		return
 	}
