@@ -104,6 +104,24 @@ func TestTyping(t *testing.T) {
 	b.types("narrative", ".")
 	b.kept()
 
+	// A page asks before it is left with words that no request can carry then; one that has
+	// kept them does not.
+	asks := func(text string) bool {
+		t.Helper()
+		return eval[bool](b, `(() => {
+  const el = document.querySelector("[name=narrative]"), was = el.value;
+  el.value = `+quote(text)+`; el.dispatchEvent(new Event("input", { bubbles: true }));
+  const e = new Event("beforeunload", { cancelable: true });
+  dispatchEvent(e);
+  el.value = was; el.dispatchEvent(new Event("input", { bubbles: true }));
+  return e.defaultPrevented;
+})()`)
+	}
+	if !asks(strings.Repeat("ñáéíóú ", 2500)) || asks("Short.") {
+		t.Error("the page asks at the wrong words before it is left")
+	}
+	b.kept()
+
 	// A lock hides the page; what was typed until then is kept.
 	b.types("narrative", " Five.")
 	b.tap("Lock now")
