@@ -297,6 +297,40 @@ func TestWipeTriedAgain(t *testing.T) {
 	}
 }
 
+// A server that is too busy for what was noted, and for that alone, puts a wipe off, but not
+// without end.
+func TestWipeOfABusyServer(t *testing.T) {
+	t.Parallel()
+	o, dir := newOffice(t), t.TempDir()
+	c := o.enrol(o.clinician, dir)
+	mustSync(t, c)
+	note(t, c, unsentWords)
+	o.order(c)
+	o.mu.Lock()
+	front := o.front
+	o.front = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tandemv1connect.SyncServiceAuditProcedure {
+			w.Header().Set(schemaHeader, "1")
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		front.ServeHTTP(w, r)
+	})
+	o.mu.Unlock()
+	for range maxWipeBusy - 1 {
+		if _, err := c.Sync(t.Context()); !errors.Is(err, ErrBusy) {
+			t.Fatalf("while the server is busy: %v", err)
+		}
+	}
+	if _, err := c.Sync(t.Context()); !errors.Is(err, ErrWiped) {
+		t.Fatalf("after %d times: %v", maxWipeBusy, err)
+	}
+	if !bytes.Contains(o.words(), []byte(unsentWords)) {
+		t.Error("what was saved is not at the server")
+	}
+}
+
 // The receipt is that of the order which came, whatever its number is.
 func TestWipeOfAnotherNumber(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,10 +22,14 @@ import (
 type undo struct {
 	mu    sync.Mutex
 	steps []step
+	// count is the number of the last step.
+	count uint64
 }
 
-// step is one tap that can be taken back.
+// step is one tap that can be taken back. Its button says its number, so that a finger that
+// taps twice takes back one.
 type step struct {
+	number uint64
 	record syncengine.ID
 	words  string
 	fields []string
@@ -56,7 +61,8 @@ func (v *visit) did(view *client.View, words string, fields ...string) {
 	u := &v.a.undo
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.steps = append(u.steps, step{view.ID, words, fields, proto.Clone(view.Message), v.a.o.Now().Add(undoFor)})
+	u.count++
+	u.steps = append(u.steps, step{u.count, view.ID, words, fields, proto.Clone(view.Message), v.a.o.Now().Add(undoFor)})
 }
 
 // undoFor offers to take back what was done to a record, or to any.
@@ -70,21 +76,28 @@ func (v *visit) undoFor(id string) *web.Undo {
 		return nil
 	}
 	// The clock of the page may be another than that of the app.
-	return &web.Undo{Action: "call/" + s.record.String() + "/undo", Words: s.words, UntilMS: time.Now().Add(s.until.Sub(now)).UnixMilli()}
+	return &web.Undo{
+		Action: "call/" + s.record.String() + "/undo", Words: s.words, UntilMS: time.Now().Add(s.until.Sub(now)).UnixMilli(),
+		Values: []web.Hidden{{Name: "step", Value: strconv.FormatUint(s.number, 10)}},
+	}
 }
 
-// takeBack undoes the last tap.
+// takeBack undoes the tap that the button named, unless that is done or it is too late.
 func (v *visit) takeBack() error {
 	u := &v.a.undo
 	u.mu.Lock()
 	var back step
-	s := u.last(v.r.PathValue("id"), v.a.o.Now())
-	if s != nil {
+	named := v.r.PostFormValue("step")
+	i := slices.IndexFunc(u.steps, func(s step) bool {
+		return s.record.String() == v.r.PathValue("id") && strconv.FormatUint(s.number, 10) == named && v.a.o.Now().Before(s.until)
+	})
+	if i >= 0 {
 		// It cannot be taken back twice.
-		back, s.until = *s, time.Time{}
+		back = u.steps[i]
+		u.steps = slices.Delete(u.steps, i, i+1)
 	}
 	u.mu.Unlock()
-	if s != nil {
+	if i >= 0 {
 		view, err := v.get("incident")
 		if err != nil {
 			return err

@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"context"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/app"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -19,9 +22,11 @@ func TestTimers(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	dev := o.device(o.enrol(o.maya, "Car 12"))
-	c := &clock{}
+	// The clocks of the app and of the page stand still, but where the test moves them.
+	c := &clock{stands: time.Now()}
 	f := serve(t, app.Options{Device: dev, Now: c.now})
 	b := newBrowser(t, phone)
+	b.do(atEachPage("Date.now = () => 0"))
 	b.open(f.next())
 	b.page("today")
 	b.goes("Welfare check")
@@ -84,6 +89,64 @@ func TestTimers(t *testing.T) {
 	b.page("call/" + call)
 	b.goes("Arrived")
 	b.until(`location.pathname.endsWith("/times")`)
+}
+
+// atEachPage runs a script in each page before the page's own.
+func atEachPage(js string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		return chromedp.Void{}, t.Call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": js}, &struct{}{})
+	}
+}
+
+// A finger that taps twice on what takes back a tap takes back one: the button says which.
+func TestUndoOfOne(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	c := &clock{stands: time.Now()}
+	dev := o.device(o.enrol(o.maya, "Car 12"))
+	a := &asker{tb: t, dev: dev, f: serve(t, app.Options{Device: dev, Now: c.now})}
+	_, call, _ := strings.Cut(a.post("call", url.Values{"type": {"welfare_check"}}).Header().Get("Location"), "call/")
+	id, err := syncengine.ParseID(call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(enroute, arrived bool) {
+		t.Helper()
+		v, err := dev.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, ok := v.Message.(*tandemv1.Incident); !ok || (m.EnrouteAt != nil) != enroute || (m.ArrivedAt != nil) != arrived {
+			t.Fatalf("en route %v, arrived %v; want %t, %t", m.GetEnrouteAt(), m.GetArrivedAt(), enroute, arrived)
+		}
+	}
+	offered := func() url.Values {
+		t.Helper()
+		_, of, ok := strings.Cut(a.get("call/"+call), `name="step" value="`)
+		if !ok {
+			t.Fatal("no tap can be taken back")
+		}
+		number, _, _ := strings.Cut(of, `"`)
+		return url.Values{"step": {number}}
+	}
+	a.post("call/"+call+"/tap", url.Values{"field": {"enroute_at"}})
+	first := offered()
+	a.post("call/"+call+"/tap", url.Values{"field": {"arrived_at"}})
+	last := offered()
+	for range 2 {
+		a.post("call/"+call+"/undo", last)
+		want(true, false)
+	}
+	// What names no tap takes back none; nor does one that comes too late.
+	a.post("call/"+call+"/undo", nil)
+	want(true, false)
+	a.post("call/"+call+"/undo", first)
+	want(false, false)
+	a.post("call/"+call+"/tap", url.Values{"field": {"arrived_at"}})
+	last = offered()
+	c.ahead.Store(int64(10 * time.Second))
+	a.post("call/"+call+"/undo", last)
+	want(false, true)
 }
 
 // The first chips are those that the team takes most: its colleagues' calls count, and those

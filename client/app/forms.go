@@ -500,10 +500,8 @@ func (v *visit) beginForm() error {
 	named := map[string]**string{"person": &m.PersonId, "encounter": &m.EncounterId, "episode": &m.EpisodeId}
 	switch f.GetSubject() {
 	case "program":
+		// The program is that of the shift, like the team.
 		m.Respondent, named = new("staff"), nil
-		if len(v.me.Programs) > 0 {
-			m.ProgramId = new(v.me.Programs[0].String())
-		}
 	case "community":
 		m.Respondent, named = new("anonymous"), nil
 	case "staff":

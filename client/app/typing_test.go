@@ -2,13 +2,10 @@ package app_test
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +19,10 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-var kills = flag.Int("app.kills", 3, "how often the app is killed while somebody types")
+var (
+	kills  = flag.Int("app.kills", 3, "how often the app is killed while somebody types")
+	second = flag.Bool("app.second", false, "whether the app may lose no keystroke older than a second")
+)
 
 // visitEncounter makes a call with an encounter, and leaves the window on it.
 func visitEncounter(b *browser) {
@@ -102,6 +102,24 @@ func TestTyping(t *testing.T) {
 	want(b, long+"Y más.")
 	eval[bool](b, `(() => { document.querySelector("[name=narrative]").value = "One. Two. Three. Four"; return true; })()`)
 	b.types("narrative", ".")
+	b.kept()
+
+	// A page asks before it is left with words that no request can carry then; one that has
+	// kept them does not.
+	asks := func(text string) bool {
+		t.Helper()
+		return eval[bool](b, `(() => {
+  const el = document.querySelector("[name=narrative]"), was = el.value;
+  el.value = `+quote(text)+`; el.dispatchEvent(new Event("input", { bubbles: true }));
+  const e = new Event("beforeunload", { cancelable: true });
+  dispatchEvent(e);
+  el.value = was; el.dispatchEvent(new Event("input", { bubbles: true }));
+  return e.defaultPrevented;
+})()`)
+	}
+	if !asks(strings.Repeat("ñáéíóú ", 2500)) || asks("Short.") {
+		t.Error("the page asks at the wrong words before it is left")
+	}
 	b.kept()
 
 	// A lock hides the page; what was typed until then is kept.
@@ -192,25 +210,30 @@ func TestSettle(t *testing.T) {
 }
 
 // watching is what a page notes of itself while somebody types: each key by the page's own
-// clock, the words that the app has said are kept, and when it was held up.
+// clock, the words that the app has said are kept, how long a key waits until it is sent, and
+// the keys that nothing would send. No more once the app does not answer.
 const watching = `(() => {
-  const w = window.watched = { pressed: [], kept: "", stalls: [] };
-  document.querySelector("[name=narrative]").addEventListener("input", (e) => w.pressed.push({ at: Date.now(), text: e.target.value }));
-  const ask = window.fetch;
+  const w = window.watched = { pressed: [], kept: "", waits: [], unsent: [] };
+  const ask = window.fetch, set = window.setTimeout, clear = window.clearTimeout, timers = new Set();
+  let pressing = false, over = false;
+  window.setTimeout = (f, ms, ...more) => {
+    const id = set(() => { timers.delete(id); f(...more); }, ms);
+    if (pressing) { timers.add(id); w.waits.push(ms); }
+    return id;
+  };
+  window.clearTimeout = (id) => { timers.delete(id); clear(id); };
+  const el = document.querySelector("[name=narrative]");
+  el.addEventListener("input", () => { pressing = true; w.pressed.push({ at: Date.now(), text: el.value }); }, true);
+  document.addEventListener("input", () => { pressing = false; if (!over && timers.size === 0) w.unsent.push(el.value); });
   window.fetch = async (url, o) => {
-    const said = await ask(url, o);
-    if (said.ok && o && o.body instanceof URLSearchParams && o.body.has("v.narrative")) w.kept = o.body.get("v.narrative");
-    return said;
+    const words = o && o.body instanceof URLSearchParams && o.body.get("v.narrative");
+    if (typeof words !== "string") return ask(url, o);
+    try {
+      const said = await ask(url, o);
+      if (said.ok) w.kept = words; else over = true;
+      return said;
+    } catch (e) { over = true; throw e; }
   };
-  const tick = async () => {
-    for (;;) {
-      const at = Date.now();
-      await new Promise((done) => setTimeout(done, 20));
-      await ask("static/tandem.css", { cache: "no-store" }).catch(() => {});
-      if (Date.now() - at > 80) w.stalls.push([at + 80, Date.now()]);
-    }
-  };
-  tick();
   return true;
 })()`
 
@@ -221,42 +244,24 @@ type watched struct {
 		Text string
 	}
 	Kept   string
-	Stalls [][2]int64
+	Waits  []int
+	Unsent []string
 }
 
-// must is what had to be in the store at a time: all that was said to be kept, and all
-// typed more than a second before, not counting the time in which the machine let neither
-// the page nor the app do the least within 80 ms: wait for 20, fetch a file, write one.
-// old is what was typed more than a second before, all time counted.
-func (w *watched) must(text string, at int64, stalls [][2]int64) (must, old string) {
-	must, old = text, text
+// old is what was typed more than a second before a time.
+func (w *watched) old(text string, at int64) string {
 	for _, p := range w.Pressed {
 		if at-p.At > 1000 {
-			old = p.Text
-		}
-		if at-p.At-within(append(stalls, w.Stalls...), p.At, at) > 1000 {
-			must = p.Text
+			text = p.Text
 		}
 	}
-	if len(w.Kept) > len(must) {
-		must = w.Kept
-	}
-	return must, old
+	return text
 }
 
-// within is how much of a time lies in any of some spans.
-func within(spans [][2]int64, from, to int64) (n int64) {
-	slices.SortFunc(spans, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
-	for _, s := range spans {
-		if begin, end := max(s[0], from), min(s[1], to); end > begin {
-			n, from = n+end-begin, end
-		}
-	}
-	return n
-}
-
-// The app is killed while somebody types: no keystroke older than a second is lost, and
-// none that the page has said is kept.
+// The app is killed while somebody types: no keystroke is lost that the page has said is kept,
+// and each is on its way 300 ms after it was typed. That none older than a second is lost is
+// asked with -app.second, of a machine that does nothing else: a busy one may hold up the
+// page or the app for longer.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
@@ -301,18 +306,27 @@ func TestKill(t *testing.T) {
 		if err := json.Unmarshal([]byte(eval[string](b, "JSON.stringify(window.watched)")), &w); err != nil {
 			t.Fatal(err)
 		}
-		must, old := w.must(text, at, c.stalls())
+		must, old := text, w.old(text, at)
+		if len(w.Kept) > len(must) {
+			must = w.Kept
+		}
 		keys += len(w.Pressed)
+		if len(w.Waits) == 0 || slices.Max(w.Waits) > 300 || len(w.Unsent) > 0 {
+			t.Fatalf("round %d: keys wait %v ms until they are sent, and %d of %d are not", round, w.Waits, len(w.Unsent), len(w.Pressed))
+		}
 		dev := o.device(dir)
 		kept := narrative(t, dev, id)
 		if err := dev.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(kept, must) {
-			t.Fatalf("round %d: kept is %q; said to be kept, or typed more than a second before the end, was %q", round, kept, must)
+			t.Fatalf("round %d: kept is %q; said to be kept was %q", round, kept, must)
 		}
 		if missing := len(old) - len(kept); missing > 0 {
 			late, lacked = late+1, lacked+missing
+			if *second {
+				t.Errorf("round %d: kept is %q; typed more than a second before the end was %q", round, kept, old)
+			}
 		}
 		c, link = start()
 		b.open(link)
@@ -323,7 +337,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	c.kill()
-	t.Logf("%d kills, %d keys; where the machine held the app up, %d keys older than a second were lost in %d rounds", *kills, keys, lacked, late)
+	t.Logf("%d kills, %d keys; %d keys older than a second were lost in %d rounds", *kills, keys, lacked, late)
 }
 
 // childApp is the app in a process of its own.
@@ -339,7 +353,7 @@ func startChild(t *testing.T, dir string) *childApp {
 		t.Fatal(err)
 	}
 	c := &childApp{cmd: exec.CommandContext(t.Context(), exe)}
-	c.cmd.Env = append(os.Environ(), "TANDEM_APP_CHILD="+dir, "TANDEM_APP_SCRATCH="+filepath.Join(t.TempDir(), "scratch"))
+	c.cmd.Env = append(os.Environ(), "TANDEM_APP_CHILD="+dir)
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, os.Stderr
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -357,34 +371,6 @@ func (c *childApp) link() (string, bool) {
 	_, from, ok := strings.Cut("\n"+c.out.String(), "\nhttp")
 	link, _, ends := strings.Cut(from, "\n")
 	return "http" + link, ok && ends
-}
-
-// stalls are the times at which the process could not write a file at once.
-func (c *childApp) stalls() (spans [][2]int64) {
-	for line := range strings.Lines(c.out.String()) {
-		var s [2]int64
-		if n, _ := fmt.Sscanf(line, "stall %d %d", &s[0], &s[1]); n == 2 {
-			spans = append(spans, s)
-		}
-	}
-	return spans
-}
-
-// stall says when this process could not wait 20 ms and write a file within 80, by which a
-// test knows what the machine held up.
-func stall(path string) {
-	f, err := os.Create(path)
-	for err == nil {
-		at := time.Now()
-		time.Sleep(20 * time.Millisecond)
-		if _, err = f.WriteAt([]byte("scratch"), 0); err == nil {
-			err = f.Sync()
-		}
-		if took := time.Since(at); took > 80*time.Millisecond {
-			fmt.Fprintln(os.Stdout, "stall", at.UnixMilli()+80, time.Now().UnixMilli())
-		}
-	}
-	fmt.Fprintln(os.Stderr, err)
 }
 
 // narrative is what a store has of the words of an encounter, typed or saved.

@@ -163,10 +163,19 @@ func (f *field) next() string {
 	return f.link
 }
 
-// clock is a wall clock that a test moves.
-type clock struct{ ahead atomic.Int64 }
+// clock is a wall clock that a test moves. One that stands moves only so.
+type clock struct {
+	stands time.Time
+	ahead  atomic.Int64
+}
 
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time {
+	at := c.stands
+	if at.IsZero() {
+		at = time.Now()
+	}
+	return at.Add(time.Duration(c.ahead.Load()))
+}
 
 // serve serves the store of a directory.
 func serve(tb testing.TB, o app.Options) *field {
@@ -207,7 +216,6 @@ func serve(tb testing.TB, o app.Options) *field {
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("TANDEM_APP_CHILD"); dir != "" {
-		go stall(os.Getenv("TANDEM_APP_SCRATCH"))
 		child(dir)
 		return
 	}
