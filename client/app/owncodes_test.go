@@ -43,8 +43,9 @@ func TestOwnCodes(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.ownCodes(o.clinic, "call_type", codeEntry("x_ex_river", "River call", "Llamada del río", "welfare_check", false), codeEntry("x_ex_old", "Old call", "Llamada vieja", "welfare_check", true))
-	set, ada := o.ownCodes(o.clinic, "disposition", codeEntry("x_ex_tent", "Night tent", "Carpa nocturna", "transport_shelter", false), codeEntry("x_ex_barn", "The barn", "El granero", "transport_other", false))
-	o.ownCodes(o.police, "disposition", codeEntry("x_po_cell", "Police matter", "Asunto policial", "transport_other", false))
+	set, ada := o.ownCodes(o.clinic, "disposition", codeEntry("x_ex_tent", "Night tent", "Carpa nocturna", "left_with_support", false), codeEntry("x_ex_barn", "The barn", "El granero", "resolved_on_scene", false),
+		codeEntry("x_ex_hold", "Own hold", "Retención propia", "transport_ed_involuntary", false))
+	o.ownCodes(o.police, "disposition", codeEntry("x_po_cell", "Police matter", "Asunto policial", "resolved_on_scene", false))
 	a := o.ask(o.maya)
 	today := a.get("today")
 	if !strings.Contains(today, "River call") || strings.Contains(today, "Old call") {
@@ -92,8 +93,8 @@ func TestOwnCodes(t *testing.T) {
 		return text[:strings.Index(text, "</fieldset>")]
 	}
 	page := chips(a.get("encounter/" + met))
-	order := regexp.MustCompile(`value="(transport_shelter|x_ex_tent)"`).FindAllStringSubmatch(page, -1)
-	if len(order) != 2 || order[0][1] != "transport_shelter" || !strings.Contains(page, "<span>Night tent</span>") {
+	order := regexp.MustCompile(`value="(left_with_support|x_ex_tent)"`).FindAllStringSubmatch(page, -1)
+	if len(order) != 2 || order[0][1] != "left_with_support" || !strings.Contains(page, "<span>Night tent</span>") || strings.Contains(page, "Own hold") {
 		t.Errorf("what is offered: %s", page)
 	}
 	// What stands there stays choosable, in its words.
