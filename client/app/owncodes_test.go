@@ -36,6 +36,25 @@ func codeEntry(code, en, es, of string, retired bool) *tandemv1.CodeEntry {
 	return &tandemv1.CodeEntry{Code: &code, En: &en, Es: &es, MapsTo: &of, Retired: &retired}
 }
 
+// A service is found by an agency's own need where it is for what that is a kind of.
+func TestOwnNeedFindsPlaces(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.ownCodes(o.clinic, "need", codeEntry("x_ex_cot", "A cot", "Un catre", "shelter", false))
+	if _, err := o.admin.ImportDirectory(t.Context(), o.clinic, []*tandemv1.Resource{{
+		ServiceName: &tandemv1.LocalizedText{En: new("Harbor Beds")}, OrgName: new("Example House"), Category: []string{"shelter"}, Status: new("active"),
+		HsdsIds: []*tandemv1.ExternalKey{{Element: []byte("kkkkkkkk"), Table: new("service"), Value: new("a")}},
+	}}, false); err != nil {
+		t.Fatal(err)
+	}
+	a := o.ask(o.maya)
+	for need, found := range map[string]bool{"shelter": true, "x_ex_cot": true, "food": false} {
+		if got := strings.Contains(a.get("directory?need="+need), "Harbor Beds"); got != found {
+			t.Errorf("%s finds the place: %v", need, got)
+		}
+	}
+}
+
 // The codes that the person's own agency has added stand in the lists of the forms behind what
 // they are a kind of, in both languages, and are read as words wherever they were chosen;
 // those of another agency and those out of use are not offered.

@@ -96,6 +96,12 @@ func (o *OwnCodes) offers(list, agency, code string) bool {
 	})
 }
 
+// Has reports whether an agency has a code, offered or not.
+func (o *OwnCodes) Has(list, code string) bool {
+	_, has := o.find(list, code)
+	return has
+}
+
 // Label returns the words for a code: a core one's, an agency's, or those of Domain.Label.
 func (o *OwnCodes) Label(d *Domain, list, code, lang string) string {
 	if c, ok := o.find(list, code); ok && c.EN != "" && !d.HasCode(list, code) {
