@@ -16,6 +16,11 @@ func (c *Client) OwnCodes(ctx context.Context) (*record.OwnCodes, error) {
 	if err := c.hidden(); err != nil {
 		return nil, err
 	}
+	return c.ownCodes(ctx)
+}
+
+// ownCodes are OwnCodes for judging a save, which goes on where the screens are hidden.
+func (c *Client) ownCodes(ctx context.Context) (*record.OwnCodes, error) {
 	kind := c.domain.KindOf((*tandemv1.CodeSet)(nil))
 	views, err := c.shown(ctx, visible+" AND rec.kind = ? ORDER BY rec.id", int64(kind.Number))
 	if err != nil {
@@ -41,7 +46,7 @@ func (c *Client) validate(ctx context.Context, msg proto.Message, e record.Entry
 	if err != nil {
 		return problems
 	}
-	if e.Own, err = c.OwnCodes(ctx); err != nil {
+	if e.Own, err = c.ownCodes(ctx); err != nil {
 		return problems
 	}
 	agency, _ := syncengine.IDFromBytes(me.answer.GetAgency())

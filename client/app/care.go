@@ -577,6 +577,12 @@ func (v *visit) directory() error {
 	return v.show("directory", d)
 }
 
+// serves reports whether a service is for a need, or for what the need is a kind of.
+func (v *visit) serves(m *tandemv1.Resource, need string) bool {
+	core := v.own().Core("need", need)
+	return slices.ContainsFunc(m.GetCategory(), func(c string) bool { return c == need || c == core })
+}
+
 // places are the services of the directory that fit.
 func (v *visit) places(need, text string, only map[string]bool, limit int) (out []placeLine, err error) {
 	var views []*client.View
@@ -590,7 +596,7 @@ func (v *visit) places(need, text string, only map[string]bool, limit int) (out 
 	}
 	for _, view := range views {
 		m, ok := view.Message.(*tandemv1.Resource)
-		if !ok || m.GetStatus() != "active" || need != "" && !slices.Contains(m.GetCategory(), need) {
+		if !ok || m.GetStatus() != "active" || need != "" && !v.serves(m, need) {
 			continue
 		}
 		l := placeLine{

@@ -36,6 +36,25 @@ func codeEntry(code, en, es, of string, retired bool) *tandemv1.CodeEntry {
 	return &tandemv1.CodeEntry{Code: &code, En: &en, Es: &es, MapsTo: &of, Retired: &retired}
 }
 
+// A service is found by an agency's own need where it is for what that is a kind of.
+func TestOwnNeedFindsPlaces(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.ownCodes(o.clinic, "need", codeEntry("x_ex_cot", "A cot", "Un catre", "shelter", false))
+	if _, err := o.admin.ImportDirectory(t.Context(), o.clinic, []*tandemv1.Resource{{
+		ServiceName: &tandemv1.LocalizedText{En: new("Harbor Beds")}, OrgName: new("Example House"), Category: []string{"shelter"}, Status: new("active"),
+		HsdsIds: []*tandemv1.ExternalKey{{Element: []byte("kkkkkkkk"), Table: new("service"), Value: new("a")}},
+	}}, false); err != nil {
+		t.Fatal(err)
+	}
+	a := o.ask(o.maya)
+	for need, found := range map[string]bool{"shelter": true, "x_ex_cot": true, "food": false} {
+		if got := strings.Contains(a.get("directory?need="+need), "Harbor Beds"); got != found {
+			t.Errorf("%s finds the place: %v", need, got)
+		}
+	}
+}
+
 // The codes that the person's own agency has added stand in the lists of the forms behind what
 // they are a kind of, in both languages, and are read as words wherever they were chosen;
 // those of another agency and those out of use are not offered.
@@ -43,8 +62,9 @@ func TestOwnCodes(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.ownCodes(o.clinic, "call_type", codeEntry("x_ex_river", "River call", "Llamada del río", "welfare_check", false), codeEntry("x_ex_old", "Old call", "Llamada vieja", "welfare_check", true))
-	set, ada := o.ownCodes(o.clinic, "disposition", codeEntry("x_ex_tent", "Night tent", "Carpa nocturna", "transport_shelter", false), codeEntry("x_ex_barn", "The barn", "El granero", "transport_other", false))
-	o.ownCodes(o.police, "disposition", codeEntry("x_po_cell", "Police matter", "Asunto policial", "transport_other", false))
+	set, ada := o.ownCodes(o.clinic, "disposition", codeEntry("x_ex_tent", "Night tent", "Carpa nocturna", "left_with_support", false), codeEntry("x_ex_barn", "The barn", "El granero", "resolved_on_scene", false),
+		codeEntry("x_ex_hold", "Own hold", "Retención propia", "transport_ed_involuntary", false))
+	o.ownCodes(o.police, "disposition", codeEntry("x_po_cell", "Police matter", "Asunto policial", "resolved_on_scene", false))
 	a := o.ask(o.maya)
 	today := a.get("today")
 	if !strings.Contains(today, "River call") || strings.Contains(today, "Old call") {
@@ -92,8 +112,8 @@ func TestOwnCodes(t *testing.T) {
 		return text[:strings.Index(text, "</fieldset>")]
 	}
 	page := chips(a.get("encounter/" + met))
-	order := regexp.MustCompile(`value="(transport_shelter|x_ex_tent)"`).FindAllStringSubmatch(page, -1)
-	if len(order) != 2 || order[0][1] != "transport_shelter" || !strings.Contains(page, "<span>Night tent</span>") {
+	order := regexp.MustCompile(`value="(left_with_support|x_ex_tent)"`).FindAllStringSubmatch(page, -1)
+	if len(order) != 2 || order[0][1] != "left_with_support" || !strings.Contains(page, "<span>Night tent</span>") || strings.Contains(page, "Own hold") {
 		t.Errorf("what is offered: %s", page)
 	}
 	// What stands there stays choosable, in its words.

@@ -179,6 +179,12 @@ func TestForms(t *testing.T) {
 		page.field(t, "A big tent")
 		page.never(t, "A small tent")
 		o.firstCodes(b, second)
+		// A code is of one agency, and none is a kind of what rules ask for.
+		ob.post("/console/codes", "list", "need", "act", "add", "code", "x_night_tent", "en", "A flat", "es", "Un piso", "maps_to", "housing").want(t, http.StatusUnprocessableEntity, "Another agency has this code")
+		b.post("/console/codes", "list", "disposition", "act", "add", "code", "x_night_hold", "en", "A hold", "es", "Retención", "maps_to", "transport_ed_involuntary").want(t, http.StatusUnprocessableEntity, "Rules ask for that core code")
+		if page := b.get("/console/codes?list=disposition"); strings.Contains(page.body, `<option value="transport_ed_involuntary"`) || !strings.Contains(page.body, `<option value="resolved_on_scene"`) {
+			t.Error("what an own code may be a kind of")
+		}
 		ob.get("/console/codes?list=need").never(t, "A big tent")
 	})
 }

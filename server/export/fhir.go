@@ -154,7 +154,7 @@ func (f *fhirForm) coding(list, code string) any {
 	}
 	f.lists[list] = true
 	c := resource{"system": ours + list, "code": code}
-	if f.job.domain.HasCode(list, code) || f.job.own.Core(list, code) != code {
+	if f.job.domain.HasCode(list, code) || f.job.own.Has(list, code) {
 		c["display"] = f.job.own.Label(f.job.domain, list, code, f.lang())
 	}
 	return c

@@ -10,6 +10,22 @@ import (
 // Extendable are the lists to which an agency may add codes of its own.
 var Extendable = []string{"call_type", "disposition", "intervention", "need", "presenting", "barrier", "place_type"}
 
+// ruled are the core codes of those lists that rules over several fields, and what a record
+// must hold, name; one that ends in an underscore stands for all that begin so.
+var ruled = map[string][]string{
+	"disposition":  {"transport_", "refused_services", "arrest_custody"},
+	"intervention": {"safety_plan", "hospital_prescreen"},
+}
+
+// Ruled reports whether a rule over several fields names a core code. Rules read the code that
+// stands in a record and nothing else, wherever it is judged: an agency's own kind of such a
+// code would pass them by, so none is taken or offered.
+func Ruled(list, core string) bool {
+	return slices.ContainsFunc(ruled[list], func(r string) bool {
+		return core == r || strings.HasSuffix(r, "_") && strings.HasPrefix(core, r)
+	})
+}
+
 // OwnCodes are the codes that agencies have added to the lists. The zero value has none, and
 // so has nil.
 type OwnCodes struct{ byList map[string][]ownCode }
@@ -55,7 +71,8 @@ func (o *OwnCodes) Of(list, agency string) (codes []Code) {
 }
 
 // Offered returns the codes of a list that a form of an agency offers: the core ones, and
-// behind each the agency's own that are a kind of it. What is not offered any more is left out.
+// behind each the agency's own that are a kind of it. What is not offered any more is left out,
+// and so are own kinds of what is Ruled.
 func (o *OwnCodes) Offered(d *Domain, list, agency string) (codes []Code) {
 	own := o.Of(list, agency)
 	for _, core := range d.Codes(list) {
@@ -64,7 +81,7 @@ func (o *OwnCodes) Offered(d *Domain, list, agency string) (codes []Code) {
 		}
 		codes = append(codes, core)
 		for _, c := range own {
-			if c.MapsTo == core.Code && !c.Retired && c.EN != "" {
+			if c.MapsTo == core.Code && !c.Retired && c.EN != "" && !Ruled(list, core.Code) {
 				codes = append(codes, c)
 			}
 		}
@@ -74,7 +91,15 @@ func (o *OwnCodes) Offered(d *Domain, list, agency string) (codes []Code) {
 
 // offers reports whether a code is one that an agency offers of its own.
 func (o *OwnCodes) offers(list, agency, code string) bool {
-	return agency != "" && slices.ContainsFunc(o.Of(list, agency), func(c Code) bool { return c.Code == code && !c.Retired })
+	return agency != "" && slices.ContainsFunc(o.Of(list, agency), func(c Code) bool {
+		return c.Code == code && !c.Retired && !Ruled(list, c.MapsTo)
+	})
+}
+
+// Has reports whether an agency has a code, offered or not.
+func (o *OwnCodes) Has(list, code string) bool {
+	_, has := o.find(list, code)
+	return has
 }
 
 // Label returns the words for a code: a core one's, an agency's, or those of Domain.Label.
