@@ -87,13 +87,13 @@ func safetyPlan(t *testing.T, dev *client.Client, f *field, b *browser, lang str
 	}
 	b.page("forms?person=" + person.String())
 	b.goes(title[lang])
-	some := ""
+	var some strings.Builder
 	for _, n := range []string{"One", "Two", "Three"} {
-		some += "\n" + n + " line of words that goes on for about the width of the sheet, as people write"
+		some.WriteString("\n" + n + " line of words that goes on for about the width of the sheet, as people write")
 	}
 	for name, text := range map[string]string{
-		"notice.signs": "I stop answering\nI do not sleep" + some, "self.helps": "Walk to the lake" + some, "self.matters": "My sister" + some, "people.company": "The library" + some,
-		"people.call": "Ada, 217 555 0111" + some, "help.team": "217 555 0100", "help.care": "Dr. Bell" + some, "place.reach": "Keys are with Ada" + some, "next.step": "Friday at ten",
+		"notice.signs": "I stop answering\nI do not sleep" + some.String(), "self.helps": "Walk to the lake" + some.String(), "self.matters": "My sister" + some.String(), "people.company": "The library" + some.String(),
+		"people.call": "Ada, 217 555 0111" + some.String(), "help.team": "217 555 0100", "help.care": "Dr. Bell" + some.String(), "place.reach": "Keys are with Ada" + some.String(), "next.step": "Friday at ten",
 	} {
 		b.types("answers."+name, text)
 	}
