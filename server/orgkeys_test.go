@@ -25,8 +25,14 @@ import (
 // rotated gives the org of a world another key.
 func (w *world) rotated(grace time.Duration) {
 	w.t.Helper()
+	w.org = w.rotates(grace)
+}
+
+// rotates is rotated while others look at the world.
+func (w *world) rotates(grace time.Duration) *store.Org {
+	w.t.Helper()
 	must[*tandemv1.OrgSuccessor](w.t)(w.s.RotateSigning(w.t.Context(), w.org.ID, grace))
-	w.org = must[*store.Org](w.t)(w.s.Org(w.t.Context(), w.org.ID))
+	return must[*store.Org](w.t)(w.s.Org(w.t.Context(), w.org.ID))
 }
 
 // renewed lets a device take what an answer says of the org's keys.
@@ -88,11 +94,13 @@ func testOrgKeys(t *testing.T, on engine) {
 		}
 	})
 	first, seed := w.org.PublicKey(), base64.StdEncoding.EncodeToString(w.org.Signing.Seed())
+	var now *store.Org
 	for range 3 {
-		w.rotated(time.Hour)
+		now = w.rotates(time.Hour)
 	}
 	close(done)
 	under.Wait()
+	w.org = now
 	w.later(2*time.Hour, away, busy)
 
 	answer := away.must(&tandemv1.SyncRequest{})
