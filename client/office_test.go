@@ -36,6 +36,8 @@ type office struct {
 	front http.Handler
 	// unmarked: where it is set back, it does not know how far its history had come.
 	unmarked bool
+	// forgets: nor, with its security journal gone too, whom it has enrolled since.
+	forgets bool
 	// away: there is no connection to it.
 	away atomic.Bool
 }
@@ -142,6 +144,11 @@ func (o *office) copyAway() (restore func()) {
 		o.close()
 		if o.unmarked {
 			if err := os.Remove(filepath.Join(o.dir, "highwater.json")); err != nil {
+				o.t.Fatal(err)
+			}
+		}
+		if o.forgets {
+			if err := os.Remove(filepath.Join(o.dir, "security.journal")); err != nil {
 				o.t.Fatal(err)
 			}
 		}

@@ -8,6 +8,39 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
+// A device that compares what it holds with the server meets one that was set back to before
+// the device was enrolled: it is let in again by its certificate as at any other contact, and
+// what it wrote is offered again. Nothing else would end the comparison.
+func TestSetBackWhileComparing(t *testing.T) {
+	t.Parallel()
+	o, dir := newOffice(t), t.TempDir()
+	o.unmarked, o.forgets = true, true
+	restore := o.copyAway()
+	c := o.enrol(o.clinician, dir)
+	create(t, c, &tandemv1.Incident{NotesOps: new("Two dogs.")})
+	mustSync(t, c)
+	if err := c.store.write(t.Context(), "beginning a comparison", func(t *tx) error {
+		st, err := t.State()
+		if err != nil {
+			return err
+		}
+		began := *st
+		began.Repair.Stage = syncengine.RepairTotals
+		return t.SaveState(&began)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, c)
+	restore()
+	c = newClient(t, dir)
+	mustSync(t, c)
+	if confirmed, err := o.admin.ConfirmRecovery(t.Context()); err != nil || !confirmed {
+		t.Fatalf("the server begins a recovery: %t, %v", confirmed, err)
+	}
+	mustSync(t, c)
+	mustVerify(t, c)
+}
+
 // A lead dismisses a save that lay in quarantine, its author's device hears of it with no
 // cut, and the server is set back to before, which nobody notices. By where it was told
 // the verdict the device shows the server that it was set back, also after it was closed

@@ -110,6 +110,9 @@ func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
+	if err := s.known(ctx, org, id, req.GetEpoch()); err != nil {
+		return nil, s.refuse(err)
+	}
 	var answer *tandemv1.ReconcileAnswer
 	count := 0
 	engine := s.engineFor(org, id)
@@ -145,13 +148,13 @@ type meeting struct {
 }
 
 // known lets replicas in whose entries this process has seen, and meets the others.
-func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest) error {
+func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, claimed []byte) error {
 	era := s.store.Era()
 	now := meeting{era, id.Person, id.Device}
 	if met, ok := s.met.Load(id.Replica); ok && met == now {
 		return nil
 	}
-	if err := s.meet(ctx, org, id, req.GetEpoch()); err != nil {
+	if err := s.meet(ctx, org, id, claimed); err != nil {
 		return err
 	}
 	s.met.Store(id.Replica, now)

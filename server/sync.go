@@ -49,7 +49,7 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	if err := s.known(ctx, org, id, req); err != nil {
+	if err := s.known(ctx, org, id, req.GetEpoch()); err != nil {
 		return nil, s.refuse(err)
 	}
 	if err := visitOf(ctx).enlarge(ctx, pageWork(req)); err != nil {

@@ -14,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/internal/pgtest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
@@ -259,6 +261,35 @@ func (h *herd) enrol() {
 	h.changes = h.atServers()
 }
 
+// Who is told to come back later does so, when it was told, and gives up in the end. What is
+// no matter of waiting is not done again.
+func TestHerdComesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, testHerdComesBack)
+}
+
+func testHerdComesBack(t *testing.T) {
+	tries, busy := 0, &client.ContactError{Kind: client.ErrBusy, Words: "the server is busy", RetryAfter: time.Minute}
+	began := time.Now()
+	if err := again(t.Context(), func() error {
+		if tries++; tries < 3 {
+			return busy
+		}
+		return nil
+	}); err != nil || tries != 3 || time.Since(began) != 2*time.Minute {
+		t.Errorf("%d tries in %v: %v", tries, time.Since(began), err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := again(over, func() error { return busy }); !errors.Is(err, client.ErrBusy) {
+		t.Errorf("with no time left: %v", err)
+	}
+	tries = 0
+	if err := again(t.Context(), func() error { tries++; return client.ErrRefused }); !errors.Is(err, client.ErrRefused) || tries != 1 {
+		t.Errorf("%d tries: %v", tries, err)
+	}
+}
+
 // county is an org in which devices are enrolled.
 type county struct {
 	org             *store.Org
@@ -308,12 +339,14 @@ func (h *herd) hire(p *pack, first int, counties []county) {
 func patient[O, V any](t *testing.T, do func(context.Context, O) (V, error)) func(context.Context, O) V {
 	return func(ctx context.Context, o O) V {
 		t.Helper()
-		for tries := 1; ; tries++ {
+		ctx, cancel := context.WithTimeout(ctx, herdPatience)
+		defer cancel()
+		for {
 			v, err := do(ctx, o)
 			if err == nil {
 				return v
 			}
-			if !errors.Is(err, store.ErrStorage) || tries == 20 {
+			if !errors.Is(err, store.ErrStorage) || ctx.Err() != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)

@@ -267,15 +267,10 @@ func (g *grazing) begin(ctx context.Context, i int, code string) error {
 	if err != nil {
 		return err
 	}
-	for tries := 1; ; tries++ {
-		err := dev.Enroll(ctx, g.server, code)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, client.ErrBusy) && !errors.Is(err, client.ErrNetwork) || tries == 20 {
-			return errors.Join(err, dev.Close())
-		}
-		time.Sleep(time.Second)
+	waits, cancel := context.WithTimeout(ctx, herdPatience)
+	defer cancel()
+	if err := again(waits, func() error { return dev.Enroll(ctx, g.server, code) }); err != nil {
+		return errors.Join(err, dev.Close())
 	}
 	for n := range g.change {
 		if _, err := dev.Edit(ctx, func(e *client.Edit) error {
@@ -286,6 +281,30 @@ func (g *grazing) begin(ctx context.Context, i int, code string) error {
 		}
 	}
 	return dev.Close()
+}
+
+// herdPatience is how long a device of a herd is enrolled again and again: as long as a server
+// with too much to do may ask it to wait, and as long again.
+const herdPatience = 10 * time.Minute
+
+// again does what a server may have no time for, and waits for as long as it says before it
+// does it once more.
+func again(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil || !errors.Is(err, client.ErrBusy) && !errors.Is(err, client.ErrNetwork) {
+			return err
+		}
+		wait := time.Second
+		if contact, ok := errors.AsType[*client.ContactError](err); ok {
+			wait = max(wait, contact.RetryAfter)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // run lets all devices find the network.

@@ -348,6 +348,17 @@ func (c *Cluster) Copy(tb testing.TB, name string, fill func(address string) err
 	return c.copied(tb, t.name)
 }
 
+// Like makes a database for a test, a copy of another one as it is now, when nobody may be
+// connected to that one.
+func (c *Cluster) Like(tb testing.TB, address string) string {
+	tb.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c.copied(tb, strings.TrimPrefix(u.Path, "/"))
+}
+
 func (c *Cluster) copied(tb testing.TB, from string) string {
 	tb.Helper()
 	database, err := c.create(from)
