@@ -454,7 +454,7 @@ func (c *Client) allowed(t *tx, change *tandemv1.Change, p *syncengine.Principal
 		if rec == nil && w.GetAct() != tandemv1.Act_ACT_CREATE {
 			continue
 		}
-		if !c.domain.AllowedOn(p, w, rec, t.look, nil) {
+		if !c.domain.AllowedOn(p, w, rec, t.look) {
 			return refused
 		}
 	}

@@ -29,7 +29,7 @@ type raving struct {
 	words string
 }
 
-func (r *raving) AllowedOn(*syncengine.Principal, *tandemv1.RecordWrite, *syncengine.Record, syncengine.Lookup, syncengine.Earlier) bool {
+func (r *raving) AllowedOn(*syncengine.Principal, *tandemv1.RecordWrite, *syncengine.Record, syncengine.Lookup) bool {
 	panic(r.words)
 }
 

@@ -446,11 +446,11 @@ type poison struct {
 	record []byte
 }
 
-func (p *poison) AllowedOn(who *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup, earlier syncengine.Earlier) bool {
+func (p *poison) AllowedOn(who *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
 	if bytes.Equal(w.GetRecord(), p.record) {
 		panic("a fault that shows with one record")
 	}
-	return p.Rules.AllowedOn(who, w, rec, look, earlier)
+	return p.Rules.AllowedOn(who, w, rec, look)
 }
 
 func TestPoisonousChange(t *testing.T) { each(t, testPoisonousChange) }

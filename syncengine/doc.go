@@ -91,10 +91,7 @@
 // are one code. A reference to a record that is not there never refuses. What is
 // refused is quarantined: kept as it was sent, with a code and the names of fields,
 // never a value. One bad change never holds up another. Rules over several fields
-// are no refusal: the merged state opens a work item for a human. A right may rest on what
-// was said before a record was sealed ([Earlier]): that is told by the sequences of the
-// change log, so that nobody gives it to themselves after the fact, and an edit that was
-// made on a draft is not lost to the signature that overtook it. What a revoked
+// are no refusal: the merged state opens a work item for a human. What a revoked
 // replica sends, or one whose person has no rights left, is quarantined whole.
 //
 // # Quarantine

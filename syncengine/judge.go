@@ -142,10 +142,6 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 		rec, err := j.b.look(id)
 		unread = errors.Join(unread, err)
 		return rec, err
-	}, func(of *Record, at Path, sealed *Record) (bool, error) {
-		ok, err := j.b.earlier(of, at, sealed)
-		unread = errors.Join(unread, err)
-		return ok, err
 	})
 	if unread != nil {
 		return nil, nil, unread
@@ -321,18 +317,9 @@ func (h *serverHistory) Written(p Path, s Stamp) (Head, bool, error) {
 
 // writeIn returns the write that an encoded change makes to a path of a record.
 func writeIn(raw []byte, record ID, p Path) (Write, bool) {
-	writes := writesIn(raw, record, p)
-	if len(writes) == 0 {
-		return Write{}, false
-	}
-	return writes[0], true
-}
-
-// writesIn returns all of them: a change may write a record more than once.
-func writesIn(raw []byte, record ID, p Path) (found []Write) {
 	change := &tandemv1.Change{}
 	if proto.Unmarshal(raw, change) != nil {
-		return nil
+		return Write{}, false
 	}
 	for _, rw := range change.GetRecords() {
 		if id, _ := IDFromBytes(rw.GetRecord()); id != record {
@@ -340,13 +327,11 @@ func writesIn(raw []byte, record ID, p Path) (found []Write) {
 		}
 		writes, err := writesOf(rw)
 		if err != nil {
-			return nil
+			return Write{}, false
 		}
-		for _, w := range writes {
-			if w.Path == p {
-				found = append(found, w)
-			}
+		if i := slices.IndexFunc(writes, func(w Write) bool { return w.Path == p }); i >= 0 {
+			return writes[i], true
 		}
 	}
-	return found
+	return Write{}, false
 }

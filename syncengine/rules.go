@@ -128,11 +128,6 @@ type Lookup func(id ID) (*Record, error)
 // deciding transaction; there may be others, where there are very many.
 type LookAbout func(id ID) ([]*Record, error)
 
-// Earlier reports whether what a record shows at a path was accepted, in the order of
-// sequences, before another one was first sealed, as the change log tells; false where that
-// does not tell. Devices know no sequences and have none.
-type Earlier func(rec *Record, at Path, sealed *Record) (bool, error)
-
 // Finding is a rule over several records that one of them breaks.
 type Finding struct {
 	// Record is the one that a human is asked about: none of those that the rule reads is
@@ -155,9 +150,8 @@ type Rules interface {
 	Allowed(p *Principal, w *tandemv1.RecordWrite) bool
 	// AllowedOn judges the right to act on the record as it stands (nil for a
 	// create): ownership and transitions. Reach into the record's scopes is the
-	// engine's own test. look reads other records that a right rests on; earlier tells
-	// what came before a signature, nil on a device.
-	AllowedOn(p *Principal, w *tandemv1.RecordWrite, rec *Record, look Lookup, earlier Earlier) bool
+	// engine's own test. look reads other records that a right rests on.
+	AllowedOn(p *Principal, w *tandemv1.RecordWrite, rec *Record, look Lookup) bool
 	// Principal returns who a staff record describes: roles, teams, agency, and the
 	// programs of those teams. Device and Replica are left to the caller.
 	Principal(staff *Record, look Lookup) (*Principal, error)

@@ -249,7 +249,7 @@ func use(t *testing.T, c *tandemv1.Change) {
 	refusal := d.Check(c)
 	for _, w := range c.GetRecords() {
 		d.Allowed(someone("peer"), w)
-		d.AllowedOn(theAuthor("clinician"), w, nil, nil, nil)
+		d.AllowedOn(theAuthor("clinician"), w, nil, nil)
 		if refusal != nil || w.GetAct() != tandemv1.Act_ACT_CREATE {
 			continue
 		}
@@ -265,7 +265,7 @@ func use(t *testing.T, c *tandemv1.Change) {
 			t.Fatalf("Check takes a body that is no message: %v", err)
 		}
 		d.Review(rec)
-		d.AllowedOn(someone("lead"), w, rec, nil, nil)
+		d.AllowedOn(someone("lead"), w, rec, nil)
 		_, _ = d.Principal(rec, look)
 		d.FollowScopes(rec, teamB)
 	}

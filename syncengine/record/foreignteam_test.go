@@ -53,10 +53,10 @@ func TestForeignTeam(t *testing.T) {
 		if tc.before != nil {
 			rec = stored(t, tc.before)
 		}
-		if got := d.AllowedOn(someone("admin"), tc.w, rec, look, nil); got != tc.want {
+		if got := d.AllowedOn(someone("admin"), tc.w, rec, look); got != tc.want {
 			t.Errorf("%s: %v", tc.name, got)
 		}
-		if !d.AllowedOn(&syncengine.Principal{Server: true}, tc.w, rec, look, nil) {
+		if !d.AllowedOn(&syncengine.Principal{Server: true}, tc.w, rec, look) {
 			t.Errorf("%s: the operator may not", tc.name)
 		}
 	}

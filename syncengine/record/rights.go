@@ -41,8 +41,8 @@ const (
 	ofAssigned
 	// ofProposed: the records one made, while they are proposed.
 	ofProposed
-	// ofShared: the drafts of others about a call that one was at; and what was signed since
-	// one was named there. Who may name oneself cannot do so after the signature.
+	// ofShared: the drafts of others about a call that one was at. A record does not tell
+	// whether one was named before it was signed, and one may name oneself.
 	ofShared
 	// ofAgencyProposed: the same as ofProposed, of reference data of one's own agency.
 	ofAgencyProposed
@@ -125,8 +125,8 @@ var matrix = map[string]map[string][]cell{
 		clinician: {
 			{acts: acts{create}},
 			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
-			// Who was at the call writes on the draft, and its author signs it. What arrives
-			// after that stands beside what was signed, as a late edit.
+			// Who was at the call writes on the draft, and its author signs it. What comes
+			// after that lies in quarantine, for a lead to decide on.
 			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id", "team_id", "program_id", "agency_id", "signed_by", "signed_at", "void_reason"}},
 		},
 		peer: {
@@ -398,7 +398,7 @@ func (d *Domain) Allowed(p *syncengine.Principal, w *tandemv1.RecordWrite) bool 
 // AllowedOn judges the right to act on the record as it stands; rec is nil for a
 // create. A create that meets a record is an edit of it, unless both come from an
 // import: the same file may be imported on two devices.
-func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup, earlier syncengine.Earlier) bool {
+func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
 	k := d.kinds[w.GetKind()]
 	if k == nil || rec != nil && rec.Kind != w.GetKind() {
 		return false
@@ -433,7 +433,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		w = asSet(w)
 	}
 	if !d.anyCell(p, w, func(c *cell) bool {
-		return c.holdsIn(held) && k.reaches(c, p, w, rec, func() bool { return d.shared(p.Person, rec, look, earlier) })
+		return c.holdsIn(held) && k.reaches(c, p, w, rec, func() bool { return d.wasAt(p.Person, rec, look) })
 	}) {
 		return false
 	}
@@ -545,54 +545,31 @@ func (k *kind) mayWrite(c *cell, number uint32, raw []byte) bool {
 	return slices.Contains(codes, code)
 }
 
-// shared reports whether a person writes on a record of somebody else about a call: who is
-// named as one who was there, while it is a draft. Once it is signed, who was named before
-// it was: an edit that was made on the draft may arrive later. A device cannot tell, and
-// there a draft is all.
-func (d *Domain) shared(person syncengine.ID, rec *syncengine.Record, look syncengine.Lookup, earlier syncengine.Earlier) bool {
-	call, named := d.namedAt(person, rec, look)
-	switch rec.Lifecycle() {
-	case Draft:
-		return len(named) > 0
-	case Signed, Amended:
-		return earlier != nil && slices.ContainsFunc(named, func(at syncengine.Path) bool {
-			ok, err := earlier(call, at, rec)
-			return ok && err == nil
-		})
-	}
-	return false
-}
-
-// namedAt returns the call that a record is about, and where it names a person as one who
-// was there.
-func (d *Domain) namedAt(person syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) (call *syncengine.Record, named []syncengine.Path) {
+// wasAt reports whether a person is named as one who was at the call that a record is about.
+func (d *Domain) wasAt(person syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) bool {
 	field := d.kinds[rec.Kind].table.byName["incident_id"]
 	if field == nil || look == nil {
-		return nil, nil
+		return false
 	}
 	id, err := syncengine.ParseID(rec.Text(field.number))
 	if err != nil {
-		return nil, nil
+		return false
 	}
-	if call, err = look(id); err != nil {
-		return nil, nil
+	call, err := look(id)
+	if err != nil {
+		return false
 	}
 	v := d.viewOf(call, incident)
 	if v == nil {
-		return nil, nil
+		return false
 	}
 	staffID := v.kind.table.byName["responders"].message.byName["staff_id"].number
-	for _, f := range v.raw("responders") {
-		if textIn(f.Raw, staffID) == person.String() {
-			named = append(named, f.Path)
-		}
-	}
-	return call, named
+	return slices.ContainsFunc(v.raw("responders"), func(f syncengine.Field) bool { return textIn(f.Raw, staffID) == person.String() })
 }
 
-// reaches reports whether a cell reaches a record; rec is nil for a create. shared says
+// reaches reports whether a cell reaches a record; rec is nil for a create. wasAt says
 // whether the person was at the call that it is about.
-func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, shared func() bool) bool {
+func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, wasAt func() bool) bool {
 	switch c.reach {
 	case ofTeams:
 		return true
@@ -605,7 +582,7 @@ func (k *kind) reaches(c *cell, p *syncengine.Principal, w *tandemv1.RecordWrite
 		to, err := syncengine.ParseID(rec.Text(k.table.byName["staff_id"].number))
 		return err == nil && to == p.Person
 	case ofShared:
-		return rec != nil && shared()
+		return rec != nil && rec.Lifecycle() == Draft && wasAt()
 	case ofProposed:
 		return rec != nil && rec.Lifecycle() == Proposed && madeBy(rec, p.Person)
 	case ofAgencyProposed:

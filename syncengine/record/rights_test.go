@@ -28,7 +28,7 @@ func theAuthor(roles ...string) *syncengine.Principal {
 // may reports whether both judgements allow a write.
 func may(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
 	d := record.New()
-	return d.Allowed(p, w) && d.AllowedOn(p, w, rec, nil, nil)
+	return d.Allowed(p, w) && d.AllowedOn(p, w, rec, nil)
 }
 
 func TestRights(t *testing.T) {
@@ -290,9 +290,9 @@ func TestRightsOfGarbage(t *testing.T) {
 	} {
 		for _, role := range []string{"clinician", "peer", "le_partner", "lead", "admin", ""} {
 			d.Allowed(someone(role), w)
-			d.AllowedOn(someone(role), w, nil, nil, nil)
-			d.AllowedOn(someone(role), w, rec, nil, nil)
-			d.AllowedOn(someone(role), w, &syncengine.Record{Kind: 20, Body: []byte{1}, Stamps: []byte{9}}, nil, nil)
+			d.AllowedOn(someone(role), w, nil, nil)
+			d.AllowedOn(someone(role), w, rec, nil)
+			d.AllowedOn(someone(role), w, &syncengine.Record{Kind: 20, Body: []byte{1}, Stamps: []byte{9}}, nil)
 		}
 	}
 }

@@ -318,7 +318,7 @@ func TestTeamsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := &tandemv1.RecordWrite{Kind: d.KindByName("staff").Number, Act: tandemv1.Act_ACT_CREATE, Body: body}
-		if got := d.AllowedOn(operator, w, nil, nil, nil); got != want {
+		if got := d.AllowedOn(operator, w, nil, nil); got != want {
 			t.Errorf("somebody new in %d teams: %t", n, got)
 		}
 	}
@@ -339,7 +339,7 @@ func TestTeamsAreBounded(t *testing.T) {
 			pw.Value = syncengine.StringField(number, string(pw.Key))
 		}
 		w := &tandemv1.RecordWrite{Kind: d.KindByName("staff").Number, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{pw}}
-		if got := d.AllowedOn(operator, w, stored(t, of(tc.n)), nil, nil); got != tc.want {
+		if got := d.AllowedOn(operator, w, stored(t, of(tc.n)), nil); got != tc.want {
 			t.Errorf("%s: %t, want %t", tc.name, got, tc.want)
 		}
 	}

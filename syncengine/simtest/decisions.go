@@ -316,7 +316,7 @@ func (w *World) retried() error {
 			rec := w.server.records[syncengine.ID(wr.GetRecord())]
 			// What the author may do to a record as it stands now they may not have been
 			// allowed when it came.
-			waits = waits || rec == nil || !anyScope(rec.Scopes, grants) || !w.rules.AllowedOn(p, wr, &rec.Record, nil, nil) || len(w.server.versions[rec.ID]) > 1
+			waits = waits || rec == nil || !anyScope(rec.Scopes, grants) || !w.rules.AllowedOn(p, wr, &rec.Record, nil) || len(w.server.versions[rec.ID]) > 1
 		}
 		if !waits {
 			return &ViolationError{"I17", fmt.Sprintf("%s waits for records that are there", id)}

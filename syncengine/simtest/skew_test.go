@@ -69,8 +69,8 @@ func (r newerRules) Allowed(p *syncengine.Principal, w *tandemv1.RecordWrite) bo
 }
 
 // AllowedOn implements syncengine.Rules.
-func (r newerRules) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup, earlier syncengine.Earlier) bool {
-	return r.Domain.AllowedOn(p, r.write(w), r.record(rec), look, earlier)
+func (r newerRules) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
+	return r.Domain.AllowedOn(p, r.write(w), r.record(rec), look)
 }
 
 // Scopes implements syncengine.Rules.
