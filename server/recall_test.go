@@ -127,4 +127,3 @@ func fetch(t *testing.T, d *device, next *tandemv1.SyncRequest, came *syncengine
 	next.Positions, next.Recalls = answer.GetPage().GetTo()[:1], 0
 	return resp
 }
-
