@@ -32,7 +32,8 @@ type benchSyncCmd struct {
 	Each    int    `default:"200" help:"Documents that each of them sends."`
 	Seed    int64  `default:"1" help:"Seed of the documents."`
 	Dir     string `placeholder:"DIR" help:"Where the databases go, on the disk to be measured; a temporary directory otherwise."`
-	Profile string `placeholder:"FILE" help:"Write a CPU profile of this process, for go tool pprof; with --embedded that of the server too."`
+	Profile string `placeholder:"DIR" help:"Write profiles of processor and memory of this process to a directory, a pair for each step, for go tool pprof; with --embedded those of the server too."`
+	Vault   bool   `help:"The devices keep their stores in a vault."`
 	Write   string `placeholder:"FILE" help:"Write the results to a file as well, as JSON."`
 
 	Embedded bool   `xor:"where" help:"Run the server in this process, not in one of its own: its CPU time and memory cannot be told from those of the devices then."`
@@ -62,7 +63,9 @@ their own that is dropped at the end. docs/benchmarks explains the figures.
   tandem bench
   tandem bench sync --records 10000 --devices 2 --json
   tandem bench sync --database postgres://tandem@db.example/tandem_bench --write postgres.json
-  tandem bench sync --records 1000 --server https://tandem.example --codes codes.txt`
+  tandem bench sync --records 1000 --server https://tandem.example --codes codes.txt
+  tandem bench sync --records 10000 --vault
+  tandem bench sync --records 10000 --embedded --profile profiles`
 }
 
 // benchReport is what a command line measured.
@@ -74,9 +77,11 @@ type benchReport struct {
 	Machine  benchMachine `json:"machine"`
 	// Server is "own process", "embedded" or "remote"; Engine "sqlite", "postgresql" or,
 	// of a remote server, "unknown".
-	Server string        `json:"server"`
-	Engine string        `json:"engine"`
-	Runs   []benchResult `json:"runs"`
+	Server string `json:"server"`
+	Engine string `json:"engine"`
+	// Vault: the devices' stores are in a vault.
+	Vault bool          `json:"vault,omitempty"`
+	Runs  []benchResult `json:"runs"`
 	// Growth is there where there are several sizes; Between says whether what is aimed at
 	// between the last two is met.
 	Growth  *benchGrowth `json:"growth,omitempty"`
@@ -101,9 +106,12 @@ type benchResult struct {
 	Making  *benchStep `json:"pull_making_chunks,omitempty"`
 	Chunked *benchStep `json:"pull_chunks,omitempty"`
 	Edit    benchStep  `json:"edit"`
-	Live    benchLive  `json:"live"`
-	FanIn   *benchFan  `json:"fan_in,omitempty"`
-	NoOp    benchNoOp  `json:"no_op"`
+	// Bootstrap is a first download once the chunks are kept and the edits have come after:
+	// what is kept, then the tail. Not there where a server runs already.
+	Bootstrap *benchStep `json:"bootstrap,omitempty"`
+	Live      benchLive  `json:"live"`
+	FanIn     *benchFan  `json:"fan_in,omitempty"`
+	NoOp      benchNoOp  `json:"no_op"`
 	// Proof is the mean of the headers that prove who asks, a request.
 	Proof float64 `json:"proof_bytes_per_request"`
 	// ServerDisk and DeviceDisk are bytes a document, after push and pull; 0 where that
@@ -193,12 +201,17 @@ func (c *benchSyncCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, done, err := benchIn(c.Dir, c.Profile)
+	dir, done, err := benchIn(c.Dir, "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	r := &benchReport{Version: version(), Workload: "field-sync-1", Seed: c.Seed, Began: time.Now().UTC(), Machine: thisMachine(), Server: c.where(), Engine: "sqlite"}
+	if c.Profile != "" {
+		if err := os.MkdirAll(c.Profile, 0o700); err != nil {
+			return err
+		}
+	}
+	r := &benchReport{Version: version(), Workload: "field-sync-1", Seed: c.Seed, Began: time.Now().UTC(), Machine: thisMachine(), Server: c.where(), Engine: "sqlite", Vault: c.Vault}
 	switch {
 	case c.Server != "":
 		r.Engine = "unknown"

@@ -20,6 +20,9 @@ import (
 type benchRaw struct {
 	// SQLite: documents a second into one table, 500 a transaction, synchronous=FULL.
 	SQLite float64 `json:"sqlite_per_s"`
+	// Snapshot: documents a second out of a compressed file of that table, inflated,
+	// written, synced and opened.
+	Snapshot float64 `json:"snapshot_per_s"`
 	// Copy and Rows: documents a second into one table of PostgreSQL by COPY, and by
 	// inserts of 500 rows, a transaction each.
 	Copy float64 `json:"postgres_copy_per_s,omitempty"`
@@ -33,7 +36,7 @@ type benchRaw struct {
 }
 
 // rawSamples are what was measured so far.
-type rawSamples struct{ sqlite, copied, rows, small, large []float64 }
+type rawSamples struct{ sqlite, snapshot, copied, rows, small, large []float64 }
 
 // What one look at the raw limits takes in: small sets several times, large ones once.
 const (
@@ -69,11 +72,11 @@ func (b *bench) raw() error {
 	}
 	s := &b.raws
 	for range rounds {
-		rate, err := insertRaw(b.a.ctx, filepath.Join(b.dir, fmt.Sprintf("raw-%d", len(s.sqlite))), rows)
+		rate, restored, err := insertRaw(b.a.ctx, filepath.Join(b.dir, fmt.Sprintf("raw-%d", len(s.sqlite))), rows)
 		if err != nil {
 			return err
 		}
-		s.sqlite = append(s.sqlite, rate)
+		s.sqlite, s.snapshot = append(s.sqlite, rate), append(s.snapshot, restored)
 		if b.database == "" {
 			continue
 		}
@@ -88,6 +91,7 @@ func (b *bench) raw() error {
 	}
 	r := &b.res.Raw
 	r.SQLite, _ = quantiles(s.sqlite)
+	r.Snapshot, _ = quantiles(s.snapshot)
 	if b.database != "" {
 		r.Copy, _ = quantiles(s.copied)
 		r.Rows, _ = quantiles(s.rows)
@@ -123,13 +127,23 @@ func (s *rawSamples) appends(dir string) (err error) {
 	return nil
 }
 
-// insertRaw inserts rows into a database of its own, which is gone afterwards.
-func insertRaw(ctx context.Context, dir string, rows []syncengine.Record) (rate float64, err error) {
+// insertRaw inserts rows into a database of its own, which is gone afterwards, and reads
+// it back as a snapshot is read.
+func insertRaw(ctx context.Context, dir string, rows []syncengine.Record) (rate, restored float64, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "raw.db")+"?_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)")
+	path := filepath.Join(dir, "raw.db")
+	if rate, err = fillRaw(ctx, path, rows); err != nil {
+		return 0, 0, err
+	}
+	restored, err = restoreRaw(ctx, path, len(rows))
+	return rate, restored, err
+}
+
+func fillRaw(ctx context.Context, path string, rows []syncengine.Record) (rate float64, err error) {
+	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)")
 	if err != nil {
 		return 0, err
 	}

@@ -66,8 +66,26 @@ func (b *bench) run() (err error) {
 	}
 	// The raw limits are taken before, between and after the steps that are set against
 	// them.
-	for _, step := range []func() error{b.save, b.raw, b.push, b.settle, b.raw, b.pull, b.chunked, b.raw, b.disk, b.edit, b.live, b.fanIn, b.noOp} {
-		if err := step(); err != nil {
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"save", b.save},
+		{"raw-1", b.raw},
+		{"push", b.push},
+		{"settle", b.settle},
+		{"raw-2", b.raw},
+		{"pull", b.pull},
+		{"chunks", b.chunked},
+		{"raw-3", b.raw},
+		{"disk", b.disk},
+		{"edit", b.edit},
+		{"bootstrap", b.bootstrap},
+		{"live", b.live},
+		{"fan-in", b.fanIn},
+		{"no-op", b.noOp},
+	} {
+		if err := b.profiled(step.name, step.do); err != nil {
 			return err
 		}
 		if err := b.a.ctx.Err(); err != nil {
@@ -107,6 +125,9 @@ func (b *bench) device(name string, staff *syncengine.ID, options ...func(*clien
 		return nil, err
 	}
 	opts := client.Options{Transport: d.wire, OnChange: d.onChange, Logger: b.a.log}
+	if b.cmd.Vault {
+		options = append(options, inVault)
+	}
 	for _, set := range options {
 		set(&opts)
 	}
@@ -224,27 +245,6 @@ func (b *bench) fetch(d *benchDevice) (step benchStep, err error) {
 		err = fmt.Errorf("a device holds %d encounters, and %d documents were pushed: a bench begins with a server that holds none", counts["encounter"], b.records)
 	}
 	return step, err
-}
-
-// chunked is step 2 by devices that take rows made for several: the server makes them
-// for the first, and sends them to the second as they are.
-func (b *bench) chunked() error {
-	if b.cmd.Server != "" {
-		// Its codes are for the other steps.
-		return nil
-	}
-	for i, into := range []**benchStep{&b.res.Making, &b.res.Chunked} {
-		d, err := b.device(fmt.Sprintf("chunked-%d", i+1), nil)
-		if err != nil {
-			return err
-		}
-		step, err := b.fetch(d)
-		*into = &step
-		if err = errors.Join(err, d.dev.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // edit is step 3: one field of 1 % of the documents, from the first device to the

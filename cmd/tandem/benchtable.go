@@ -75,8 +75,8 @@ func (b *bench) table() error {
 	r := b.res
 	a := b.a
 	a.say("%d documents of %.0f bytes, %d devices.", r.Records, r.BodyBytes, r.Devices)
-	a.say("Raw limits of this run: SQLite insert %.0f documents/s%s; append and sync 4 KiB %.2f ms (p99 %.2f), 600 KiB %.2f ms (p99 %.2f).",
-		r.Raw.SQLite, r.Raw.postgres(), r.Raw.Append4P50, r.Raw.Append4P99, r.Raw.Append600P50, r.Raw.Append600P99)
+	a.say("Raw limits of this run: SQLite insert %.0f documents/s, snapshot %.0f%s; append and sync 4 KiB %.2f ms (p99 %.2f), 600 KiB %.2f ms (p99 %.2f).",
+		r.Raw.SQLite, r.Raw.Snapshot, r.Raw.postgres(), r.Raw.Append4P50, r.Raw.Append4P99, r.Raw.Append600P50, r.Raw.Append600P99)
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "step\tms\tdocs/s\tof raw\tCPU µs/doc\tserver's\tpeak MB\tup B/doc\tdown B/doc\tno proof\trequests\tbusy elsewhere\taim")
 	row(w, "save", &r.Save, "")
@@ -88,6 +88,9 @@ func (b *bench) table() error {
 		row(w, "pull, chunks", r.Chunked, "server's ≤ 5, down ≤ 430 B")
 	}
 	row(w, "edit 1 %", &r.Edit, "no proof ≤ 120 B, both legs")
+	if r.Bootstrap != nil {
+		row(w, "bootstrap", r.Bootstrap, "kept chunks, then the edits")
+	}
 	row(w, "live", &r.Live.benchStep, "")
 	if r.FanIn != nil {
 		row(w, "fan-in", &r.FanIn.benchStep, "of raw ≥ 0.25, peak ≤ 120 MB")

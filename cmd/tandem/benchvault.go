@@ -101,6 +101,12 @@ func benchPassphrase(context.Context, bool) ([]byte, error) {
 	return []byte("what the bench writes is made up"), nil
 }
 
+// inVault has a device keep its store in a vault.
+func inVault(o *client.Options) {
+	// It is not guessed here, so what a guess costs does not matter.
+	o.Vault, o.Passphrase, o.Guess, o.Idle = true, benchPassphrase, vault.Cost{Time: 1, MemoryKiB: 64, Threads: 1}, 24*time.Hour
+}
+
 // vaultBench is one run.
 type vaultBench struct {
 	*bench
@@ -119,10 +125,6 @@ func (b *vaultBench) run() (err error) {
 	defer func() { err = errors.Join(err, b.close()) }()
 	if b.place, err = openPlace(b.a, b.cmd, b.dir, ""); err != nil {
 		return err
-	}
-	inVault := func(o *client.Options) {
-		// It is not guessed here, so what a guess costs does not matter.
-		o.Vault, o.Passphrase, o.Guess, o.Idle = true, benchPassphrase, vault.Cost{Time: 1, MemoryKiB: 64, Threads: 1}, 24*time.Hour
 	}
 	for i, options := range [][]func(*client.Options){nil, nil, {inVault}} {
 		d, err := b.device(fmt.Sprintf("device-%d", i+1), nil, options...)

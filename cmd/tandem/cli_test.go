@@ -143,7 +143,7 @@ func TestJSON(t *testing.T) {
 		{"admin audit list", "", "--data " + dir},
 		{"admin audit export", "", "--data " + dir + " --to " + filepath.Join(t.TempDir(), "audit.jsonl")},
 		{"demo", "", "--once"},
-		{"bench sync", "", "--records 20,30 --live 2 --crews 2 --each 3 --embedded"},
+		{"bench sync", "", "--records 20,30 --live 2 --crews 2 --each 3 --embedded --vault"},
 	}
 	made := map[string]string{}
 	// TestServeJSON and testdata/scripts/backup.txtar: what follows on something of the

@@ -10,8 +10,10 @@ import (
 // numbers are the small numbers that stand for scopes and replicas in one org's
 // rows. Once published they are shared and never changed.
 type numbers struct {
-	scopes     map[syncengine.ScopeKey]int64
-	scopeKeys  map[int64]syncengine.ScopeKey
+	scopes    map[syncengine.ScopeKey]int64
+	scopeKeys map[int64]syncengine.ScopeKey
+	// newest is the largest number of a scope: those that are made later have larger ones.
+	newest     int64
 	replicas   map[syncengine.ID]*replicaNumber
 	replicaIDs map[int64]*replicaNumber
 }
@@ -30,7 +32,7 @@ func noNumbers() *numbers {
 }
 
 func (n *numbers) addScope(num int64, k syncengine.ScopeKey) {
-	n.scopes[k], n.scopeKeys[num] = num, k
+	n.scopes[k], n.scopeKeys[num], n.newest = num, k, max(n.newest, num)
 }
 
 func (n *numbers) addReplica(r *replicaNumber) {
@@ -90,21 +92,24 @@ func (v *view) load() error {
 // scopeNumber returns the number of a scope; false where it has none.
 func (v *view) scopeNumber(k syncengine.ScopeKey) (int64, bool, error) {
 	num, ok := v.numbers.scopes[k]
-	if !ok && !v.loaded {
-		// Most scopes that have no number known have none yet: nothing is in them. Every
-		// device asks for such ones, and to read all numbers takes longer the more there
-		// are.
-		var known int64
-		there, err := v.c.one("SELECT num FROM scope WHERE org = $1 AND owner = $2 AND owner_id = $3 AND compartment = $4 AND open = $5",
-			[]any{v.org.num, int64(k.Owner), k.OwnerID[:], int64(k.Compartment), boolArg(k.Open)}, &known)
-		if err != nil || !there {
-			return 0, false, err
-		}
-		if err := v.load(); err != nil {
-			return 0, false, err
-		}
-		num, ok = v.numbers.scopes[k]
+	if ok || v.loaded || v.complete {
+		return num, ok, nil
 	}
+	// Most scopes that have no number known have none yet: nothing is in them. Every device
+	// asks for several of those, and to read all numbers takes longer the more there are: so
+	// what is known is compared once with the newest there is.
+	var newest int64
+	if _, err := v.c.one("SELECT COALESCE(max(num), 0) FROM scope WHERE org = $1", []any{v.org.num}, &newest); err != nil {
+		return 0, false, err
+	}
+	// They may be those of a later snapshot than this one, which tells as much.
+	if v.complete = newest <= v.numbers.newest; v.complete {
+		return 0, false, nil
+	}
+	if err := v.load(); err != nil {
+		return 0, false, err
+	}
+	num, ok = v.numbers.scopes[k]
 	return num, ok, nil
 }
 

@@ -90,3 +90,47 @@ func testMembersMove(t *testing.T, on engine) {
 		}
 	}
 }
+
+// A server reads what another one has put into a scope that it did not know, and into no
+// scope that there is not.
+func TestScopeOfAnotherServer(t *testing.T) { each(t, testScopeOfAnotherServer) }
+
+func testScopeOfAnotherServer(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 32)
+	other := w.beside()
+	scope := func(n byte) syncengine.ScopeKey {
+		return syncengine.ScopeKey{Owner: syncengine.OwnerTeam, OwnerID: syncengine.ID{n}, Compartment: tandemv1.Compartment_COMPARTMENT_OPS}
+	}
+	for n := byte(1); n < 4; n++ {
+		members := func() (found int) {
+			t.Helper()
+			err := w.s.Read(t.Context(), w.org.ID, func(v syncengine.ServerView) error {
+				for _, k := range []syncengine.ScopeKey{scope(200), scope(n)} {
+					got, err := v.Members(k, 0, syncengine.ID{}, 10)
+					if err != nil {
+						return err
+					}
+					found += len(got)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		if got := members(); got != 0 {
+			t.Errorf("a scope that nobody has made holds %d records", got)
+		}
+		err := other.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+			return tx.SaveMember(scope(n), syncengine.Member{Record: syncengine.ID{n}, Seq: uint64(n), Live: true})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := members(); got != 1 {
+			t.Errorf("the scope that another server has made holds %d records, want 1", got)
+		}
+	}
+}

@@ -19,6 +19,8 @@ type view struct {
 	// numbers known; loaded: as this transaction sees them.
 	numbers *numbers
 	loaded  bool
+	// complete: no scope has been made that is not among them.
+	complete bool
 	// era is the store's when the view began: see forget.
 	era uint64
 }
