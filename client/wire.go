@@ -45,8 +45,6 @@ type link struct {
 	trust *trust
 	// read reads the device's clocks.
 	read func() reading
-	// recall is what was sent and came before.
-	recall recall
 }
 
 // parseServer checks the address of a server: https, or http to this machine.
@@ -339,30 +337,18 @@ func (l *link) exchange(ctx context.Context, req *tandemv1.SyncRequest) (*tandem
 	if err := l.greet(ctx, met); err != nil {
 		return nil, met, met.verdict(ctx, err)
 	}
-	sent, err := l.recall.lean(req)
-	if err != nil {
-		return nil, met, err
-	}
-	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.SyncResponse, error) {
-		resp, err := l.sync.Sync(ctx, sent.req)
-		if err != nil && met.reached && sent.forgotten(err) {
-			met.reached, met.status, sent.req = false, 0, req
-			resp, err = l.sync.Sync(ctx, req)
-		}
-		return resp, err
-	})
+	resp, err := call(ctx, met, func(ctx context.Context) (*tandemv1.SyncResponse, error) { return l.sync.Sync(ctx, req) })
 	if err != nil {
 		return nil, met, err
 	}
 	met.took, met.came = time.Since(met.began), l.read()
-	answer, err := syncengine.Unframe(resp, sent.unpack(resp))
+	answer, err := syncengine.Unframe(resp, unpack)
 	if err != nil {
 		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
 	if ask := answer.GetTrailer().GetAsk(); len(ask) > 0 && !bytes.Equal(ask, req.GetAsk()) {
 		return nil, met, &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: errStale}
 	}
-	sent.remember(resp, answer)
 	return answer, met, nil
 }
 

@@ -73,7 +73,6 @@ var codes = []struct {
 	{syncengine.ErrPosition, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrPushTooLarge, connect.CodeInvalidArgument, nil},
-	{errForgotten, connect.CodeFailedPrecondition, nil},
 	{ErrDelivery, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
 	{ErrAudit, connect.CodeInvalidArgument, nil},

@@ -96,7 +96,6 @@ type Server struct {
 	minWrite, minRead uint32
 	ahead             ahead
 	chunks            *chunks
-	recalls           *recalls
 	refusals          refusals
 	// keys are those that devices may meet.
 	keysMu sync.Mutex
@@ -140,7 +139,7 @@ func New(st *store.Store, o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	s.chunks, s.recalls = newChunks(s.now), newRecalls(s.now)
+	s.chunks = newChunks(s.now)
 	if o.Rand == nil {
 		s.rand = rand.Reader
 	}

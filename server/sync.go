@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"go.opentelemetry.io/otel/attribute"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -52,10 +53,6 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		return nil, s.refuse(err)
 	}
 	if err := visitOf(ctx).enlarge(ctx, pageWork(req)); err != nil {
-		return nil, s.refuse(err)
-	}
-	message, before, err := s.recalls.unpack(id.Replica, req)
-	if err != nil {
 		return nil, s.refuse(err)
 	}
 	pushed, err := syncengine.Prepare(s.rules, id.Replica, id.Key, req)
@@ -123,12 +120,11 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	s.metrics.pulled(req, answer.PageRows())
 	s.devices.note(org, id, req, answer.Message.GetTrailer(), s.now())
 	s.readAhead(ctx, org, id, req, answer.Message)
-	s.recalls.remember(id.Replica, req, message, before, answer.Message.GetTrailer())
-	resp, err := s.recalls.frame(id.Replica, req, answer)
+	raw, err := proto.Marshal(answer.Message)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	return resp, nil
+	return syncengine.FramePacked(answer.Packed(), raw, answer.Count), nil
 }
 
 // noteOver says in the log, whenever a device is told which scopes it holds, which ones it

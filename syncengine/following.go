@@ -32,9 +32,9 @@ func Following(req *tandemv1.SyncRequest, answer *tandemv1.SyncAnswer) *tandemv1
 }
 
 // SameRequest reports whether two requests ask the same; the clock, the size of
-// the page, what tells the answer and how it may be packed are of no matter.
+// the page and what tells the answer are of no matter.
 func SameRequest(a, b *tandemv1.SyncRequest) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.WallMs, a.Budget, a.Ask, a.AuditSize, a.Recalls = b.GetWallMs(), b.GetBudget(), b.GetAsk(), b.GetAuditSize(), b.GetRecalls()
+	a.WallMs, a.Budget, a.Ask, a.AuditSize = b.GetWallMs(), b.GetBudget(), b.GetAsk(), b.GetAuditSize()
 	return proto.Equal(a, b)
 }

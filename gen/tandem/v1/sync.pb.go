@@ -2386,18 +2386,7 @@ type SyncRequest struct {
 	Packs bool `protobuf:"varint,30,opt,name=packs" json:"packs,omitempty"`
 	// Asks which records of this person leads have opened since: 1 + the number of the newest
 	// Seen that the device has, so 1 for all. 0 does not ask.
-	SeenAfter uint64 `protobuf:"varint,31,opt,name=seen_after,json=seenAfter" json:"seen_after,omitempty"`
-	// Which earlier answers the device remembers, by the name of their bytes: the first 7 of
-	// SHA-256, big endian, and 1 for none. An answer may be packed with them as dictionary. 0:
-	// the device does not take such answers.
-	Recalls uint64 `protobuf:"varint,32,opt,name=recalls" json:"recalls,omitempty"`
-	// The push, in place of runs: the encoding of a SyncRequest that has nothing but runs,
-	// deflated (RFC 1951) with the bytes that recalled names as dictionary.
-	PackedRuns []byte `protobuf:"bytes,33,opt,name=packed_runs,json=packedRuns" json:"packed_runs,omitempty"`
-	// The earlier pushes that packed_runs leans on, by the name of their bytes, as
-	// Trailer.recalls has said. Where the server has forgotten them, the call fails with
-	// failed_precondition, nothing was done, and the push is to be sent in runs.
-	Recalled      uint64 `protobuf:"varint,34,opt,name=recalled" json:"recalled,omitempty"`
+	SeenAfter     uint64 `protobuf:"varint,31,opt,name=seen_after,json=seenAfter" json:"seen_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2607,27 +2596,6 @@ func (x *SyncRequest) GetSeenAfter() uint64 {
 	return 0
 }
 
-func (x *SyncRequest) GetRecalls() uint64 {
-	if x != nil {
-		return x.Recalls
-	}
-	return 0
-}
-
-func (x *SyncRequest) GetPackedRuns() []byte {
-	if x != nil {
-		return x.PackedRuns
-	}
-	return nil
-}
-
-func (x *SyncRequest) GetRecalled() uint64 {
-	if x != nil {
-		return x.Recalled
-	}
-	return 0
-}
-
 // Asks for records outside the device's scopes that its person may read.
 type Lookup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2762,9 +2730,6 @@ type SyncResponse struct {
 	// the two together are the encoded SyncAnswer: rows that the server has made for
 	// several devices at once. Empty unless the request says packs.
 	Packed []byte `protobuf:"bytes,5,opt,name=packed" json:"packed,omitempty"`
-	// Where it is not 0, packed is no such frames: it is the whole encoded SyncAnswer, deflated
-	// (RFC 1951) with the bytes as dictionary that SyncRequest.recalls has named so.
-	Recalled uint64 `protobuf:"varint,6,opt,name=recalled" json:"recalled,omitempty"`
 	// The end mark: always "tandem".
 	End           string `protobuf:"bytes,15,opt,name=end" json:"end,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2834,13 +2799,6 @@ func (x *SyncResponse) GetPacked() []byte {
 		return x.Packed
 	}
 	return nil
-}
-
-func (x *SyncResponse) GetRecalled() uint64 {
-	if x != nil {
-		return x.Recalled
-	}
-	return 0
 }
 
 func (x *SyncResponse) GetEnd() string {
@@ -3504,10 +3462,7 @@ type Trailer struct {
 	Seen []*Seen `protobuf:"bytes,26,rep,name=seen" json:"seen,omitempty"`
 	// Where the device's certificate is signed with an earlier key of its org: the way to the
 	// present one. Repeated until the device comes with the certificate in it.
-	Renewal *OrgRenewal `protobuf:"bytes,27,opt,name=renewal" json:"renewal,omitempty"`
-	// Which pushes of this replica the server remembers, by the name of their bytes, with the
-	// one that this answers as the newest: what packed_runs may lean on. 0 for none.
-	Recalls       uint64 `protobuf:"varint,28,opt,name=recalls" json:"recalls,omitempty"`
+	Renewal       *OrgRenewal `protobuf:"bytes,27,opt,name=renewal" json:"renewal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3694,13 +3649,6 @@ func (x *Trailer) GetRenewal() *OrgRenewal {
 		return x.Renewal
 	}
 	return nil
-}
-
-func (x *Trailer) GetRecalls() uint64 {
-	if x != nil {
-		return x.Recalls
-	}
-	return 0
 }
 
 // A lead has opened a record: seen by lead.
@@ -5477,7 +5425,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\achanges\x18\x03 \x03(\fR\achanges\"3\n" +
 	"\aOpRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\xcc\x06\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"\xf5\x05\n" +
 	"\vSyncRequest\x12\"\n" +
 	"\x04runs\x18\x01 \x03(\v2\x0e.tandem.v1.RunR\x04runs\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -5509,25 +5457,20 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\atold_at\x18\x1d \x03(\fR\x06toldAt\x12\x14\n" +
 	"\x05packs\x18\x1e \x01(\bR\x05packs\x12\x1d\n" +
 	"\n" +
-	"seen_after\x18\x1f \x01(\x04R\tseenAfter\x12\x18\n" +
-	"\arecalls\x18  \x01(\x04R\arecalls\x12\x1f\n" +
-	"\vpacked_runs\x18! \x01(\fR\n" +
-	"packedRuns\x12\x1a\n" +
-	"\brecalled\x18\" \x01(\x04R\brecalled\"N\n" +
+	"seen_after\x18\x1f \x01(\x04R\tseenAfter\"N\n" +
 	"\x06Lookup\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x14\n" +
 	"\x05about\x18\x02 \x01(\bR\x05about\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"A\n" +
 	"\rScopePosition\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\fR\bposition\"\xb2\x01\n" +
+	"\bposition\x18\x02 \x01(\fR\bposition\"\x96\x01\n" +
 	"\fSyncResponse\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x16\n" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x16\n" +
-	"\x06packed\x18\x05 \x01(\fR\x06packed\x12\x1a\n" +
-	"\brecalled\x18\x06 \x01(\x04R\brecalled\x12\x10\n" +
+	"\x06packed\x18\x05 \x01(\fR\x06packed\x12\x10\n" +
 	"\x03end\x18\x0f \x01(\tR\x03end\"\xfa\x01\n" +
 	"\n" +
 	"SyncAnswer\x12.\n" +
@@ -5572,7 +5515,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\x96\x06\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xfc\x05\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -5599,8 +5542,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\vemergencies\x18\x18 \x01(\rR\vemergencies\x12\x17\n" +
 	"\atold_at\x18\x19 \x01(\fR\x06toldAt\x12#\n" +
 	"\x04seen\x18\x1a \x03(\v2\x0f.tandem.v1.SeenR\x04seen\x12/\n" +
-	"\arenewal\x18\x1b \x01(\v2\x15.tandem.v1.OrgRenewalR\arenewal\x12\x18\n" +
-	"\arecalls\x18\x1c \x01(\x04R\arecalls\"f\n" +
+	"\arenewal\x18\x1b \x01(\v2\x15.tandem.v1.OrgRenewalR\arenewal\"f\n" +
 	"\x04Seen\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x13\n" +
