@@ -40,7 +40,7 @@ func definitionsAt(ctx context.Context, address string) (string, error) {
 		`SELECT relname || ' ' || relrowsecurity || ' ' || relforcerowsecurity FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 			WHERE nspname = 'tandem' AND relkind = 'r' ORDER BY relname`,
 		// There is no such table at first.
-		`SELECT 'version ' || unnest(xpath('//version_id/text()', query_to_xml(format('SELECT version_id FROM %s WHERE is_applied ORDER BY version_id', name), false, false, '')))::text
+		`SELECT 'version ' || unnest(xpath('//version_id/text()', query_to_xml(format('SELECT version_id FROM %s WHERE is_applied ORDER BY version_id', name), nulls => false, tableforest => false, targetns => '')))::text
 			FROM to_regclass('tandem.goose_db_version') name WHERE name IS NOT NULL`,
 	} {
 		rows, err := c.Query(ctx, query)
