@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"errors"
+	"io"
 	"strings"
 
 	"filippo.io/age"
@@ -13,6 +14,9 @@ import (
 // ErrKey says that a recipient's key is none. What was given is not repeated: it may be a
 // secret key that was given by mistake.
 var ErrKey = errors.New("that is no public key of age: it begins with age1")
+
+// ErrMixedKeys says that no file can be encrypted to all of the keys.
+var ErrMixedKeys = errors.New("post-quantum keys of age (age1pq1…) and others do not go together in one file: give keys of one sort")
 
 // Request is what is asked for.
 type Request struct {
@@ -94,13 +98,24 @@ func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
 }
 
 // recipients are those who alone open the files.
-func (r *Request) recipients() (all []age.Recipient, err error) {
-	for _, key := range r.ToAge {
+func (r *Request) recipients() ([]age.Recipient, error) { return Recipients(r.ToAge) }
+
+// Recipients reads public keys of age, each of them one. The error is ErrKey, or ErrMixedKeys
+// where there is no file that all of them open.
+func Recipients(keys []string) (all []age.Recipient, err error) {
+	for _, key := range keys {
 		of, err := age.ParseRecipients(strings.NewReader(key))
 		if err != nil || len(of) != 1 {
 			return nil, ErrKey
 		}
 		all = append(all, of...)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	// Of what age refuses when it encrypts there is nothing else left.
+	if _, err := age.Encrypt(io.Discard, all...); err != nil {
+		return nil, ErrMixedKeys
 	}
 	return all, nil
 }

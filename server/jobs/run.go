@@ -57,6 +57,24 @@ func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) erro
 	return err
 }
 
+// Keep notes in the job what this attempt leaves to the next one, as its result so far. The
+// error is that of Finish.
+func (r *Run) Keep(ctx context.Context, result []byte) error {
+	return r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
+		j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
+		switch {
+		case err != nil:
+			return err
+		case j == nil:
+			return ErrLost
+		case j.Cancelled:
+			return ErrCancelled
+		}
+		j.Result = result
+		return tx.SaveJob(j)
+	})
+}
+
 func (r *Run) at() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,0 +1,283 @@
+package bulk_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/rs/zerolog"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/jobs"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
+)
+
+// childEnv makes the test's own program a server of its own that makes exports. With hangEnv
+// it stops for ever once it has kept the second part of one.
+const (
+	childEnv = "TANDEM_BULK_CHILD"
+	hangEnv  = "TANDEM_BULK_HANGS"
+)
+
+// hanging takes a server's log and, where it hangs, says when the second part is kept, and no
+// more.
+type hanging struct{ hangs bool }
+
+func (h hanging) Write(b []byte) (int, error) {
+	if h.hangs && bytes.Contains(b, []byte(`"part":2`)) {
+		fmt.Println("kept")
+		select {}
+	}
+	return len(b), nil
+}
+
+// child makes exports until its standard input ends.
+func child(place string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	at := strings.Split(place, "\n")
+	st, err := store.Open(ctx, at[0], store.Options{Database: at[1], Volatile: true})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	worker, err := jobs.New(st, jobs.Options{Log: zerolog.Nop(), Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	log := zerolog.New(hanging{os.Getenv(hangEnv) != ""})
+	if _, err := bulk.New(st, worker, bulk.Options{Dir: at[2], Generator: "test", Log: log}); err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	worker.Work(ctx)
+	return nil
+}
+
+// start begins a server; what it says comes out of lines, and kill ends it as a power cut does.
+func (w *world) start(hangs bool) (lines *bufio.Reader, kill func()) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+w.place)
+	if hangs {
+		cmd.Env = append(cmd.Env, hangEnv+"=1")
+	}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	w.ok(err)
+	out, err := cmd.StdoutPipe()
+	w.ok(err)
+	w.ok(cmd.Start())
+	kill = func() {
+		_ = cmd.Process.Kill()
+		_ = in.Close()
+		_ = cmd.Wait()
+	}
+	w.t.Cleanup(kill)
+	return bufio.NewReader(out), kill
+}
+
+// fill keeps so many records of two kinds that an export has several parts.
+func (w *world) fill() {
+	w.t.Helper()
+	domain := record.New()
+	msgs := []proto.Message{
+		&tandemv1.Person{AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), Lifecycle: new("active"), Tz: new("America/Chicago")},
+		&tandemv1.FollowUp{AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), Lifecycle: new("planned"), Tz: new("America/Chicago"), PersonId: new(syncengine.ID{9, 0, 0, 1}.String())},
+		&tandemv1.Referral{AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), Lifecycle: new("active"), Tz: new("America/Chicago"), PersonId: new(syncengine.ID{9, 0, 0, 1}.String()), State: new("sent")},
+	}
+	for i, msg := range msgs {
+		body, err := domain.Body(msg)
+		w.ok(err)
+		w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+			for n := range []int{5000, 10, 5000}[i] {
+				if err := w.save(tx, syncengine.ID{9, byte(i), byte(n >> 8), byte(n)}, msg, body, 1); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+}
+
+// meanwhile is what happens while no server makes the export.
+type meanwhile string
+
+const (
+	nothing meanwhile = "nothing"
+	changed meanwhile = "the database has changed"
+	damaged meanwhile = "a file is damaged"
+)
+
+// TestResume: an export that is killed in the middle is gone on with by another server, whose
+// files are the same bytes as of one that nothing happened to. What was finished is not made
+// again; where the database stands elsewhere by then, or a file is not what it was, all is.
+func TestResume(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		w.fill()
+		key, err := age.GenerateX25519Identity()
+		w.ok(err)
+		for _, c := range []struct {
+			format  string
+			happens meanwhile
+			key     *age.X25519Identity
+		}{
+			{export.CSV, nothing, nil}, {export.Parquet, nothing, nil}, {export.FHIR, nothing, nil}, {export.CSV, nothing, key},
+			{export.CSV, changed, nil}, {export.FHIR, damaged, nil},
+		} {
+			t.Run(fmt.Sprint(c.format, ", ", c.happens, ", ", c.key != nil), func(t *testing.T) { w.breakOff(t, c.format, c.happens, c.key) })
+		}
+	})
+}
+
+func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *age.X25519Identity) {
+	w.t = t
+	var who [2]syncengine.ID
+	for i := range who {
+		var err error
+		who[i], err = w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Testperson admin", Discipline: "other", Roles: []string{"admin"}, Agency: w.agency, Teams: []syncengine.ID{w.team}})
+		w.ok(err)
+	}
+	ask := bulk.Request{Format: format, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Approver: who[1].String(), ApprovedPeople: 1 << 20}
+	if key != nil {
+		ask.ToAge = []string{key.Recipient().String()}
+	}
+	id, err := w.exports.Ask(t.Context(), w.org, who[0], ask)
+	w.ok(err)
+	lines, kill := w.start(true)
+	if line, err := lines.ReadString('\n'); err != nil || line != "kept\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	kill()
+	before := w.kept(t, id)
+	switch happens {
+	case changed:
+		_, err = w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
+		w.ok(err)
+	case damaged:
+		name := filepath.Join(w.dir, id.String()+".unfinished", slices.Sorted(maps.Keys(before))[0])
+		b, err := os.ReadFile(name)
+		w.ok(err)
+		b[len(b)-1] ^= 1
+		w.ok(os.WriteFile(name, b, 0o600))
+	}
+	want := w.straight(t, export.Options{
+		ID: id, Person: who[0], Approver: who[1], Purpose: ask.Purpose, Recipient: ask.Recipient, Basis: ask.Basis, Format: format, ExcelSafe: true, Generator: "test",
+	}, key != nil)
+	if _, both := want["Task.002.ndjson"]; both != (format == export.FHIR) {
+		t.Fatal("no type of resource is of two parts", slices.Sorted(maps.Keys(want)))
+	}
+	_, kill = w.start(false)
+	defer kill()
+	var j *store.Job
+	var done *bulk.Done
+	for done == nil {
+		time.Sleep(20 * time.Millisecond)
+		var err error
+		if j, _, done, err = w.exports.Get(t.Context(), w.org, who[0], id); err != nil || j.Attempt > 2 || j.Error != "" {
+			t.Fatalf("%+v: %v", j, err)
+		}
+	}
+	if j.Attempt != 2 || done.Kept != nil {
+		t.Errorf("attempt %d, still kept: %v", j.Attempt, done.Kept != nil)
+	}
+	got := map[string][]byte{}
+	for name := range want {
+		got[name] = w.fetch(t, id, &ask, done, name, key)
+	}
+	for name, b := range want {
+		if !bytes.Equal(got[name], b) {
+			t.Errorf("%s: %d bytes, and %d of an export that nothing happened to", name, len(got[name]), len(b))
+		}
+	}
+	for name, was := range before {
+		is, err := os.Stat(filepath.Join(w.dir, id.String(), name))
+		w.ok(err)
+		if again := !is.ModTime().Equal(was.ModTime()); again != (happens != nothing) {
+			t.Errorf("%s was made again: %v", name, again)
+		}
+	}
+}
+
+// kept are the files that a killed attempt has left, as they lie there.
+func (w *world) kept(t *testing.T, id syncengine.ID) map[string]os.FileInfo {
+	t.Helper()
+	j, err := w.s.Job(t.Context(), w.org.ID, id)
+	w.ok(err)
+	var done bulk.Done
+	w.ok(json.Unmarshal(j.Result, &done))
+	if j.Ended() || done.Kept == nil || done.Kept.Parts != 2 || len(done.Kept.Files) == 0 {
+		t.Fatalf("%+v", j)
+	}
+	files := map[string]os.FileInfo{}
+	for _, f := range done.Kept.Files {
+		info, err := os.Stat(filepath.Join(w.dir, id.String()+".unfinished", f.Name+".age"))
+		w.ok(err)
+		files[f.Name+".age"] = info
+	}
+	return files
+}
+
+// straight makes the export at once, in the clear, and returns its files.
+func (w *world) straight(t *testing.T, o export.Options, encrypted bool) map[string][]byte {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "out")
+	if encrypted {
+		// The manifest says so; what it says of the files is of them in the clear.
+		o.Encrypt = func(_ string, w io.Writer) (io.WriteCloser, error) { return plain{w}, nil }
+	}
+	m, err := export.Write(t.Context(), w.s, w.org, to, o)
+	w.ok(err)
+	files := map[string][]byte{}
+	for _, f := range append(m.Files, export.File{Name: "manifest.json"}) {
+		at := filepath.Join(to, f.Name)
+		if encrypted {
+			at += ".age"
+		}
+		files[f.Name], err = os.ReadFile(at)
+		w.ok(err)
+	}
+	return files
+}
+
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+
+// fetch is a file as its recipient has it in the end.
+func (w *world) fetch(t *testing.T, id syncengine.ID, ask *bulk.Request, done *bulk.Done, name string, key *age.X25519Identity) []byte {
+	t.Helper()
+	f, err := w.exports.Open(id, ask, done, ask.FileName(name))
+	w.ok(err)
+	defer f.Close()
+	in := io.Reader(f)
+	if key != nil {
+		in, err = age.Decrypt(in, key)
+		w.ok(err)
+	}
+	b, err := io.ReadAll(in)
+	w.ok(err)
+	return b
+}
