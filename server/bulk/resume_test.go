@@ -43,7 +43,7 @@ type hanging struct{ hangs bool }
 
 func (h hanging) Write(b []byte) (int, error) {
 	if h.hangs && bytes.Contains(b, []byte(`"part":2`)) {
-		fmt.Println("kept")
+		fmt.Fprintln(os.Stdout, "kept")
 		select {}
 	}
 	return len(b), nil

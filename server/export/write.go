@@ -175,8 +175,9 @@ type job struct {
 	kept  *Kept
 	left  LeftOut
 	n     int64
-	// own are the codes of agencies. A limited or de-identified set has none.
-	own record.OwnCodes
+	// own are the codes of agencies. A limited or de-identified set has none: there they are
+	// the core codes that they are kinds of.
+	own, kinds record.OwnCodes
 }
 
 func newJob(o Options) *job {
@@ -363,13 +364,14 @@ func (j *job) survey(snap *store.Snapshot) error {
 }
 
 func (j *job) readOwnCodes(snap *store.Snapshot) error {
+	into := &j.own
 	if j.veil != nil {
-		return nil
+		into = &j.kinds
 	}
 	return snap.Each(j.domain.KindByName("code_set").Number, func(rec *syncengine.StoredRecord) error {
 		msg, err := j.domain.Message(&rec.Record)
 		if m, ok := msg.(*tandemv1.CodeSet); ok && rec.Lifecycle() == record.Active {
-			j.own.Add(m)
+			into.Add(m)
 		}
 		return err
 	})
