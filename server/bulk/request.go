@@ -29,6 +29,8 @@ type Request struct {
 	Void   bool     `json:"void,omitempty"`
 	Labels string   `json:"labels,omitempty"`
 	BOM    bool     `json:"bom,omitempty"`
+	// SUD takes in records of a substance use program (42 CFR Part 2) that the person may read.
+	SUD bool `json:"sud,omitempty"`
 	// Machine leaves text as it is, for a program that reads it.
 	Machine bool `json:"machine,omitempty"`
 	// Program whose records alone are meant, empty for all.
@@ -76,7 +78,7 @@ func (r *Request) form() string {
 func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
 	o := export.Options{
 		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format, Kinds: r.Kinds, Types: r.Types,
-		Notes: r.Notes, Drafts: r.Drafts, Void: r.Void, Labels: r.Labels, BOM: r.BOM, ExcelSafe: !r.Machine,
+		Notes: r.Notes, Drafts: r.Drafts, Void: r.Void, SUD: r.SUD, Labels: r.Labels, BOM: r.BOM, ExcelSafe: !r.Machine,
 		Set: r.Set, Agreement: r.Agreement, From: r.From, Until: r.Until, Since: r.Since,
 	}
 	var err error

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -280,4 +281,35 @@ func (w *world) fetch(t *testing.T, id syncengine.ID, ask *bulk.Request, done *b
 	b, err := io.ReadAll(in)
 	w.ok(err)
 	return b
+}
+
+// TestToAge: a manifest names the files that are encrypted to somebody as they are, and keys
+// that do not go together are refused before anything is made.
+func TestToAge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite)
+	w.person(syncengine.ID{1, 1}, "Firstperson", "active", 1, 0)
+	key, err := age.GenerateX25519Identity()
+	w.ok(err)
+	hybrid, err := age.GenerateHybridIdentity()
+	w.ok(err)
+	boss := w.signIn("admin")
+	for says, keys := range map[string]string{"do not go together": key.Recipient().String() + "," + hybrid.Recipient().String(), "no public key of age": "age1nothing"} {
+		if _, text := boss.do(http.MethodGet, "/fhir/$export?"+why+"&to_age="+keys, http.StatusBadRequest); !strings.Contains(text, says) {
+			t.Errorf("%s: %s", says, text)
+		}
+	}
+	for _, to := range []string{key.Recipient().String(), hybrid.Recipient().String()} {
+		m := boss.export("/fhir/$export?" + why + "&manifest=stu4&to_age=" + to)
+		f := m.of("Patient")
+		_, text := boss.do(http.MethodGet, f.URL, http.StatusOK)
+		if !strings.HasSuffix(f.URL, "/Patient.ndjson.age") || len(text) != f.FileSize {
+			t.Errorf("%d bytes: %+v", len(text), f)
+		}
+		plain, err := age.Decrypt(strings.NewReader(text), key, hybrid)
+		w.ok(err)
+		if text, err := io.ReadAll(plain); err != nil || !strings.Contains(string(text), "Firstperson") {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
 }

@@ -42,6 +42,15 @@ type Fetched struct {
 	SHA256 string `json:"sha256"`
 }
 
+// AsFetched is a file of the manifest with the size and the SHA-256 that it has when it is
+// fetched, where it is encrypted to recipients.
+func (d *Done) AsFetched(f export.File) export.File {
+	if is, ok := d.Fetched[f.Name]; ok {
+		f.Bytes, f.SHA256 = is.Bytes, is.SHA256
+	}
+	return f
+}
+
 // passing looks at what passes to the outer encryption.
 type passing struct {
 	to   io.Writer
