@@ -97,12 +97,9 @@ func (j *job) resume(to string) (err error) {
 	return nil
 }
 
-// keep notes that a part is done.
+// keep ends a part and, where there are several, notes that it is done.
 func (j *job) keep() (err error) {
-	if j.whole() {
-		return nil
-	}
-	if err := j.form.part(); err != nil {
+	if err := j.form.part(); err != nil || j.whole() {
 		return err
 	}
 	for _, f := range j.dir.files {
