@@ -136,8 +136,17 @@ func (e *Exports) Ask(ctx context.Context, org *store.Org, person syncengine.ID,
 // dir is where an export's files lie.
 func (e *Exports) dir(id syncengine.ID) string { return filepath.Join(e.o.Dir, id.String()) }
 
-// run makes an export.
+// run makes an export. Where that ends without one, the files that were kept go, as their key
+// goes from the job.
 func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
+	err := e.attempt(ctx, run)
+	if err != nil && run.Last(ctx, err) {
+		err = errors.Join(err, export.Discard(e.dir(run.Job.ID)))
+	}
+	return err
+}
+
+func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	var r Request
 	if err := json.Unmarshal(run.Job.Payload, &r); err != nil {
 		return jobs.Permanent(errors.New("what was asked for cannot be read"))
@@ -192,9 +201,6 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	if done.Manifest, err = export.Write(ctx, e.store, run.Org, e.dir(run.Job.ID), o); err != nil {
 		if export.Refused(err) || errors.Is(err, ErrGrown) {
 			return jobs.Permanent(err)
-		}
-		if errors.Is(context.Cause(ctx), jobs.ErrCancelled) {
-			err = errors.Join(err, export.Discard(e.dir(run.Job.ID)))
 		}
 		return err
 	}

@@ -153,20 +153,26 @@ func TestResume(t *testing.T) {
 	})
 }
 
-func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *age.X25519Identity) {
-	w.t = t
-	var who [2]syncengine.ID
+// askAll has everything asked for by one admin, whom a second one has approved.
+func (w *world) askAll(format string, key *age.X25519Identity) (id syncengine.ID, who [2]syncengine.ID, ask bulk.Request) {
+	w.t.Helper()
+	var err error
 	for i := range who {
-		var err error
-		who[i], err = w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Testperson admin", Discipline: "other", Roles: []string{"admin"}, Agency: w.agency, Teams: []syncengine.ID{w.team}})
+		who[i], err = w.admin.AddStaff(w.t.Context(), server.StaffOptions{Name: "Testperson admin", Discipline: "other", Roles: []string{"admin"}, Agency: w.agency, Teams: []syncengine.ID{w.team}})
 		w.ok(err)
 	}
-	ask := bulk.Request{Format: format, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Approver: who[1].String(), ApprovedPeople: 1 << 20}
+	ask = bulk.Request{Format: format, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Approver: who[1].String(), ApprovedPeople: 1 << 20}
 	if key != nil {
 		ask.ToAge = []string{key.Recipient().String()}
 	}
-	id, err := w.exports.Ask(t.Context(), w.org, who[0], ask)
+	id, err = w.exports.Ask(w.t.Context(), w.org, who[0], ask)
 	w.ok(err)
+	return id, who, ask
+}
+
+func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *age.X25519Identity) {
+	w.t = t
+	id, who, ask := w.askAll(format, key)
 	lines, kill := w.start(true)
 	if line, err := lines.ReadString('\n'); err != nil || line != "kept\n" {
 		t.Fatalf("%q, %v", line, err)
@@ -175,7 +181,7 @@ func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *ag
 	before := w.kept(t, id)
 	switch happens {
 	case changed:
-		_, err = w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
+		_, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
 		w.ok(err)
 	case damaged:
 		name := filepath.Join(w.dir, id.String()+".unfinished", slices.Sorted(maps.Keys(before))[0])
@@ -281,6 +287,92 @@ func (w *world) fetch(t *testing.T, id syncengine.ID, ask *bulk.Request, done *b
 	b, err := io.ReadAll(in)
 	w.ok(err)
 	return b
+}
+
+// parts is a log of exports, and calls a function when a part is kept.
+type parts func(part int)
+
+func (p parts) Write(b []byte) (int, error) {
+	var line struct{ Part int }
+	if json.Unmarshal(b, &line) == nil && line.Part > 0 {
+		p(line.Part)
+	}
+	return len(b), nil
+}
+
+// TestKeptGone: of an export that comes to nothing neither the files that were kept are left, nor
+// their key.
+func TestKeptGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite)
+	w.fill()
+	var id syncengine.ID
+	var who [2]syncengine.ID
+	for name, c := range map[string]struct {
+		// first is called when the second part is kept, second when one more is.
+		first     func(end context.CancelFunc)
+		second    func()
+		between   func()
+		cancelled bool
+	}{
+		"who asked is no longer there": {
+			first:   func(end context.CancelFunc) { end() },
+			between: func() { w.ok(w.admin.RevokePerson(t.Context(), who[0])) },
+		},
+		"the last attempt fails": {
+			first: func(end context.CancelFunc) { end() },
+			between: func() {
+				w.ok(w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+					j, err := tx.Job(id)
+					w.ok(err)
+					j.Attempt = jobs.Attempts - 1
+					return tx.SaveJob(j)
+				}))
+			},
+			second: func() {
+				// In the way of a file that comes after the parts.
+				w.ok(os.WriteFile(filepath.Join(w.dir, id.String()+".unfinished", "codebook.csv.age"), nil, 0o600))
+			},
+		},
+		"it is deleted while it is made": {first: func(context.CancelFunc) { w.ok(w.exports.Delete(t.Context(), w.org, who[0], id)) }, cancelled: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			log := parts(func(part int) {
+				if part == 2 {
+					c.first(end)
+				} else if part == 3 && c.second != nil {
+					c.second()
+				}
+			})
+			var err error
+			w.exports, err = bulk.New(w.s, w.worker, bulk.Options{Dir: w.dir, Generator: "test", Log: zerolog.New(log), Clock: w.now})
+			w.ok(err)
+			id, who, _ = w.askAll(export.CSV, nil)
+			once := func(ctx context.Context) *store.Job {
+				if n, err := w.worker.Once(ctx); n != 1 || err != nil {
+					t.Fatalf("%d jobs: %v", n, err)
+				}
+				j, err := w.s.Job(t.Context(), w.org.ID, id)
+				w.ok(err)
+				return j
+			}
+			j := once(ctx)
+			if c.between != nil {
+				w.kept(t, id)
+				c.between()
+				j = once(t.Context())
+			}
+			if !j.Ended() || j.Cancelled != c.cancelled || j.Failed == c.cancelled || len(j.Result) > 0 {
+				t.Errorf("ended %v, cancelled %v, failed %v, %d bytes of a result: %s", j.Ended(), j.Cancelled, j.Failed, len(j.Result), j.Error)
+			}
+			if left, err := os.ReadDir(w.dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
 }
 
 // TestToAge: a manifest names the files that are encrypted to somebody as they are, and keys
