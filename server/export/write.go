@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -74,8 +75,8 @@ type Options struct {
 	Progress func(records int) `json:"-"`
 	// Keep is called each time that some files of a full set are whole and on the disk, with
 	// what an export of the same ID that is given it as Kept goes on from. What was kept lies
-	// under the name of what is unfinished until an export of that place begins anew. An error
-	// ends the export.
+	// under the name of what is unfinished until an export of that place begins anew, but for a
+	// full disk, where it goes at once. An error ends the export.
 	Keep func(*Kept) error `json:"-"`
 	Kept *Kept             `json:"-"`
 	// Whole reports whether a file that was kept is what it was, where it lies now; nil: none is.
@@ -211,7 +212,7 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 		j.dir.encrypt = o.Encrypt
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, j.dir.abandon(o.Keep != nil && j.kept.Parts > 0 && !Refused(err)))
+				err = errors.Join(err, j.dir.abandon(o.Keep != nil && j.kept.Parts > 0 && !Refused(err) && !noRoom(err)))
 			}
 		}()
 		if o.Begin != nil {
@@ -241,6 +242,10 @@ func Refused(err error) bool {
 	}
 	return slices.ContainsFunc(refusals, func(refused error) bool { return errors.Is(err, refused) })
 }
+
+// noRoom reports whether the disk is full: then what was kept goes too, since what devices send
+// comes before exports.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, store.ErrDisk) }
 
 // Allowed refuses, with an error that Refused knows, what the person may not export, or not
 // any longer. It reads no more than the records of staff.
