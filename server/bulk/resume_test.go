@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +62,7 @@ func child(place string) error {
 		return err
 	}
 	defer st.Close()
-	worker, err := jobs.New(st, jobs.Options{Log: zerolog.Nop(), Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
+	worker, err := jobs.New(st, jobs.Options{Log: zerolog.Nop(), Lease: time.Hour, Poll: 50 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -179,6 +181,7 @@ func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *ag
 	}
 	kill()
 	before := w.kept(t, id)
+	w.free(id)
 	switch happens {
 	case changed:
 		_, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
@@ -226,6 +229,17 @@ func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *ag
 			t.Errorf("%s was made again: %v", name, again)
 		}
 	}
+}
+
+// free ends the lease of a server that was killed, which is so long that a busy machine loses no job.
+func (w *world) free(id syncengine.ID) {
+	w.t.Helper()
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		j, err := tx.Job(id)
+		w.ok(err)
+		j.LockedUntilMS = 0
+		return tx.SaveJob(j)
+	}))
 }
 
 // kept are the files that a killed attempt has left, as they lie there.
@@ -372,6 +386,50 @@ func TestKeptGone(t *testing.T) {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
+	}
+}
+
+// fullDisk is one on which there is no room left once so many parts are kept.
+type fullDisk struct {
+	io.Writer
+
+	kept *int
+}
+
+func (f fullDisk) Write(b []byte) (int, error) {
+	if *f.kept > 1 {
+		return 0, &os.PathError{Op: "write", Path: "a file", Err: syscall.ENOSPC}
+	}
+	return f.Writer.Write(b)
+}
+
+func (fullDisk) Close() error { return nil }
+
+// TestRoom: what was kept is not left on a full disk, where it would stand in the way of what
+// devices send; what is broken off otherwise is.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite)
+	w.fill()
+	to := filepath.Join(t.TempDir(), "out")
+	broken := errors.New("broken off")
+	for _, meets := range []error{broken, syscall.ENOSPC, store.ErrDisk} {
+		kept := 0
+		_, err := export.Write(t.Context(), w.s, w.org, to, export.Options{
+			ID: syncengine.ID{1}, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Generator: "test",
+			Encrypt: func(_ string, to io.Writer) (io.WriteCloser, error) { return fullDisk{to, &kept}, nil },
+			Keep: func(k *export.Kept) error {
+				if k.Parts > 1 && !errors.Is(meets, syscall.ENOSPC) {
+					return meets
+				}
+				kept = k.Parts
+				return nil
+			},
+		})
+		_, left := os.Stat(to + ".unfinished")
+		if !errors.Is(err, meets) || os.IsNotExist(left) != !errors.Is(err, broken) {
+			t.Errorf("ended with %v; what was kept is there: %v", err, left == nil)
+		}
 	}
 }
 
