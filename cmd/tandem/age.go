@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"filippo.io/age"
+	"github.com/tandem-response/tandem/server/bulk"
 )
 
 // Encrypted backups are files of age (age-encryption.org/v1): its tools open them too.
@@ -19,14 +19,12 @@ const ageMark = "age-encryption.org/v1"
 
 // encryptTo returns the writer that encrypts to recipients, nil for none.
 func encryptTo(recipients []string) (func(io.Writer) (io.WriteCloser, error), error) {
-	var all []age.Recipient
-	for _, text := range recipients {
-		parsed, err := age.ParseRecipients(strings.NewReader(text))
-		if err != nil {
-			// The text may be a secret key that was given by mistake: it is not repeated.
-			return nil, errors.New("--to-age: that is no public key of age: it begins with age1, as tandem backup key prints it")
-		}
-		all = append(all, parsed...)
+	all, err := bulk.Recipients(recipients)
+	if errors.Is(err, bulk.ErrKey) {
+		err = fmt.Errorf("%w, as tandem backup key prints it", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--to-age: %w", err)
 	}
 	if len(all) == 0 {
 		return nil, nil

@@ -55,6 +55,22 @@ func TestEncryptedBackup(t *testing.T) {
 		t.Errorf("a secret key for a public one: exit code %d, %s", r.code, r.err)
 	}
 
+	// No file is encrypted to keys of both sorts: that is said before anything is made.
+	classic, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hybrid, err := age.GenerateHybridIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range [][]string{{"backup", "make", "--to", path("not.age")}, {"export", "--to", path("not"), "--purpose", "x", "--recipient", "y", "--basis", "research"}} {
+		args := append(cmd, "--data", o.dir, "--to-age", classic.Recipient().String(), "--to-age", hybrid.Recipient().String())
+		if r := tandem(t.Context(), "", args...); r.code != exitUsage || !strings.Contains(r.err, "do not go together") {
+			t.Errorf("%s to keys of both sorts: exit code %d, %s", cmd[0], r.code, r.err)
+		}
+	}
+
 	// The same in the clear shows that the search finds.
 	must(t, "", "backup", "make", "--data", o.dir, "--to", path("plain.db"))
 	made := decode[struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/tandem-response/tandem/server"
@@ -86,8 +87,12 @@ func (c *exportCmd) Run(a *app) (err error) {
 			return exits(exitUsage, fmt.Errorf("%s: %w", flag, err))
 		}
 	}
-	if o.Encrypt, err = encryptTo(c.ToAge); err != nil {
+	encrypt, err := encryptTo(c.ToAge)
+	if err != nil {
 		return exits(exitUsage, err)
+	}
+	if encrypt != nil {
+		o.Encrypt = func(_ string, w io.Writer) (io.WriteCloser, error) { return encrypt(w) }
 	}
 	if o.ID, err = syncengine.NewID(now.UnixMilli(), rand.Reader); err != nil {
 		return err

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
+
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
 )
 
 type reportCmd struct {
@@ -47,6 +50,9 @@ func (c *reportCallsCmd) Run(a *app) (err error) {
 		if o.Zone, o.From, o.To, err = c.read(a, st, org); err != nil {
 			return err
 		}
+		if o.Own, err = ownCodes(a, st, org); err != nil {
+			return err
+		}
 		kind, counted := record.New().KindOf((*tandemv1.Incident)(nil)), 0
 		r, err := report.Calls(func(f func(*syncengine.Record) error) error {
 			return st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error {
@@ -65,5 +71,20 @@ func (c *reportCallsCmd) Run(a *app) (err error) {
 			return a.json(r)
 		}
 		return r.WriteText(a.out, c.Lang)
+	})
+}
+
+// ownCodes are the codes that agencies have added.
+func ownCodes(a *app, st *store.Store, org *store.Org) (*record.OwnCodes, error) {
+	own, kind := &record.OwnCodes{}, record.New().KindOf((*tandemv1.CodeSet)(nil))
+	return own, st.EachRecord(a.ctx, org.ID, kind.Number, func(rec *syncengine.StoredRecord) error {
+		var m tandemv1.CodeSet
+		if err := proto.Unmarshal(rec.Body, &m); err != nil {
+			return fmt.Errorf("reading code set %s: %w", rec.ID, err)
+		}
+		if m.GetLifecycle() == record.Active {
+			own.Add(&m)
+		}
+		return nil
 	})
 }

@@ -328,6 +328,10 @@ func (b *Browser) Look(name string) {
 	b.TB.Helper()
 	b.Axe(name)
 	b.Shot(name)
+	// A table that is wider than the page has a box of its own to be moved in.
+	if cut := Eval[string](b, `[...document.querySelectorAll("table")].filter(t => !t.closest(".wide") && t.scrollWidth > t.parentElement.clientWidth).map(t => t.innerText.slice(0, 80)).join("; ")`); cut != "" {
+		b.TB.Errorf("%s: a table is cut off: %s", name, cut)
+	}
 }
 
 // Axe has every rule of WCAG 2.2 at level AA checked, and that targets are 48 pixels.

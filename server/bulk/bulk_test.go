@@ -41,7 +41,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if place := os.Getenv(childEnv); place != "" {
+		if err := child(place); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // world is a server with exports, whose worker does nothing by itself.
 type world struct {
@@ -52,6 +61,7 @@ type world struct {
 	worker  *jobs.Worker
 	exports *bulk.Exports
 	dir     string
+	place   string
 	tls     *httptest.Server
 	rand    *rand.ChaCha8
 	ahead   atomic.Int64
@@ -72,8 +82,10 @@ func (w *world) ok(err error) {
 func newWorld(t *testing.T, on storetest.Engine) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "exports"), rand: rand.NewChaCha8([32]byte{5})}
+	data, database := t.TempDir(), on.Database(t)
+	w.place = strings.Join([]string{data, database, w.dir}, "\n")
 	var err error
-	w.s, err = store.Open(t.Context(), t.TempDir(), store.Options{Create: true, Volatile: true, Database: on.Database(t), Clock: w.now})
+	w.s, err = store.Open(t.Context(), data, store.Options{Create: true, Volatile: true, Database: database, Clock: w.now})
 	w.ok(err)
 	w.worker, err = jobs.New(w.s, jobs.Options{Clock: w.now, Log: zerolog.Nop()})
 	w.ok(err)
@@ -117,7 +129,7 @@ func (w *world) person(id syncengine.ID, name, state string, seq uint64, program
 	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return w.save(tx, id, msg, body, seq) }))
 }
 
-func (w *world) save(tx *store.Tx, id syncengine.ID, msg *tandemv1.Person, body []byte, seq uint64) error {
+func (w *world) save(tx *store.Tx, id syncengine.ID, msg proto.Message, body []byte, seq uint64) error {
 	domain := record.New()
 	applied, err := syncengine.Apply(domain.KindOf(msg), nil, &tandemv1.RecordWrite{Record: id[:], Kind: domain.KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
 		syncengine.Writer{Stamp: syncengine.Stamp(w.rand.Uint64() | 1), Author: w.org.ID, AtMS: w.now().UnixMilli()}, alone{})

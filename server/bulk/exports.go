@@ -75,6 +75,25 @@ type Done struct {
 	// AtMS is when the state was that was exported.
 	AtMS     int64            `json:"at_ms"`
 	Manifest *export.Manifest `json:"manifest"`
+	// Fetched says of each file, by its name in the manifest, what it is as it is fetched.
+	Fetched map[string]Fetched `json:"fetched,omitempty"`
+	// Kept is what an attempt that was broken off leaves to the next one.
+	Kept *export.Kept `json:"kept,omitempty"`
+}
+
+// begun is what an earlier attempt has left, or a new beginning with a key of its own.
+func begun(j *store.Job) (*Done, *age.X25519Identity, error) {
+	done := &Done{}
+	if len(j.Result) > 0 && json.Unmarshal(j.Result, done) == nil {
+		if identity, err := age.ParseX25519Identity(done.Key); err == nil && done.Fetched != nil {
+			return done, identity, nil
+		}
+	}
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Done{Key: identity.String(), Fetched: map[string]Fetched{}}, identity, nil
 }
 
 // Ask has an export made for a person, under the person's rights. What is not allowed, and
@@ -117,8 +136,17 @@ func (e *Exports) Ask(ctx context.Context, org *store.Org, person syncengine.ID,
 // dir is where an export's files lie.
 func (e *Exports) dir(id syncengine.ID) string { return filepath.Join(e.o.Dir, id.String()) }
 
-// run makes an export.
+// run makes an export. Where that ends without one, the files that were kept go, as their key
+// goes from the job.
 func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
+	err := e.attempt(ctx, run)
+	if err != nil && run.Last(ctx, err) {
+		err = errors.Join(err, export.Discard(e.dir(run.Job.ID)))
+	}
+	return err
+}
+
+func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	var r Request
 	if err := json.Unmarshal(run.Job.Payload, &r); err != nil {
 		return jobs.Permanent(errors.New("what was asked for cannot be read"))
@@ -132,19 +160,20 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 		return err
 	}
 	o.Since = max(o.Since, since)
-	identity, err := age.GenerateX25519Identity()
-	if err != nil {
-		return err
-	}
 	to, err := r.recipients()
 	if err != nil {
 		return jobs.Permanent(err)
 	}
-	done := &Done{Key: identity.String()}
+	done, identity, err := begun(&run.Job)
+	if err != nil {
+		return err
+	}
 	admin := server.NewAdmin(e.store, run.Org, server.AdminOptions{Clock: e.o.Clock})
 	note, read := r.note(run.Job.ID, run.Job.Person), int64(0)
 	o.Generator = e.o.Generator
-	o.Encrypt = func(w io.Writer) (io.WriteCloser, error) { return seal(w, identity.Recipient(), to) }
+	o.Encrypt = func(name string, w io.Writer) (io.WriteCloser, error) {
+		return seal(w, identity.Recipient(), to, func(f Fetched) { done.Fetched[name] = f })
+	}
 	o.AtRest = len(to) == 0
 	o.Progress = func(n int) {
 		read += int64(n)
@@ -164,6 +193,7 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 		digest = of
 		return nil
 	}
+	e.resume(ctx, run, &o, done, identity)
 	// An attempt that was killed after its last file.
 	if err := os.RemoveAll(e.dir(run.Job.ID)); err != nil {
 		return err
@@ -174,13 +204,33 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 		}
 		return err
 	}
+	done.Kept = nil
 	result, err := json.Marshal(done)
 	if err != nil {
 		return err
 	}
-	// Until it is finished nobody has the key: an attempt that was broken off has passed
+	// Until it is finished nobody is given the key: an attempt that was broken off has passed
 	// nothing on, and is not accounted for.
 	return run.Finish(ctx, result, func(tx *store.Tx) error { return admin.DiscloseExport(tx, note, done.Manifest.Records, digest) })
+}
+
+// resume has an export go on from what an earlier attempt has kept, and keep what this one
+// finishes.
+func (e *Exports) resume(ctx context.Context, run *jobs.Run, o *export.Options, done *Done, identity age.Identity) {
+	o.Kept = done.Kept
+	o.Whole = func(path string, f export.File) bool { return whole(path, identity, done.Fetched[f.Name]) }
+	o.Keep = func(k *export.Kept) error {
+		done.Kept = k
+		text, err := json.Marshal(done)
+		if err != nil {
+			return err
+		}
+		if err := run.Keep(ctx, text); err != nil {
+			return err
+		}
+		e.o.Log.Info().Stringer("export", run.Job.ID).Int("part", k.Parts).Msg("export part kept")
+		return nil
+	}
 }
 
 // since is the sequence up to which everything had been accepted at a time.
@@ -243,7 +293,7 @@ func (e *Exports) Delete(ctx context.Context, org *store.Org, person, id synceng
 	}); err != nil {
 		return err
 	}
-	return os.RemoveAll(e.dir(id))
+	return errors.Join(os.RemoveAll(e.dir(id)), export.Discard(e.dir(id)))
 }
 
 // Tend removes exports that have expired, or were deleted at another server, now and each

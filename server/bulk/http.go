@@ -86,7 +86,7 @@ func (e *Exports) refuse(w http.ResponseWriter, err error) {
 		outcome(w, http.StatusServiceUnavailable, "transient", err.Error())
 	case errors.Is(err, export.ErrForbidden), errors.Is(err, export.ErrLeadFormat), errors.Is(err, export.ErrApproval), errors.Is(err, export.ErrApprover):
 		outcome(w, http.StatusForbidden, "forbidden", err.Error())
-	case export.Refused(err):
+	case export.Refused(err), errors.Is(err, ErrKey), errors.Is(err, ErrMixedKeys):
 		outcome(w, http.StatusBadRequest, "invalid", err.Error())
 	default:
 		e.o.Log.Error().Err(err).Msg("export not answered")
@@ -192,6 +192,8 @@ func (r *Request) read(values url.Values, lenient bool) error {
 			r.Recipient = value
 		case "basis":
 			r.Basis = value
+		case "to_age":
+			r.ToAge = strings.FieldsFunc(value, func(c rune) bool { return c == ',' || c == ' ' })
 		case "notes":
 			r.Notes = value == "true"
 		default:
@@ -254,9 +256,9 @@ func manifest(at string, j *store.Job, ask *Request, done *Done) map[string]any 
 			continue
 		}
 		typ, _, _ = strings.Cut(typ, ".")
-		entry := map[string]any{"type": typ, "url": at + "/fhir/export/" + j.ID.String() + "/" + f.Name, "count": f.Rows}
+		entry := map[string]any{"type": typ, "url": at + "/fhir/export/" + j.ID.String() + "/" + ask.FileName(f.Name), "count": f.Rows}
 		if ask.Manifest == "stu4" {
-			entry["fileSize"] = f.Bytes
+			entry["fileSize"] = done.AsFetched(f).Bytes
 		}
 		if typ == "deleted" {
 			entry["type"] = "Bundle"

@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"errors"
+	"io"
 	"strings"
 
 	"filippo.io/age"
@@ -14,6 +15,9 @@ import (
 // secret key that was given by mistake.
 var ErrKey = errors.New("that is no public key of age: it begins with age1")
 
+// ErrMixedKeys says that no file can be encrypted to all of the keys.
+var ErrMixedKeys = errors.New("post-quantum keys of age (age1pq1…) and others do not go together in one file: give keys of one sort")
+
 // Request is what is asked for.
 type Request struct {
 	// Format, Kinds, Types, Notes, Drafts, Void, Labels and BOM are those of export.Options.
@@ -25,6 +29,8 @@ type Request struct {
 	Void   bool     `json:"void,omitempty"`
 	Labels string   `json:"labels,omitempty"`
 	BOM    bool     `json:"bom,omitempty"`
+	// SUD takes in records of a substance use program (42 CFR Part 2) that the person may read.
+	SUD bool `json:"sud,omitempty"`
 	// Machine leaves text as it is, for a program that reads it.
 	Machine bool `json:"machine,omitempty"`
 	// Program whose records alone are meant, empty for all.
@@ -72,7 +78,7 @@ func (r *Request) form() string {
 func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
 	o := export.Options{
 		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format, Kinds: r.Kinds, Types: r.Types,
-		Notes: r.Notes, Drafts: r.Drafts, Void: r.Void, Labels: r.Labels, BOM: r.BOM, ExcelSafe: !r.Machine,
+		Notes: r.Notes, Drafts: r.Drafts, Void: r.Void, SUD: r.SUD, Labels: r.Labels, BOM: r.BOM, ExcelSafe: !r.Machine,
 		Set: r.Set, Agreement: r.Agreement, From: r.From, Until: r.Until, Since: r.Since,
 	}
 	var err error
@@ -94,13 +100,24 @@ func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
 }
 
 // recipients are those who alone open the files.
-func (r *Request) recipients() (all []age.Recipient, err error) {
-	for _, key := range r.ToAge {
+func (r *Request) recipients() ([]age.Recipient, error) { return Recipients(r.ToAge) }
+
+// Recipients reads public keys of age, each of them one. The error is ErrKey, or ErrMixedKeys
+// where there is no file that all of them open.
+func Recipients(keys []string) (all []age.Recipient, err error) {
+	for _, key := range keys {
 		of, err := age.ParseRecipients(strings.NewReader(key))
 		if err != nil || len(of) != 1 {
 			return nil, ErrKey
 		}
 		all = append(all, of...)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	// Of what age refuses when it encrypts there is nothing else left.
+	if _, err := age.Encrypt(io.Discard, all...); err != nil {
+		return nil, ErrMixedKeys
 	}
 	return all, nil
 }

@@ -1,7 +1,10 @@
 package bulk
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,25 +17,72 @@ import (
 
 // seal encrypts what lies on the disk with the export's own key, and inside of that, where
 // there are recipients, to them: the server cannot open it either, and until the export is
-// done nobody can.
-func seal(w io.Writer, own age.Recipient, to []age.Recipient) (io.WriteCloser, error) {
+// done nobody is given the key. done is told what will be fetched.
+func seal(w io.Writer, own age.Recipient, to []age.Recipient, done func(Fetched)) (io.WriteCloser, error) {
 	outer, err := age.Encrypt(w, own)
-	if err != nil || len(to) == 0 {
-		return outer, err
+	if err != nil {
+		return nil, err
 	}
-	inner, err := age.Encrypt(outer, to...)
-	return &sealed{inner, outer}, err
+	p := &passing{to: outer, sum: sha256.New()}
+	s := &sealed{Writer: p, closers: []io.Closer{outer}, passed: p, done: done}
+	if len(to) > 0 {
+		inner, err := age.Encrypt(p, to...)
+		if err != nil {
+			return nil, err
+		}
+		// The inner encryption ends before the outer one.
+		s.Writer, s.closers = inner, []io.Closer{inner, outer}
+	}
+	return s, nil
 }
 
-// sealed is a writer inside of another.
+// Fetched is a file as it is fetched: encrypted to recipients, where there are any.
+type Fetched struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// AsFetched is a file of the manifest with the size and the SHA-256 that it has when it is
+// fetched, where it is encrypted to recipients.
+func (d *Done) AsFetched(f export.File) export.File {
+	if is, ok := d.Fetched[f.Name]; ok {
+		f.Bytes, f.SHA256 = is.Bytes, is.SHA256
+	}
+	return f
+}
+
+// passing looks at what passes to the outer encryption.
+type passing struct {
+	to   io.Writer
+	sum  hash.Hash
+	size int64
+}
+
+// Write implements io.Writer.
+func (p *passing) Write(b []byte) (int, error) {
+	n, err := p.to.Write(b)
+	p.sum.Write(b[:n])
+	p.size += int64(n)
+	return n, err
+}
+
+// sealed is a file that is being encrypted.
 type sealed struct {
-	io.WriteCloser
+	io.Writer
 
-	outer io.Closer
+	closers []io.Closer
+	passed  *passing
+	done    func(Fetched)
 }
 
-// Close implements io.Closer: the inner encryption ends before the outer one.
-func (s *sealed) Close() error { return errors.Join(s.WriteCloser.Close(), s.outer.Close()) }
+// Close implements io.Closer.
+func (s *sealed) Close() (err error) {
+	for _, c := range s.closers {
+		err = errors.Join(err, c.Close())
+	}
+	s.done(Fetched{s.passed.size, hex.EncodeToString(s.passed.sum.Sum(nil))})
+	return err
+}
 
 // Opened is a file of an export as it is fetched, from any place in it.
 type Opened struct {
@@ -70,6 +120,25 @@ func (e *Exports) Open(id syncengine.ID, r *Request, done *Done, name string) (*
 		return nil, errors.Join(err, f.Close())
 	}
 	return o, nil
+}
+
+// whole reports whether a file on the disk is what it was when it was written.
+func whole(path string, identity age.Identity, is Fetched) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	o := &Opened{f: f}
+	defer func() {
+		// It was only read.
+		_ = o.Close()
+	}()
+	sum := sha256.New()
+	if o.decrypt(identity) != nil {
+		return false
+	}
+	_, err = io.Copy(sum, o)
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == is.SHA256
 }
 
 func (o *Opened) decrypt(identity age.Identity) error {

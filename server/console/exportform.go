@@ -9,6 +9,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"github.com/tandem-response/tandem/web"
 )
@@ -16,23 +17,55 @@ import (
 // errSince says that what was typed is no sequence.
 var errSince = errors.New("this is no sequence")
 
+// errPart2 says that the person may not read records of a substance use program.
+var errPart2 = errors.New("no lead of a substance use program's agency")
+
 // exportForm is what is asked before an export.
 type exportForm struct {
 	Formats, Sets, Bases, Programs, Kinds, Labels, With []web.Option
 	Purpose, Recipient, Agreement, From, Until          string
 	// Since and ToAge are as they were typed.
 	Since, ToAge string
+	// Part2: the person may ask for records of a substance use program, SUD: does. Notice goes
+	// with them.
+	Part2, SUD bool
+	Notice     string
 	// More: something was chosen of what is folded away.
 	More bool
 }
 
+// part2 reports whether the person reads records of a substance use program as a lead: their
+// agency has one. Which of them is decided record by record.
+func (s *sight) part2() bool {
+	if !s.lead || s.p == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.reference("agency"), func(it *item) bool {
+		m, ok := it.msg.(*tandemv1.Agency)
+		return ok && it.rec.ID == s.p.Agency && m.GetPart2Program()
+	})
+}
+
+// mayAsk refuses, with errPart2, what the form would not offer.
+func (v *visit) mayAsk(ask bulk.Request) error {
+	if !ask.SUD {
+		return nil
+	}
+	return v.look("exports", syncengine.ID{}, func(s *sight) error {
+		if !s.part2() {
+			return errPart2
+		}
+		return nil
+	})
+}
+
 // switches are what can be taken in besides, and how the files can differ: the names of the
 // form's fields, which are those of the words too.
-var switches = []string{"notes", "drafts", "void", "machine", "bom"}
+var switches = []string{"notes", "drafts", "void", "machine", "bom", "sud"}
 
 // chosen is the switch of a request.
 func chosen(ask *bulk.Request, name string) *bool {
-	return map[string]*bool{"notes": &ask.Notes, "drafts": &ask.Drafts, "void": &ask.Void, "machine": &ask.Machine, "bom": &ask.BOM}[name]
+	return map[string]*bool{"notes": &ask.Notes, "drafts": &ask.Drafts, "void": &ask.Void, "machine": &ask.Machine, "bom": &ask.BOM, "sud": &ask.SUD}[name]
 }
 
 func (s *sight) exportForm(ask bulk.Request) exportForm {
@@ -63,10 +96,16 @@ func (s *sight) exportForm(ask bulk.Request) exportForm {
 	for _, lang := range []string{"", record.English, record.Spanish} {
 		f.Labels = append(f.Labels, web.Option{Code: lang, Label: s.t("labels." + lang), On: lang == ask.Labels})
 	}
+	f.Part2, f.SUD, f.Notice = s.part2(), ask.SUD, record.Part2Notice
 	for _, name := range switches {
+		if name == "sud" {
+			continue
+		}
 		f.With = append(f.With, web.Option{Code: name, Label: s.t("with." + name), On: *chosen(&ask, name)})
 	}
-	f.More = len(ask.Kinds) > 0 || ask.Labels != "" || ask.Since > 0 || len(ask.ToAge) > 0 || slices.ContainsFunc(f.With, func(o web.Option) bool { return o.On })
+	// As they were typed, also where they cannot be read.
+	f.Since, f.ToAge = s.form("since"), s.form("to_age")
+	f.More = len(ask.Kinds) > 0 || ask.Labels != "" || f.Since != "" || f.ToAge != "" || ask.SUD || slices.ContainsFunc(f.With, func(o web.Option) bool { return o.On })
 	return f
 }
 

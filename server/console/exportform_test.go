@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -10,9 +12,13 @@ import (
 	"time"
 
 	"filippo.io/age"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
 )
 
 var (
@@ -98,6 +104,11 @@ func TestExportForm(t *testing.T) {
 		page.want(t, http.StatusOK, "teams.csv.age", "manifest.json.age")
 		ada.get("/fhir/export/"+id+"/teams.csv").want(t, http.StatusNotFound)
 		sealed := file(id, "teams.csv.age")
+		for _, name := range []string{"teams.csv.age", "manifest.json.age"} {
+			if sum := sha256.Sum256([]byte(file(id, name))); !strings.Contains(page.body, fmt.Sprintf("<b>%s</b><small>SHA-256 <code>%x</code>", name, sum)) {
+				t.Errorf("the page does not say the SHA-256 of what is fetched as %s", name)
+			}
+		}
 		if strings.Contains(sealed, "Night") || !strings.HasPrefix(sealed, "age-encryption.org/v1") {
 			t.Errorf("the file is in the clear: %.60q", sealed)
 		}
@@ -109,12 +120,19 @@ func TestExportForm(t *testing.T) {
 			t.Errorf("opened: %s %v", text, err)
 		}
 
+		hybrid, err := age.GenerateHybridIdentity()
+		if err != nil {
+			t.Fatal(err)
+		}
+
 		// What cannot be is said, and what was typed stands there again.
 		for _, wrong := range []struct {
 			says  string
 			pairs []string
 		}{
 			{"whole number", []string{"since", "yesterday"}},
+			{"do not go together in one file", []string{"to_age", key.Recipient().String() + "\n" + hybrid.Recipient().String()}},
+			{"by a lead of the agency that has it", []string{"sud", "true"}},
 			{"no public key of age", []string{"to_age", "AGE-SECRET-KEY-1"}},
 			{"the first is not after the last", []string{"from", "2023-11-15", "until", "2023-11-14"}},
 			{"in no limited or de-identified set", []string{"drafts", "true", "set", "safe_harbor"}},
@@ -128,6 +146,9 @@ func TestExportForm(t *testing.T) {
 			if !strings.Contains(a.body, `value="quarterly figures"`) || wrong.pairs[0] == "since" && !strings.Contains(a.body, `value="yesterday"`) {
 				t.Errorf("%v: what was typed is gone", wrong.pairs)
 			}
+			if wrong.pairs[0] == "since" && !strings.Contains(a.body, "<details open><summary><span>More choices") {
+				t.Error("what was typed wrong is folded away")
+			}
 		}
 		// The second person sees what is asked.
 		w.crowd()
@@ -138,4 +159,64 @@ func TestExportForm(t *testing.T) {
 		at := waitingLink.FindStringSubmatch(lena.get("/console/exports").body)[1]
 		lena.get("/console/approvals/"+at).want(t, http.StatusOK, "Kinds of record Person", "With void records", "In Spanish")
 	})
+}
+
+// Records of a substance use program are in an export that a lead of its agency asks for with
+// them, with the notice of the law; nobody else is asked.
+func TestExportPart2(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		w := newWhole(t, on)
+		w.playSUD(w.device(w.maya, "Car 12"))
+		lena, ada := w.signIn(w.lena, "lena.park"), w.signIn(w.ada, "ada.admin")
+		lena.get("/console/exports").never(t, "With records of the substance use")
+		lena.post("/console/exports/count", append([]string{"sud", "true"}, asking...)...).want(t, http.StatusUnprocessableEntity, "by a lead of the agency that has it")
+		w.part2()
+		ada.get("/console/exports").never(t, "With records of the substance use")
+		lena.get("/console/exports").want(t, http.StatusOK, "With records of the substance use program", record.Part2Notice)
+		lena.lang = "es"
+		lena.get("/console/exports").want(t, http.StatusOK, "Con los registros del programa de consumo de sustancias")
+		lena.lang = ""
+		with := func(says []string, more ...string) (text, readme string) {
+			counted := lena.post("/console/exports/count", append(append([]string{}, asking...), more...)...).want(t, http.StatusOK, says...)
+			lena.post("/console/exports", counted.carried()...).want(t, http.StatusOK, "being made")
+			w.made()
+			id := madeAt.FindStringSubmatch(lena.get("/console/exports").body)[1]
+			for _, name := range []string{"people.csv", "person_names.csv", "encounters.csv", "referrals.csv"} {
+				text += lena.get("/fhir/export/"+id+"/"+name).want(t, http.StatusOK).body
+			}
+			return text, lena.get("/fhir/export/" + id + "/README.txt").body
+		}
+		text, readme := with(nil)
+		if strings.Contains(text, "Sud") || strings.Contains(readme, record.Part2Notice) {
+			t.Error("without being asked for")
+		}
+		w.pass(time.Minute)
+		if text, readme = with([]string{"With records of the substance use program"}, "sud", "true"); !strings.Contains(text, "Sudname") || !strings.Contains(text, "Sudtarget") || !strings.HasPrefix(readme, record.Part2Notice) {
+			t.Errorf("asked for: %.60s", readme)
+		}
+	})
+}
+
+// part2 says that the clinic has a substance use program.
+func (w *whole) part2() {
+	w.tb.Helper()
+	if err := w.st.Write(w.tb.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		rec, err := tx.Record(w.clinic)
+		if err != nil {
+			return err
+		}
+		var m tandemv1.Agency
+		if err := proto.Unmarshal(rec.Body, &m); err != nil {
+			return err
+		}
+		m.Part2Program = new(true)
+		if rec.Body, err = record.New().Body(&m); err != nil {
+			return err
+		}
+		rec.Hash = rec.Record.Hash()
+		return tx.SaveRecord(rec)
+	}); err != nil {
+		w.tb.Fatal(err)
+	}
 }

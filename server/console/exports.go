@@ -74,8 +74,6 @@ func (v *visit) exportsPage(status int, ask bulk.Request, why string) error {
 			})
 		}
 		d.Form = s.exportForm(ask)
-		// As they were typed, also where they cannot be read.
-		d.Form.Since, d.Form.ToAge = v.form("since"), v.form("to_age")
 		return nil
 	})
 	if err != nil {
@@ -112,6 +110,9 @@ func (v *visit) countExport() error {
 		return errAbsent
 	}
 	ask, err := v.asked()
+	if err == nil {
+		err = v.mayAsk(ask)
+	}
 	if err != nil {
 		return v.notExported(ask, err)
 	}
@@ -140,7 +141,7 @@ func (v *visit) countExport() error {
 // notExported shows the form again with why not.
 func (v *visit) notExported(ask bulk.Request, err error) error {
 	for of, key := range map[error]string{
-		export.ErrPeriod: "errPeriod", export.ErrDrafts: "errDrafts", bulk.ErrKey: "errAgeKey", errSince: "errSince",
+		export.ErrPeriod: "errPeriod", export.ErrDrafts: "errDrafts", bulk.ErrKey: "errAgeKey", bulk.ErrMixedKeys: "errMixedKeys", errPart2: "errPart2", errSince: "errSince",
 		export.ErrLeadFormat: "errLeadFormat", export.ErrAgreement: "errAgreement", export.ErrIdentified: "errIdentified", export.ErrResearch: "errResearch",
 		bulk.ErrRunning: "errRunning", bulk.ErrWaiting: "errWaiting", bulk.ErrNeedless: "errNeedless", context.DeadlineExceeded: "errCounting",
 	} {
@@ -161,6 +162,9 @@ func (v *visit) addExport() error {
 		return errAbsent
 	}
 	ask, err := v.asked()
+	if err == nil {
+		err = v.mayAsk(ask)
+	}
 	if err != nil {
 		return v.notExported(ask, err)
 	}
@@ -189,10 +193,12 @@ type exportData struct {
 	Second   string
 	Files    []export.File
 	Manifest string
-	Seq      uint64
-	Records  int64
-	Until    string
-	Ended    bool
+	// ManifestSHA is the SHA-256 of the manifest as it is fetched.
+	ManifestSHA string
+	Seq         uint64
+	Records     int64
+	Until       string
+	Ended       bool
 }
 
 // exportPage shows one of a person's exports: how far it is, and its files.
@@ -215,9 +221,11 @@ func (v *visit) exportPage() error {
 	if done != nil {
 		d.Records, d.Seq = done.Manifest.Records, done.Manifest.Seq
 		for _, f := range done.Manifest.Files {
+			f = done.AsFetched(f)
 			f.Name = ask.FileName(f.Name)
 			d.Files = append(d.Files, f)
 		}
+		d.ManifestSHA = done.AsFetched(export.File{Name: "manifest.json"}).SHA256
 	}
 	err = v.look("exports", syncengine.ID{}, func(s *sight) error {
 		d.Terms = s.terms(*ask)

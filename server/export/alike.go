@@ -154,7 +154,7 @@ func (c *classes) person(id syncengine.ID) uint32 {
 
 // listed is a code of a list, nothing where it is none.
 func (v *veil) listed(list, code string) string {
-	if v.job.domain.HasCode(list, code) {
+	if code = v.job.kinds.Core(list, code); v.job.domain.HasCode(list, code) {
 		return code
 	}
 	return ""

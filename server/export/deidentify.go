@@ -275,7 +275,7 @@ func (v *veil) number(c *column) {
 
 const other = "other"
 
-// code keeps codes of the list. In a de-identified set those that few people have become
+// code keeps codes of the list, an agency's own as the core code that it is a kind of. In a de-identified set those that few people have become
 // other, or nothing where the list knows no other; and what was made coarser is.
 func (v *veil) code(t *table, c *column) {
 	value, list, domain := c.value, c.rules.GetCodes(), v.job.domain
@@ -285,6 +285,7 @@ func (v *veil) code(t *table, c *column) {
 	}
 	known := func(r *row) any {
 		code, ok := value(r).(string)
+		code = v.job.kinds.Core(list, code)
 		switch {
 		case !ok:
 			return nil

@@ -37,6 +37,8 @@ type fhirForm struct {
 	snap  *store.Snapshot
 	zones map[string]*time.Location
 	files map[string]*fhirFile
+	// made counts the files of each type, those of earlier parts too.
+	made map[string]int
 	// here remembers whether records are in the set, some of them.
 	here  map[syncengine.ID]bool
 	lists map[string]bool
@@ -46,19 +48,45 @@ type fhirForm struct {
 type fhirFile struct {
 	*file
 
-	part  int
 	bytes int64
 }
 
 func (j *job) newFHIR(snap *store.Snapshot) *fhirForm {
 	return &fhirForm{
-		job: j, snap: snap, zones: map[string]*time.Location{}, files: map[string]*fhirFile{}, here: map[syncengine.ID]bool{}, lists: map[string]bool{},
+		job: j, snap: snap, zones: map[string]*time.Location{}, files: map[string]*fhirFile{}, made: map[string]int{}, here: map[syncengine.ID]bool{}, lists: map[string]bool{},
 	}
 }
 
 func (*fhirForm) tabular() bool { return false }
 
 func (*fhirForm) begin([]*table) error { return nil }
+
+// part closes the files: the next part begins new ones, so that those are whole.
+func (f *fhirForm) part() error {
+	clear(f.files)
+	return nil
+}
+
+// fhirKept is what it has to know of the parts before.
+type fhirKept struct {
+	Made  map[string]int  `json:"made"`
+	Lists map[string]bool `json:"lists"`
+	Gone  []any           `json:"gone,omitempty"`
+}
+
+func (f *fhirForm) save() (json.RawMessage, error) {
+	return json.Marshal(fhirKept{f.made, f.lists, f.gone})
+}
+
+func (f *fhirForm) restore(text json.RawMessage) error {
+	if text == nil {
+		return nil
+	}
+	k := fhirKept{f.made, f.lists, f.gone}
+	err := json.Unmarshal(text, &k)
+	f.made, f.lists, f.gone = k.Made, k.Lists, k.Gone
+	return err
+}
 
 // put writes a resource: one line, its members in the order of their names.
 func (f *fhirForm) put(typ, id string, r *row, res resource) error {
@@ -78,16 +106,16 @@ func (f *fhirForm) put(typ, id string, r *row, res resource) error {
 	}
 	at := f.files[typ]
 	if at == nil || at.rows == fileLines || at.bytes+int64(b.Len()) > fileBytes {
-		name, next := typ+".ndjson", &fhirFile{part: 1}
-		if at != nil {
-			next.part = at.part + 1
-			name = fmt.Sprintf("%s.%03d.ndjson", typ, next.part)
+		f.made[typ]++
+		name := typ + ".ndjson"
+		if f.made[typ] > 1 {
+			name = fmt.Sprintf("%s.%03d.ndjson", typ, f.made[typ])
 		}
-		var err error
-		if next.file, err = f.job.dir.create(name); err != nil {
+		file, err := f.job.dir.create(name)
+		if err != nil {
 			return err
 		}
-		at = next
+		at = &fhirFile{file: file}
 		f.files[typ] = at
 	}
 	at.rows++

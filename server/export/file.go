@@ -27,14 +27,16 @@ const unfinished = ".unfinished"
 type directory struct {
 	to, at string
 	// encrypt is nil for files in the clear.
-	encrypt func(io.Writer) (io.WriteCloser, error)
+	encrypt func(string, io.Writer) (io.WriteCloser, error)
 	lock    *flock.Flock
 	files   []*file
+	// kept are the names of the files that an earlier attempt has finished.
+	kept map[string]bool
 }
 
 // newDirectory makes the directory, and removes what an export that was killed left of
-// its own.
-func newDirectory(to string) (*directory, error) {
+// its own, but for what it has kept: all of that, or nothing.
+func newDirectory(to string, kept []File, whole func(string, File) bool) (*directory, error) {
 	d := &directory{to: filepath.Clean(to)}
 	d.at = d.to + unfinished
 	if _, err := os.Lstat(d.to); err == nil {
@@ -51,30 +53,65 @@ func newDirectory(to string) (*directory, error) {
 	} else if !ok {
 		return nil, ErrBusy
 	}
-	err := os.RemoveAll(d.at)
-	if err == nil {
-		err = os.Mkdir(d.at, 0o700)
-	}
-	if err != nil {
+	d.kept = d.stillWhole(kept, whole)
+	if err := d.clear(); err != nil {
 		return nil, errors.Join(fmt.Errorf("removing an export that was broken off: %w", err), d.unlock())
 	}
 	return d, nil
+}
+
+// stillWhole finds the files that were kept as they lie here, none where one is amiss.
+func (d *directory) stillWhole(kept []File, whole func(string, File) bool) map[string]bool {
+	names := map[string]bool{}
+	for _, f := range kept {
+		for _, end := range []string{"", ".age"} {
+			if at := filepath.Join(d.at, f.Name+end); isFile(at) && whole != nil && whole(at, f) {
+				names[f.Name+end] = true
+			}
+		}
+	}
+	if len(names) != len(kept) {
+		return nil
+	}
+	return names
+}
+
+func isFile(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// clear removes what was not kept.
+func (d *directory) clear() error {
+	entries, err := os.ReadDir(d.at)
+	for _, e := range entries {
+		if !d.kept[e.Name()] {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(d.at, e.Name())))
+		}
+	}
+	return err
 }
 
 func (d *directory) unlock() error {
 	return errors.Join(os.Remove(d.lock.Path()), d.lock.Unlock())
 }
 
-// abandon removes what was written.
-func (d *directory) abandon() error {
+// abandon removes what was written, or leaves it for the next attempt to look through.
+func (d *directory) abandon(leave bool) error {
 	var err error
 	for _, f := range d.files {
 		if f.f != nil {
 			err = errors.Join(err, f.f.Close())
 		}
 	}
-	return errors.Join(err, os.RemoveAll(d.at), d.unlock())
+	if !leave {
+		err = errors.Join(err, os.RemoveAll(d.at))
+	}
+	return errors.Join(err, d.unlock())
 }
+
+// Discard removes what an export to a directory has left unfinished.
+func Discard(to string) error { return os.RemoveAll(filepath.Clean(to) + unfinished) }
 
 // commit gives the directory its name. Every file is on the disk by then.
 func (d *directory) commit() error {
@@ -119,7 +156,7 @@ func (d *directory) create(name string) (*file, error) {
 	out := &file{name: name, f: f, sum: sha256.New()}
 	d.files = append(d.files, out)
 	if d.encrypt != nil {
-		if out.sealed, err = d.encrypt(f); err != nil {
+		if out.sealed, err = d.encrypt(name, f); err != nil {
 			return nil, fmt.Errorf("encrypting the export: %w", err)
 		}
 	}

@@ -115,7 +115,7 @@ func TestEncrypted(t *testing.T) {
 		o := w.options()
 		o.Format = format
 		plain, _ := w.write(o)
-		o.Encrypt = func(to io.Writer) (io.WriteCloser, error) { return age.Encrypt(to, key.Recipient()) }
+		o.Encrypt = func(_ string, to io.Writer) (io.WriteCloser, error) { return age.Encrypt(to, key.Recipient()) }
 		dir, m := w.write(o)
 		if !m.Encrypted {
 			t.Errorf("%s: the manifest does not say so", format)

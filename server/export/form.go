@@ -25,11 +25,13 @@ var ErrFormat = errors.New("there is no such form of files: take " + strings.Joi
 type form interface {
 	// tabular: it takes entries, not records.
 	tabular() bool
-	// begin makes the files.
+	// begin makes the files of a part.
 	begin(tables []*table) error
 	// write writes a record, as its entry where the form is tabular.
 	write(of []*table, r *row, e *entry) error
-	// end writes what describes the tables. The files are finished by the job.
+	// part ends a part, of which nothing more comes. The files are finished by the job.
+	part() error
+	// end writes what describes the tables.
 	end() error
 }
 
@@ -184,6 +186,11 @@ func (c *csvForm) write(of []*table, _ *row, e *entry) error {
 			}
 		}
 	}
+	return nil
+}
+
+func (c *csvForm) part() error {
+	clear(c.files)
 	return nil
 }
 

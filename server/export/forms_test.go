@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server/export"
 )
@@ -92,6 +94,51 @@ func TestParquetCodebook(t *testing.T) {
 		}
 		if looked == 0 {
 			t.Error("no file was looked at")
+		}
+	}
+}
+
+// TestParquetSets: a set of fewer fields has as many rows in its Parquet files as in its CSV,
+// and in the same order.
+func TestParquetSets(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	t.Parallel()
+	w.plantEverywhere(export.Alike + 1)
+	for _, set := range []string{export.Limited, export.SafeHarbor} {
+		o := w.options()
+		o.Set, o.Agreement, o.Key, o.At = set, "agreement 7 of 2026", []byte("a key of a test"), time.UnixMilli(now)
+		plain, _ := w.write(o)
+		want := w.read(plain)
+		o.Format = export.Parquet
+		dir, m := w.write(o)
+		w.checkManifest(dir, m)
+		looked := 0
+		for _, f := range m.Files {
+			table, is := strings.CutSuffix(f.Name, ".parquet")
+			if !is {
+				continue
+			}
+			var ids []string
+			rows, err := parquet.ReadFile[struct {
+				ID string `parquet:"id,optional"`
+			}](filepath.Join(dir, f.Name))
+			if err != nil {
+				t.Errorf("%s: %s: %v", set, f.Name, err)
+			}
+			for _, r := range rows {
+				ids = append(ids, r.ID)
+			}
+			var as []string
+			for _, r := range want[table+".csv"] {
+				as = append(as, r["id"])
+			}
+			if diff := cmp.Diff(as, ids); diff != "" || int(f.Rows) != len(as) {
+				t.Errorf("%s: %s, %d rows: %.300s", set, f.Name, f.Rows, diff)
+			}
+			looked += len(ids)
+		}
+		if looked < 100 {
+			t.Errorf("%s: %d rows: nothing was looked at", set, looked)
 		}
 	}
 }

@@ -19,14 +19,19 @@ func TestOwnCodes(t *testing.T) {
 		}}, &tandemv1.CodeSet{AgencyId: new(w.agency[0].String()), Lifecycle: new("active"), List: new("disposition"), Entries: []*tandemv1.CodeEntry{
 			{Element: []byte{1, 2, 3, 4, 5, 6, 7, 9}, Code: new("x_ex_tent"), En: new("Night tent"), Es: new("Carpa"), MapsTo: new("left_with_support")},
 			{Element: []byte{1, 2, 3, 4, 5, 6, 7, 10}, Code: new("x_ex_bare"), En: new("Of nothing")},
+		}}, &tandemv1.CodeSet{AgencyId: new(w.agency[0].String()), Lifecycle: new("active"), List: new("place_type"), Entries: []*tandemv1.CodeEntry{
+			{Element: []byte{1, 2, 3, 4, 5, 6, 7, 11}, Code: new("x_ex_boat"), En: new("Houseboat"), MapsTo: new("home")},
 		}})
+		house := w.incident(0, "HOUSE")
+		house.PlaceType = new("x_ex_boat")
+		home := w.add(0, house)[0]
 		call := w.incident(0, "OWN")
 		call.CallType = new("x_ex_river")
 		w.add(0, call)
 		who := w.add(clinical, w.person(0, "SOMEBODY"))[0]
 		w.add(clinical, &tandemv1.Encounter{
 			AgencyId: new(w.agency[0].String()), ProgramId: new(w.program[0].String()), TeamId: new(w.team[0].String()), Lifecycle: new("signed"), Tz: new("America/Chicago"),
-			PersonId: new(who.String()), Disposition: new("x_ex_tent"), StartedAt: &tandemv1.Instant{AtMs: new(int64(now))},
+			PersonId: new(who.String()), IncidentId: new(home.String()), Disposition: new("x_ex_tent"), StartedAt: &tandemv1.Instant{AtMs: new(int64(now))},
 		})
 		bare := w.add(clinical, w.person(0, "BARE"))[0]
 		w.add(clinical, &tandemv1.Encounter{
@@ -56,10 +61,25 @@ func TestOwnCodes(t *testing.T) {
 		if !strings.Contains(fhir, `discharge-disposition","code":"home"`) && !strings.Contains(fhir, `"code":"home","system":"http://terminology.hl7.org/CodeSystem/discharge-disposition"`) {
 			t.Error("where the person went is other")
 		}
+		if n := strings.Count(fhir, `"code":"HH"`); n != 1 {
+			t.Errorf("%d contacts at a place that is a kind of home", n)
+		}
 		// A de-identified set says nothing of what an agency calls things.
 		files := joined(of(func(o *export.Options) { o.Set, o.Basis = export.SafeHarbor, "research" }))
 		if strings.Contains(files, "x_ex_") || strings.Contains(files, "Night tent") || strings.Contains(files, "River call") {
 			t.Error("the de-identified set has an agency's own codes")
+		}
+		// There it is what it is a kind of, where enough people have that.
+		for range 12 {
+			crowd := w.add(clinical, w.person(0, "CROWD"))[0]
+			w.add(clinical, &tandemv1.Encounter{
+				AgencyId: new(w.agency[0].String()), ProgramId: new(w.program[0].String()), TeamId: new(w.team[0].String()), Lifecycle: new("signed"), Tz: new("America/Chicago"),
+				PersonId: new(crowd.String()), IncidentId: new(home.String()), Disposition: new("x_ex_tent"), StartedAt: &tandemv1.Instant{AtMs: new(int64(now))},
+			})
+		}
+		m := of(func(o *export.Options) { o.Set, o.Basis, o.Labels = export.SafeHarbor, "research", "en" })
+		if got := strings.Count(m["encounters.csv"], ",left_with_support,"); got < 12 {
+			t.Errorf("%d contacts of a core code in the de-identified set: %s", got, m["encounters.csv"])
 		}
 	})
 }

@@ -47,10 +47,25 @@ type parquetKind struct {
 }
 
 func (p *parquetForm) begin(tables []*table) error {
-	// The metadata of each file names the codebook, so it comes first.
-	if err := p.job.describe(); err != nil {
-		return err
+	if p.meta == nil {
+		if err := p.describe(); err != nil {
+			return err
+		}
 	}
+	p.kinds, p.of = nil, map[*table]*parquetKind{}
+	for _, t := range tables {
+		if t.field == nil {
+			k := &parquetKind{tables: p.job.byKind[t.kind.Number]}
+			k.shape()
+			p.kinds = append(p.kinds, k)
+			p.of[t] = k
+		}
+	}
+	return nil
+}
+
+// describe makes the metadata of each file, which names the codebook.
+func (p *parquetForm) describe() error {
 	var book bytes.Buffer
 	if p.job.o.BOM {
 		book.WriteString(bom)
@@ -62,15 +77,6 @@ func (p *parquetForm) begin(tables []*table) error {
 	sum := sha256.Sum256(book.Bytes())
 	p.meta = map[string]string{
 		"tandem.schema": strconv.Itoa(schemaVersion), "tandem.seq": strconv.FormatUint(p.job.cut.Seq, 10), "tandem.codebook_sha256": hex.EncodeToString(sum[:]),
-	}
-	p.of = map[*table]*parquetKind{}
-	for _, t := range tables {
-		if t.field == nil {
-			k := &parquetKind{tables: p.job.byKind[t.kind.Number]}
-			k.shape()
-			p.kinds = append(p.kinds, k)
-			p.of[t] = k
-		}
 	}
 	return nil
 }
@@ -224,7 +230,9 @@ func (k *parquetKind) flush(p *parquetForm) error {
 	return k.w.Flush()
 }
 
-func (p *parquetForm) end() error {
+func (p *parquetForm) end() error { return p.job.describe() }
+
+func (p *parquetForm) part() error {
 	for _, k := range p.kinds {
 		if k.w == nil {
 			if err := k.open(p); err != nil {

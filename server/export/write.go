@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -58,20 +59,28 @@ type Options struct {
 	ExcelSafe, BOM bool
 	// Generator is the version of the program.
 	Generator string
-	// Encrypt returns a writer that encrypts to the recipient; nil: the files are in the
-	// clear. The name of an encrypted file ends in .age.
-	Encrypt func(io.Writer) (io.WriteCloser, error)
+	// Encrypt returns a writer that encrypts the file of a name to the recipient; nil: the
+	// files are in the clear. The name of an encrypted file ends in .age.
+	Encrypt func(name string, w io.Writer) (io.WriteCloser, error) `json:"-"`
 	// AtRest: what Encrypt does is undone before the files are passed on, and the manifest
 	// does not speak of it.
 	AtRest bool
 	// Begin is called once it is known what the export covers, before the first byte is
 	// written: it notes the disclosure. An error ends the export.
-	Begin func(Cut) error
+	Begin func(Cut) error `json:"-"`
 	// End is called with the finished manifest and its SHA-256, before the export has
 	// its name.
-	End func(*Manifest, syncengine.Hash) error
+	End func(*Manifest, syncengine.Hash) error `json:"-"`
 	// Progress is called with the number of records read since the last call.
-	Progress func(records int)
+	Progress func(records int) `json:"-"`
+	// Keep is called each time that some files of a full set are whole and on the disk, with
+	// what an export of the same ID that is given it as Kept goes on from. What was kept lies
+	// under the name of what is unfinished until an export of that place begins anew, but for a
+	// full disk, where it goes at once. An error ends the export.
+	Keep func(*Kept) error `json:"-"`
+	Kept *Kept             `json:"-"`
+	// Whole reports whether a file that was kept is what it was, where it lies now; nil: none is.
+	Whole func(path string, f File) bool `json:"-"`
 }
 
 // Cut is the state of the database that an export is of.
@@ -161,10 +170,15 @@ type job struct {
 	veil   *veil
 	period *period
 	dir    *directory
-	left   LeftOut
-	n      int64
-	// own are the codes of agencies. A limited or de-identified set has none.
-	own record.OwnCodes
+	// parts are the kinds that are read together; state and kept say how far it is.
+	parts [][]uint32
+	state string
+	kept  *Kept
+	left  LeftOut
+	n     int64
+	// own are the codes of agencies. A limited or de-identified set has none: there they are
+	// the core codes that they are kinds of.
+	own, kinds record.OwnCodes
 }
 
 func newJob(o Options) *job {
@@ -172,7 +186,7 @@ func newJob(o Options) *job {
 }
 
 // Write exports an org's records into a directory, which must not exist. A cancelled
-// context ends it; then nothing is left behind.
+// context ends it; then nothing is left behind but what Keep was told of.
 func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Options) (m *Manifest, err error) {
 	j := newJob(o)
 	if err := j.choose(); err != nil {
@@ -189,13 +203,16 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 		if err := j.countNamed(snap); err != nil {
 			return err
 		}
-		if j.dir, err = newDirectory(to); err != nil {
+		if err := j.divide(snap); err != nil {
+			return err
+		}
+		if err := j.resume(to); err != nil {
 			return err
 		}
 		j.dir.encrypt = o.Encrypt
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, j.dir.abandon())
+				err = errors.Join(err, j.dir.abandon(o.Keep != nil && j.kept.Parts > 0 && !Refused(err) && !noRoom(err)))
 			}
 		}()
 		if o.Begin != nil {
@@ -225,6 +242,10 @@ func Refused(err error) bool {
 	}
 	return slices.ContainsFunc(refusals, func(refused error) bool { return errors.Is(err, refused) })
 }
+
+// noRoom reports whether the disk is full: then what was kept goes too, since what devices send
+// comes before exports.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, store.ErrDisk) }
 
 // Allowed refuses, with an error that Refused knows, what the person may not export, or not
 // any longer. It reads no more than the records of staff.
@@ -348,13 +369,14 @@ func (j *job) survey(snap *store.Snapshot) error {
 }
 
 func (j *job) readOwnCodes(snap *store.Snapshot) error {
+	into := &j.own
 	if j.veil != nil {
-		return nil
+		into = &j.kinds
 	}
 	return snap.Each(j.domain.KindByName("code_set").Number, func(rec *syncengine.StoredRecord) error {
 		msg, err := j.domain.Message(&rec.Record)
 		if m, ok := msg.(*tandemv1.CodeSet); ok && rec.Lifecycle() == record.Active {
-			j.own.Add(m)
+			into.Add(m)
 		}
 		return err
 	})
@@ -398,7 +420,22 @@ func (j *job) write(snap *store.Snapshot) error {
 		}
 	}
 	j.form = j.newForm(snap)
-	if err := j.form.begin(j.tables); err != nil {
+	if f, ok := j.form.(*fhirForm); ok {
+		if err := f.restore(j.kept.Form); err != nil {
+			return err
+		}
+	}
+	for _, part := range j.parts[j.kept.Parts:] {
+		if err := j.writePart(snap, part); err != nil {
+			return err
+		}
+	}
+	return j.form.end()
+}
+
+// writePart fills the files of some kinds.
+func (j *job) writePart(snap *store.Snapshot, part []uint32) error {
+	if err := j.form.begin(j.tablesOf(part)); err != nil {
 		return err
 	}
 	put := func(of []*table, r *row) error { return j.form.write(of, r, nil) }
@@ -410,13 +447,16 @@ func (j *job) write(snap *store.Snapshot) error {
 		waiting = j.newWaiting()
 		put = waiting.add
 	}
-	if err := j.read(snap, put); err != nil {
+	if len(j.parts) == 1 {
+		part = nil
+	}
+	if err := j.read(snap, put, part...); err != nil {
 		return errors.Join(err, waiting.remove())
 	}
 	if err := waiting.release(); err != nil {
 		return err
 	}
-	return j.form.end()
+	return j.keep()
 }
 
 // look reads everything once before anything is written.
@@ -428,11 +468,12 @@ func (j *job) look(snap *store.Snapshot, f func([]*table, *row) error) error {
 	return err
 }
 
-// read goes through every record once, by id, and calls f with the tables of its kind.
-func (j *job) read(snap *store.Snapshot, f func([]*table, *row) error) error {
+// read goes through the records of some kinds once, of every kind for none, by id, and calls f
+// with the tables of each.
+func (j *job) read(snap *store.Snapshot, f func([]*table, *row) error, kinds ...uint32) error {
 	zones := map[string]*time.Location{}
 	read := 0
-	err := snap.Each(0, func(rec *syncengine.StoredRecord) error {
+	err := snap.EachOf(kinds, func(rec *syncengine.StoredRecord) error {
 		if read++; read == 1000 && j.o.Progress != nil {
 			j.o.Progress(read)
 			read = 0
@@ -543,6 +584,7 @@ func (j *job) finish(org *store.Org) (*Manifest, error) {
 	if _, err := f.b.WriteString(text); err != nil {
 		return nil, err
 	}
+	m.Files = slices.Clone(j.kept.Files)
 	for _, f := range j.dir.files {
 		done, err := f.finish()
 		if err != nil {

@@ -54,6 +54,9 @@ func (x *xlsxForm) begin(tables []*table) error {
 	return nil
 }
 
+// part does nothing: the workbook is one part.
+func (*xlsxForm) part() error { return nil }
+
 // sheet adds a sheet.
 func (x *xlsxForm) sheet(name string, columns []column) *sheet {
 	at := name[:min(len(name), sheetName)]

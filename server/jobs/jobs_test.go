@@ -339,6 +339,65 @@ func TestLost(t *testing.T) {
 	})
 }
 
+// TestKept: what an attempt has kept is there for the next one, and gone once no attempt comes
+// any more. Who fails because the job was cancelled meanwhile ends it as cancelled.
+func TestKept(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		worker := w.worker(jobs.Options{})
+		cancel := func(ctx context.Context, id syncengine.ID) {
+			if cancelled, err := worker.Cancel(ctx, w.org.ID, id); !cancelled || err != nil {
+				t.Errorf("not cancelled: %v", err)
+			}
+		}
+		for kind, end := range map[string]func(context.Context, *jobs.Run) error{
+			"permanent": func(context.Context, *jobs.Run) error { return jobs.Permanent(errors.New("wrong")) },
+			"never":     func(context.Context, *jobs.Run) error { return errors.New("no") },
+			"cancelled": func(ctx context.Context, run *jobs.Run) error {
+				cancel(ctx, run.Job.ID)
+				return errors.New("its file is gone")
+			},
+		} {
+			worker.Handle(kind, func(ctx context.Context, run *jobs.Run) error {
+				if run.Job.Attempt == 1 {
+					w.ok(run.Keep(ctx, []byte("the key")))
+					return errors.New("not yet")
+				}
+				if string(run.Job.Result) != "the key" {
+					t.Errorf("%s: attempt %d finds %q", kind, run.Job.Attempt, run.Job.Result)
+				}
+				last := run.Last(ctx, errors.New("no"))
+				if want := run.Job.Attempt == jobs.Attempts; last != want || !run.Last(ctx, jobs.Permanent(errors.New("wrong"))) || !run.Last(ctx, jobs.ErrCancelled) || run.Last(ctx, jobs.ErrLost) {
+					t.Errorf("%s: attempt %d is the last one: %v", kind, run.Job.Attempt, last)
+				}
+				return end(ctx, run)
+			})
+			id := w.add(worker, kind, "")
+			w.once(worker)
+			if j := w.job(id); j.Ended() || string(j.Result) != "the key" {
+				t.Errorf("%s, between attempts: %+v", kind, j)
+			}
+			for range jobs.Attempts {
+				w.time.Add(time.Hour.Milliseconds())
+				w.once(worker)
+			}
+			if j := w.job(id); !j.Ended() || len(j.Result) > 0 || j.Cancelled != (kind == "cancelled") || j.Failed == j.Cancelled || j.Cancelled && (j.Attempt != 2 || j.Error != "") {
+				t.Errorf("%s: %+v", kind, j)
+			}
+		}
+		worker.Handle("between", func(ctx context.Context, run *jobs.Run) error {
+			w.ok(run.Keep(ctx, []byte("the key")))
+			return errors.New("not yet")
+		})
+		id := w.add(worker, "between", "")
+		w.once(worker)
+		cancel(t.Context(), id)
+		if j := w.job(id); !j.Ended() || !j.Cancelled || len(j.Result) > 0 {
+			t.Errorf("cancelled between attempts: %+v", j)
+		}
+	})
+}
+
 // TestClocksApart: a server whose clock is ahead takes no job from one that is at it, and
 // one whose clock is behind takes up what is due.
 func TestClocksApart(t *testing.T) {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -55,6 +56,39 @@ func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) erro
 	})
 	r.finished = err == nil
 	return err
+}
+
+// Keep notes in the job what this attempt leaves to the next one, as its result so far. A job
+// that ends failed or cancelled has none. The error is that of Finish.
+func (r *Run) Keep(ctx context.Context, result []byte) error {
+	return r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
+		j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
+		switch {
+		case err != nil:
+			return err
+		case j == nil:
+			return ErrLost
+		case j.Cancelled:
+			return ErrCancelled
+		}
+		j.Result = result
+		return tx.SaveJob(j)
+	})
+}
+
+// Last reports whether a job that has come to an error in this attempt ends with it, so that
+// nobody goes on from what was kept.
+func (r *Run) Last(ctx context.Context, failure error) bool {
+	cause := context.Cause(ctx)
+	_, last := errors.AsType[*permanent](failure)
+	switch {
+	case errors.Is(cause, ErrLost), errors.Is(failure, ErrLost):
+		return false
+	case last, errors.Is(cause, ErrCancelled), errors.Is(failure, ErrCancelled):
+		return true
+	}
+	// Where the server is ending the attempt does not count.
+	return r.Job.Attempt >= Attempts && cause == nil
 }
 
 func (r *Run) at() int64 {

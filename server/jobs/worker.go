@@ -299,13 +299,13 @@ func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) 
 		switch {
 		case failure == nil:
 			j.EndedMS, j.Error = now, ""
-		case errors.Is(failure, ErrCancelled):
-			j.EndedMS, j.Cancelled, j.Error = now, true, ""
+		case errors.Is(failure, ErrCancelled) || j.Cancelled:
+			j.EndedMS, j.Cancelled, j.Error, j.Result = now, true, "", nil
 		case ending && !last:
 			// It is nobody's fault.
 			j.Attempt--
 		case last || j.Attempt >= Attempts:
-			j.EndedMS, j.Failed, j.Error = now, true, failure.Error()
+			j.EndedMS, j.Failed, j.Error, j.Result = now, true, failure.Error(), nil
 		default:
 			j.RunAtMS, j.Error = now+waits[min(j.Attempt, len(waits))-1].Milliseconds(), failure.Error()
 		}
@@ -333,7 +333,7 @@ func (w *Worker) Cancel(ctx context.Context, org, id syncengine.ID) (cancelled b
 		}
 		cancelled, j.Cancelled = true, true
 		if j.LockedUntilMS <= now {
-			j.EndedMS = now
+			j.EndedMS, j.Result = now, nil
 		}
 		return tx.SaveJob(j)
 	})

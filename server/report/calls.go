@@ -20,6 +20,8 @@ type CallOptions struct {
 	Zone *time.Location
 	// From and To bound the period [From, To); a zero one leaves it open.
 	From, To time.Time
+	// Own are the codes of agencies, which count as the core codes that they are kinds of.
+	Own *record.OwnCodes
 }
 
 // CallReport counts calls. Its JSON is stable: keys are added, never renamed; maps
@@ -204,8 +206,9 @@ func (c *counter) add(in *tandemv1.Incident) {
 	if !recorded(typ) {
 		typ = in.GetCallType()
 	}
-	c.count(r.ByType, "call_type", typ)
-	c.count(r.ByOutcome, "contact", in.GetContact())
+	contact := c.options.Own.Core("contact", in.GetContact())
+	c.count(r.ByType, "call_type", c.options.Own.Core("call_type", typ))
+	c.count(r.ByOutcome, "contact", contact)
 	c.police(in.GetLeActions())
 	c.says("time", dated)
 	c.says("arrived_at", in.GetArrivedAt() != nil)
@@ -213,12 +216,12 @@ func (c *counter) add(in *tandemv1.Incident) {
 	c.says("response_mode", recorded(in.GetResponseMode()))
 	c.says("place_type", recorded(in.GetPlaceType()))
 	c.says("le_involvement", recorded(in.GetLeInvolvement()))
-	if in.GetContact() == "contact_made" {
+	if contact == "contact_made" {
 		r.Contacts++
 	}
-	if in.GetArrivedAt() != nil && recorded(in.GetContact()) {
+	if in.GetArrivedAt() != nil && recorded(contact) {
 		c.attended++
-		if in.GetContact() == "contact_made" {
+		if contact == "contact_made" {
 			c.met++
 		}
 	}
@@ -246,6 +249,12 @@ func (c *counter) says(field string, something bool) {
 // police counts the actions of one call.
 func (c *counter) police(actions []string) {
 	actions = slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return !recorded(a) })
+	for i, a := range actions {
+		actions[i] = c.options.Own.Core("le_action", a)
+	}
+	// Two that are kinds of one are one.
+	slices.Sort(actions)
+	actions = slices.Compact(actions)
 	c.says("le_actions", len(actions) > 0)
 	switch {
 	case len(actions) == 0:

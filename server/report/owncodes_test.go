@@ -6,6 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // An agency's own codes count as the core codes that they are a kind of, also those that it
@@ -58,6 +60,39 @@ func TestOwnCodesCount(t *testing.T) {
 		w.add(m)
 	}
 	if diff := cmp.Diff(want, of(w)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// So does the report of calls, which counts a call once for two own actions of one kind.
+func TestOwnCodesOfCalls(t *testing.T) {
+	t.Parallel()
+	own := &record.OwnCodes{}
+	for list, entry := range map[string][]string{
+		"call_type": {"x_ex_check", "welfare_check"}, "contact": {"x_ex_seen", "contact_made"}, "le_action": {"x_ex_paper", "protective_custody", "x_ex_form", "protective_custody"},
+	} {
+		m := &tandemv1.CodeSet{Lifecycle: new("active"), List: &list}
+		for i := 0; i < len(entry); i += 2 {
+			m.Entries = append(m.Entries, &tandemv1.CodeEntry{Element: el(byte(i + 1)), Code: &entry[i], En: new("Own"), MapsTo: &entry[i+1]})
+		}
+		own.Add(m)
+	}
+	count := func(typ, contact string, actions ...string) *report.CallReport {
+		domain := record.New()
+		in := &tandemv1.Incident{Lifecycle: new("closed"), CallType: &typ, Contact: &contact, LeActions: actions, ArrivedAt: &tandemv1.Instant{AtMs: new(int64(1))}}
+		body, err := domain.Body(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := report.Calls(func(f func(*syncengine.Record) error) error {
+			return f(&syncengine.Record{Kind: domain.KindOf(in).Number, Body: body})
+		}, report.CallOptions{Own: own})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if diff := cmp.Diff(count("welfare_check", "contact_made", "protective_custody"), count("x_ex_check", "x_ex_seen", "x_ex_paper", "x_ex_form")); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -17,7 +17,8 @@ type Job struct {
 	Kind, Name string
 	// Person who asked for it, zero for nobody.
 	Person syncengine.ID
-	// Payload says what exactly, Result what came of it, both in a form of the kind's own.
+	// Payload says what exactly, Result what came of it, both in a form of the kind's own;
+	// before it has ended, Result is what an attempt has left to the next one.
 	Payload, Result []byte
 	// CreatedMS, RunAtMS (not before) and EndedMS (0: not yet) are times of the database's
 	// clock, on which all servers agree.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strconv"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -37,9 +38,38 @@ func (s *Snapshot) View() syncengine.ServerView { return s.v }
 // Each calls f for each record of a kind, of every kind for 0, by id. f may read other
 // records of the snapshot. Memory is bounded, however many records there are.
 func (s *Snapshot) Each(kind uint32, f func(*syncengine.StoredRecord) error) error {
+	if kind == 0 {
+		return s.EachOf(nil, f)
+	}
+	return s.EachOf([]uint32{kind}, f)
+}
+
+// KindCount says how many records of a kind there are, and a sum over their hashes.
+type KindCount struct {
+	Kind         uint32
+	Records, Sum int64
+}
+
+// Kinds counts the records, by kind.
+func (s *Snapshot) Kinds() (all []KindCount, err error) {
+	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(hash % 1000000007) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
+		var c KindCount
+		err := rows.Scan(&c.Kind, &c.Records, &c.Sum)
+		all = append(all, c)
+		return err
+	})
+	return all, err
+}
+
+// EachOf is Each for several kinds, all of them for none.
+func (s *Snapshot) EachOf(kinds []uint32, f func(*syncengine.StoredRecord) error) error {
 	only, args := "", []any{s.v.org.num, nil, int64(snapshotPage)}
-	if kind != 0 {
-		only, args = " AND kind = $4", append(args, int64(kind))
+	for i, kind := range kinds {
+		only += map[bool]string{true: " AND kind IN (", false: ", "}[i == 0] + "$" + strconv.Itoa(len(args)+1)
+		args = append(args, int64(kind))
+	}
+	if only != "" {
+		only += ")"
 	}
 	query := "SELECT " + recordColumns + " FROM record WHERE org = $1 AND id > $2" + only + " ORDER BY id LIMIT CAST($3 AS BIGINT)"
 	after := []byte{}
