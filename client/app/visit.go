@@ -56,7 +56,7 @@ var insidePages = map[string]func(*visit) error{
 	"GET /encounter/{id}": (*visit).encounterPage, "POST /encounter/{id}/sign": (*visit).sign, "POST /encounter/{id}/amend": (*visit).amend,
 	"GET /referral/new": (*visit).newReferralPage, "POST /referral/new": (*visit).newReferral, "GET /referral/{id}": (*visit).referralPage,
 	"POST /referral/{id}/step": (*visit).stepReferral,
-	"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage,
+	"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage, "POST /note/{id}/sign": (*visit).signNote,
 	"POST /person/{id}/episode": (*visit).newEpisode, "GET /episode/{id}": (*visit).episodePage, "POST /episode/{id}/step": (*visit).stepEpisode,
 	"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
 	"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
