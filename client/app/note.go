@@ -8,11 +8,11 @@ import (
 )
 
 type noteData struct {
-	Page             *web.Page
-	ID, Target, Of   string
-	About            string
-	Sheet            *sheet
-	Signed           bool
+	Page           *web.Page
+	ID, Target, Of string
+	About          string
+	Sheet          *sheet
+	Signed         bool
 	// Mine: who is here wrote it, and may go on and sign.
 	Mine             bool
 	Missing          []string

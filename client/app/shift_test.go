@@ -48,6 +48,8 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	t.Helper()
 	in := func(key string) string { return app.In(lang, key) }
 	code := func(list, code string) string { return record.New().Label(list, code, lang) }
+	// What can be taken back for ten seconds is shown as long as looking takes.
+	b.Standing()
 	b.open(f.next())
 	b.look("lock")
 	b.types("passphrase", passphrase)

@@ -135,6 +135,7 @@
 
   // A button waits until what was typed is kept, which takes a moment, and then sends no
   // field of its own but those that are no typing.
+  let tapped = 0;
   document.addEventListener("submit", async (e) => {
     const form = e.target;
     if (form.dataset.sent) return;
@@ -142,13 +143,17 @@
     if (own && !$('input[name=kept]', form)) {
       const el = document.createElement("input"); el.type = "hidden"; el.name = "kept"; el.value = "1"; form.append(el);
     }
-    if (!forms.some((k) => k.dirty.size || k.flying)) { leaving = true; return; }
+    const mine = ++tapped, busy = () => forms.some((k) => k.dirty.size || k.flying);
+    if (!busy()) { leaving = true; return; }
     e.preventDefault();
-    for (let i = 0; i < 40 && forms.some((k) => k.dirty.size || k.flying); i++) {
+    // Of several taps meanwhile the last one counts.
+    for (let i = 0; i < 76 && mine === tapped && busy(); i++) {
       for (const k of forms) k.send();
-      await new Promise((done) => setTimeout(done, 25));
+      if (i === 40) $("#unsaved").hidden = false;
+      await new Promise((done) => setTimeout(done, i < 40 ? 25 : 250));
     }
-    if (forms.some((k) => k.dirty.size || k.flying)) { $("#unsaved").hidden = false; return; }
+    if (mine !== tapped) return;
+    if (busy()) { $("#unsaved").hidden = false; return; }
     leaving = true; form.dataset.sent = "1";
     form.requestSubmit(e.submitter && e.submitter.form === form ? e.submitter : undefined);
   });
