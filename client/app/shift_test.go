@@ -88,12 +88,14 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	b.goes(in("notIdentified"))
 	b.look("encounter")
 	for _, c := range [][2]string{
-		{"presenting_primary", "suicidal_ideation"}, {"substance", "alcohol"}, {"danger_self", "moderate"}, {"danger_others", "none"}, {"cannot_care_for_self", "no"},
+		{"presenting_primary", "suicidal_ideation"}, {"substance", "alcohol"}, {"cannot_care_for_self", "no"},
 		{"interventions", "deescalation"}, {"interventions", "safety_plan"}, {"disposition", "left_with_support"}, {"legal_status", "voluntary"},
 		{"cf_ed", "no"}, {"cf_arrest", "no"}, {"cf_hold", "no"}, {"follow_up_plan", "opened_episode"},
 	} {
 		b.chip(c[0], c[1])
 	}
+	b.slide("danger_self", 3)
+	b.slide("danger_others", 1)
 	b.types("narrative", "Calm after twenty minutes.")
 	b.kept()
 	b.look("encounter-full")

@@ -240,7 +240,7 @@ func (v *visit) keepFields(kind, id string) (map[string]int, error) {
 			continue
 		}
 		n, _ := strconv.Atoi(v.r.Form.Get("seen." + name))
-		d.put(name, v.r.Form["v."+name], n)
+		d.put(name, v.entered(kind, name, v.r.Form["v."+name]), n)
 		seen[name] = d.Fields[name].N
 	}
 	d.AtMS = v.a.o.Now().UnixMilli()

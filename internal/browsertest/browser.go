@@ -229,6 +229,14 @@ func (b *Browser) Chip(name, code string) {
 	b.Until(`document.querySelector(` + Quote(sel) + `).checked`)
 }
 
+// Slide taps a stop of a scale, counted from 1, and waits until the slider is there.
+func (b *Browser) Slide(name string, stop int) {
+	b.TB.Helper()
+	sel := fmt.Sprintf(`input[type=range][name=%q]`, name)
+	b.tap(fmt.Sprintf("the scale %s at %d", name, stop), fmt.Sprintf(`(() => { const e = document.querySelector(%s); if (!e) return null; e.scrollIntoView({ block: "center", behavior: "instant" }); const r = e.getBoundingClientRect(); return [r.x + r.width * (%d + .5) / (Number(e.max) + 1), r.y + r.height / 2]; })()`, Quote(sel), stop))
+	b.Until(fmt.Sprintf(`document.querySelector(%s).value === "%d"`, Quote(sel), stop))
+}
+
 // tap taps where a script says that something is, once it stands still: a page that has
 // just taken in what is new moves, and one that was typed in scrolls with the next frame.
 func (b *Browser) tap(what, where string) {

@@ -113,6 +113,7 @@
         this.seen[n] = m.seen[n] || this.seen[n];
       }
       ask(m);
+      scales();
       when();
     }
     unkept() { return [...new Set([...this.dirty, ...(this.flying || [])])]; }
@@ -167,6 +168,22 @@
     }
   });
   for (const el of $$(".chips input[type=radio]:checked")) el.dataset.was = "1";
+  // A scale says in words where it stands; what is beside its slider is in place of it.
+  const scales = () => {
+    for (const el of $$(".stops input")) {
+      const words = $$("span > span", el.parentElement), at = Number(el.value), beside = $(":checked", el.closest(".scale"));
+      el.setAttribute("aria-valuetext", beside ? beside.closest("label").innerText : words[at].innerText);
+      el.toggleAttribute("data-unset", at === 0);
+    }
+  };
+  document.addEventListener("input", (e) => {
+    const box = e.target.closest?.(".scale");
+    if (!box) return;
+    for (const el of $$("input[type=checkbox]", box)) if (el !== e.target) el.checked = false;
+    if (e.target.checked) $("input[type=range]", box).value = 0;
+    scales();
+  }, true);
+  scales();
   // Forms whose choice is the whole answer go at once.
   document.addEventListener("change", (e) => { const f = e.target.form; if (f && f.dataset.go !== undefined) f.requestSubmit(); });
 
