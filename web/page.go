@@ -63,6 +63,9 @@ type Field struct {
 	Options                  []Option
 	// Others are values that another window has typed there.
 	Others []string
+	// Phrases are put where somebody writes; without a script PhraseTo puts them at the end.
+	Phrases  []Option
+	PhraseTo string
 }
 
 // Option is a choice of a field.

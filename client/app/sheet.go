@@ -34,6 +34,8 @@ type spec struct {
 	when string
 	// need: it is asked for before the record is signed or the call cleared.
 	need bool
+	// phrases are offered to begin it with.
+	phrases bool
 	// more: it is folded away until somebody asks for it.
 	more bool
 }
@@ -66,7 +68,7 @@ var sheets = map[string][]section{
 		}},
 		{"secWithout", []spec{{name: "cf_ed", need: true}, {name: "cf_arrest", need: true}, {name: "cf_hold", need: true}, {name: "cf_source"}}},
 		{"secPlan", []spec{{name: "follow_up_plan", need: true}}},
-		{"secWords", []spec{{name: "narrative", kind: "area"}}},
+		{"secWords", []spec{{name: "narrative", kind: "area", phrases: true}}},
 		{"secFrame", []spec{
 			{name: "type", need: true}, {name: "identity", need: true}, {name: "started_at", kind: "time", need: true}, {name: "ended_at", kind: "time"},
 			{name: "age_years", kind: "number"}, {name: "housing"},
@@ -183,6 +185,9 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 				if slices.Contains(d.Stuck, sp.name) && len(t.Others) == 0 {
 					f.Problem = v.t("notTaken")
 				}
+			}
+			if sp.phrases {
+				f.Phrases, f.PhraseTo = v.phrases(), pageOf(kind)+"/"+id+"/phrase"
 			}
 			f.Fill(values)
 			for i, o := range f.Options {

@@ -299,6 +299,19 @@
     for (const b of $$("[data-sign-clear]", pad.closest("form"))) b.addEventListener("click", () => { strokes = []; draw(); });
     new ResizeObserver(size).observe(pad);
   }
+  // --- phrases go where the writing is ---------------------------------------------------
+  for (const b of $$("[data-insert]")) {
+    const area = $("textarea", b.closest(".text"));
+    area.addEventListener("focus", () => { area.dataset.used = "1"; });
+    b.type = "button";
+    b.addEventListener("click", () => {
+      // What is marked stays: the phrase comes after it.
+      const at = area.dataset.used ? area.selectionEnd : area.value.length, gap = (c) => (c && c.trim() ? " " : "");
+      area.setRangeText(gap(area.value[at - 1]) + b.textContent + gap(area.value[at]), at, at, "end");
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+      area.focus();
+    });
+  }
   // --- what is new shows by itself -------------------------------------------------------
   // The page asks for news and takes the parts that have changed, but none that somebody
   // is working in: then it says so.
