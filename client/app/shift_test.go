@@ -3,9 +3,13 @@ package app_test
 import (
 	"flag"
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/tandem-response/tandem/client/app"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
@@ -213,5 +217,40 @@ func TestMinimalContact(t *testing.T) {
 	t.Logf("taps of a minimal contact: %d", b.taps)
 	if b.taps > 8 {
 		t.Errorf("a minimal contact takes %d taps, at most 8 are right", b.taps)
+	}
+}
+
+// Whose work it is is asked where there is a choice, with the answer that holds until somebody
+// gives another one.
+func TestTeamAsked(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	if page := o.ask(o.maya).get("shift"); strings.Contains(page, `name="team"`) {
+		t.Errorf("one team is asked for:\n%s", page)
+	}
+	program, err := o.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Day", Model: "mct", Agency: o.clinic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var teams []syncengine.ID
+	for _, name := range []string{"Early", "Late"} {
+		id, err := o.admin.AddTeam(t.Context(), server.TeamOptions{Name: name, Program: program})
+		if err != nil {
+			t.Fatal(err)
+		}
+		teams = append(teams, id)
+	}
+	ana, err := o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Ana Sosa", Discipline: "counselor", Roles: []string{"clinician"}, Agency: o.clinic, Teams: teams})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := o.ask(ana)
+	page := a.get("shift")
+	if strings.Count(page, `type="radio" name="team"`) != 2 || strings.Count(page, `checked><span>Early`)+strings.Count(page, `checked><span>Late`) != 1 {
+		t.Errorf("the question of the team:\n%s", page)
+	}
+	a.post("shift", url.Values{"team": {teams[1].String()}})
+	if page := a.get("shift"); !strings.Contains(page, `checked><span>Late`) {
+		t.Errorf("the next one does not begin with it:\n%s", page)
 	}
 }

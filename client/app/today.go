@@ -170,17 +170,23 @@ var draftKinds = []string{"encounter", "note", "form_response"}
 const mostDrafts = 50
 
 // ownDrafts are the oldest records that fit of who works here: those of colleagues are on the
-// device too, and however many they are, they do not stand in the way.
+// device too.
 func (v *visit) ownDrafts(kind string, f client.Filter) ([]*client.View, error) {
-	for most := mostDrafts; ; most *= 4 {
-		views, err := v.dev.List(v.ctx(), kind, f, client.Oldest, most)
+	return v.first(kind, f, client.Oldest, mostDrafts, func(view *client.View) bool { return view.Origin.Author == v.me.Person })
+}
+
+// first returns the first records of a list that fit, at most a number of them. However many
+// stand before them that do not fit, none is missed, and no more is read than that takes.
+func (v *visit) first(kind string, f client.Filter, order client.Order, most int, fits func(*client.View) bool) ([]*client.View, error) {
+	for read := most; ; read *= 4 {
+		views, err := v.dev.List(v.ctx(), kind, f, order, read)
 		if err != nil {
 			return nil, err
 		}
-		all := len(views) < most
-		views = slices.DeleteFunc(views, func(view *client.View) bool { return view.Origin.Author != v.me.Person })
-		if all || len(views) >= mostDrafts {
-			return views[:min(len(views), mostDrafts)], nil
+		all := len(views) < read
+		views = slices.DeleteFunc(views, func(view *client.View) bool { return !fits(view) })
+		if all || len(views) >= most {
+			return views[:min(len(views), most)], nil
 		}
 	}
 }
