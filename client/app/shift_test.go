@@ -220,7 +220,7 @@ func TestMinimalContact(t *testing.T) {
 	}
 }
 
-// Whose work it is is asked where there is a choice, with the answer that holds until somebody
+// The team is asked for where there is a choice, with the answer that holds until somebody
 // gives another one.
 func TestTeamAsked(t *testing.T) {
 	t.Parallel()
