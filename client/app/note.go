@@ -18,6 +18,7 @@ type noteData struct {
 	Missing          []string
 	Read             []readSection
 	Where            web.Status
+	Late             *late
 	Back, Name, Type string
 }
 
@@ -119,11 +120,14 @@ func (v *visit) signNote() error {
 	if err != nil {
 		return err
 	}
-	if signed(view) || view.Origin.Author != v.me.Person {
+	if view.Origin.Author != v.me.Person {
 		return client.ErrNotFound
 	}
 	if view, err = v.settled("note"); err != nil {
 		return err
+	}
+	if signed(view) {
+		return v.signedBefore("note", view, "note/"+view.ID.String())
 	}
 	m, ok := view.Message.(*tandemv1.Note)
 	if !ok {
@@ -165,8 +169,11 @@ func (v *visit) showNote(view *client.View, problems []record.Problem, failed st
 	for _, p := range problems {
 		d.Missing = append(d.Missing, p.Text(v.lang))
 	}
+	var err error
+	if d.Late, err = v.late("note", view); err != nil {
+		return err
+	}
 	if d.Mine && !d.Signed {
-		var err error
 		if d.Sheet, err = v.sheetOf("note", d.ID, m, problems); err != nil {
 			return err
 		}

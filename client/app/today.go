@@ -222,7 +222,8 @@ func (v *visit) stale() (n int) {
 	return n
 }
 
-// typedAlone lists the typing for which there is no record; what began before a time is old.
+// typedAlone lists the typing for which there is no record, and what was typed into one after
+// it was signed; what began before a time is old.
 func (v *visit) typedAlone(old time.Time) (out []draftLine, err error) {
 	kept, err := v.dev.Drafts(v.ctx())
 	if err != nil {
@@ -231,14 +232,21 @@ func (v *visit) typedAlone(old time.Time) (out []draftLine, err error) {
 	for _, k := range kept {
 		kind, id, ok := strings.Cut(strings.TrimPrefix(k.Key, "sheet/"), "/")
 		rid, err := parseID(id)
-		if !ok || err != nil || kind == "encounter" {
+		if !ok || err != nil {
 			continue
 		}
 		if kind == "fix" {
 			out = append(out, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
 			continue
 		}
-		if _, err := v.dev.Get(v.ctx(), rid); err == nil {
+		if view, err := v.dev.Get(v.ctx(), rid); err == nil && view.Kind != nil && view.Kind.Name == kind {
+			if l, err := v.late(kind, view); err != nil {
+				return nil, err
+			} else if l != nil {
+				out = append(out, draftLine{Href: pageOf(kind) + "/" + id, Title: v.domain().KindLabel(kind, v.lang), About: v.t("lateTyped"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
+			}
+			continue
+		} else if err == nil || kind == "encounter" {
 			continue
 		}
 		typing, err := v.typedIn(kind, id)

@@ -202,6 +202,9 @@ func (v *visit) keepTyping() error {
 	if err != nil {
 		return err
 	}
+	if view, err := v.dev.Get(v.ctx(), rid); err == nil && view.Kind != nil && view.Kind.Name == kind && slices.Contains(draftKinds, kind) && signed(view) {
+		return v.keptLate(kind, id)
+	}
 	answer := map[string]any{"seen": seen}
 	if kind == "form_response" {
 		// Which questions are asked depends on the answers. Where that cannot be said, the

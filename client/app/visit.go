@@ -73,7 +73,7 @@ var insidePages = map[string]func(*visit) error{
 	"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
 	"GET /tray/fix/{id}": (*visit).fixPage, "POST /tray/fix/{id}": (*visit).fix, "POST /tray/fix/{id}/drop": (*visit).dropFix,
 	"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
-	"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
+	"POST /sheet/{kind}/{id}/save": (*visit).saveSheet, "POST /sheet/{kind}/{id}/late": (*visit).settleLate,
 }
 
 // routes says which page answers what.
