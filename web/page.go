@@ -1,5 +1,7 @@
 package web
 
+import "slices"
+
 // Page is what the layout shows around a page. Its data holds one in a field Page.
 type Page struct {
 	// Title of the page, Base the address that its links are relative to, Here its own.
@@ -49,7 +51,8 @@ type Undo struct {
 // Hidden is a hidden value of a form.
 type Hidden struct{ Name, Value string }
 
-// Field is an input: Kind is chips, area, switch, or a type of input.
+// Field is an input: Kind is chips, scale, area, switch, or a type of input. A scale is a
+// slider over its options; those that are Beside are no steps of it.
 type Field struct {
 	Name, Kind, Label, Value, Hint, Problem, Mode, Lang string
 	// When says what must be chosen for the field to be asked: "name=code,code".
@@ -60,10 +63,33 @@ type Field struct {
 	Options                  []Option
 	// Others are values that another window has typed there.
 	Others []string
+	// Phrases are put where somebody writes; without a script PhraseTo puts them at the end.
+	Phrases  []Option
+	PhraseTo string
 }
 
 // Option is a choice of a field.
 type Option struct {
 	Code, Label string
-	On          bool
+	On, Beside  bool
+}
+
+// Stops are the options of a scale that its slider stops at. Before the first it is not set.
+func (f Field) Stops() []Option { return f.beside(false) }
+
+// Besides are the options of a scale that are no step of it.
+func (f Field) Besides() []Option { return f.beside(true) }
+
+func (f Field) beside(is bool) (out []Option) {
+	for _, o := range f.Options {
+		if o.Beside == is {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// At is where the slider of a scale stands, from 1; 0 is not set.
+func (f Field) At() int {
+	return slices.IndexFunc(f.Stops(), func(o Option) bool { return o.On }) + 1
 }

@@ -108,10 +108,10 @@ func (f *Field) Fill(values []string) {
 		f.Options[i].On = slices.Contains(values, f.Options[i].Code)
 	}
 	// A code of a newer version stays choosable.
-	if f.Kind == "chips" {
+	if f.Kind == "chips" || f.Kind == "scale" {
 		for _, c := range values {
 			if c != "" && !slices.ContainsFunc(f.Options, func(o Option) bool { return o.Code == c }) {
-				f.Options = append(f.Options, Option{Code: c, Label: c, On: true})
+				f.Options = append(f.Options, Option{Code: c, Label: c, On: true, Beside: f.Kind == "scale"})
 			}
 		}
 	}

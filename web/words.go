@@ -20,5 +20,7 @@ var Common = Words{
 	"choose":          {"Choose one", "Elija una opción"},
 	"chooseN":         {"Choose any", "Elija las que correspondan"},
 	"required":        {"needed", "necesario"},
+	"phrases":         {"Phrases", "Frases"},
+	"notSet":          {"Not set", "Sin dato"},
 	"noScript":        {"Without scripts: press Save before you leave a page.", "Sin scripts: pulse Guardar antes de salir de una página."},
 }

@@ -189,7 +189,10 @@ func (a *App) Serve(ctx context.Context, listener net.Listener) (err error) {
 	case err = <-ended:
 	case <-ctx.Done():
 		quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		err = srv.Shutdown(quick)
+		if srv.Shutdown(quick) != nil {
+			// Who has asked and waits, or has connected and not asked, is not waited for longer.
+			err = srv.Close()
+		}
 		cancel()
 		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)

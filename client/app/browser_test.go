@@ -48,6 +48,7 @@ func (b *browser) until(js string)                     { b.tb.Helper(); b.Until(
 func (b *browser) page(to string)                      { b.tb.Helper(); b.Page(to) }
 func (b *browser) tap(words string)                    { b.tb.Helper(); b.taps++; b.Tap(words) }
 func (b *browser) chip(name, code string)              { b.tb.Helper(); b.taps++; b.Chip(name, code) }
+func (b *browser) slide(name string, stop int)         { b.tb.Helper(); b.taps++; b.Slide(name, stop) }
 func (b *browser) goes(words string)                   { b.tb.Helper(); b.taps++; b.Goes(words) }
 func (b *browser) hold(words string)                   { b.tb.Helper(); b.taps++; b.Hold(words) }
 func (b *browser) kept()                               { b.tb.Helper(); b.Kept() }

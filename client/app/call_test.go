@@ -1,14 +1,12 @@
 package app_test
 
 import (
-	"context"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/app"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -26,7 +24,7 @@ func TestTimers(t *testing.T) {
 	c := &clock{stands: time.Now()}
 	f := serve(t, app.Options{Device: dev, Now: c.now})
 	b := newBrowser(t, phone)
-	b.do(atEachPage("Date.now = () => 0"))
+	b.Standing()
 	b.open(f.next())
 	b.page("today")
 	b.goes("Welfare check")
@@ -89,13 +87,6 @@ func TestTimers(t *testing.T) {
 	b.page("call/" + call)
 	b.goes("Arrived")
 	b.until(`location.pathname.endsWith("/times")`)
-}
-
-// atEachPage runs a script in each page before the page's own.
-func atEachPage(js string) chromedp.Action[chromedp.Void] {
-	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		return chromedp.Void{}, t.Call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": js}, &struct{}{})
-	}
 }
 
 // A finger that taps twice on what takes back a tap takes back one: the button says which.

@@ -497,14 +497,17 @@ func (v *visit) alertPage() error {
 
 // safety lists the alerts of a person that are in force, or proposed.
 func (v *visit) safety(person syncengine.ID) (out []lineItem, err error) {
-	views, err := v.dev.List(v.ctx(), "safety_alert", client.Filter{Person: person}, client.Newest, 20)
+	today := v.now().Format(time.DateOnly)
+	views, err := v.first("safety_alert", client.Filter{Person: person}, client.Newest, 20, func(view *client.View) bool {
+		m, ok := view.Message.(*tandemv1.SafetyAlert)
+		return ok && (view.Lifecycle == "active" || view.Lifecycle == "proposed") && m.GetExpiresOn() >= today
+	})
 	if err != nil {
 		return nil, err
 	}
-	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
 		m, ok := view.Message.(*tandemv1.SafetyAlert)
-		if !ok || view.Lifecycle != "active" && view.Lifecycle != "proposed" || m.GetExpiresOn() < today {
+		if !ok {
 			continue
 		}
 		l := lineItem{Href: "alert/" + view.ID.String(), Title: v.code("alert_category", m.GetCategory()), About: m.GetText(), At: v.at(view.Origin.AtMS), Where: v.where(view)}

@@ -104,6 +104,7 @@ type encounterData struct {
 	Seen   string
 	Flags  []string
 	Safety approach
+	Late   *late
 	// Discloses: who is here records what is passed on.
 	Discloses bool
 }
@@ -149,6 +150,9 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 	slices.Sort(d.Missing)
 	d.Missing = slices.Compact(d.Missing)
 	var err error
+	if d.Late, err = v.late("encounter", view); err != nil {
+		return err
+	}
 	if d.Signed {
 		d.Read = v.read("encounter", m)
 	} else if d.Sheet, err = v.sheetOf("encounter", d.ID, m, problems); err != nil {
@@ -226,6 +230,13 @@ func (v *visit) sign() error {
 	if !ok {
 		return client.ErrNotFound
 	}
+	next := "encounter/" + view.ID.String()
+	if call := m.GetIncidentId(); call != "" {
+		next = "call/" + call
+	}
+	if signed(view) {
+		return v.signedBefore("encounter", view, next)
+	}
 	if d, err := v.typedIn("encounter", view.ID.String()); err != nil || d != nil && len(d.Stuck) > 0 {
 		if err == nil {
 			return v.showEncounter(view, nil, v.t("signStuck"))
@@ -258,10 +269,7 @@ func (v *visit) sign() error {
 	}); err != nil {
 		return err
 	}
-	if call := m.GetIncidentId(); call != "" {
-		return v.to("call/" + call)
-	}
-	return v.to("encounter/" + view.ID.String())
+	return v.to(next)
 }
 
 // opensEpisode returns the person for whom an encounter's plan opens an episode, nil

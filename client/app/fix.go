@@ -193,6 +193,10 @@ func (v *visit) showFix(n *client.NotAccepted, at []string, failed string) error
 			if typing != nil && typing.Fields[f.Name] != nil {
 				values = typing.Fields[f.Name].Values
 			}
+			if f.Kind == "scale" {
+				// The save may hold what no slider stands at.
+				f.Kind = "chips"
+			}
 			if wrong {
 				f.Problem = v.t("fixHere")
 			}

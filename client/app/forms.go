@@ -139,6 +139,7 @@ type responseData struct {
 	Read                  [][2]string
 	// Plan is the safety plan that the answers are, nil for another form.
 	Plan *plan
+	Late *late
 }
 
 // laid returns a response with what is typed in it and no save yet, and the fields that
@@ -205,6 +206,9 @@ func (v *visit) showResponse(view *client.View, failed string) error {
 		return err
 	}
 	if d.Signed {
+		if d.Late, err = v.late("form_response", view); err != nil {
+			return err
+		}
 		if d.Plan = v.planOf(f, m, view.Lifecycle); d.Plan == nil {
 			d.Read = v.answered(m, res)
 		}
@@ -534,6 +538,9 @@ func (v *visit) signResponse() error {
 	view, err := v.settled("form_response")
 	if err != nil {
 		return err
+	}
+	if signed(view) {
+		return v.signedBefore("form_response", view, "response/"+view.ID.String())
 	}
 	if d, err := v.typedIn("form_response", view.ID.String()); err != nil || d != nil && len(d.Stuck) > 0 {
 		if err == nil {

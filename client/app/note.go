@@ -8,13 +8,17 @@ import (
 )
 
 type noteData struct {
-	Page             *web.Page
-	ID, Target, Of   string
-	About            string
-	Sheet            *sheet
-	Signed           bool
+	Page           *web.Page
+	ID, Target, Of string
+	About          string
+	Sheet          *sheet
+	Signed         bool
+	// Mine: who is here wrote it, and may go on and sign.
+	Mine             bool
+	Missing          []string
 	Read             []readSection
 	Where            web.Status
+	Late             *late
 	Back, Name, Type string
 }
 
@@ -75,12 +79,7 @@ func (v *visit) newNote() error {
 	if err := v.lay("note", id.String(), m); err != nil {
 		return err
 	}
-	var problems []record.Problem
-	for _, p := range v.validate(m, record.Entry{Target: record.Signed, NowMS: v.a.o.Now().UnixMilli()}) {
-		if !p.Warn {
-			problems = append(problems, p)
-		}
-	}
+	problems := v.unsignable(m)
 	if len(problems) > 0 {
 		return v.showNewNote(id.String(), target, of, problems)
 	}
@@ -105,22 +104,77 @@ func (v *visit) newNote() error {
 	return v.to(target + "/" + of)
 }
 
-func (v *visit) notePage() error {
+// unsignable are the problems with which a note is not signed.
+func (v *visit) unsignable(m *tandemv1.Note) (problems []record.Problem) {
+	for _, p := range v.validate(m, record.Entry{Target: record.Signed, NowMS: v.a.o.Now().UnixMilli()}) {
+		if !p.Warn {
+			problems = append(problems, p)
+		}
+	}
+	return problems
+}
+
+// signNote signs a draft as its page shows it, with what was typed there since.
+func (v *visit) signNote() error {
 	view, err := v.get("note")
 	if err != nil {
 		return err
+	}
+	if view.Origin.Author != v.me.Person {
+		return client.ErrNotFound
+	}
+	if view, err = v.settled("note"); err != nil {
+		return err
+	}
+	if signed(view) {
+		return v.signedBefore("note", view, "note/"+view.ID.String())
 	}
 	m, ok := view.Message.(*tandemv1.Note)
 	if !ok {
 		return client.ErrNotFound
 	}
+	if d, err := v.typedIn("note", view.ID.String()); err != nil || d != nil && len(d.Stuck) > 0 {
+		if err == nil {
+			return v.showNote(view, nil, v.t("signStuck"))
+		}
+		return err
+	}
+	if problems := v.unsignable(m); len(problems) > 0 {
+		return v.showNote(view, problems, v.t("signMissing"))
+	}
+	if _, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error { return e.Sign(view, m) }); err != nil {
+		return err
+	}
+	return v.to("note/" + view.ID.String())
+}
+
+func (v *visit) notePage() error {
+	view, err := v.get("note")
+	if err != nil {
+		return err
+	}
+	return v.showNote(view, nil, "")
+}
+
+func (v *visit) showNote(view *client.View, problems []record.Problem, failed string) error {
+	m, ok := view.Message.(*tandemv1.Note)
+	if !ok {
+		return client.ErrNotFound
+	}
 	d := &noteData{
-		Page: v.page(v.code("note_type", m.GetType())), ID: view.ID.String(), Signed: signed(view), Where: v.where(view),
+		Page: v.page(v.code("note_type", m.GetType())), ID: view.ID.String(), Signed: signed(view), Mine: view.Origin.Author == v.me.Person, Where: v.where(view),
 		Back: m.GetTarget().GetKind() + "/" + m.GetTarget().GetId(), Read: v.read("note", m),
 	}
-	d.Page.Record, d.Page.Hash = d.ID, v.a.typing.remember(view)
-	if !d.Signed {
-		if d.Sheet, err = v.sheetOf("note", d.ID, m, nil); err != nil {
+	d.Page.Record, d.Page.Hash, d.Page.Error = d.ID, v.a.typing.remember(view), failed
+	for _, p := range problems {
+		d.Missing = append(d.Missing, p.Text(v.lang))
+	}
+	var err error
+	if d.Late, err = v.late("note", view); err != nil {
+		return err
+	}
+	if d.Mine && !d.Signed {
+		if d.Sheet, err = v.sheetOf("note", d.ID, m, problems); err != nil {
 			return err
 		}
 	}

@@ -103,25 +103,23 @@ func (v *visit) calledOnPaper(id string) string {
 
 // activePlan is the newest signed safety plan of a person, nil for none.
 func (v *visit) activePlan(person syncengine.ID) (*lineItem, error) {
-	views, err := v.dev.List(v.ctx(), "form_response", client.Filter{Person: person}, client.Newest, 0)
-	if err != nil {
-		return nil, err
-	}
-	var found *lineItem
-	for _, view := range views {
+	// They come in the order in which they were begun, and count in that in which they were
+	// answered.
+	plans, err := v.first("form_response", client.Filter{Person: person}, client.Newest, 20, func(view *client.View) bool {
 		m, ok := view.Message.(*tandemv1.FormResponse)
 		if !ok || view.Lifecycle != record.Signed && view.Lifecycle != record.Amended {
-			continue
+			return false
 		}
 		f, err := formOf(v.ctx(), v.dev, m)
-		if err != nil {
-			return nil, err
-		}
-		if l := v.responseLine(view); inForce(f, view.Lifecycle) && (found == nil || l.At.After(found.At)) {
+		return err == nil && inForce(f, view.Lifecycle)
+	})
+	var found *lineItem
+	for _, view := range plans {
+		if l := v.responseLine(view); found == nil || l.At.After(found.At) {
 			found = &l
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 // approach is what to know before going up to somebody: alerts and the safety plan.

@@ -12,6 +12,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/need"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/form"
 )
 
 // onPaper are the texts that a printed page shows.
@@ -143,4 +144,47 @@ func printed(t *testing.T, b *browser, in func(string) string, title string) {
 	b.Prefix = b.prefix
 	b.Shot("safety-plan-" + eval[string](b, "document.documentElement.lang") + "-printed")
 	b.Media("")
+}
+
+// An alert in force stands there behind any number of newer ones that are not, and so does a
+// safety plan behind other forms.
+func TestApproachBehindMany(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.publish("safety-plan")
+	a := o.ask(o.maya)
+	who := a.person("Rosa").String()
+	forms, err := a.dev.List(t.Context(), "form", client.Filter{}, client.Oldest, 1)
+	if err != nil || len(forms) != 1 {
+		t.Fatalf("%d forms, %v", len(forms), err)
+	}
+	alert := func(text, until string) *tandemv1.SafetyAlert {
+		return &tandemv1.SafetyAlert{PersonId: &who, Category: new("animal"), Text: &text, Audience: new("clinical"), ExpiresOn: &until}
+	}
+	response := func() *tandemv1.FormResponse {
+		return &tandemv1.FormResponse{
+			FormId: new(forms[0].ID.String()), FormCode: new("safety_plan"), FormVersion: new(uint32(1)), Subject: new("person"), PersonId: &who, Lang: new("en"), Respondent: new("self"),
+			AnsweredAt: &tandemv1.Instant{AtMs: new(time.Now().UnixMilli()), Origin: new("tap")}, Answers: []*tandemv1.FormAnswer{
+				form.Answer("notice.signs", form.Words("I do not sleep")), form.Answer("self.helps", form.Words("Walk")), form.Answer("people.call", form.Words("Ada")),
+			},
+		}
+	}
+	a.make(alert("Two dogs in the yard.", time.Now().AddDate(0, 0, 60).Format(time.DateOnly)))
+	plan := a.make(response())
+	view, err := a.dev.Get(t.Context(), plan)
+	if err == nil {
+		_, err = a.dev.Edit(t.Context(), func(e *client.Edit) error { return e.Sign(view, view.Message) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 25 {
+		a.make(alert("It was over.", "2026-01-02"))
+		a.make(response())
+	}
+	page := a.get("person/" + who)
+	before, _, _ := strings.Cut(page, app.In("en", "timeline"))
+	if !strings.Contains(before, "Two dogs in the yard.") || strings.Contains(before, "It was over.") || !strings.Contains(before, "response/"+plan.String()) {
+		t.Errorf("on the approach:\n%s", before)
+	}
 }

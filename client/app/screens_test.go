@@ -15,6 +15,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/form"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -127,6 +128,20 @@ func (o *office) rare(tb testing.TB, dir string) map[string]string {
 			m.PersonId = &who
 		}
 		pages["response/"+f.GetCode()] = "response/" + a.make(m).String()
+		if f.GetCategory() == "safety_plan" {
+			m.AnsweredAt, m.Answers = at, []*tandemv1.FormAnswer{
+				form.Answer("notice.signs", form.Words("I do not sleep")), form.Answer("self.helps", form.Words("Walk to the lake")), form.Answer("people.call", form.Words("Ada")),
+			}
+			plan := a.make(m)
+			view, err := dev.Get(tb.Context(), plan)
+			if err == nil {
+				_, err = dev.Edit(tb.Context(), func(e *client.Edit) error { return e.Sign(view, view.Message) })
+			}
+			if err != nil {
+				tb.Fatal(err)
+			}
+			pages["response/signed-plan"] = "response/" + plan.String()
+		}
 	}
 	protocols, err := dev.List(tb.Context(), "attachment", client.Filter{}, client.Oldest, 0)
 	if err != nil || len(protocols) == 0 {
@@ -157,6 +172,7 @@ func (o *office) everyScreen(tb testing.TB, dir string, n int) map[string]string
 	tb.Helper()
 	o.publish("cssrs-screener")
 	o.publish("readiness")
+	o.publish("safety-plan")
 	if _, err := o.admin.AddProtocol(tb.Context(), server.ProtocolOptions{Agency: o.clinic, Title: "Scene safety", Lang: "en", Text: sceneSafety}); err != nil {
 		tb.Fatal(err)
 	}

@@ -28,12 +28,14 @@ type section struct {
 // choices and lengths are those of the contract.
 type spec struct {
 	name string
-	// kind is area, number, tel, date, time or empty: what the field is.
+	// kind is area, scale, number, tel, date, time or empty: what the field is.
 	kind string
 	// when says what must be chosen for it to be asked.
 	when string
 	// need: it is asked for before the record is signed or the call cleared.
 	need bool
+	// phrases are offered to begin it with.
+	phrases bool
 	// more: it is folded away until somebody asks for it.
 	more bool
 }
@@ -58,7 +60,7 @@ var sheets = map[string][]section{
 	},
 	"encounter": {
 		{"secPresenting", []spec{{name: "presenting_primary", need: true}, {name: "presenting_other", more: true}, {name: "substance", need: true}}},
-		{"secDanger", []spec{{name: "danger_self", need: true}, {name: "danger_others", need: true}, {name: "cannot_care_for_self", need: true}}},
+		{"secDanger", []spec{{name: "danger_self", kind: "scale", need: true}, {name: "danger_others", kind: "scale", need: true}, {name: "cannot_care_for_self", need: true}}},
 		{"secDone", []spec{{name: "interventions", need: true}}},
 		{"secOutcome", []spec{
 			{name: "disposition", need: true}, {name: "transport_by", when: "disposition=transport_*", need: true},
@@ -66,7 +68,7 @@ var sheets = map[string][]section{
 		}},
 		{"secWithout", []spec{{name: "cf_ed", need: true}, {name: "cf_arrest", need: true}, {name: "cf_hold", need: true}, {name: "cf_source"}}},
 		{"secPlan", []spec{{name: "follow_up_plan", need: true}}},
-		{"secWords", []spec{{name: "narrative", kind: "area"}}},
+		{"secWords", []spec{{name: "narrative", kind: "area", phrases: true}}},
 		{"secFrame", []spec{
 			{name: "type", need: true}, {name: "identity", need: true}, {name: "started_at", kind: "time", need: true}, {name: "ended_at", kind: "time"},
 			{name: "age_years", kind: "number"}, {name: "housing"},
@@ -94,6 +96,41 @@ var sheets = map[string][]section{
 
 // officerSections are what a police partner writes of a call.
 var officerSections = []string{"secPolice"}
+
+// stops are the codes that the slider of a scale stops at, in order. Before the first, at 0,
+// nothing is said.
+var stops = []string{"none", "low", "moderate", "high"}
+
+// entered are the values of a field for what a form sends of it. A scale sends where its
+// slider stands and what is chosen beside it: of both the more cautious counts.
+func (v *visit) entered(kind, name string, values []string) []string {
+	if !slices.ContainsFunc(sheets[kind], func(s section) bool {
+		return slices.ContainsFunc(s.fields, func(f spec) bool { return f.name == name && f.kind == "scale" })
+	}) {
+		return values
+	}
+	codes := v.domain().Codes(v.domain().FieldCodes(kind, name))
+	var said []string
+	for _, value := range values {
+		if at, err := strconv.Atoi(value); err == nil && at > 0 && at <= len(stops) {
+			value = stops[at-1]
+		}
+		if value != "" && value != "0" {
+			said = append(said, value)
+		}
+	}
+	if len(said) == 0 {
+		return nil
+	}
+	// One that is not known here stays.
+	caution := func(code string) int {
+		if i := slices.IndexFunc(codes, func(c record.Code) bool { return c.Code == code }); i >= 0 {
+			return i
+		}
+		return len(codes)
+	}
+	return []string{slices.MaxFunc(said, func(a, b string) int { return caution(a) - caution(b) })}
+}
 
 // contractField is the field of the contract that a field of a form is about.
 func contractField(name string) string { return name }
@@ -148,6 +185,9 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 				if slices.Contains(d.Stuck, sp.name) && len(t.Others) == 0 {
 					f.Problem = v.t("notTaken")
 				}
+			}
+			if sp.phrases {
+				f.Phrases, f.PhraseTo = v.phrases(), pageOf(kind)+"/"+id+"/phrase"
 			}
 			f.Fill(values)
 			for i, o := range f.Options {
@@ -215,6 +255,11 @@ func (v *visit) field(kind string, sp spec) web.Field {
 	msg := v.domain().NewMessage(k.Number)
 	fd, _ := fieldOf(msg.ProtoReflect().Descriptor(), sp.name)
 	switch {
+	case sp.kind == "scale":
+		f.Kind, f.Options = "scale", v.offered(v.domain().FieldCodes(kind, sp.name))
+		for i := range f.Options {
+			f.Options[i].Beside = !slices.Contains(stops, f.Options[i].Code)
+		}
 	case v.domain().FieldCodes(kind, sp.name) != "":
 		f.Kind, f.Many = "chips", fd != nil && fd.IsList()
 		f.Options = v.offered(v.domain().FieldCodes(kind, sp.name))
@@ -397,7 +442,7 @@ func (v *visit) posted(kind, id string) error {
 	put := false
 	for name, values := range v.r.PostForm {
 		if known(kind, name) {
-			values = slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "" })
+			values = slices.DeleteFunc(slices.Clone(v.entered(kind, name, values)), func(s string) bool { return s == "" })
 			f := d.Fields[name]
 			if f == nil || !slices.Equal(f.Values, values) {
 				n := 1 << 30

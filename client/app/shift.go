@@ -36,6 +36,8 @@ func (v *visit) home() error {
 // shiftPage confirms unit and crew, prefilled from the last shift.
 func (v *visit) shiftPage() error {
 	s := v.a.prefs.current()
+	// What would be chosen is.
+	s.work(v.dev)
 	d := &shiftData{Page: v.page(v.t("shiftTitle")), Shift: s, On: s.BeganMS != 0, Began: v.at(s.BeganMS)}
 	staff, err := v.dev.List(v.ctx(), "staff", client.Filter{Lifecycle: "active"}, client.Oldest, 200)
 	if err != nil {

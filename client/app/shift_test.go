@@ -3,9 +3,13 @@ package app_test
 import (
 	"flag"
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/tandem-response/tandem/client/app"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
 
@@ -48,6 +52,8 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	t.Helper()
 	in := func(key string) string { return app.In(lang, key) }
 	code := func(list, code string) string { return record.New().Label(list, code, lang) }
+	// What can be taken back for ten seconds is shown as long as looking takes.
+	b.Standing()
 	b.open(f.next())
 	b.look("lock")
 	b.types("passphrase", passphrase)
@@ -86,12 +92,14 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	b.goes(in("notIdentified"))
 	b.look("encounter")
 	for _, c := range [][2]string{
-		{"presenting_primary", "suicidal_ideation"}, {"substance", "alcohol"}, {"danger_self", "moderate"}, {"danger_others", "none"}, {"cannot_care_for_self", "no"},
+		{"presenting_primary", "suicidal_ideation"}, {"substance", "alcohol"}, {"cannot_care_for_self", "no"},
 		{"interventions", "deescalation"}, {"interventions", "safety_plan"}, {"disposition", "left_with_support"}, {"legal_status", "voluntary"},
 		{"cf_ed", "no"}, {"cf_arrest", "no"}, {"cf_hold", "no"}, {"follow_up_plan", "opened_episode"},
 	} {
 		b.chip(c[0], c[1])
 	}
+	b.slide("danger_self", 3)
+	b.slide("danger_others", 1)
 	b.types("narrative", "Calm after twenty minutes.")
 	b.kept()
 	b.look("encounter-full")
@@ -209,5 +217,40 @@ func TestMinimalContact(t *testing.T) {
 	t.Logf("taps of a minimal contact: %d", b.taps)
 	if b.taps > 8 {
 		t.Errorf("a minimal contact takes %d taps, at most 8 are right", b.taps)
+	}
+}
+
+// The team is asked for where there is a choice, with the answer that holds until somebody
+// gives another one.
+func TestTeamAsked(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	if page := o.ask(o.maya).get("shift"); strings.Contains(page, `name="team"`) {
+		t.Errorf("one team is asked for:\n%s", page)
+	}
+	program, err := o.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Day", Model: "mct", Agency: o.clinic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var teams []syncengine.ID
+	for _, name := range []string{"Early", "Late"} {
+		id, err := o.admin.AddTeam(t.Context(), server.TeamOptions{Name: name, Program: program})
+		if err != nil {
+			t.Fatal(err)
+		}
+		teams = append(teams, id)
+	}
+	ana, err := o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Ana Sosa", Discipline: "counselor", Roles: []string{"clinician"}, Agency: o.clinic, Teams: teams})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := o.ask(ana)
+	page := a.get("shift")
+	if strings.Count(page, `type="radio" name="team"`) != 2 || strings.Count(page, `checked><span>Early`)+strings.Count(page, `checked><span>Late`) != 1 {
+		t.Errorf("the question of the team:\n%s", page)
+	}
+	a.post("shift", url.Values{"team": {teams[1].String()}})
+	if page := a.get("shift"); !strings.Contains(page, `checked><span>Late`) {
+		t.Errorf("the next one does not begin with it:\n%s", page)
 	}
 }

@@ -94,7 +94,7 @@ func (v *visit) needsYou() int {
 	if err != nil {
 		return 0
 	}
-	return st.Conflicts + st.NotAccepted + st.Damaged
+	return st.Conflicts + st.NotAccepted + st.Damaged + v.stale()
 }
 
 // estimate says what waits and about how long it takes: "1 urgent referral, about 4 s".

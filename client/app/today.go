@@ -139,15 +139,12 @@ func (v *visit) today() error {
 // there is no record.
 func (v *visit) unfinished() (out []draftLine, err error) {
 	old := v.a.o.Now().Add(-12 * time.Hour)
-	for _, kind := range []string{"encounter", "note", "form_response"} {
-		views, err := v.dev.List(v.ctx(), kind, client.Filter{Lifecycle: "draft"}, client.Oldest, 50)
+	for _, kind := range draftKinds {
+		views, err := v.ownDrafts(kind, client.Filter{Lifecycle: "draft"})
 		if err != nil {
 			return nil, err
 		}
 		for _, view := range views {
-			if view.Origin.Author != v.me.Person {
-				continue
-			}
 			at := v.at(view.Origin.AtMS)
 			line := draftLine{Href: pageOf(kind) + "/" + view.ID.String(), Title: v.domain().KindLabel(kind, v.lang), At: at, Old: at.Before(old), Seen: v.seen(view.ID)}
 			if m, ok := view.Message.(*tandemv1.Encounter); ok {
@@ -162,6 +159,72 @@ func (v *visit) unfinished() (out []draftLine, err error) {
 			out = append(out, line)
 		}
 	}
+	alone, err := v.typedAlone(old)
+	return append(out, alone...), err
+}
+
+// draftKinds are the kinds that are signed.
+var draftKinds = []string{"encounter", "note", "form_response"}
+
+// mostDrafts bounds the drafts of a kind that a page lists, the oldest first.
+const mostDrafts = 50
+
+// ownDrafts are the oldest records that fit of who works here: those of colleagues are on the
+// device too.
+func (v *visit) ownDrafts(kind string, f client.Filter) ([]*client.View, error) {
+	return v.first(kind, f, client.Oldest, mostDrafts, func(view *client.View) bool { return view.Origin.Author == v.me.Person })
+}
+
+// first returns the first records of a list that fit, at most a number of them. However many
+// stand before them that do not fit, none is missed, and no more is read than that takes.
+func (v *visit) first(kind string, f client.Filter, order client.Order, most int, fits func(*client.View) bool) ([]*client.View, error) {
+	for read := most; ; read *= 4 {
+		views, err := v.dev.List(v.ctx(), kind, f, order, read)
+		if err != nil {
+			return nil, err
+		}
+		all := len(views) < read
+		views = slices.DeleteFunc(views, func(view *client.View) bool { return !fits(view) })
+		if all || len(views) >= most {
+			return views[:min(len(views), most)], nil
+		}
+	}
+}
+
+// stale counts the drafts of who works here that are older than a day: they need their author.
+func (v *visit) stale() (n int) {
+	if v.officer() {
+		return 0
+	}
+	day := v.a.o.Now().Add(-24 * time.Hour)
+	for _, kind := range draftKinds {
+		// What a record tells of began before it was made.
+		views, err := v.ownDrafts(kind, client.Filter{Lifecycle: "draft", ToMS: day.UnixMilli()})
+		if err != nil {
+			return n
+		}
+		for _, view := range views {
+			if v.at(view.Origin.AtMS).Before(day) {
+				n++
+			}
+		}
+	}
+	alone, err := v.typedAlone(day)
+	if err != nil {
+		return n
+	}
+	for _, d := range alone {
+		// A save that is being corrected is counted as one that was not accepted.
+		if d.Old && !strings.HasPrefix(d.Href, "tray/fix/") {
+			n++
+		}
+	}
+	return n
+}
+
+// typedAlone lists the typing for which there is no record, and what was typed into one after
+// it was signed; what began before a time is old.
+func (v *visit) typedAlone(old time.Time) (out []draftLine, err error) {
 	kept, err := v.dev.Drafts(v.ctx())
 	if err != nil {
 		return nil, err
@@ -169,14 +232,21 @@ func (v *visit) unfinished() (out []draftLine, err error) {
 	for _, k := range kept {
 		kind, id, ok := strings.Cut(strings.TrimPrefix(k.Key, "sheet/"), "/")
 		rid, err := parseID(id)
-		if !ok || err != nil || kind == "encounter" {
+		if !ok || err != nil {
 			continue
 		}
 		if kind == "fix" {
 			out = append(out, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
 			continue
 		}
-		if _, err := v.dev.Get(v.ctx(), rid); err == nil {
+		if view, err := v.dev.Get(v.ctx(), rid); err == nil && view.Kind != nil && view.Kind.Name == kind {
+			if l, err := v.late(kind, view); err != nil {
+				return nil, err
+			} else if l != nil {
+				out = append(out, draftLine{Href: pageOf(kind) + "/" + id, Title: v.domain().KindLabel(kind, v.lang), About: v.t("lateTyped"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
+			}
+			continue
+		} else if err == nil || kind == "encounter" {
 			continue
 		}
 		typing, err := v.typedIn(kind, id)

@@ -139,6 +139,13 @@ func (v *visit) trayPrint() (string, error) {
 	for _, n := range refused {
 		fmt.Fprintln(h, n.Op, n.Corrected)
 	}
+	if err != nil {
+		return "", err
+	}
+	drafts, err := v.overdue()
+	for _, d := range drafts {
+		fmt.Fprintln(h, d.Href)
+	}
 	return hex.EncodeToString(h.Sum(nil)[:8]), err
 }
 

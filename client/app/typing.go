@@ -202,6 +202,9 @@ func (v *visit) keepTyping() error {
 	if err != nil {
 		return err
 	}
+	if view, err := v.dev.Get(v.ctx(), rid); err == nil && view.Kind != nil && view.Kind.Name == kind && slices.Contains(draftKinds, kind) && signed(view) {
+		return v.keptLate(kind, id)
+	}
 	answer := map[string]any{"seen": seen}
 	if kind == "form_response" {
 		// Which questions are asked depends on the answers. Where that cannot be said, the
@@ -240,7 +243,7 @@ func (v *visit) keepFields(kind, id string) (map[string]int, error) {
 			continue
 		}
 		n, _ := strconv.Atoi(v.r.Form.Get("seen." + name))
-		d.put(name, v.r.Form["v."+name], n)
+		d.put(name, v.entered(kind, name, v.r.Form["v."+name]), n)
 		seen[name] = d.Fields[name].N
 	}
 	d.AtMS = v.a.o.Now().UnixMilli()

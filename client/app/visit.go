@@ -54,9 +54,10 @@ var insidePages = map[string]func(*visit) error{
 	"GET /people": (*visit).people, "GET /people/found": (*visit).found, "GET /person/new": (*visit).newPersonPage,
 	"POST /person/new": (*visit).newPerson, "GET /person/{id}": (*visit).personPage, "GET /person/{id}/edit": (*visit).editPerson,
 	"GET /encounter/{id}": (*visit).encounterPage, "POST /encounter/{id}/sign": (*visit).sign, "POST /encounter/{id}/amend": (*visit).amend,
-	"GET /referral/new": (*visit).newReferralPage, "POST /referral/new": (*visit).newReferral, "GET /referral/{id}": (*visit).referralPage,
+	"POST /encounter/{id}/phrase": (*visit).addPhrase,
+	"GET /referral/new":           (*visit).newReferralPage, "POST /referral/new": (*visit).newReferral, "GET /referral/{id}": (*visit).referralPage,
 	"POST /referral/{id}/step": (*visit).stepReferral,
-	"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage,
+	"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage, "POST /note/{id}/sign": (*visit).signNote,
 	"POST /person/{id}/episode": (*visit).newEpisode, "GET /episode/{id}": (*visit).episodePage, "POST /episode/{id}/step": (*visit).stepEpisode,
 	"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
 	"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
@@ -72,7 +73,7 @@ var insidePages = map[string]func(*visit) error{
 	"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
 	"GET /tray/fix/{id}": (*visit).fixPage, "POST /tray/fix/{id}": (*visit).fix, "POST /tray/fix/{id}/drop": (*visit).dropFix,
 	"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
-	"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
+	"POST /sheet/{kind}/{id}/save": (*visit).saveSheet, "POST /sheet/{kind}/{id}/late": (*visit).settleLate,
 }
 
 // routes says which page answers what.

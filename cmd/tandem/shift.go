@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/tandem-response/tandem/client"
+	"github.com/tandem-response/tandem/docs/packs"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/form"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -46,6 +49,9 @@ func (s *shift) play() error {
 // begin brings everybody on line.
 func (s *shift) begin(*call) error {
 	if err := s.at(22, 2, "start of shift"); err != nil {
+		return err
+	}
+	if err := s.publish(packs.SafetyPlan); err != nil {
 		return err
 	}
 	s.tell("Start of shift. Maya and Luis are clinicians of the night team, Dale is its officer. All three devices have signal.")
@@ -309,7 +315,59 @@ func (s *shift) sign(c *call) error {
 		return err
 	}
 	s.tell("Maya signs the encounter and clears the call.")
+	if err := s.plan(c); err != nil {
+		return err
+	}
 	return s.settle()
+}
+
+// publish puts a form of a pack in force in the clinicians' agency.
+func (s *shift) publish(pack []byte) error {
+	f, _, err := form.Import(pack)
+	if err != nil {
+		return err
+	}
+	id, err := s.home.admin.AddForm(s.a.ctx, s.home.clinic, f)
+	if err != nil {
+		return err
+	}
+	return s.home.admin.PublishForm(s.a.ctx, id)
+}
+
+// plan fills in a safety plan with the person of the call, and signs it.
+func (s *shift) plan(c *call) error {
+	forms, err := s.maya.dev.List(s.a.ctx, "form", client.Filter{}, client.Oldest, 1)
+	if err != nil || len(forms) == 0 {
+		return cmp.Or(err, errors.New("no form is on the device"))
+	}
+	f, err := shown[*tandemv1.Form](forms[0])
+	if err != nil {
+		return err
+	}
+	m := &tandemv1.FormResponse{
+		FormId: new(forms[0].ID.String()), FormCode: f.Code, FormVersion: f.Version, Subject: f.Subject, PersonId: new(c.person.String()), Lang: new("en"), Respondent: new("self"),
+		AnsweredAt: s.instant(), Answers: []*tandemv1.FormAnswer{
+			form.Answer("notice.signs", form.Words("I stop answering the phone"), form.Words("I do not sleep")),
+			form.Answer("self.helps", form.Words("Walk to the river")), form.Answer("self.matters", form.Words("My sister")),
+			form.Answer("people.call", form.Words("Ada, 217 555 0111")), form.Answer("place.reach", form.Words("Ada keeps the pills")),
+		},
+	}
+	var id syncengine.ID
+	if _, err := s.maya.dev.Edit(s.a.ctx, func(e *client.Edit) error {
+		id, err = e.Create(m)
+		return err
+	}); err != nil {
+		return err
+	}
+	v, err := s.maya.dev.Get(s.a.ctx, id)
+	if err != nil {
+		return err
+	}
+	if _, err := s.maya.dev.Edit(s.a.ctx, func(e *client.Edit) error { return e.Sign(v, v.Message) }); err != nil {
+		return err
+	}
+	s.tell("They have made a safety plan together: it stands with the person's alerts, and prints for them to take along.")
+	return nil
 }
 
 // handOver fills the rest of the night with shorter calls, signal or not.

@@ -19,8 +19,9 @@ import (
 	"github.com/tandem-response/tandem/internal/need"
 )
 
-// Patience is how long a page may take in a test: what is slow under load is not wrong.
-const Patience = 40 * time.Second
+// Patience is how long a page may take in a test, and a browser to start: what is slow under
+// load is not wrong.
+const Patience = 90 * time.Second
 
 // Browser is a Chromium with one window.
 type Browser struct {
@@ -47,7 +48,7 @@ var (
 func New(tb testing.TB, size [2]int64) *Browser {
 	tb.Helper()
 	path := need.Program(tb, "chromium", "apt-get install chromium fonts-dejavu")
-	actx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(tb.Context()), chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Headless, chromedp.DisableGPU,
+	actx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(tb.Context()), chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Headless, chromedp.DisableGPU, chromedp.WSURLReadTimeout(Patience),
 		chromedp.NoFirstRun, chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("lang", "en-US"))
 	ctx, cancel2 := chromedp.NewContext(actx)
 	tb.Cleanup(func() {
@@ -154,6 +155,21 @@ func (b *Browser) Until(js string) {
 	}
 }
 
+// Comes loads the page anew, whole each time, until something is so on it.
+func (b *Browser) Comes(js string) {
+	b.TB.Helper()
+	b.Until(`document.readyState === "complete" && ((` + js + `) || (location.reload(), false))`)
+}
+
+// Standing has the clock of each page from now on stand still, so that nothing of it is over
+// before a slow machine has looked.
+func (b *Browser) Standing() {
+	b.TB.Helper()
+	b.Do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		return chromedp.Void{}, t.Call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": "Date.now = () => 0"}, &struct{}{})
+	})
+}
+
 // Page opens a page of the app by its address relative to the base.
 func (b *Browser) Page(to string) {
 	b.TB.Helper()
@@ -211,6 +227,14 @@ func (b *Browser) Chip(name, code string) {
 	sel := fmt.Sprintf(`input[name=%q][value=%q]`, name, code)
 	b.tap("the choice "+code+" of "+name, `(() => { const i = document.querySelector(`+Quote(sel)+`); if (!i) return null; for (let e = i.closest("details"); e; e = e.parentElement.closest("details")) e.open = true; const l = i.closest("label"); l.scrollIntoView({ block: "center", behavior: "instant" }); const r = l.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
 	b.Until(`document.querySelector(` + Quote(sel) + `).checked`)
+}
+
+// Slide taps a stop of a scale, counted from 1, and waits until the slider is there.
+func (b *Browser) Slide(name string, stop int) {
+	b.TB.Helper()
+	sel := fmt.Sprintf(`input[type=range][name=%q]`, name)
+	b.tap(fmt.Sprintf("the scale %s at %d", name, stop), fmt.Sprintf(`(() => { const e = document.querySelector(%s); if (!e) return null; e.scrollIntoView({ block: "center", behavior: "instant" }); const r = e.getBoundingClientRect(); return [r.x + r.width * (%d + .5) / (Number(e.max) + 1), r.y + r.height / 2]; })()`, Quote(sel), stop))
+	b.Until(fmt.Sprintf(`document.querySelector(%s).value === "%d"`, Quote(sel), stop))
 }
 
 // tap taps where a script says that something is, once it stands still: a page that has

@@ -8,7 +8,7 @@ import (
 )
 
 // Extendable are the lists to which an agency may add codes of its own.
-var Extendable = []string{"call_type", "disposition", "intervention", "need", "presenting", "barrier", "place_type"}
+var Extendable = []string{"call_type", "disposition", "intervention", "need", "presenting", "barrier", "place_type", "phrase"}
 
 // ruled are the core codes of those lists that rules over several fields, and what a record
 // must hold, name; one that ends in an underscore stands for all that begin so.

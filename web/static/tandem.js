@@ -113,6 +113,7 @@
         this.seen[n] = m.seen[n] || this.seen[n];
       }
       ask(m);
+      scales();
       when();
     }
     unkept() { return [...new Set([...this.dirty, ...(this.flying || [])])]; }
@@ -135,6 +136,7 @@
 
   // A button waits until what was typed is kept, which takes a moment, and then sends no
   // field of its own but those that are no typing.
+  let tapped = 0;
   document.addEventListener("submit", async (e) => {
     const form = e.target;
     if (form.dataset.sent) return;
@@ -142,13 +144,17 @@
     if (own && !$('input[name=kept]', form)) {
       const el = document.createElement("input"); el.type = "hidden"; el.name = "kept"; el.value = "1"; form.append(el);
     }
-    if (!forms.some((k) => k.dirty.size || k.flying)) { leaving = true; return; }
+    const mine = ++tapped, busy = () => forms.some((k) => k.dirty.size || k.flying);
+    if (!busy()) { leaving = true; return; }
     e.preventDefault();
-    for (let i = 0; i < 40 && forms.some((k) => k.dirty.size || k.flying); i++) {
+    // Of several taps meanwhile the last one counts.
+    for (let i = 0; i < 76 && mine === tapped && busy(); i++) {
       for (const k of forms) k.send();
-      await new Promise((done) => setTimeout(done, 25));
+      if (i === 40) $("#unsaved").hidden = false;
+      await new Promise((done) => setTimeout(done, i < 40 ? 25 : 250));
     }
-    if (forms.some((k) => k.dirty.size || k.flying)) { $("#unsaved").hidden = false; return; }
+    if (mine !== tapped) return;
+    if (busy()) { $("#unsaved").hidden = false; return; }
     leaving = true; form.dataset.sent = "1";
     form.requestSubmit(e.submitter && e.submitter.form === form ? e.submitter : undefined);
   });
@@ -162,6 +168,22 @@
     }
   });
   for (const el of $$(".chips input[type=radio]:checked")) el.dataset.was = "1";
+  // A scale says in words where it stands; what is beside its slider is in place of it.
+  const scales = () => {
+    for (const el of $$(".stops input")) {
+      const words = $$("span > span", el.parentElement), at = Number(el.value), beside = $(":checked", el.closest(".scale"));
+      el.setAttribute("aria-valuetext", beside ? beside.closest("label").innerText : words[at].innerText);
+      el.toggleAttribute("data-unset", at === 0);
+    }
+  };
+  document.addEventListener("input", (e) => {
+    const box = e.target.closest?.(".scale");
+    if (!box) return;
+    for (const el of $$("input[type=checkbox]", box)) if (el !== e.target) el.checked = false;
+    if (e.target.checked) $("input[type=range]", box).value = 0;
+    scales();
+  }, true);
+  scales();
   // Forms whose choice is the whole answer go at once.
   document.addEventListener("change", (e) => { const f = e.target.form; if (f && f.dataset.go !== undefined) f.requestSubmit(); });
 
@@ -276,6 +298,19 @@
     for (const k of ["pointerup", "pointercancel"]) pad.addEventListener(k, () => { stroke = null; draw(); });
     for (const b of $$("[data-sign-clear]", pad.closest("form"))) b.addEventListener("click", () => { strokes = []; draw(); });
     new ResizeObserver(size).observe(pad);
+  }
+  // --- phrases go where the writing is ---------------------------------------------------
+  for (const b of $$("[data-insert]")) {
+    const area = $("textarea", b.closest(".text"));
+    area.addEventListener("focus", () => { area.dataset.used = "1"; });
+    b.type = "button";
+    b.addEventListener("click", () => {
+      // What is marked stays: the phrase comes after it.
+      const at = area.dataset.used ? area.selectionEnd : area.value.length, gap = (c) => (c && c.trim() ? " " : "");
+      area.setRangeText(gap(area.value[at - 1]) + b.textContent + gap(area.value[at]), at, at, "end");
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+      area.focus();
+    });
   }
   // --- what is new shows by itself -------------------------------------------------------
   // The page asks for news and takes the parts that have changed, but none that somebody

@@ -31,7 +31,7 @@ var File_tandem_v1_codes_proto protoreflect.FileDescriptor
 
 const file_tandem_v1_codes_proto_rawDesc = "" +
 	"\n" +
-	"\x15tandem/v1/codes.proto\x12\ttandem.v1\x1a\x17tandem/v1/options.protoB\xfb\xde\x01\xda\xf3\x18d\n" +
+	"\x15tandem/v1/codes.proto\x12\ttandem.v1\x1a\x17tandem/v1/options.protoB\x89\xe8\x01\xda\xf3\x18d\n" +
 	"\x13lifecycle_reference\x12\x18\n" +
 	"\x06active\x12\x06Active\x1a\x06En uso\x12\x1c\n" +
 	"\aretired\x12\aRetired\x1a\bRetirado\x12\x15\n" +
@@ -585,7 +585,18 @@ const file_tandem_v1_codes_proto_rawDesc = "" +
 	"\n" +
 	"technology\x12\n" +
 	"Technology\x1a\vTecnología\x12\x14\n" +
-	"\x05other\x12\x05Other\x1a\x04Otra\xda\xf3\x18\x83\x02\n" +
+	"\x05other\x12\x05Other\x1a\x04Otra\xda\xf3\x18\x89\t\n" +
+	"\x06phrase\x12\x97\x01\n" +
+	"\blistened\x12EListened first; the person said in their own words what had happened.\x1aDSe escuchó primero; la persona contó con sus palabras lo ocurrido.\x12k\n" +
+	"\x05apart\x12*Spoke in a quiet place, apart from others.\x1a6Se habló en un lugar tranquilo, aparte de los demás.\x12n\n" +
+	"\vpolice_back\x12'The officer stood back while we talked.\x1a6El oficial se mantuvo a distancia mientras se hablaba.\x12`\n" +
+	"\x06calmer\x12#Calmer as the conversation went on.\x1a1Más calma a medida que avanzó la conversación.\x12v\n" +
+	"\fothers_there\x12.People close to them were there and took part.\x1a6Había personas allegadas presentes, que participaron.\x12f\n" +
+	"\aoptions\x12+Went through the options; the person chose.\x1a.Se repasaron las opciones; la persona eligió.\x12_\n" +
+	"\anot_now\x12$Offered more help; declined for now.\x1a.Se ofreció más ayuda; por ahora la rechazó.\x12Y\n" +
+	"\fleft_numbers\x12\x1fLeft the team's number and 988.\x1a(Se dejó el número del equipo y el 988.\x12z\n" +
+	"\tnext_step\x121Agreed on the next step and on when we call back.\x1a:Se acordó el siguiente paso y cuándo se vuelve a llamar.\x12\x8d\x01\n" +
+	"\vhanded_over\x12@Handed over to those who came next, with what they need to know.\x1a<Se entregó a quienes siguieron, con lo que necesitan saber.\xda\xf3\x18\x83\x02\n" +
 	"\tnote_type\x12\x1c\n" +
 	"\baddendum\x12\bAddendum\x1a\x06Adenda\x12,\n" +
 	"\x04peer\x12\tPeer note\x1a\x19Nota de apoyo entre pares\x12 \n" +
