@@ -21,6 +21,7 @@ var Common = Words{
 	"chooseN":         {"Choose any", "Elija las que correspondan"},
 	"required":        {"needed", "necesario"},
 	"phrases":         {"Phrases", "Frases"},
+	"scaleSays":       {"Of the slider and what is ticked here the more cautious counts: take the tick away for the slider to count.", "Entre el control y lo marcado aquí cuenta lo más prudente: quite la marca para que cuente el control."},
 	"notSet":          {"Not set", "Sin dato"},
 	"noScript":        {"Without scripts: press Save before you leave a page.", "Sin scripts: pulse Guardar antes de salir de una página."},
 }

@@ -96,13 +96,13 @@ func (v *visit) lateLine(kind string, msg proto.Message, name string, values []s
 		return "", "", err
 	}
 	one := &tandemv1.FormResponse{}
-	wrong := answer(one, f.GetDefinition(), link, values, v.a.o.Zone)
+	fits := answer(one, f.GetDefinition(), link, values, v.a.o.Zone) == nil
 	for _, it := range f.GetDefinition().GetItems() {
 		if it.GetLinkId() != link {
 			continue
 		}
 		label = strings.TrimSpace(it.GetPrefix() + " " + form.In(it.GetText(), v.lang))
-		if wrong != nil {
+		if !fits {
 			break
 		}
 		var said []string

@@ -3,9 +3,11 @@ package app_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/app"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
@@ -98,5 +100,34 @@ func TestDraftNoteRules(t *testing.T) {
 	}
 	if typed, err := luis.dev.Drafts(t.Context()); err != nil || len(typed) > 0 {
 		t.Errorf("%d drafts of another's note, %v", len(typed), err)
+	}
+}
+
+// The enter key in a field is the first button of its form: in none that has a button to sign
+// with is it that one.
+func TestDraftNoteEnter(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.publish("safety-plan")
+	a := o.ask(o.maya)
+	who := a.person("Rosa").String()
+	at := &tandemv1.Instant{AtMs: new(int64(1_790_000_000_000)), Origin: new("tap")}
+	call := a.make(&tandemv1.Incident{Source: new("dispatch_911"), CallType: new("welfare_check"), ResponseMode: new("co_response"), ReceivedAt: at}).String()
+	forms, err := a.dev.List(t.Context(), "form", client.Filter{}, client.Oldest, 1)
+	if err != nil || len(forms) != 1 {
+		t.Fatalf("%d forms, %v", len(forms), err)
+	}
+	_, response, _ := strings.Cut(a.post("form/begin", url.Values{"form": {forms[0].ID.String()}, "person": {who}}).Header().Get("Location"), "/response/")
+	button := regexp.MustCompile(`<button[^>]*>`)
+	for _, page := range []string{
+		"note/new?target=person&of=" + who,
+		"note/" + a.make(&tandemv1.Note{Target: &tandemv1.RecordRef{Kind: new("person"), Id: &who}, Type: new("case")}).String(),
+		"encounter/" + a.make(&tandemv1.Encounter{IncidentId: &call, Identity: new("unidentified"), Type: new("crisis_response"), StartedAt: at}).String(),
+		"response/" + response,
+	} {
+		_, sheet, ok := strings.Cut(a.get(page), `data-draft="`)
+		if first := button.FindString(sheet); !ok || first != "<button>" && first != "<button hidden>" {
+			t.Errorf("the enter key on %s is %s", page, first)
+		}
 	}
 }

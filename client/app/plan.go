@@ -101,8 +101,9 @@ func (v *visit) calledOnPaper(id string) string {
 	return strings.TrimSpace(initials)
 }
 
-// activePlan is the newest signed safety plan of a person, nil for none.
-func (v *visit) activePlan(person syncengine.ID) (*lineItem, error) {
+// activePlan is the newest signed safety plan of a person, nil for none. unread: there is a
+// signed form that may be one, and what it is cannot be read here.
+func (v *visit) activePlan(person syncengine.ID) (found *lineItem, unread bool, err error) {
 	// They come in the order in which they were begun, and count in that in which they were
 	// answered.
 	plans, err := v.first("form_response", client.Filter{Person: person}, client.Newest, 20, func(view *client.View) bool {
@@ -111,15 +112,15 @@ func (v *visit) activePlan(person syncengine.ID) (*lineItem, error) {
 			return false
 		}
 		f, err := formOf(v.ctx(), v.dev, m)
-		return err == nil && inForce(f, view.Lifecycle)
+		unread = unread || err != nil || f == nil
+		return inForce(f, view.Lifecycle)
 	})
-	var found *lineItem
 	for _, view := range plans {
 		if l := v.responseLine(view); found == nil || l.At.After(found.At) {
 			found = &l
 		}
 	}
-	return found, err
+	return found, unread, err
 }
 
 // approach is what to know before going up to somebody: alerts and the safety plan.
@@ -128,13 +129,15 @@ type approach struct {
 	Name   string
 	Alerts []lineItem
 	Plan   *lineItem
+	// Unread: a signed form that may be a plan cannot be read on this device.
+	Unread bool
 }
 
 func (v *visit) approachOf(person syncengine.ID) (a approach, err error) {
 	if a.Alerts, err = v.safety(person); err != nil {
 		return a, err
 	}
-	a.Plan, err = v.activePlan(person)
+	a.Plan, a.Unread, err = v.activePlan(person)
 	return a, err
 }
 
@@ -152,7 +155,7 @@ func (v *visit) approaches(encounters []*client.View) (out []approach, err error
 		if err != nil {
 			return nil, err
 		}
-		if a.Name = v.personName(m.GetPersonId()); len(a.Alerts) > 0 || a.Plan != nil {
+		if a.Name = v.personName(m.GetPersonId()); len(a.Alerts) > 0 || a.Plan != nil || a.Unread {
 			out = append(out, a)
 		}
 	}

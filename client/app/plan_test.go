@@ -188,3 +188,40 @@ func TestApproachBehindMany(t *testing.T) {
 		t.Errorf("on the approach:\n%s", before)
 	}
 }
+
+// A signed form that is not on this device is told of on the way to somebody: it may be their
+// safety plan. One that can be read is shown, or is none.
+func TestApproachUnread(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.publish("safety-plan")
+	a := o.ask(o.maya)
+	who := a.person("Rosa").String()
+	forms, err := a.dev.List(t.Context(), "form", client.Filter{}, client.Oldest, 1)
+	if err != nil || len(forms) != 1 {
+		t.Fatalf("%d forms, %v", len(forms), err)
+	}
+	elsewhere, err := a.dev.NewID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answers := range []syncengine.ID{forms[0].ID, elsewhere} {
+		id := a.make(&tandemv1.FormResponse{
+			FormId: new(answers.String()), FormCode: new("safety_plan"), FormVersion: new(uint32(1)), Subject: new("person"), PersonId: &who, Lang: new("en"), Respondent: new("self"),
+			AnsweredAt: &tandemv1.Instant{AtMs: new(time.Now().UnixMilli()), Origin: new("tap")}, Answers: []*tandemv1.FormAnswer{
+				form.Answer("notice.signs", form.Words("I do not sleep")), form.Answer("self.helps", form.Words("Walk")), form.Answer("people.call", form.Words("Ada")),
+			},
+		})
+		view, err := a.dev.Get(t.Context(), id)
+		if err == nil {
+			_, err = a.dev.Edit(t.Context(), func(e *client.Edit) error { return e.Sign(view, view.Message) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := a.get("person/" + who)
+		if !strings.Contains(page, app.In("en", "planOn")) || strings.Contains(page, app.In("en", "planUnread")) != (answers == elsewhere) {
+			t.Errorf("after an answer to %v, on the approach:\n%s", answers, page)
+		}
+	}
+}

@@ -21,6 +21,8 @@ func TestScale(t *testing.T) {
 	page := "encounter/" + id.String()
 	if got := a.get(page); strings.Count(got, `<input type="range"`) != 2 || strings.Count(got, `max="4" step="1" value="0"`) != 2 {
 		t.Fatalf("a new one says something:\n%s", got)
+	} else if n := strings.Count(got, "<noscript><p class=\"hint\">"+app.In("en", "scaleSays")); n != 2 {
+		t.Errorf("which of the two counts is said %d times", n)
 	}
 	for _, tc := range []struct {
 		sent []string

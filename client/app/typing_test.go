@@ -438,7 +438,18 @@ func TestTapWaits(t *testing.T) {
 		// What is typed is on its way until the test says so.
 		eval[bool](b, `(() => {
 			const ask = window.fetch, held = new Promise((done) => { window.release = done; });
-			window.fetch = async (url, o) => { if (String(url).endsWith("/draft")) await held; return ask(url, o); };
+			let came, answered = new Promise((done) => { came = done; });
+			window.fetch = async (url, o) => {
+				if (!String(url).endsWith("/draft")) return ask(url, o);
+				await held;
+				const r = await ask(url, o);
+				came();
+				return r;
+			};
+			// However long that takes, the tap waits for it: after its first second it counts
+			// no time until the answer is there.
+			const later = window.setTimeout;
+			window.setTimeout = (f, ms, ...more) => (ms === 250 ? answered.then(() => later(f, ms)) : later(f, ms, ...more));
 			window.stale = true;
 			return true;
 		})()`)
