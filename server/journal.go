@@ -38,6 +38,9 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := s.rid(ctx, org.ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -61,6 +64,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		}
 	}
 	var changes [][]byte
+	var erased []syncengine.ID
 	known, accounts := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
 	for _, e := range events {
 		// An id that the event does not have is zero, which is nobody's.
@@ -87,6 +91,12 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 				}
 			}
 			changes = append(changes, e.Change)
+		case store.EventErased:
+			for _, text := range e.Records {
+				if id, err := syncengine.ParseID(text); err == nil {
+					erased = append(erased, id)
+				}
+			}
 		case store.EventWipeTold:
 			if r := state[replica]; r != nil && r.WipeOrderedMS != 0 && r.WipeToldMS == 0 {
 				r.WipeToldMS = e.AtMS
@@ -137,6 +147,9 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_JOURNAL_REPLAYED, Count: replayed}); err != nil {
 			return err
 		}
+	}
+	if err := s.replayErased(tx, org, erased); err != nil {
+		return err
 	}
 	changes = slices.DeleteFunc(changes, func(raw []byte) bool { return len(raw) == 0 })
 	if len(changes) == 0 {

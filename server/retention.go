@@ -35,6 +35,18 @@ type Retention struct {
 	// an episode that is not closed. Neither is counted above.
 	Held int `json:"held"`
 	Open int `json:"open"`
+	// Waiting are those of the people and calls above of whom something is not settled: a
+	// change in quarantine, values that differ, a draft, or what no lead has reviewed. They
+	// are not purged before it is.
+	Waiting int `json:"waiting"`
+	// Purgeable are the records that may be purged now: of Records, those that nothing of
+	// what waits is about.
+	Purgeable []syncengine.ID `json:"-"`
+	// PurgePeople and PurgeCalls count people and calls among them.
+	PurgePeople int `json:"purge_people"`
+	PurgeCalls  int `json:"purge_calls"`
+	// holds are all legal holds as they were.
+	holds []*store.Hold
 	// Soon are people and calls whose time is over within a year.
 	Soon int `json:"soon"`
 	// Incomplete are records of a kind that this version does not know: whoever has anything
@@ -56,6 +68,8 @@ type Expired struct {
 	LastMS, DueMS int64
 	Records       int
 	Held          bool
+	// Waits: something of it is not settled.
+	Waits bool
 }
 
 // Retention counts, in one state, what is past the time that its agency keeps it: a person
@@ -77,11 +91,21 @@ func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retenti
 		if k.holds, err = snap.LegalHolds(); err != nil {
 			return err
 		}
-		return snap.Each(0, k.take)
+		if err := snap.Each(0, k.take); err != nil {
+			return err
+		}
+		return snap.EachTarget(func(id syncengine.ID) error {
+			if f := k.facts[id]; f != nil {
+				f.waits = true
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
+	r.holds = k.holds
+	k.settle()
 	k.count(r)
 	return r, nil
 }
@@ -98,6 +122,8 @@ type keeping struct {
 	owners   map[syncengine.ID]syncengine.ID
 	// newer are the teams of each record of a kind that is not known; none stands for all.
 	newer [][]syncengine.ID
+	// reviews are what leads have said of records.
+	reviews map[syncengine.ID][]opinion
 }
 
 // fact is what matters of a record.
@@ -113,6 +139,10 @@ type fact struct {
 	born time.Time
 	// subjects are the people and calls that it is about.
 	subjects []syncengine.ID
+	// waits: something of it is not settled. asks is what a lead's word on it must name, nil
+	// where none is asked.
+	waits bool
+	asks  *asking
 }
 
 func (k *keeping) take(rec *syncengine.StoredRecord) error {
@@ -142,9 +172,13 @@ func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	if rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_REF {
 		return nil
 	}
+	k.heard(rec, msg)
 	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), teams: teamsOf(rec), lastMS: lastMoment(msg.ProtoReflect())}
 	if o, err := rec.Origin(); err == nil {
 		f.lastMS = max(f.lastMS, o.AtMS)
+	}
+	if err := f.unsettled(rec, kind); err != nil {
+		return err
 	}
 	switch m := msg.(type) {
 	case *tandemv1.Person:
@@ -266,6 +300,8 @@ type subject struct {
 	// open: not before its episode is closed. unsure: it may have records that this version
 	// does not know. over: its time is.
 	open, held, unsure, over bool
+	// waits: something of it is not settled.
+	waits bool
 }
 
 // judge finds when each one's time is over.
@@ -280,6 +316,7 @@ func (k *keeping) judge(all []*subject) {
 // count fills in what is over.
 func (k *keeping) count(r *Retention) {
 	people, calls := k.subjects()
+	await(slices.Concat(people, calls))
 	blocked := map[syncengine.ID]bool{}
 	block := func(all []*subject) {
 		for _, s := range all {
@@ -306,6 +343,15 @@ func (k *keeping) count(r *Retention) {
 		}
 	}
 	r.Records = len(counted)
+	r.Purgeable = k.purgeable(people, calls, blocked)
+	for _, id := range r.Purgeable {
+		switch k.facts[id].kind {
+		case "person":
+			r.PurgePeople++
+		case "incident":
+			r.PurgeCalls++
+		}
+	}
 	for _, teams := range k.newer {
 		if k.agency.IsZero() || len(teams) == 0 || slices.ContainsFunc(teams, func(team syncengine.ID) bool { return k.agencyOf(team) == k.agency }) {
 			r.Incomplete++
@@ -351,7 +397,10 @@ func (k *keeping) tally(r *Retention, s *subject, blocked, counted map[syncengin
 	default:
 		r.People++
 	}
-	r.List = append(r.List, Expired{ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
+	if s.waits && !s.held {
+		r.Waiting++
+	}
+	r.List = append(r.List, Expired{Waits: s.waits, ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
 }
 
 // subjects gathers the records about each person, and about each call.

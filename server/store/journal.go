@@ -41,7 +41,7 @@ const (
 	EventEnabled  = "enabled"
 	// EventKeyed: a key was made.
 	EventKeyed = "keyed"
-	// EventErased: a record was erased by law.
+	// EventErased: records were erased by law.
 	EventErased = "erased"
 )
 
@@ -60,6 +60,8 @@ type JournalEvent struct {
 	Person  string `json:"person,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Record  string `json:"record,omitempty"`
+	// Records are ids of records that were erased.
+	Records []string `json:"records,omitempty"`
 	// Key is the public key of an enrolled replica, or the one that was made. Generation
 	// counts the keys that a replica had before it, Ops is the newest op that the one before
 	// may have signed.
