@@ -1,7 +1,11 @@
 package console_test
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -43,6 +47,22 @@ func holds(t *testing.T, d *client.Client, id syncengine.ID) bool {
 	return err == nil && v != nil
 }
 
+// inFiles reports whether a word stands in any file of a directory.
+func inFiles(t *testing.T, dir, word string) (found bool) {
+	t.Helper()
+	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		found = found || bytes.Contains(raw, []byte(word))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 // What is past its time is purged when one admin asks and another approves: it leaves the
 // server and, at their next contact, the devices. What is under a hold, what nobody has
 // reviewed and what is not yet due stay. What a device that was away had written about it
@@ -62,7 +82,17 @@ func TestPurge(t *testing.T) {
 			}
 			return err
 		})
-		w.sync(maya, luis)
+		// A third device only reads; what is in its files is looked at in the end.
+		dir := t.TempDir()
+		reader := must[*client.Client](t)(client.Open(t.Context(), dir, client.Options{Timezone: "America/Chicago", Version: "test", Now: w.now}))
+		t.Cleanup(func() { _ = reader.Close() })
+		if err := reader.Enroll(t.Context(), w.url, must[*server.Code](t)(w.admin.IssueCode(t.Context(), w.luis, "Desk")).Code); err != nil {
+			t.Fatal(err)
+		}
+		w.sync(maya, luis, reader)
+		if !holds(t, reader, gone) || !inFiles(t, dir, "Goneaway") {
+			t.Fatal("the device that only reads does not hold what is to be purged")
+		}
 		if !holds(t, luis, gone) || !holds(t, luis, alert) {
 			t.Fatal("the other device does not hold what is to be purged")
 		}
@@ -129,6 +159,16 @@ func TestPurge(t *testing.T) {
 			if !holds(t, d, kept) || !holds(t, d, drafted) {
 				t.Error("something was purged that was to stay")
 			}
+		}
+		w.sync(reader)
+		if holds(t, reader, gone) || !holds(t, reader, kept) {
+			t.Error("the device that only reads has what it should not, or lacks what it should have")
+		}
+		if err := reader.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if inFiles(t, dir, "Goneaway") || !inFiles(t, dir, "Keptforcourt") {
+			t.Error("words that were purged are in the files of a device")
 		}
 		waiting := must[[]*syncengine.StoredChange](t)(w.st.Quarantined(t.Context(), w.org.ID))
 		if len(waiting) != 1 || waiting[0].Outcome.GetRefusal() != tandemv1.Refusal_REFUSAL_NO_TARGET {
