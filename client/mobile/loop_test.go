@@ -171,7 +171,8 @@ func TestLoopRests(t *testing.T) {
 			t.Errorf("%d tries in 200 minutes", n)
 		}
 		o.down.Store(false)
-		time.Sleep(16 * time.Minute)
+		// The longest rest, and the quarter that chance may add.
+		time.Sleep(19 * time.Minute)
 		synctest.Wait()
 		if n := queued(t, d); n != 0 {
 			t.Errorf("%d saves wait although the server is back", n)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,9 @@ type rig struct {
 	bin, dir string
 	addr     string
 	// database is the address of a PostgreSQL database, empty for a file.
-	database  string
+	database string
+	// env are variables that a server has beside the test's own.
+	env       []string
 	server    *exec.Cmd
 	rng       *rand.Rand
 	clinician syncengine.ID
@@ -138,7 +141,7 @@ func (r *rig) serving(args ...string) *exec.Cmd {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), r.bin, append([]string{"serve"}, args...)...)
 	log := new(bytes.Buffer)
-	cmd.Stderr = log
+	cmd.Stderr, cmd.Env = log, append(os.Environ(), r.env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		r.t.Fatal(err)

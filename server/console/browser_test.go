@@ -378,6 +378,7 @@ func TestKeyboardOfAdmin(t *testing.T) {
 	b.Keys(" report")
 	b.Press("recipient", "C")
 	b.Keys("ounty")
+	b.Press("Choose one", "T")
 	b.PressGoes("Count it first")
 	b.Says("A report", "County", "What it would hold")
 	b.PressGoes("Make the export")

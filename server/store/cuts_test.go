@@ -185,7 +185,7 @@ func (l *load) check() (what string, err error) {
 	w := l.w
 	r, err := w.s.Verify(w.tb.Context(), w.org.ID)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("verifying: %w", err)
 	}
 	if len(r.Faults) > 0 {
 		return fmt.Sprintf("verify: %q", r.Faults), nil
@@ -224,7 +224,7 @@ func (l *load) check() (what string, err error) {
 	})
 	switch {
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("looking: %w", err)
 	case held < l.held || held > l.held+filePiece:
 		return fmt.Sprintf("%d bytes of a file are there, %d were acknowledged", held, l.held), nil
 	case missing > 0:
@@ -235,11 +235,11 @@ func (l *load) check() (what string, err error) {
 	// It goes on: what was under way is sent again, whole.
 	if under == 0 {
 		l.failed, l.under = nil, nil
-		if l.push(3); l.failed == nil {
-			l.piece()
+		if l.push(3); l.failed != nil {
+			return "", fmt.Errorf("going on: %w", l.failed)
 		}
-		if l.failed != nil {
-			return "", l.failed
+		if l.piece(); l.failed != nil {
+			return "", fmt.Errorf("going on with the file: %w", l.failed)
 		}
 	}
 	return "", nil
@@ -369,5 +369,41 @@ func TestEveryCall(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A statement that the storage fails ends the transaction that its write shares with others:
+// they are done all the same.
+func TestAStorageFaultIsOfOneWrite(t *testing.T) {
+	t.Parallel()
+	w := newCutWorld(t, 25)
+	d := w.base.Copy(1)
+	done, err := w.open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	before := w.head().Seq
+	once := false
+	errs := w.together(bump, func(tx *store.Tx) error {
+		if once {
+			return nil
+		}
+		once = true
+		d.Set(faultfs.Faults{FailAt: 1, Err: syscall.EIO})
+		_, err := tx.Number("SELECT count(*) FROM scope_index")
+		if !errors.Is(err, store.ErrStorage) {
+			t.Errorf("the storage did not fail: %v", err)
+		}
+		return err
+	}, bump)
+	if err := errors.Join(errs...); err != nil || !once {
+		t.Errorf("three writes, one of which met a fault of the storage: %v", errs)
+	}
+	if got := w.head().Seq - before; got != 2 {
+		t.Errorf("%d of 2 writes are there", got)
+	}
+	if r, err := w.s.Verify(t.Context(), w.org.ID); err != nil || len(r.Faults) > 0 {
+		t.Errorf("verify: %v, error %v", r, err)
 	}
 }

@@ -78,9 +78,9 @@ func (q *queue) next(org *Org, weight int) *job {
 // that wait at the same time share a commit; weight is about how many changes do
 // will make. A write that fails leaves nothing behind; where it had shared a commit
 // it is run again alone, so do must not rely on running once. An error of do that
-// comes before it has written is returned as it is. One that comes later is returned
-// after a second try, as ErrFailedTwice with the cause; ErrStorage says that the
-// storage failed, so that trying again later may help.
+// comes before it has written is returned as it is, unless the storage failed. One that
+// comes later is returned after a second try, as ErrFailedTwice with the cause;
+// ErrStorage says that the storage failed, so that trying again later may help.
 func (s *Store) Write(ctx context.Context, org syncengine.ID, weight int, do func(tx *Tx) error) error {
 	o, err := s.Org(ctx, org)
 	if err != nil {
@@ -156,9 +156,11 @@ func (s *Store) group(first *job) {
 			} else {
 				wrote, err := j.run(tx)
 				switch {
-				case err != nil && !wrote:
+				case err != nil && !wrote && !errors.Is(err, ErrStorage):
 					j.done <- err
 				case err != nil:
+					// What it wrote is to go, or the storage has ended the transaction: what
+					// came behind it would stand by itself.
 					members = append(members, j)
 					return err
 				default:
