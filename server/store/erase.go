@@ -15,7 +15,7 @@ import (
 
 var _ syncengine.Eraser = (*Tx)(nil)
 
-// about are the statements that remove what is kept about a record beside its row. What
+// aboutErased are the statements that remove what is kept about a record beside its row. What
 // says who has read it, and when, stays: it is no word of the record's.
 var aboutErased = []string{
 	"DELETE FROM awaited WHERE org = $1 AND record = $2",
@@ -48,7 +48,7 @@ func (tx *Tx) Erased(id syncengine.ID) (bool, error) {
 // prefetchErased reads at once which records were erased.
 func (tx *Tx) prefetchErased(ids []syncengine.ID) error {
 	some, err := tx.hasRows(tableErased)
-	if err != nil || !some {
+	if err != nil || !some || len(ids) == 0 {
 		return err
 	}
 	near, err := tx.near("SELECT 1 FROM erased WHERE org = $1 AND record BETWEEN $2 AND $3 LIMIT 1", ids)
