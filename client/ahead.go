@@ -6,6 +6,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 // ahead asks for the next page while the one before it is being stored. It guesses
@@ -29,9 +30,11 @@ func (a *ahead) start(ctx context.Context, way *link, req *tandemv1.SyncRequest,
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	*a = ahead{req: guess, done: make(chan struct{}), cancel: cancel}
+	// What is sent is marked as it goes, while take compares with what was guessed.
+	sent := proto.CloneOf(guess)
 	go func() {
 		defer close(a.done)
-		a.answer, a.met, a.err = way.exchange(ctx, guess)
+		a.answer, a.met, a.err = way.exchange(ctx, sent)
 	}()
 }
 

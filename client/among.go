@@ -29,7 +29,7 @@ func (c *Client) Problems(ctx context.Context, id syncengine.ID, msg proto.Messa
 			return nil, err
 		}
 	}
-	problems := c.domain.Validate(msg, e)
+	problems := c.validate(ctx, msg, e)
 	body, err := c.domain.Body(msg)
 	if kind == nil || err != nil || e.Imported {
 		return problems, nil //nolint:nilerr // Validate has said so.

@@ -256,7 +256,12 @@ func (c *Client) keepCheckpoint(t *tx, me *identity, st *syncengine.DeviceState,
 	}
 	now, _ := syncengine.IDFromBytes(trailer.GetEpoch())
 	cp, err := audit.Unpack(st.Org, now, trailer.GetAudit())
-	if err != nil || !cp.Signed(me.answer.GetOrgKey()) {
+	keys := orgKeys(me, trailer.GetRenewal())
+	if err == nil && !cp.Signed(keys[len(keys)-1]) && slices.ContainsFunc(keys, cp.Signed) {
+		// It is of a time before: the next one is signed with the newest key.
+		return nil
+	}
+	if err != nil || !cp.Signed(keys[len(keys)-1]) {
 		c.log.Error().Msg("the server has sent a checkpoint of its audit log that is not signed by the organization's key")
 		return nil //nolint:nilerr // It proves nothing, and is not kept.
 	}
@@ -309,6 +314,8 @@ const metaRewritten = "audit_rewritten"
 type AuditKept struct {
 	Org syncengine.ID
 	Key ed25519.PublicKey
+	// Successors are how Key followed from the org's first.
+	Successors []*tandemv1.OrgSuccessor
 	// Checkpoints as the server signed them.
 	Checkpoints []*audit.Checkpoint
 	// Rewritten says in words that the server's log does not hold one of them; empty
@@ -324,7 +331,7 @@ func (c *Client) Audit(ctx context.Context) (*AuditKept, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &AuditKept{Key: me.answer.GetOrgKey()}
+	out := &AuditKept{Key: me.answer.GetOrgKey(), Successors: me.answer.GetSuccessors()}
 	err = c.store.write(ctx, "reading what is kept of the audit log", func(t *tx) error {
 		st, err := t.State()
 		if err != nil {
@@ -349,10 +356,28 @@ func (c *Client) Audit(ctx context.Context) (*AuditKept, error) {
 // sendAudit delivers emergencies and audit entries beside a sync: what cannot be delivered
 // now waits.
 func (c *Client) sendAudit(ctx context.Context) error {
-	err := c.reportEmergencies(ctx)
-	if err == nil {
-		err = c.deliverAudit(ctx)
+	return c.auditWaits(c.bringAudit(ctx))
+}
+
+// sendLastAudit is sendAudit before a wipe: what a broken connection holds back does not go
+// with the store, but with the next contact.
+func (c *Client) sendLastAudit(ctx context.Context) error {
+	err := c.bringAudit(ctx)
+	if errors.Is(err, ErrNetwork) || errors.Is(err, ErrBusy) {
+		return err
 	}
+	return c.auditWaits(err)
+}
+
+func (c *Client) bringAudit(ctx context.Context) error {
+	if err := c.reportEmergencies(ctx); err != nil {
+		return err
+	}
+	return c.deliverAudit(ctx)
+}
+
+// auditWaits takes it that the server did not take what was noted.
+func (c *Client) auditWaits(err error) error {
 	if contact, ok := errors.AsType[*ContactError](err); ok {
 		c.log.Warn().Err(contact).Msg("audit entries wait")
 		return nil

@@ -91,7 +91,9 @@ type Client struct {
 	clock   clock
 	curtain curtain
 
-	mu sync.Mutex
+	// loading is held while the identity is read from the store.
+	loading sync.Mutex
+	mu      sync.Mutex
 	// sealFault is why the sealed outbox could not be opened, nil where it could.
 	sealFault error
 	// me is nil before enrolment; link is made at first use.
@@ -115,6 +117,8 @@ type Client struct {
 	wiping         chan struct{}
 	// rekeying: the device is about to get another key.
 	rekeying atomic.Bool
+	// workFor is the team whose work is done, nil where nobody has said.
+	workFor atomic.Pointer[syncengine.ID]
 	// spoiled: there may be damaged saves whose sealed copies are to be delivered.
 	spoiled atomic.Bool
 	// askBefore: the server may have more backups of what earlier replicas of the store
@@ -285,6 +289,9 @@ func (c *Client) newID() (syncengine.ID, error) {
 
 // loadIdentity reads who the device is, where it is enrolled.
 func (c *Client) loadIdentity(ctx context.Context) error {
+	// Of two at once the later one has read what is newer.
+	c.loading.Lock()
+	defer c.loading.Unlock()
 	var me *identity
 	var link []byte
 	err := c.store.write(ctx, "reading the enrolment", func(t *tx) error {

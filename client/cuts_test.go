@@ -230,6 +230,51 @@ func TestEveryCall(t *testing.T) {
 	}
 }
 
+// TestNothingFollows lets each call of a transaction fail in turn that goes on after an
+// error: SQLite may have rolled back what came before by then, and what comes after does not
+// stand by itself.
+func TestNothingFollows(t *testing.T) {
+	t.Parallel()
+	w := newDisked(t)
+	bit := 0
+	for at := 1; ; at++ {
+		device := w.device.Copy(uint64(at))
+		l := w.start(device, w.server.Copy(1), 5)
+		device.Set(faultfs.Faults{FailAt: at, Err: syscall.EIO})
+		err := l.c.store.write(t.Context(), "three things", func(tx *tx) error {
+			// Every page of the store is read here.
+			err := errors.Join(tx.setMeta("before", []byte("1")), tx.exec(`DELETE FROM meta WHERE value = x'00' OR key IN (SELECT name FROM pragma_integrity_check(20) JOIN sqlite_schema)`))
+			bit += map[bool]int{true: 1}[err != nil]
+			// Whoever forgets the error is told all the same.
+			_ = tx.setMeta("after", []byte("1"))
+			return nil
+		})
+		_, calls, _ := device.Counts()
+		device.Set(faultfs.Faults{})
+		stands := map[string]bool{}
+		w.must(l.c.store.write(t.Context(), "reading", func(tx *tx) error {
+			for _, key := range []string{"before", "after"} {
+				v, err := tx.meta(key)
+				if err != nil {
+					return err
+				}
+				stands[key] = v != nil
+			}
+			return nil
+		}))
+		w.must(l.stop())
+		if stands["before"] != stands["after"] || err == nil && !stands["after"] || err != nil && !oneOf(err, []error{ErrStorage}) {
+			t.Errorf("call %d: before it %t, after it %t, error %v", at, stands["before"], stands["after"], err)
+		}
+		if calls < at {
+			if bit < 3 {
+				t.Errorf("%d of %d calls failed a statement: they do not bite", bit, calls)
+			}
+			return
+		}
+	}
+}
+
 func oneOf(err error, kinds []error) bool {
 	for _, k := range kinds {
 		if errors.Is(err, k) {

@@ -310,7 +310,7 @@ func pathWrite(v *View, path syncengine.Path, raw []byte, all bool) *tandemv1.Pa
 func (c *Client) judge(kind *syncengine.Kind, msg proto.Message, entry record.Entry, touched map[string]bool) error {
 	entry.NowMS = c.opts.Now().UnixMilli()
 	var fields []string
-	for _, p := range c.domain.Validate(msg, entry) {
+	for _, p := range c.validate(context.Background(), msg, entry) { // A short read of reference data, if any.
 		if p.Warn {
 			continue
 		}
@@ -469,12 +469,9 @@ func (c *Client) complete(kind *syncengine.Kind, msg proto.Message) error {
 	}
 	if kind.Compartment != tandemv1.Compartment_COMPARTMENT_REF {
 		c.fill(msg, "agency_id", idText(s.Agency))
-		if len(s.Teams) == 1 {
-			c.fill(msg, "team_id", idText(s.Teams[0]))
-		}
-		if len(s.Programs) == 1 {
-			c.fill(msg, "program_id", idText(s.Programs[0]))
-		}
+		team, program := c.works(s)
+		c.fill(msg, "team_id", idText(team))
+		c.fill(msg, "program_id", idText(program))
 		c.fill(msg, "tz", c.opts.Timezone)
 	} else if kind.Name == "resource" || kind.Name == "code_set" {
 		c.fill(msg, "agency_id", idText(s.Agency))
@@ -483,6 +480,30 @@ func (c *Client) complete(kind *syncengine.Kind, msg proto.Message) error {
 		c.fill(msg, "lifecycle", codes[0].Code)
 	}
 	return c.domain.EnsureElements(msg, randomReader{c})
+}
+
+// WorkFor says whose work is done from now on, where the person is in several teams: a record
+// that is made belongs to that team and to its program, unless it says otherwise. It is not
+// kept with the store.
+func (c *Client) WorkFor(team syncengine.ID) { c.workFor.Store(&team) }
+
+// works returns the team that a new record is of, and the program; no id for one that nobody
+// has said.
+func (c *Client) works(s *Session) (team, program syncengine.ID) {
+	at := -1
+	if chosen := c.workFor.Load(); chosen != nil {
+		at = slices.Index(s.Teams, *chosen)
+	}
+	if len(s.Teams) == 1 {
+		at = 0
+	}
+	if at >= 0 {
+		team = s.Teams[at]
+	}
+	if at >= 0 && at < len(s.Programs) {
+		program = s.Programs[at]
+	}
+	return team, program
 }
 
 func idText(id syncengine.ID) string {

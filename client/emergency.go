@@ -171,7 +171,7 @@ func (c *Client) inEmergency(ctx context.Context, person syncengine.ID, answer *
 	if err != nil || len(answer.GetRows()) == 0 {
 		return views, err
 	}
-	finds, err := c.finds(ctx, ` ORDER BY at DESC, id`)
+	finds, err := c.finds(ctx, selectFinds, false)
 	if err != nil {
 		return nil, err
 	}

@@ -189,3 +189,6 @@ func storeError(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// failing reports whether the storage under the store has failed.
+func failing(err error) bool { return errors.Is(err, ErrStorage) || errors.Is(err, ErrDiskFull) }

@@ -640,17 +640,34 @@ func (c *Client) sendLastFiles(ctx context.Context) {
 	left, err := c.WaitingFiles(ctx)
 	if err == nil && left.Files > 0 {
 		c.log.Warn().Int("files", left.Files).Int64("bytes", left.Bytes).Msg("files go with the wipe: the server has not got them")
-		err = c.store.write(ctx, "noting files that are lost", func(*tx) error {
-			c.store.notes.add(&tandemv1.AuditEntry{
-				Act: tandemv1.AuditAct_AUDIT_ACT_FILES_LEFT, AtMs: c.opts.Now().UnixMilli(), Count: uint64(left.Files), Number: uint64(left.Bytes),
-			})
-			return nil
-		})
+		err = c.noteLeft(ctx, left)
 	}
 	if err != nil {
 		// That stops no wipe.
 		c.log.Error().Err(err).Msg("files that go with the wipe could not be noted")
 	}
+}
+
+// metaFilesLeft holds how many files and bytes were last noted as left by a wipe.
+const metaFilesLeft = "wipe_files_left"
+
+// noteLeft notes for the audit log what a wipe leaves of files: once, however often the wipe
+// is tried, and anew where it is not the same any more.
+func (c *Client) noteLeft(ctx context.Context, left *WaitingFiles) error {
+	return c.store.write(ctx, "noting files that are lost", func(t *tx) error {
+		now := fmt.Appendf(nil, "%d %d", left.Files, left.Bytes)
+		noted, err := t.meta(metaFilesLeft)
+		if err != nil || bytes.Equal(noted, now) {
+			return err
+		}
+		if err := t.setMeta(metaFilesLeft, now); err != nil {
+			return err
+		}
+		c.store.notes.add(&tandemv1.AuditEntry{
+			Act: tandemv1.AuditAct_AUDIT_ACT_FILES_LEFT, AtMs: c.opts.Now().UnixMilli(), Count: uint64(left.Files), Number: uint64(left.Bytes),
+		})
+		return nil
+	})
 }
 
 // resendFiles has every file that this device has attached, and still has, asked for again:

@@ -146,7 +146,7 @@ func (c *Client) reinstance(ctx context.Context) error {
 		return err
 	}
 	req := &tandemv1.ReinstanceRequest{
-		PublicKey: publicKey(key), Replica: replica[:],
+		PublicKey: publicKey(key), Replica: replica[:], Follows: true,
 		Proof: ed25519.Sign(key, append(append([]byte(reinstanceContext), me.replica[:]...), replica[:]...)),
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
@@ -157,9 +157,8 @@ func (c *Client) reinstance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	enrolment := proto.CloneOf(me.answer)
-	enrolment.Certificate = answer.GetCertificate()
-	if _, err := acceptEnrolment(enrolment, key, replica); err != nil {
+	enrolment, err := followedOrg(me.answer, answer.GetSuccessors(), answer.GetCertificate(), key, replica)
+	if err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
 	return c.rename(ctx, me, key, replica, enrolment, "this store is a copy of another one or was set back: it has an id of its own now, and sends again under it what was not sent")
@@ -175,6 +174,9 @@ func (c *Client) rename(ctx context.Context, me *identity, key ed25519.PrivateKe
 	err = c.store.write(context.WithoutCancel(ctx), "taking a new identity", func(t *tx) error {
 		st, err := t.State()
 		if err != nil || st.Replica != me.replica {
+			return err
+		}
+		if err := t.enrolledAs(me); err != nil {
 			return err
 		}
 		if err := c.device.Reinstance(t, replica); err != nil {
@@ -202,6 +204,10 @@ func (c *Client) rename(ctx context.Context, me *identity, key ed25519.PrivateKe
 		}
 		return t.addEvent(&Event{AtMS: c.opts.Now().UnixMilli(), Note: note})
 	})
+	if errors.Is(err, errRenewed) {
+		// It is asked again, as what the store is now.
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
 	if err != nil {
 		return err
 	}
@@ -283,6 +289,11 @@ func (c *Client) enrolAgain(ctx context.Context, way *link, me *identity, code s
 	}
 	if _, err := acceptEnrolment(answer, key, replica); err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
+	}
+	org, _ := syncengine.IDFromBytes(me.answer.GetOrg())
+	newest, _, err := syncengine.FollowOrgKey(org, me.answer.GetOrgKey(), answer.GetSuccessors())
+	if err != nil || !newest.Equal(ed25519.PublicKey(answer.GetOrgKey())) {
+		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: errOrgKey}
 	}
 	return c.rename(ctx, me, key, replica, answer, "this store was enrolled again, and sends under its new id what was not sent")
 }

@@ -31,8 +31,8 @@ func (e *Edit) OpenEpisode(ctx context.Context, person *View, m *tandemv1.Episod
 	if err != nil {
 		return syncengine.ID{}, e.fail(err)
 	}
-	if m.ProgramId == nil && len(s.Programs) > 0 {
-		m.ProgramId = new(s.Programs[0].String())
+	if m.ProgramId == nil {
+		e.c.fill(m, "program_id", idText(e.c.programOf(s, m.GetTeamId())))
 	}
 	days, hours, err := e.c.ladder(ctx, m.GetProgramId())
 	if err != nil {
@@ -56,13 +56,26 @@ func (e *Edit) OpenEpisode(ctx context.Context, person *View, m *tandemv1.Episod
 	for _, h := range hours {
 		due := m.GetOpenedAt().GetAtMs() + (time.Duration(h) * time.Hour).Milliseconds()
 		if _, err := e.Create(&tandemv1.FollowUp{
-			EpisodeId: new(id.String()), PersonId: m.PersonId, ProgramId: m.ProgramId, TargetHours: &h, StaffId: m.LeadStaffId,
+			EpisodeId: new(id.String()), PersonId: m.PersonId, ProgramId: m.ProgramId, TeamId: m.TeamId, TargetHours: &h, StaffId: m.LeadStaffId,
 			DueAt: &tandemv1.Instant{AtMs: &due, Origin: new("manual"), Precision: new("hour")},
 		}); err != nil {
 			return id, err
 		}
 	}
 	return id, nil
+}
+
+// programOf is the program of what is new: that of its team, of the team whose work is done,
+// or the first where nobody has said either.
+func (c *Client) programOf(s *Session, team string) syncengine.ID {
+	at := slices.IndexFunc(s.Teams, func(id syncengine.ID) bool { return id.String() == team })
+	if at >= 0 && at < len(s.Programs) {
+		return s.Programs[at]
+	}
+	if _, program := c.works(s); !program.IsZero() || len(s.Programs) == 0 {
+		return program
+	}
+	return s.Programs[0]
 }
 
 // ladder returns the window of a program in days, and the hours after which it calls.

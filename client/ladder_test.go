@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -53,5 +54,66 @@ func TestLadder(t *testing.T) {
 		return err
 	}); err == nil {
 		t.Error("a call has an episode")
+	}
+}
+
+// Of who is in two teams of two programs, an episode and its calls are of the program whose
+// work is done, or whose team they name, and the server takes them.
+func TestLadderOfTwoPrograms(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	id := func(id syncengine.ID, err error) syncengine.ID {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	outreach := id(o.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Outreach", Model: "crt", Agency: o.agency}))
+	day := id(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: outreach}))
+	ana := id(o.admin.AddStaff(t.Context(), server.StaffOptions{
+		Name: "Ana Sosa", Discipline: "social_worker", Roles: []string{"clinician"}, Agency: o.agency, Teams: []syncengine.ID{o.team, day},
+	}))
+	c := o.enrol(ana, t.TempDir())
+	mustSync(t, c)
+	s, err := c.Session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.Teams, []syncengine.ID{o.team, day}) || s.Programs[0] == outreach {
+		t.Fatalf("teams %v, programs %v", s.Teams, s.Programs)
+	}
+	for name, of := range map[string]struct{ works, named syncengine.ID }{
+		"whose work is done": {works: day}, "which is named": {works: o.team, named: day},
+	} {
+		c.WorkFor(of.works)
+		person := mustGet(t, c, create(t, c, &tandemv1.Person{Descriptor_: new(name), TeamId: new(day.String()), ProgramId: new(outreach.String())}))
+		m := &tandemv1.Episode{}
+		if !of.named.IsZero() {
+			m.TeamId = new(of.named.String())
+		}
+		var episode syncengine.ID
+		if _, err := c.Edit(t.Context(), func(e *Edit) (err error) {
+			episode, err = e.OpenEpisode(t.Context(), person, m)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if m := as[*tandemv1.Episode](t, mustGet(t, c, episode)); m.GetTeamId() != day.String() || m.GetProgramId() != outreach.String() {
+			t.Errorf("the team %s: the episode is of team %s, program %s", name, m.GetTeamId(), m.GetProgramId())
+		}
+		calls, err := c.List(t.Context(), "follow_up", Filter{Parent: episode}, Oldest, 0)
+		if err != nil || len(calls) != 6 {
+			t.Fatalf("%d calls, %v", len(calls), err)
+		}
+		for _, v := range calls {
+			if m := as[*tandemv1.FollowUp](t, v); m.GetTeamId() != day.String() || m.GetProgramId() != outreach.String() {
+				t.Errorf("the team %s: a call is of team %s, program %s", name, m.GetTeamId(), m.GetProgramId())
+			}
+		}
+	}
+	mustSync(t, c)
+	if refused, err := c.Quarantined(t.Context()); err != nil || len(refused) > 0 {
+		t.Errorf("%d are refused, %v", len(refused), err)
 	}
 }

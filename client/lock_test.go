@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-response/tandem/client/vault"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/audit"
 )
@@ -50,6 +51,20 @@ func TestLock(t *testing.T) {
 	if err := c.SetPIN(ctx, pin); err != nil {
 		t.Fatal(err)
 	}
+	ada, err := o.admin.AddStaff(ctx, server.StaffOptions{Name: "Ada Admin", Discipline: "other", Roles: []string{"admin"}, Agency: o.agency})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.admin.Change(ctx, ada, func(e *server.Composer) error {
+		_, err := e.Create(&tandemv1.CodeSet{
+			AgencyId: new(o.agency.String()), Lifecycle: new("active"), Schema: new(uint32(syncengine.Schema)), List: new("call_type"),
+			Entries: []*tandemv1.CodeEntry{{Element: []byte("elementA"), Code: new("x_ex_river"), En: new("River"), Es: new("Río"), MapsTo: new("welfare_check")}},
+		})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, c)
 	id := create(t, c, &tandemv1.Incident{CallType: new("welfare_check"), Number: new("Q-1")})
 	screens := map[string]func() error{
 		"Get":         func() error { _, err := c.Get(ctx, id); return err },
@@ -93,7 +108,7 @@ func TestLock(t *testing.T) {
 	look("touched after it", true)
 	create(t, other, &tandemv1.Incident{CallType: new("welfare_check"), Number: new("Q-2")})
 	mustSync(t, other)
-	create(t, c, &tandemv1.Incident{CallType: new("welfare_check"), Number: new("Q-3")})
+	create(t, c, &tandemv1.Incident{CallType: new("x_ex_river"), Number: new("Q-3")})
 	if err := c.SaveDraft(ctx, "k", []byte("typed when it locked")); err != nil {
 		t.Errorf("a draft in a locked store: %v", err)
 	}

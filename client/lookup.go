@@ -101,7 +101,7 @@ func (c *Client) LookedUp(ctx context.Context) ([]*View, error) {
 	if err := c.hidden(); err != nil {
 		return nil, err
 	}
-	finds, err := c.finds(ctx, c.openOnly()+` ORDER BY at DESC, id`)
+	finds, err := c.finds(ctx, selectFinds, c.leased() != nil)
 	if err == nil && len(finds) == 0 {
 		err = c.leased()
 	}
@@ -132,7 +132,7 @@ func (c *Client) ForgetLookups(ctx context.Context) (n int, err error) {
 // lookedUp returns a record as it was looked up. ErrNotFound where it was not, or its
 // time is over.
 func (c *Client) lookedUp(ctx context.Context, id syncengine.ID) (*View, error) {
-	finds, err := c.finds(ctx, c.openOnly()+` AND id = $1`, id[:])
+	finds, err := c.finds(ctx, selectFind, c.leased() != nil, id[:])
 	if err != nil {
 		return nil, err
 	}
@@ -145,20 +145,18 @@ func (c *Client) lookedUp(ctx context.Context, id syncengine.ID) (*View, error) 
 	return finds[0], c.noteReads(ctx, tandemv1.AuditAct_AUDIT_ACT_READ, finds[0])
 }
 
-// openOnly is the condition on finds that may be shown: where charts are closed, only what
-// an emergency has opened.
-func (c *Client) openOnly() string {
-	if c.leased() != nil {
-		return ` WHERE until <> 0`
-	}
-	return ` WHERE 1`
-}
+// Finds that may be shown: where the first argument is true, because charts are closed,
+// only what an emergency has opened.
+const (
+	selectFinds = selectLookedUp + ` WHERE (until <> 0 OR NOT $1) ORDER BY at DESC, id`
+	selectFind  = selectLookedUp + ` WHERE (until <> 0 OR NOT $1) AND id = $2`
+)
 
 // finds returns those that are not too old.
-func (c *Client) finds(ctx context.Context, tail string, args ...any) (finds []*View, err error) {
+func (c *Client) finds(ctx context.Context, query string, args ...any) (finds []*View, err error) {
 	now := c.aged()
 	err = c.store.read(ctx, "reading what was looked up", func(rtx *sql.Tx) error {
-		rows, err := rtx.QueryContext(ctx, selectLookedUp+tail, args...)
+		rows, err := rtx.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}

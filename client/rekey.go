@@ -145,7 +145,7 @@ func (c *Client) rekey(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	answer, err := call(limited, &contact{}, func(ctx context.Context) (*tandemv1.RekeyResponse, error) {
-		return way.enroll.Rekey(ctx, &tandemv1.RekeyRequest{Rollover: signed})
+		return way.enroll.Rekey(ctx, &tandemv1.RekeyRequest{Rollover: signed, Follows: true})
 	})
 	if _, contact := errors.AsType[*ContactError](err); contact && ctx.Err() == nil {
 		// The rest goes on under the old key. Where the server has the new one already, it
@@ -157,7 +157,7 @@ func (c *Client) rekey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.takeKey(ctx, me, key, answer.GetCertificate()); err != nil {
+	if err := c.takeKey(ctx, me, key, answer); err != nil {
 		return err
 	}
 	c.log.Info().Stringer("replica", me.replica).Msg("the device has another key")
@@ -165,10 +165,26 @@ func (c *Client) rekey(ctx context.Context) error {
 }
 
 // takeKey puts a key and its certificate in the place of those before.
-func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateKey, certificate string) error {
-	enrolment := proto.CloneOf(me.answer)
-	enrolment.Certificate = certificate
-	if _, err := acceptEnrolment(enrolment, key, me.replica); err != nil {
+func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateKey, answer *tandemv1.RekeyResponse) error {
+	for {
+		err := c.putKey(ctx, me, key, answer)
+		if !errors.Is(err, errRenewed) {
+			return err
+		}
+		// The org's key was followed while this was on its way.
+		if err := c.loadIdentity(ctx); err != nil {
+			return err
+		}
+		if me, err = c.identity(); err != nil {
+			return err
+		}
+	}
+}
+
+// putKey does so where the store is still enrolled as me. The error is errRenewed where not.
+func (c *Client) putKey(ctx context.Context, me *identity, key ed25519.PrivateKey, answer *tandemv1.RekeyResponse) error {
+	enrolment, err := followedOrg(me.answer, answer.GetSuccessors(), answer.GetCertificate(), key, me.replica)
+	if err != nil {
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: err}
 	}
 	kept, err := proto.Marshal(enrolment)
@@ -177,6 +193,9 @@ func (c *Client) takeKey(ctx context.Context, me *identity, key ed25519.PrivateK
 	}
 	err = c.store.write(context.WithoutCancel(ctx), "taking a new key", func(t *tx) error {
 		now := c.opts.Now().UnixMilli()
+		if err := t.enrolledAs(me); err != nil {
+			return err
+		}
 		for _, m := range []struct {
 			key   string
 			value []byte

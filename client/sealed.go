@@ -230,8 +230,11 @@ func (s *store) keepLeaving(ops []*syncengine.Op) {
 	}
 }
 
-// heard takes in what an answer says about the sealed outbox.
+// heard takes in what an answer says about the org's keys and the sealed outbox.
 func (c *Client) heard(ctx context.Context, trailer *tandemv1.Trailer) {
+	if err := c.takeRenewal(ctx, trailer.GetRenewal()); err != nil {
+		c.log.Error().Err(err).Msg("the organization's new key is not taken")
+	}
 	if key := trailer.GetSealKey(); len(key) > 0 {
 		if err := c.newSealKey(ctx, key); err != nil {
 			c.log.Error().Err(err).Msg("key of the sealed outbox not kept")

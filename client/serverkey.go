@@ -79,6 +79,10 @@ func (k *keyed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return k.Transport.RoundTrip(req)
 }
 
+// maxServerKeys bounds the bytes of an answer, which has room for all keys that an org may
+// have had.
+const maxServerKeys = 512 << 10
+
 // askTime is how long the question may take.
 const askTime = time.Minute
 
@@ -110,7 +114,7 @@ func (k *keyed) vouched(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK || resp.TLS == nil {
 		return fmt.Errorf("it does not say that the org vouches for it: HTTP status %d", resp.StatusCode)
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxServerKeys))
 	if err != nil {
 		return err
 	}
@@ -118,12 +122,16 @@ func (k *keyed) vouched(ctx context.Context) error {
 	if err := proto.Unmarshal(raw, &said); err != nil {
 		return errors.New("what it says of its key cannot be read")
 	}
+	orgKey, _, err := syncengine.FollowOrgKey(k.trust.org, k.trust.orgKey, said.GetSuccessors())
+	if err != nil {
+		return err
+	}
 	keys := slices.Concat(said.GetKeys()...)
 	sum := sha256.Sum256(resp.TLS.PeerCertificates[0].RawSubjectPublicKeyInfo)
 	switch {
 	case slices.ContainsFunc(said.GetKeys(), func(k []byte) bool { return len(k) != keySize }):
 		return errors.New("what it says of its key cannot be read")
-	case !ed25519.Verify(k.trust.orgKey, syncengine.ServerKeysText(k.trust.org, nonce, said.GetKeys()), said.GetSignature()):
+	case !ed25519.Verify(orgKey, syncengine.ServerKeysText(k.trust.org, nonce, said.GetKeys()), said.GetSignature()):
 		return errors.New("the org does not vouch for its key")
 	case !holdsKey(keys, sum[:]):
 		return errors.New("the org vouches for another key than the one it has")

@@ -394,7 +394,7 @@ func (s *store) transact(ctx context.Context, doing string, fn func(*tx) error) 
 	done := false
 	defer func() {
 		if !done {
-			s.failed = errors.Is(err, ErrStorage) || errors.Is(err, ErrDiskFull)
+			s.failed = failing(err) || t.failed != nil
 			// After a full disk SQLite may have rolled back by itself.
 			_, _ = s.conn.ExecContext(ctx, "ROLLBACK")
 		}
@@ -408,6 +408,10 @@ func (s *store) transact(ctx context.Context, doing string, fn func(*tx) error) 
 	}
 	if err := t.flush(); err != nil {
 		return storeError(doing, err)
+	}
+	if t.failed != nil {
+		// Somebody went on after it.
+		return storeError(doing, t.failed)
 	}
 	if len(t.leaving) > 0 {
 		s.keepLeaving(t.leaving)

@@ -43,6 +43,9 @@ type tx struct {
 	// the store with it and are not sealed yet.
 	captured captured
 	leaving  []*syncengine.Op
+	// failed is the fault of the storage that a statement met: SQLite may have rolled all of
+	// the transaction back then, and a statement that followed would stand by itself.
+	failed error
 }
 
 // flush writes what has gathered.
@@ -88,18 +91,36 @@ func (t *tx) remember() known {
 
 var _ syncengine.DeviceTx = (*tx)(nil)
 
-func (t *tx) exec(query string, args ...any) error {
+// stmt returns a prepared statement; none once the storage has failed.
+func (t *tx) stmt(query string) (statement, error) {
+	if t.failed != nil {
+		return nil, t.failed
+	}
 	st, err := t.s.stmt(t.ctx, query)
+	return st, t.met(err)
+}
+
+// met passes an error on, and has nothing follow in a transaction in which the storage
+// failed.
+func (t *tx) met(err error) error {
+	if failing(storeError("", err)) && t.failed == nil {
+		t.failed = err
+	}
+	return err
+}
+
+func (t *tx) exec(query string, args ...any) error {
+	st, err := t.stmt(query)
 	if err != nil {
 		return err
 	}
 	_, err = st.ExecContext(t.ctx, args...)
-	return err
+	return t.met(err)
 }
 
 // row scans the only row; into stays as it is where there is none.
 func (t *tx) row(query string, args []any, into ...any) error {
-	st, err := t.s.stmt(t.ctx, query)
+	st, err := t.stmt(query)
 	if err != nil {
 		return err
 	}
@@ -107,19 +128,19 @@ func (t *tx) row(query string, args []any, into ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
-	return err
+	return t.met(err)
 }
 
 func (t *tx) rows(query string, args []any, each func(scan func(...any) error) error) error {
-	st, err := t.s.stmt(t.ctx, query)
+	st, err := t.stmt(query)
 	if err != nil {
 		return err
 	}
 	rows, err := st.QueryContext(t.ctx, args...)
 	if err != nil {
-		return err
+		return t.met(err)
 	}
-	return eachRow(rows, each)
+	return t.met(eachRow(rows, each))
 }
 
 // eachRow calls each for every row and closes rows.
@@ -141,13 +162,13 @@ const selectState = `SELECT org, replica, person, device, next_op, last_hash, kn
 // State implements syncengine.DeviceTx.
 func (t *tx) State() (*syncengine.DeviceState, error) {
 	if t.state == nil {
-		st, err := t.s.stmt(t.ctx, selectState)
+		st, err := t.stmt(selectState)
 		if err != nil {
 			return nil, err
 		}
 		if t.state, err = scanState(st.QueryRowContext(t.ctx)); err != nil {
 			t.state = nil
-			return nil, err
+			return nil, t.met(err)
 		}
 	}
 	state := *t.state

@@ -34,8 +34,16 @@ import (
 //  5. The receipt goes to the server. The key is gone by then, so the receipt was signed
 //     before and stands in the note. It opens nothing.
 
-// metaWipe holds the number of the order to wipe the store, in decimal digits.
-const metaWipe = "wipe_order"
+// metaWipe holds the number of the order to wipe the store, in decimal digits; metaWipeBusy
+// how often the server was too busy for what was noted.
+const (
+	metaWipe     = "wipe_order"
+	metaWipeBusy = "wipe_busy"
+)
+
+// maxWipeBusy: a server that is too busy for what was noted so often does not hold up a wipe
+// any longer.
+const maxWipeBusy = 6
 
 // wipeFile is the note of a wipe, in a store's directory.
 const wipeFile = "device.wipe"
@@ -167,7 +175,7 @@ func (c *Client) sendLast(ctx context.Context) error {
 			continue
 		case !r.queued && (r.sent == 0 || !c.spoiled.Load()):
 			c.sendLastFiles(ctx)
-			return c.sendAudit(ctx)
+			return c.sendAuditOrLeave(ctx)
 		case r.progress():
 			stalled = 0
 		default:
@@ -175,7 +183,34 @@ func (c *Client) sendLast(ctx context.Context) error {
 			stalled++
 		}
 	}
-	return c.sendAudit(ctx)
+	return c.sendAuditOrLeave(ctx)
+}
+
+// sendAuditOrLeave sends what was noted for the audit log. A server that is too busy for it
+// puts off the wipe, but not without end: the words on the device weigh more than the entries.
+func (c *Client) sendAuditOrLeave(ctx context.Context) error {
+	busy := c.sendLastAudit(ctx)
+	if !errors.Is(busy, ErrBusy) {
+		return busy
+	}
+	var times uint64
+	err := c.store.write(ctx, "noting that the server is busy", func(t *tx) error {
+		raw, err := t.meta(metaWipeBusy)
+		if err != nil {
+			return err
+		}
+		times, _ = strconv.ParseUint(string(raw), 10, 64)
+		times++
+		return t.setMeta(metaWipeBusy, fmt.Append(nil, times))
+	})
+	switch {
+	case err != nil:
+		return err
+	case times < maxWipeBusy:
+		return busy
+	}
+	c.log.Warn().Err(busy).Msg("the store is wiped without what was noted for the audit log")
+	return nil
 }
 
 // offerSealed offers the server what stands in the sealed outbox and is not known to be

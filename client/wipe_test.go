@@ -261,6 +261,76 @@ func TestWipeWhileSaving(t *testing.T) {
 	}
 }
 
+// A wipe that is broken off and tried again says once which files go with it.
+func TestWipeTriedAgain(t *testing.T) {
+	t.Parallel()
+	o, dir := newOffice(t), t.TempDir()
+	var now atomic.Int64
+	c := o.enrol(o.clinician, dir, boxed(&now))
+	mustSync(t, c)
+	attach(t, c, []byte(unsentWords))
+	o.order(c)
+	// What was noted does not come through, three times.
+	var cut atomic.Bool
+	cut.Store(true)
+	o.mu.Lock()
+	front := o.front
+	o.front = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tandemv1connect.SyncServiceAuditProcedure && cut.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		front.ServeHTTP(w, r)
+	})
+	o.mu.Unlock()
+	for range 3 {
+		if _, err := c.Sync(t.Context()); !errors.Is(err, ErrNetwork) {
+			t.Fatalf("with what was noted still here: %v", err)
+		}
+	}
+	cut.Store(false)
+	if _, err := c.Sync(t.Context()); !errors.Is(err, ErrWiped) {
+		t.Fatal(err)
+	}
+	left := slices.DeleteFunc(o.audited(), func(a tandemv1.AuditAct) bool { return a != tandemv1.AuditAct_AUDIT_ACT_FILES_LEFT })
+	if len(left) != 1 {
+		t.Errorf("the files that are left were noted %d times", len(left))
+	}
+}
+
+// A server that is too busy for what was noted, and for that alone, puts a wipe off, but not
+// without end.
+func TestWipeOfABusyServer(t *testing.T) {
+	t.Parallel()
+	o, dir := newOffice(t), t.TempDir()
+	c := o.enrol(o.clinician, dir)
+	mustSync(t, c)
+	note(t, c, unsentWords)
+	o.order(c)
+	o.mu.Lock()
+	front := o.front
+	o.front = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tandemv1connect.SyncServiceAuditProcedure {
+			w.Header().Set(schemaHeader, "1")
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		front.ServeHTTP(w, r)
+	})
+	o.mu.Unlock()
+	for range maxWipeBusy - 1 {
+		if _, err := c.Sync(t.Context()); !errors.Is(err, ErrBusy) {
+			t.Fatalf("while the server is busy: %v", err)
+		}
+	}
+	if _, err := c.Sync(t.Context()); !errors.Is(err, ErrWiped) {
+		t.Fatalf("after %d times: %v", maxWipeBusy, err)
+	}
+	if !bytes.Contains(o.words(), []byte(unsentWords)) {
+		t.Error("what was saved is not at the server")
+	}
+}
+
 // The receipt is that of the order which came, whatever its number is.
 func TestWipeOfAnotherNumber(t *testing.T) {
 	t.Parallel()

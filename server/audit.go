@@ -170,7 +170,7 @@ func (s *syncing) Audit(ctx context.Context, req *tandemv1.AuditRequest) (*tande
 	var presented *audit.Checkpoint
 	if len(req.GetCheckpoint()) > 0 {
 		epoch, ok := syncengine.IDFromBytes(req.GetEpoch())
-		if presented, err = audit.Unpack(org.ID, epoch, req.GetCheckpoint()); err != nil || !ok || !presented.Signed(org.PublicKey()) {
+		if presented, err = audit.Unpack(org.ID, epoch, req.GetCheckpoint()); err != nil || !ok || !org.Signed(presented.Signed) {
 			return nil, s.refuse(ErrAudit)
 		}
 	}
@@ -477,7 +477,7 @@ func (a *Admin) ExportAudit(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		out, err := audit.NewExport(w, a.org.ID, a.org.PublicKey(), keys, l.Size, l.Checkpoints)
+		out, err := audit.NewExport(w, a.org.ID, a.org.PublicKey(), a.org.Successors(""), keys, l.Size, l.Checkpoints)
 		if err != nil {
 			return err
 		}

@@ -68,13 +68,13 @@ func (d *device) everything(packs bool) *fetched {
 				continue
 			}
 			got.sent++
-			names := ""
+			var names strings.Builder
 			for i, id := range page.GetScopes() {
 				if row.GetScopes()&(1<<i) != 0 {
-					names += fmt.Sprintf(" %x", id)
+					fmt.Fprintf(&names, " %x", id)
 				}
 			}
-			got.held[string(row.GetRecord())] = fmt.Sprintf("%x %x in", row.GetBody(), row.GetStamps()) + names
+			got.held[string(row.GetRecord())] = fmt.Sprintf("%x %x in", row.GetBody(), row.GetStamps()) + names.String()
 		}
 		for _, to := range page.GetTo() {
 			for i, at := range req.GetPositions() {

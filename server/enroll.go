@@ -45,13 +45,13 @@ func (s *Server) enroll(ctx context.Context, req *tandemv1.EnrollRequest) (*tand
 		s.guesses.Wrong()
 		return nil, ErrCode
 	}
-	org, err := s.store.Org(ctx, orgID)
+	org, err := s.store.Signer(ctx, orgID)
 	if err != nil {
 		return nil, err
 	}
 	e := &enrolment{
 		Server: s, org: org, engine: s.engine(org), req: req, code: code,
-		identity: auth.Identity{Org: orgID, Replica: replica, Key: bytes.Clone(req.GetPublicKey())}, nowMS: s.now().UnixMilli(),
+		identity: auth.Identity{Org: orgID, Replica: replica, Key: bytes.Clone(req.GetPublicKey()), KeyID: org.KeyID()}, nowMS: s.now().UnixMilli(),
 	}
 	if err := s.store.Write(ctx, orgID, 1, e.run); err != nil {
 		return nil, err
@@ -236,7 +236,7 @@ func (e *enrolment) answer() (*tandemv1.EnrollResponse, error) {
 		Certificate: certificate, Org: e.org.ID[:], Person: e.identity.Person[:], Device: e.identity.Device[:],
 		PersonName: e.name, Roles: slices.Clone(e.principal.Roles), Teams: wireIDs(e.principal.Teams), OrgKey: e.org.PublicKey(),
 		ServerMs: e.nowMS, Schema: syncengine.Schema, Agency: e.principal.Agency[:], Programs: wireIDs(e.programs),
-		DeviceLabel: e.stored.Label, SealKey: e.org.SealKey(),
+		DeviceLabel: e.stored.Label, SealKey: e.org.SealKey(), Successors: e.org.Successors(""),
 	}, nil
 }
 

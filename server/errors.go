@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -75,6 +76,10 @@ var codes = []struct {
 	{ErrDelivery, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrSignature, connect.CodeInvalidArgument, nil},
 	{ErrAudit, connect.CodeInvalidArgument, nil},
+	{errFormerOrgKey, connect.CodeUnauthenticated, auth.ErrCertificate},
+	{errOtherReplica, connect.CodeUnauthenticated, auth.ErrCertificate},
+	{store.ErrKeysBehind, connect.CodeUnavailable, errBusy},
+	{errFollowsNot, connect.CodeUnavailable, errBusy},
 	{ErrLookups, connect.CodeResourceExhausted, nil},
 	{syncengine.ErrChunk, connect.CodeInvalidArgument, nil},
 	{ErrAttached, connect.CodeResourceExhausted, nil},

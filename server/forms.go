@@ -186,9 +186,17 @@ func (a *Admin) PublishFormSeen(ctx context.Context, id syncengine.ID, seen func
 // RetireForm takes a published form out of use: it is offered no more, and what was
 // answered in it can still be read.
 func (a *Admin) RetireForm(ctx context.Context, id syncengine.ID) error {
+	return a.RetireFormSeen(ctx, id, func(*tandemv1.Form) error { return nil })
+}
+
+// RetireFormSeen is RetireForm of a form that seen does not refuse: what stood on a screen.
+func (a *Admin) RetireFormSeen(ctx context.Context, id syncengine.ID, seen func(*tandemv1.Form) error) error {
 	return a.formAct(ctx, id, tandemv1.Act_ACT_CLOSE, "", func(f *tandemv1.Form) error {
 		if f.GetLifecycle() != record.Published {
 			return ErrFormNotPublished
+		}
+		if err := seen(f); err != nil {
+			return err
 		}
 		f.Lifecycle = new(record.Retired)
 		return nil
@@ -197,11 +205,19 @@ func (a *Admin) RetireForm(ctx context.Context, id syncengine.ID) error {
 
 // VoidForm says that a form was a mistake.
 func (a *Admin) VoidForm(ctx context.Context, id syncengine.ID, reason string) error {
+	return a.VoidFormSeen(ctx, id, reason, func(*tandemv1.Form) error { return nil })
+}
+
+// VoidFormSeen is VoidForm of a form that seen does not refuse: what stood on a screen.
+func (a *Admin) VoidFormSeen(ctx context.Context, id syncengine.ID, reason string, seen func(*tandemv1.Form) error) error {
 	reason = record.CleanText(strings.TrimSpace(reason))
 	if reason == "" || len([]rune(reason)) > record.MaxReason {
 		return ErrFormReason
 	}
 	return a.formAct(ctx, id, tandemv1.Act_ACT_VOID, reason, func(f *tandemv1.Form) error {
+		if err := seen(f); err != nil {
+			return err
+		}
 		f.Lifecycle, f.VoidReason = new(record.Void), &reason
 		return nil
 	})

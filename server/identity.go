@@ -34,8 +34,11 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 	if !ok || id.IsZero() || id == was.Replica || !auth.VerifyReinstance(req.GetPublicKey(), req.GetProof(), was.Replica, id) {
 		return nil, ErrEnrolForm
 	}
-	org, err := s.store.Org(ctx, was.Org)
+	org, err := s.store.Signer(ctx, was.Org)
 	if err != nil {
+		return nil, err
+	}
+	if err := follows(org, was, req.GetFollows()); err != nil {
 		return nil, err
 	}
 	if err := s.meet(ctx, org, was, nil); err != nil {
@@ -58,7 +61,7 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 		return nil, ErrTooManyReplicas
 	}
 	now := *was
-	now.Replica, now.Key, now.Generation = id, bytes.Clone(req.GetPublicKey()), 0
+	now.Replica, now.Key, now.Generation, now.KeyID = id, bytes.Clone(req.GetPublicKey()), 0, org.KeyID()
 	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 		old, err := tx.Replica(was.Replica)
 		if err != nil {
@@ -96,7 +99,9 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 		return nil, err
 	}
 	s.log.Warn().Stringer("replica", was.Replica).Stringer("now", id).Msg("a copied or restored store has a replica id of its own")
-	return &tandemv1.ReinstanceResponse{Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema}, nil
+	return &tandemv1.ReinstanceResponse{
+		Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema, Successors: org.Successors(was.KeyID),
+	}, nil
 }
 
 // Reconcile implements tandemv1connect.SyncServiceHandler.
@@ -133,16 +138,23 @@ func (s *syncing) Reconcile(ctx context.Context, req *tandemv1.ReconcileRequest)
 	return syncengine.FrameReconcile(raw, count), nil
 }
 
+// meeting is what this process has seen of a replica's entry, and in which era of the store.
+type meeting struct {
+	era            uint64
+	person, device syncengine.ID
+}
+
 // known lets replicas in whose entries this process has seen, and meets the others.
 func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest) error {
 	era := s.store.Era()
-	if met, ok := s.met.Load(id.Replica); ok && met == era {
+	now := meeting{era, id.Person, id.Device}
+	if met, ok := s.met.Load(id.Replica); ok && met == now {
 		return nil
 	}
 	if err := s.meet(ctx, org, id, req.GetEpoch()); err != nil {
 		return err
 	}
-	s.met.Store(id.Replica, era)
+	s.met.Store(id.Replica, now)
 	return nil
 }
 
@@ -167,8 +179,16 @@ func (s *Server) meet(ctx context.Context, org *store.Org, id *auth.Identity, cl
 		r, err := view.Replica(id.Replica)
 		known = r != nil
 		behind = known && uint64(len(r.Former)) < id.Generation
-		return err
+		return errors.Join(err, itself(r, id))
 	})
+	if err == nil && (behind || !known) {
+		// Another server may have replaced the key just now.
+		org, err = s.store.OrgAnew(ctx, org.ID)
+	}
+	if err == nil && (behind || !known) && org.Over(id.KeyID, s.now().UnixMilli()) {
+		// The certificate alone would be what lets it in, and its key is good for that no more.
+		return errFormerOrgKey
+	}
 	if err == nil && behind {
 		return s.keyed(ctx, org, id)
 	}

@@ -29,6 +29,15 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := org.Holds(events); err != nil {
+			return err
+		}
+		if err := s.store.Announce(ctx, org.ID); err != nil {
+			return err
+		}
+		if err := s.store.JournalKeys(ctx, org.ID); err != nil {
+			return err
+		}
 		if len(events) == 0 {
 			continue
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tandem-response/tandem/server/auth"
 	"github.com/tandem-response/tandem/server/store"
@@ -23,5 +24,11 @@ func (s *Server) readmit(ctx context.Context, org *store.Org, id *auth.Identity)
 	if err != nil || !recovering {
 		return false, err
 	}
-	return true, s.meet(ctx, org, id, nil)
+	if err := s.meet(ctx, org, id, nil); errors.Is(err, errFormerOrgKey) {
+		// It stays unknown; what else the delivery holds is taken.
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return true, nil
 }

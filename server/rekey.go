@@ -34,15 +34,18 @@ func (s *Server) rekey(ctx context.Context, req *tandemv1.RekeyRequest) (*tandem
 	if !ok {
 		return nil, ErrRekeyForm
 	}
-	org, err := s.store.Org(ctx, was.Org)
+	org, err := s.store.Signer(ctx, was.Org)
 	if err != nil {
+		return nil, err
+	}
+	if err := follows(org, was, req.GetFollows()); err != nil {
 		return nil, err
 	}
 	if err := s.meet(ctx, org, was, nil); err != nil {
 		return nil, err
 	}
 	now := *was
-	now.Key = bytes.Clone(next.Key)
+	now.Key, now.KeyID = bytes.Clone(next.Key), org.KeyID()
 	fresh := false
 	err = s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
 		fresh = false
@@ -95,7 +98,9 @@ func (s *Server) rekey(ctx context.Context, req *tandemv1.RekeyRequest) (*tandem
 	if fresh {
 		s.log.Info().Stringer("org", org.ID).Stringer("replica", was.Replica).Uint64("generation", now.Generation).Msg("a device has another key")
 	}
-	return &tandemv1.RekeyResponse{Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema}, nil
+	return &tandemv1.RekeyResponse{
+		Certificate: certificate, ServerMs: s.now().UnixMilli(), Schema: syncengine.Schema, Successors: org.Successors(was.KeyID),
+	}, nil
 }
 
 // withKey is a replica with another key; the one before was good for ops up to one.
@@ -139,6 +144,6 @@ func (s *Server) proved(ctx context.Context, org *store.Org, id *auth.Identity) 
 		if !bytes.Equal(r.Key, id.Key) {
 			return syncengine.ErrFormerKey
 		}
-		return nil
+		return itself(r, id)
 	})
 }

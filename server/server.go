@@ -90,6 +90,8 @@ type Server struct {
 	// met are the replicas that are known to have an entry, by id, with the store's era
 	// in which that was seen.
 	met sync.Map
+	// behind are the orgs whose newest key this server is known to lack.
+	behind sync.Map
 	// minWrite and minRead are the oldest schema versions that are taken and served.
 	minWrite, minRead uint32
 	ahead             ahead
@@ -212,16 +214,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // answers all others as before.
 func (s *Server) End() { s.end() }
 
-// orgKey returns the public key of an org for the check of certificates.
-func (s *Server) orgKey(ctx context.Context, id syncengine.ID) (ed25519.PublicKey, error) {
+// orgKey returns a public key of an org for the check of certificates.
+func (s *Server) orgKey(ctx context.Context, id syncengine.ID, name string) (ed25519.PublicKey, error) {
 	org, err := s.store.Org(ctx, id)
+	if err == nil && org.KeyOf(name) == nil {
+		// Another server may have made it.
+		org, err = s.store.OrgNow(ctx, id)
+	}
 	if errors.Is(err, store.ErrUnknownOrg) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return org.PublicKey(), nil
+	return org.KeyOf(name), nil
 }
 
 // engine returns the protocol for an org.

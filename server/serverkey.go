@@ -87,7 +87,13 @@ func (s *Server) serverKey(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	raw, err := proto.Marshal(&tandemv1.ServerKeys{Keys: keys, Signature: ed25519.Sign(org.Signing, syncengine.ServerKeysText(id, nonce, keys))})
+	if !org.Certifies() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	raw, err := proto.Marshal(&tandemv1.ServerKeys{
+		Keys: keys, Signature: ed25519.Sign(org.Signing, syncengine.ServerKeysText(id, nonce, keys)), Successors: org.Successors(""),
+	})
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return

@@ -113,6 +113,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 			return nil, s.refuse(err)
 		}
 	}
+	if err := s.renew(ctx, org, id, answer.Message.GetTrailer()); err != nil {
+		return nil, s.refuse(err)
+	}
 	s.stamp(answer.Message.GetTrailer(), req, began)
 	s.metrics.pulled(req, answer.PageRows())
 	s.devices.note(org, id, req, answer.Message.GetTrailer(), s.now())

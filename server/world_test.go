@@ -41,7 +41,7 @@ type world struct {
 	http     *httptest.Server
 	admin    *server.Admin
 	log      *locked
-	rand     *rand.ChaCha8
+	rand     *chance
 
 	mu  sync.Mutex
 	now time.Time
@@ -68,6 +68,18 @@ func (l *locked) String() string {
 	return l.b.String()
 }
 
+// chance is what a world is random by, for many at once.
+type chance struct {
+	mu sync.Mutex
+	r  *rand.ChaCha8
+}
+
+func (c *chance) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.r.Read(p)
+}
+
 // Names that must not show up in a log.
 const (
 	clinicianName = "Rosalind Testperson"
@@ -76,7 +88,7 @@ const (
 
 func newWorld(t *testing.T, on engine, seed byte) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), database: on.Database(t), log: &locked{}, rand: rand.NewChaCha8([32]byte{seed}), now: time.UnixMilli(1_700_000_000_000)}
+	w := &world{t: t, dir: t.TempDir(), database: on.Database(t), log: &locked{}, rand: &chance{r: rand.NewChaCha8([32]byte{seed})}, now: time.UnixMilli(1_700_000_000_000)}
 	w.open(store.Options{Create: true})
 	var err error
 	if w.org, err = w.s.CreateOrg(t.Context(), "Example County"); err != nil {

@@ -49,6 +49,7 @@ func (b *browser) page(to string)                      { b.tb.Helper(); b.Page(t
 func (b *browser) tap(words string)                    { b.tb.Helper(); b.taps++; b.Tap(words) }
 func (b *browser) chip(name, code string)              { b.tb.Helper(); b.taps++; b.Chip(name, code) }
 func (b *browser) goes(words string)                   { b.tb.Helper(); b.taps++; b.Goes(words) }
+func (b *browser) hold(words string)                   { b.tb.Helper(); b.taps++; b.Hold(words) }
 func (b *browser) kept()                               { b.tb.Helper(); b.Kept() }
 func (b *browser) types(name, text string)             { b.tb.Helper(); b.Types(name, text) }
 func (b *browser) keys(keys string)                    { b.tb.Helper(); b.Keys(keys) }

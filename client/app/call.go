@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,9 +18,18 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// undo is what was done last, as long as it can be taken back.
+// undo is what was done lately, the last at the end, as long as it can be taken back.
 type undo struct {
-	mu     sync.Mutex
+	mu    sync.Mutex
+	steps []step
+	// count is the number of the last step.
+	count uint64
+}
+
+// step is one tap that can be taken back. Its button says its number, so that a finger that
+// taps twice takes back one.
+type step struct {
+	number uint64
 	record syncengine.ID
 	words  string
 	fields []string
@@ -27,12 +37,32 @@ type undo struct {
 	until  time.Time
 }
 
+// last is the last step on a record, or on any, that can be taken back at a time; nil for
+// none. The caller holds undo.mu.
+func (u *undo) last(id string, now time.Time) *step {
+	u.steps = slices.DeleteFunc(u.steps, func(s step) bool { return !now.Before(s.until) })
+	for i := len(u.steps) - 1; i >= 0; i-- {
+		if id == "" || u.steps[i].record.String() == id {
+			return &u.steps[i]
+		}
+	}
+	return nil
+}
+
+// open reports whether a record has a step that can be taken back.
+func (u *undo) open(id syncengine.ID, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.last(id.String(), now) != nil
+}
+
 // did notes what can be taken back: fields of a record, as they were.
 func (v *visit) did(view *client.View, words string, fields ...string) {
 	u := &v.a.undo
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.record, u.words, u.fields, u.before, u.until = view.ID, words, fields, proto.Clone(view.Message), v.a.o.Now().Add(undoFor)
+	u.count++
+	u.steps = append(u.steps, step{u.count, view.ID, words, fields, proto.Clone(view.Message), v.a.o.Now().Add(undoFor)})
 }
 
 // undoFor offers to take back what was done to a record, or to any.
@@ -40,33 +70,44 @@ func (v *visit) undoFor(id string) *web.Undo {
 	u := &v.a.undo
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	left := u.until.Sub(v.a.o.Now())
-	if left <= 0 || id != "" && u.record.String() != id {
+	now := v.a.o.Now()
+	s := u.last(id, now)
+	if s == nil {
 		return nil
 	}
 	// The clock of the page may be another than that of the app.
-	return &web.Undo{Action: "call/" + u.record.String() + "/undo", Words: u.words, UntilMS: time.Now().Add(left).UnixMilli()}
+	return &web.Undo{
+		Action: "call/" + s.record.String() + "/undo", Words: s.words, UntilMS: time.Now().Add(s.until.Sub(now)).UnixMilli(),
+		Values: []web.Hidden{{Name: "step", Value: strconv.FormatUint(s.number, 10)}},
+	}
 }
 
-// takeBack undoes the last tap.
+// takeBack undoes the tap that the button named, unless that is done or it is too late.
 func (v *visit) takeBack() error {
 	u := &v.a.undo
 	u.mu.Lock()
-	fits := v.r.PathValue("id") == u.record.String() && v.a.o.Now().Before(u.until)
-	fields, before := u.fields, u.before
-	u.until = time.Time{}
+	var back step
+	named := v.r.PostFormValue("step")
+	i := slices.IndexFunc(u.steps, func(s step) bool {
+		return s.record.String() == v.r.PathValue("id") && strconv.FormatUint(s.number, 10) == named && v.a.o.Now().Before(s.until)
+	})
+	if i >= 0 {
+		// It cannot be taken back twice.
+		back = u.steps[i]
+		u.steps = slices.Delete(u.steps, i, i+1)
+	}
 	u.mu.Unlock()
-	if fits {
+	if i >= 0 {
 		view, err := v.get("incident")
 		if err != nil {
 			return err
 		}
 		after := proto.Clone(view.Message)
-		for _, name := range fields {
-			from, into := before.ProtoReflect(), after.ProtoReflect()
+		for _, name := range back.fields {
+			from, into := back.before.ProtoReflect(), after.ProtoReflect()
 			fd := into.Descriptor().Fields().ByName(protoreflect.Name(name))
 			if from.Has(fd) {
-				into.Set(fd, proto.Clone(before).ProtoReflect().Get(fd))
+				into.Set(fd, proto.Clone(back.before).ProtoReflect().Get(fd))
 			} else {
 				into.Clear(fd)
 			}
@@ -81,7 +122,7 @@ func (v *visit) takeBack() error {
 // newCall makes a call with one tap: its type. What else is known comes from the shift.
 func (v *visit) newCall() error {
 	kind := v.r.PostFormValue("type")
-	if !v.domain().HasCode("call_type", kind) {
+	if !v.domain().HasCode("call_type", kind) && v.own().Core("call_type", kind) == kind {
 		return client.ErrNotFound
 	}
 	s := v.a.prefs.current()
@@ -152,8 +193,10 @@ type callData struct {
 	Sheet      *sheet
 	Place      web.Field
 	Encounters []lineItem
-	Officer    bool
-	Open       bool
+	// Approach is what to know of the persons of the call.
+	Approach []approach
+	Officer  bool
+	Open     bool
 	// Arrived: somebody is there, and the call can have a result.
 	Arrived, Closing bool
 	Missing          []string
@@ -203,7 +246,7 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 		d.Timers = append(d.Timers, t)
 	}
 	if problems == nil && d.Closing {
-		problems = v.domain().Validate(m, record.Entry{Before: m, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()})
+		problems = v.validate(m, record.Entry{Before: m, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()})
 	}
 	for _, p := range problems {
 		if !p.Warn {
@@ -229,6 +272,9 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 		}
 		for _, e := range found {
 			d.Encounters = append(d.Encounters, v.encounterLine(e))
+		}
+		if d.Approach, err = v.approaches(found); err != nil {
+			return err
 		}
 	}
 	if len(problems) > 0 && len(d.Missing) > 0 {
@@ -325,7 +371,7 @@ func (v *visit) clear(view *client.View, contact string) error {
 		}
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(m, record.Entry{Before: view.Message, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(m, record.Entry{Before: view.Message, Target: record.Cleared, NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn {
 			problems = append(problems, p)
 		}
@@ -347,10 +393,6 @@ func (a *App) closeCleared(ctx context.Context, dev *client.Client) {
 	if err != nil || slices.Contains(me.Roles, "le_partner") {
 		return
 	}
-	a.undo.mu.Lock()
-	waits := a.o.Now().Before(a.undo.until)
-	which := a.undo.record
-	a.undo.mu.Unlock()
 	a.closing.Lock()
 	defer a.closing.Unlock()
 	if a.o.Now().Sub(a.looked) < 5*time.Second {
@@ -363,7 +405,7 @@ func (a *App) closeCleared(ctx context.Context, dev *client.Client) {
 	}
 	for _, view := range open {
 		m, ok := view.Message.(*tandemv1.Incident)
-		if !ok || m.GetClearedAt() == nil || m.GetContact() == "" || view.Origin.Device != me.Device || waits && view.ID == which {
+		if !ok || m.GetClearedAt() == nil || m.GetContact() == "" || view.Origin.Device != me.Device || a.undo.open(view.ID, a.o.Now()) {
 			continue
 		}
 		if a.o.Now().Sub(time.UnixMilli(m.GetClearedAt().GetAtMs())) < undoFor {
@@ -390,7 +432,7 @@ func (v *visit) timesPage() error {
 	}
 	d := &timesData{Page: v.page(v.t("secTimes")), Call: v.callLine(view)}
 	d.Page.Record, d.Page.Hash = view.ID.String(), v.a.typing.remember(view)
-	if d.Sheet, err = v.sheetOf("incident", view.ID.String(), view.Message, v.domain().Validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()}), "secTimes"); err != nil {
+	if d.Sheet, err = v.sheetOf("incident", view.ID.String(), view.Message, v.validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()}), "secTimes"); err != nil {
 		return err
 	}
 	return v.show("times", d)

@@ -369,7 +369,7 @@ func (v *visit) makeForm(kind, page string, preset func() proto.Message, finish 
 		return err
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(msg, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(msg, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn && !slices.Contains(p.Fields, "lifecycle") {
 			problems = append(problems, p)
 		}
@@ -529,7 +529,7 @@ func (v *visit) cards() (out []cardLine, err error) {
 	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
 		if m, ok := view.Message.(*tandemv1.AlertCard); ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
-			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), m.GetExpiresOn()})
+			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), v.dated(m.GetExpiresOn())})
 		}
 	}
 	return out, nil
@@ -577,6 +577,12 @@ func (v *visit) directory() error {
 	return v.show("directory", d)
 }
 
+// serves reports whether a service is for a need, or for what the need is a kind of.
+func (v *visit) serves(m *tandemv1.Resource, need string) bool {
+	core := v.own().Core("need", need)
+	return slices.ContainsFunc(m.GetCategory(), func(c string) bool { return c == need || c == core })
+}
+
 // places are the services of the directory that fit.
 func (v *visit) places(need, text string, only map[string]bool, limit int) (out []placeLine, err error) {
 	var views []*client.View
@@ -590,7 +596,7 @@ func (v *visit) places(need, text string, only map[string]bool, limit int) (out 
 	}
 	for _, view := range views {
 		m, ok := view.Message.(*tandemv1.Resource)
-		if !ok || m.GetStatus() != "active" || need != "" && !slices.Contains(m.GetCategory(), need) {
+		if !ok || m.GetStatus() != "active" || need != "" && !v.serves(m, need) {
 			continue
 		}
 		l := placeLine{

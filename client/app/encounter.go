@@ -103,7 +103,7 @@ type encounterData struct {
 	// Seen says when a lead has opened it, empty for never.
 	Seen   string
 	Flags  []string
-	Safety []lineItem
+	Safety approach
 	// Discloses: who is here records what is passed on.
 	Discloses bool
 }
@@ -138,7 +138,7 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 	if m.GetStartedAt() != nil {
 		d.At = v.at(m.GetStartedAt().GetAtMs())
 	}
-	for _, p := range v.domain().Validate(m, record.Entry{Before: m, NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(m, record.Entry{Before: m, NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Missing {
 			d.Flags = append(d.Flags, p.Text(v.lang))
 		}
@@ -155,7 +155,7 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 		return err
 	}
 	if pid, err := parseID(d.Person); err == nil {
-		if d.Safety, err = v.safety(pid); err != nil {
+		if d.Safety, err = v.approachOf(pid); err != nil {
 			return err
 		}
 	}
@@ -190,7 +190,7 @@ func (v *visit) read(kind string, msg proto.Message) (out []readSection) {
 			}
 			text := values[0]
 			if sp.kind != "area" {
-				text = cmp.Or(v.shownValue(kind, sp, values), v.plain(sp, values))
+				text = v.dated(cmp.Or(v.shownValue(kind, sp, values), v.plain(sp, values)))
 			}
 			s.Lines = append(s.Lines, [2]string{v.field(kind, sp).Label, text})
 		}
@@ -236,7 +236,7 @@ func (v *visit) sign() error {
 		m.EndedAt = v.tapNow()
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(m, record.Entry{Before: view.Message, Target: record.Signed, NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(m, record.Entry{Before: view.Message, Target: record.Signed, NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn {
 			problems = append(problems, p)
 		}

@@ -19,8 +19,8 @@ import (
 	"github.com/tandem-response/tandem/internal/need"
 )
 
-// landscape writes a picture of hills, and what is none.
-func landscape(tb testing.TB) (picture, other string) {
+// photo is a picture of hills.
+func photo(tb testing.TB) []byte {
 	tb.Helper()
 	img := image.NewNRGBA(image.Rect(0, 0, 640, 480))
 	for y := range 480 {
@@ -36,13 +36,19 @@ func landscape(tb testing.TB) (picture, other string) {
 	if err := png.Encode(&b, img); err != nil {
 		tb.Fatal(err)
 	}
+	return b.Bytes()
+}
+
+// landscape writes a picture of hills, and what is none.
+func landscape(tb testing.TB) (picture, other string) {
+	tb.Helper()
 	dir := tb.TempDir()
 	picture, other = filepath.Join(dir, "IMG_2041.png"), filepath.Join(dir, "letter.pdf")
 	box := func(name, body string) string {
 		return string(binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))) + name + body
 	}
 	voice := box("ftyp", "M4A \x00\x00\x00\x00") + box("moov", box("trak", box("mdia", box("hdlr", strings.Repeat("\x00", 8)+"soun"+strings.Repeat("\x00", 13))))) + box("mdat", "sound")
-	for name, raw := range map[string][]byte{filepath.Join(dir, "Words"): []byte("Gate code on file.\n"), filepath.Join(dir, "Letter"): []byte("%PDF-1.7\n1 0 obj <<>> endobj\n%%EOF\n"), filepath.Join(dir, "Voice"): []byte(voice), picture: b.Bytes(), other: []byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>> endobj\n%%EOF\n")} {
+	for name, raw := range map[string][]byte{filepath.Join(dir, "Words"): []byte("Gate code on file.\n"), filepath.Join(dir, "Letter"): []byte("%PDF-1.7\n1 0 obj <<>> endobj\n%%EOF\n"), filepath.Join(dir, "Voice"): []byte(voice), picture: photo(tb), other: []byte("%PDF-1.7\n1 0 obj <</JS (app.alert)>> endobj\n%%EOF\n")} {
 		if err := os.WriteFile(name, raw, 0o600); err != nil {
 			tb.Fatal(err)
 		}

@@ -137,6 +137,8 @@ type responseData struct {
 	Needs                 int
 	At                    time.Time
 	Read                  [][2]string
+	// Plan is the safety plan that the answers are, nil for another form.
+	Plan *plan
 }
 
 // laid returns a response with what is typed in it and no save yet, and the fields that
@@ -203,7 +205,9 @@ func (v *visit) showResponse(view *client.View, failed string) error {
 		return err
 	}
 	if d.Signed {
-		d.Read = v.answered(m, res)
+		if d.Plan = v.planOf(f, m, view.Lifecycle); d.Plan == nil {
+			d.Read = v.answered(m, res)
+		}
 		return v.show("response", d)
 	}
 	if d.Sheet, err = v.sheetOf("form_response", d.ID, m, nil); err != nil {
@@ -496,10 +500,8 @@ func (v *visit) beginForm() error {
 	named := map[string]**string{"person": &m.PersonId, "encounter": &m.EncounterId, "episode": &m.EpisodeId}
 	switch f.GetSubject() {
 	case "program":
+		// The program is that of the shift, like the team.
 		m.Respondent, named = new("staff"), nil
-		if len(v.me.Programs) > 0 {
-			m.ProgramId = new(v.me.Programs[0].String())
-		}
 	case "community":
 		m.Respondent, named = new("anonymous"), nil
 	case "staff":

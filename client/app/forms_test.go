@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/tandem-response/tandem/client/app"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/need"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/form"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -183,4 +185,47 @@ func TestFormsOfPolice(t *testing.T) {
 	b.open(f.next())
 	b.page("forms?person=" + syncengine.ID{1}.String())
 	b.says(app.In("en", "noForms"))
+}
+
+// What is asked about the program is of that of the shift, for who is in two.
+func TestFormsOfTwoPrograms(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.publish("readiness")
+	id := func(id syncengine.ID, err error) syncengine.ID {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	var teams, programs []syncengine.ID
+	for _, name := range []string{"Night", "Day"} {
+		programs = append(programs, id(o.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: name, Model: "crt", Agency: o.clinic})))
+		teams = append(teams, id(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: name, Program: programs[len(teams)]})))
+	}
+	a := o.ask(id(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Ana Sosa", Discipline: "counselor", Roles: []string{"clinician"}, Agency: o.clinic, Teams: teams})))
+	a.get("today")
+	forms, err := a.dev.List(t.Context(), "form", client.Filter{}, client.Oldest, 0)
+	if err != nil || len(forms) != 1 {
+		t.Fatalf("%d forms, %v", len(forms), err)
+	}
+	for i, team := range teams {
+		a.dev.WorkFor(team)
+		w := a.post("form/begin", url.Values{"form": {forms[0].ID.String()}})
+		_, made, _ := strings.Cut(w.Header().Get("Location"), "response/")
+		v, err := a.dev.Get(t.Context(), id(syncengine.ParseID(made)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, ok := v.Message.(*tandemv1.FormResponse); !ok || m.GetTeamId() != team.String() || m.GetProgramId() != programs[i].String() {
+			t.Errorf("the response is of team %s, program %s; want %s, %s", m.GetTeamId(), m.GetProgramId(), team, programs[i])
+		}
+	}
+	if _, err := a.dev.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if refused, err := a.dev.Quarantined(t.Context()); err != nil || len(refused) > 0 {
+		t.Errorf("%d are refused, %v", len(refused), err)
+	}
 }

@@ -76,7 +76,7 @@ func (v *visit) newNote() error {
 		return err
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(m, record.Entry{Target: record.Signed, NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(m, record.Entry{Target: record.Signed, NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn {
 			problems = append(problems, p)
 		}

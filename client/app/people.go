@@ -210,7 +210,7 @@ func (v *visit) newPerson() error {
 		return err
 	}
 	var problems []record.Problem
-	for _, pr := range v.domain().Validate(p, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, pr := range v.validate(p, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !pr.Warn && !slices.Contains(pr.Fields, "lifecycle") {
 			problems = append(problems, pr)
 		}
@@ -316,7 +316,7 @@ func (v *visit) editPerson() error {
 	}
 	d := &personFormData{Page: v.page(v.t("editPerson"))}
 	d.Page.Record, d.Page.Hash = view.ID.String(), v.a.typing.remember(view)
-	problems := v.domain().Validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()})
+	problems := v.validate(view.Message, record.Entry{Before: view.Message, NowMS: v.a.o.Now().UnixMilli()})
 	if d.Sheet, err = v.sheetOf("person", view.ID.String(), view.Message, problems); err != nil {
 		return err
 	}
@@ -335,8 +335,8 @@ type personData struct {
 	Needs   int
 	Refers  []lineItem
 	Printed time.Time
-	// Safety are alerts, Episode the one under way.
-	Safety  []lineItem
+	// Safety are alerts and the safety plan, Episode the one under way.
+	Safety  approach
 	Episode *lineItem
 	// Discloses: who is here records what is passed on; Recorded: that was done, and it
 	// is to be printed.
@@ -372,7 +372,7 @@ func (v *visit) personPage() error {
 			d.About = append(d.About, [2]string{v.domain().FieldLabel("person", sp.name, v.lang), text})
 		}
 	}
-	if d.Safety, err = v.safety(view.ID); err != nil {
+	if d.Safety, err = v.approachOf(view.ID); err != nil {
 		return err
 	}
 	episode, err := v.activeEpisode(view.ID)
@@ -444,10 +444,27 @@ func (v *visit) episodeLine(view *client.View) lineItem {
 	return l
 }
 
+// until says the last day of something, empty for none.
+func (v *visit) until(day string) string {
+	if day == "" {
+		return ""
+	}
+	return v.t("until") + " " + v.dated(day)
+}
+
+// dated says a day as people do; what is none it leaves as it is.
+func (v *visit) dated(day string) string {
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return day
+	}
+	return v.tf("dayOfYear", web.Day(v.lang, at), at.Year())
+}
+
 func (v *visit) consentLine(view *client.View) lineItem {
 	l := lineItem{Href: "consent/" + view.ID.String(), Title: v.domain().KindLabel("consent", v.lang), At: v.at(view.Origin.AtMS), Where: v.where(view), Badge: v.code("lifecycle_consent", view.Lifecycle)}
 	if m, ok := view.Message.(*tandemv1.Consent); ok {
-		l.About = join(v.code("consent_type", m.GetType()), m.GetExpiresOn())
+		l.About = join(v.code("consent_type", m.GetType()), v.until(m.GetExpiresOn()))
 	}
 	return l
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tandem-response/tandem/client"
+	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/web"
 )
 
@@ -26,6 +28,8 @@ type shift struct {
 	Crew   []string `json:"crew"`
 	Mode   string   `json:"mode"`
 	Source string   `json:"source"`
+	// Team is whose work it is, where who works here is in several.
+	Team string `json:"team"`
 	// Police: the crew has a police partner.
 	Police bool `json:"police"`
 	// BeganMS is 0 where none is under way.
@@ -50,6 +54,7 @@ func (p *prefs) load(ctx context.Context, dev *client.Client) {
 		p.theme = string(b)
 	}
 	_ = json.Unmarshal(read("shift"), &p.shift)
+	p.shift.work(dev)
 }
 
 // language is that of the pages.
@@ -81,7 +86,23 @@ func (p *prefs) current() shift {
 	return p.shift
 }
 
+// work has what is made from now on belong to the team of the shift: the first, where nobody
+// has chosen.
+func (s *shift) work(dev *client.Client) {
+	me, err := dev.Session()
+	if err != nil || len(me.Teams) < 2 {
+		return
+	}
+	id, err := syncengine.ParseID(s.Team)
+	if err != nil || !slices.Contains(me.Teams, id) {
+		id = me.Teams[0]
+		s.Team = id.String()
+	}
+	dev.WorkFor(id)
+}
+
 func (v *visit) setShift(s shift) error {
+	s.work(v.dev)
 	v.a.prefs.mu.Lock()
 	v.a.prefs.shift = s
 	v.a.prefs.mu.Unlock()

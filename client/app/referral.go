@@ -138,7 +138,7 @@ func (v *visit) newReferral() error {
 		return err
 	}
 	var problems []record.Problem
-	for _, p := range v.domain().Validate(m, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
+	for _, p := range v.validate(m, record.Entry{NowMS: v.a.o.Now().UnixMilli()}) {
 		if !p.Warn && !slices.Contains(p.Fields, "lifecycle") {
 			problems = append(problems, p)
 		}

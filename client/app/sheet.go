@@ -150,6 +150,12 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 				}
 			}
 			f.Fill(values)
+			for i, o := range f.Options {
+				if o.Label == o.Code {
+					// Of a newer version, of another agency, or not offered any more.
+					f.Options[i].Label = v.code(v.domain().FieldCodes(kind, sp.name), o.Code)
+				}
+			}
 			for _, p := range problems {
 				if slices.ContainsFunc(p.Fields, func(field string) bool { return touches(sp.name, field) }) && (!p.Missing || empty(values)) {
 					f.Problem = p.Text(v.lang)
@@ -211,16 +217,7 @@ func (v *visit) field(kind string, sp spec) web.Field {
 	switch {
 	case v.domain().FieldCodes(kind, sp.name) != "":
 		f.Kind, f.Many = "chips", fd != nil && fd.IsList()
-		for _, c := range v.domain().Codes(v.domain().FieldCodes(kind, sp.name)) {
-			if c.Retired || c.Code == record.NotRecorded {
-				continue
-			}
-			label := c.EN
-			if v.lang == "es" {
-				label = c.ES
-			}
-			f.Options = append(f.Options, web.Option{Code: c.Code, Label: label})
-		}
+		f.Options = v.offered(v.domain().FieldCodes(kind, sp.name))
 	case fd != nil && fd.Kind() == protoreflect.BoolKind:
 		f.Kind = "switch"
 	case sp.kind == "time":
@@ -245,7 +242,7 @@ func (v *visit) shownValue(kind string, sp spec, values []string) string {
 	var out []string
 	for _, c := range values {
 		if c != "" {
-			out = append(out, v.domain().Label(list, c, v.lang))
+			out = append(out, v.code(list, c))
 		}
 	}
 	return strings.Join(out, ", ")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/web"
 )
 
@@ -17,6 +18,7 @@ type shiftData struct {
 	// On: it is under way, since Began.
 	On        bool
 	Began     time.Time
+	Team      web.Field
 	Crew      web.Field
 	Mode      web.Field
 	Source    web.Field
@@ -38,6 +40,12 @@ func (v *visit) shiftPage() error {
 	staff, err := v.dev.List(v.ctx(), "staff", client.Filter{Lifecycle: "active"}, client.Oldest, 200)
 	if err != nil {
 		return err
+	}
+	d.Team = web.Field{Name: "team", Kind: "chips", Label: v.domain().FieldLabel("incident", "team_id", v.lang)}
+	for _, id := range v.me.Teams {
+		if m := v.team(id); m != nil && len(v.me.Teams) > 1 {
+			d.Team.Options = append(d.Team.Options, web.Option{Code: id.String(), Label: m.GetName(), On: s.Team == id.String()})
+		}
 	}
 	d.Crew = web.Field{Name: "crew", Kind: "chips", Many: true, Label: v.t("crew")}
 	for _, view := range staff {
@@ -72,6 +80,7 @@ func (v *visit) beginShift() error {
 	s := v.a.prefs.current()
 	s.Unit = clip(strings.ToUpper(strings.TrimSpace(v.r.PostForm.Get("unit"))), 12)
 	s.Crew = slices.DeleteFunc(v.r.PostForm["crew"], func(id string) bool { return id == "" })
+	s.Team = cmp.Or(last(v.r.PostForm["team"]), s.Team)
 	s.Mode = cmp.Or(last(v.r.PostForm["response_mode"]), "co_response")
 	s.Source = cmp.Or(last(v.r.PostForm["source"]), "dispatch_911")
 	s.Police = false
@@ -103,6 +112,16 @@ func (v *visit) endShift() error {
 		return err
 	}
 	return v.to("shift")
+}
+
+// team returns the record of a team, nil where it is not here.
+func (v *visit) team(id syncengine.ID) *tandemv1.Team {
+	view, err := v.dev.Get(v.ctx(), id)
+	if err != nil {
+		return nil
+	}
+	m, _ := view.Message.(*tandemv1.Team)
+	return m
 }
 
 // staff returns a staff record, nil where it is not here.

@@ -71,6 +71,7 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	if b.taps > 4 {
 		t.Errorf("nobody found takes %d taps, at most 4 are right", b.taps)
 	}
+	t.Logf("taps of nobody found: %d", b.taps)
 	b.says(in("undo"))
 	b.look("today-cleared")
 	o.away.Store(true)
@@ -164,6 +165,7 @@ func night(t *testing.T, o *office, f *field, b *browser, lang string) {
 	if b.taps > 3 {
 		t.Errorf("a follow-up takes %d taps, at most 3 are right", b.taps)
 	}
+	t.Logf("taps of a follow-up: %d", b.taps)
 	b.page("directory")
 	b.says("988")
 	b.look("directory")

@@ -21,6 +21,7 @@ func parseID(s string) (syncengine.ID, error) { return syncengine.ParseID(s) }
 type learnt struct {
 	mu    sync.Mutex
 	at    time.Time
+	team  string
 	types []string
 }
 
@@ -32,7 +33,8 @@ func (v *visit) chips() ([]string, error) {
 	l := &v.a.learnt
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.types != nil && v.a.o.Now().Sub(l.at) < 10*time.Minute {
+	team := v.a.prefs.current().Team
+	if l.types != nil && l.team == team && v.a.o.Now().Sub(l.at) < 10*time.Minute {
 		return l.types, nil
 	}
 	views, err := v.dev.List(v.ctx(), "incident", client.Filter{FromMS: v.a.o.Now().AddDate(0, 0, -60).UnixMilli()}, client.Newest, 150)
@@ -41,7 +43,7 @@ func (v *visit) chips() ([]string, error) {
 	}
 	counts := map[string]int{}
 	for _, view := range views {
-		if m, ok := view.Message.(*tandemv1.Incident); ok {
+		if m, ok := view.Message.(*tandemv1.Incident); ok && (team == "" || m.GetTeamId() == team) {
 			counts[m.GetCallType()]++
 		}
 	}
@@ -53,7 +55,7 @@ func (v *visit) chips() ([]string, error) {
 			types = append(types, t)
 		}
 	}
-	l.types, l.at = types[:8], v.a.o.Now()
+	l.types, l.team, l.at = types[:8], team, v.a.o.Now()
 	return l.types, nil
 }
 
@@ -110,7 +112,7 @@ func (v *visit) today() error {
 		d.Cleared = append(d.Cleared, v.callLine(view))
 	}
 	if !d.Officer {
-		if err := v.unfinished(d); err != nil {
+		if d.Drafts, err = v.unfinished(); err != nil {
 			return err
 		}
 		if d.Due, err = v.due(); err != nil {
@@ -120,13 +122,10 @@ func (v *visit) today() error {
 		if err != nil {
 			return err
 		}
-		for _, c := range v.domain().Codes("call_type") {
-			o := web.Option{Code: c.Code, Label: v.domain().Label("call_type", c.Code, v.lang)}
-			switch {
-			case c.Retired || c.Code == "not_recorded":
-			case slices.Contains(chips, c.Code):
+		for _, o := range v.offered("call_type") {
+			if slices.Contains(chips, o.Code) {
 				d.Chips = append(d.Chips, o)
-			default:
+			} else {
 				d.More = append(d.More, o)
 			}
 		}
@@ -138,12 +137,12 @@ func (v *visit) today() error {
 
 // unfinished lists drafts: encounters and notes that are not signed, and typing for which
 // there is no record.
-func (v *visit) unfinished(d *todayData) error {
+func (v *visit) unfinished() (out []draftLine, err error) {
 	old := v.a.o.Now().Add(-12 * time.Hour)
 	for _, kind := range []string{"encounter", "note", "form_response"} {
 		views, err := v.dev.List(v.ctx(), kind, client.Filter{Lifecycle: "draft"}, client.Oldest, 50)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, view := range views {
 			if view.Origin.Author != v.me.Person {
@@ -160,12 +159,12 @@ func (v *visit) unfinished(d *todayData) error {
 			if m, ok := view.Message.(*tandemv1.FormResponse); ok {
 				line.Title, line.About = v.responseLine(view).Title, v.personName(m.GetPersonId())
 			}
-			d.Drafts = append(d.Drafts, line)
+			out = append(out, line)
 		}
 	}
 	kept, err := v.dev.Drafts(v.ctx())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, k := range kept {
 		kind, id, ok := strings.Cut(strings.TrimPrefix(k.Key, "sheet/"), "/")
@@ -174,7 +173,7 @@ func (v *visit) unfinished(d *todayData) error {
 			continue
 		}
 		if kind == "fix" {
-			d.Drafts = append(d.Drafts, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
+			out = append(out, draftLine{Href: "tray/fix/" + id, Title: v.t("fixTitle"), About: v.t("notSavedYet"), At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old)})
 			continue
 		}
 		if _, err := v.dev.Get(v.ctx(), rid); err == nil {
@@ -182,7 +181,7 @@ func (v *visit) unfinished(d *todayData) error {
 		}
 		typing, err := v.typedIn(kind, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if typing == nil {
 			continue
@@ -191,19 +190,31 @@ func (v *visit) unfinished(d *todayData) error {
 		for name, value := range typing.Of {
 			q.Set(name, value)
 		}
-		d.Drafts = append(d.Drafts, draftLine{
+		out = append(out, draftLine{
 			Href: pageOf(kind) + "/new?" + q.Encode(), Title: v.domain().KindLabel(kind, v.lang), About: join(v.personName(typing.Of["person"]), v.t("notSavedYet")),
 			At: v.at(k.AtMS), Old: v.at(k.AtMS).Before(old),
 		})
 	}
-	return nil
+	return out, nil
+}
+
+// overdue are the drafts of who works here that are older than twelve hours.
+func (v *visit) overdue() ([]draftLine, error) {
+	if v.officer() {
+		return nil, nil
+	}
+	drafts, err := v.unfinished()
+	return slices.DeleteFunc(drafts, func(d draftLine) bool { return !d.Old }), err
 }
 
 func (v *visit) code(list, code string) string {
 	if code == "" {
 		return ""
 	}
-	return v.domain().Label(list, code, v.lang)
+	if v.domain().HasCode(list, code) {
+		return v.domain().Label(list, code, v.lang)
+	}
+	return v.own().Label(v.domain(), list, code, v.lang)
 }
 
 // seen says that a lead has opened a record, and when; empty where none has, as far as the

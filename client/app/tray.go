@@ -32,7 +32,8 @@ type trayData struct {
 	HasTalked bool
 	Fault     bool
 	Notices   []string
-	Drafts    int
+	// Drafts are those that are older than twelve hours.
+	Drafts []draftLine
 }
 
 // clash is one field of one record that two people wrote.
@@ -75,7 +76,7 @@ func (v *visit) tray() error {
 	if err != nil {
 		return err
 	}
-	d.Queued, d.Drafts, d.Fault = st.Queued, st.Drafts, st.LastFault != ""
+	d.Queued, d.Fault = st.Queued, st.LastFault != ""
 	if st.Queued > 0 {
 		d.Waiting = v.estimate(v.ctx(), st.Queued)
 	}
@@ -86,6 +87,9 @@ func (v *visit) tray() error {
 		if is {
 			d.Notices = append(d.Notices, v.t(key))
 		}
+	}
+	if d.Drafts, err = v.overdue(); err != nil {
+		return err
 	}
 	d.Page.Record = "tray"
 	if d.Page.Hash, err = v.trayPrint(); err != nil {

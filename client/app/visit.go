@@ -33,48 +33,56 @@ type visit struct {
 	me  *client.Session
 	// st is how the device stood when this request first asked.
 	st *client.Status
+	// added are the codes that agencies have added, once they were asked for.
+	added *record.OwnCodes
+}
+
+// plainPages are there while the store is locked, too.
+var plainPages = map[string]func(*visit) error{
+	"GET /lock": (*visit).lockPage, "POST /lock": (*visit).lock, "POST /unlock": (*visit).unlock,
+	"GET /status": (*visit).status, "POST /touch": (*visit).touch, "POST /settings/lang": (*visit).switchLang,
+}
+
+// insidePages are those of an open store.
+var insidePages = map[string]func(*visit) error{
+	"GET /{$}": (*visit).home, "GET /today": (*visit).today,
+	"GET /shift": (*visit).shiftPage, "POST /shift": (*visit).beginShift, "POST /shift/end": (*visit).endShift,
+	"GET /settings": (*visit).settingsPage, "POST /settings/theme": (*visit).setTheme, "POST /settings/pin": (*visit).setPIN,
+	"POST /call": (*visit).newCall, "GET /calls": (*visit).calls, "GET /call/{id}": (*visit).callPage, "POST /call/{id}/tap": (*visit).tap,
+	"POST /call/{id}/undo": (*visit).takeBack, "POST /call/{id}/result": (*visit).result, "GET /call/{id}/times": (*visit).timesPage,
+	"GET /call/{id}/who": (*visit).whoPage, "POST /call/{id}/encounter": (*visit).newEncounter,
+	"GET /people": (*visit).people, "GET /people/found": (*visit).found, "GET /person/new": (*visit).newPersonPage,
+	"POST /person/new": (*visit).newPerson, "GET /person/{id}": (*visit).personPage, "GET /person/{id}/edit": (*visit).editPerson,
+	"GET /encounter/{id}": (*visit).encounterPage, "POST /encounter/{id}/sign": (*visit).sign, "POST /encounter/{id}/amend": (*visit).amend,
+	"GET /referral/new": (*visit).newReferralPage, "POST /referral/new": (*visit).newReferral, "GET /referral/{id}": (*visit).referralPage,
+	"POST /referral/{id}/step": (*visit).stepReferral,
+	"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage,
+	"POST /person/{id}/episode": (*visit).newEpisode, "GET /episode/{id}": (*visit).episodePage, "POST /episode/{id}/step": (*visit).stepEpisode,
+	"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
+	"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
+	"GET /alert/new": (*visit).newAlertPage, "POST /alert/new": (*visit).newAlert, "GET /alert/{id}": (*visit).alertPage,
+	"GET /forms": (*visit).formsPage, "POST /form/begin": (*visit).beginForm, "GET /response/{id}": (*visit).responsePage,
+	"POST /response/{id}/sign": (*visit).signResponse, "POST /response/{id}/drop": (*visit).dropResponse,
+	"GET /protocols": (*visit).protocolsPage, "GET /protocol/{id}": (*visit).protocolPage,
+	"GET /files/{kind}/{id}": (*visit).filesPage, "POST /files/{kind}/{id}": (*visit).attachFile, "POST /files/{kind}/{id}/send": (*visit).sendFiles,
+	"GET /file/{id}": (*visit).filePage, "GET /file/{id}/bytes": (*visit).fileBytes, "GET /file/{id}/thumb": (*visit).fileThumb,
+	"POST /file/{id}/fetch": (*visit).fetchFile, "POST /file/{id}/remove": (*visit).removeFile,
+	"GET /disclosure/new": (*visit).newDisclosurePage, "POST /disclosure/new": (*visit).newDisclosure,
+	"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
+	"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
+	"GET /tray/fix/{id}": (*visit).fixPage, "POST /tray/fix/{id}": (*visit).fix, "POST /tray/fix/{id}/drop": (*visit).dropFix,
+	"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
+	"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
 }
 
 // routes says which page answers what.
 func (a *App) routes() {
 	a.mux = http.NewServeMux()
 	a.mux.Handle("GET /static/", web.Static())
-	for pattern, do := range map[string]func(*visit) error{
-		"GET /lock": (*visit).lockPage, "POST /lock": (*visit).lock, "POST /unlock": (*visit).unlock,
-		"GET /status": (*visit).status, "POST /touch": (*visit).touch, "POST /settings/lang": (*visit).switchLang,
-	} {
+	for pattern, do := range plainPages {
 		a.mux.HandleFunc(pattern, a.plain(do))
 	}
-	for pattern, do := range map[string]func(*visit) error{
-		"GET /{$}": (*visit).home, "GET /today": (*visit).today,
-		"GET /shift": (*visit).shiftPage, "POST /shift": (*visit).beginShift, "POST /shift/end": (*visit).endShift,
-		"GET /settings": (*visit).settingsPage, "POST /settings/theme": (*visit).setTheme, "POST /settings/pin": (*visit).setPIN,
-		"POST /call": (*visit).newCall, "GET /calls": (*visit).calls, "GET /call/{id}": (*visit).callPage, "POST /call/{id}/tap": (*visit).tap,
-		"POST /call/{id}/undo": (*visit).takeBack, "POST /call/{id}/result": (*visit).result, "GET /call/{id}/times": (*visit).timesPage,
-		"GET /call/{id}/who": (*visit).whoPage, "POST /call/{id}/encounter": (*visit).newEncounter,
-		"GET /people": (*visit).people, "GET /people/found": (*visit).found, "GET /person/new": (*visit).newPersonPage,
-		"POST /person/new": (*visit).newPerson, "GET /person/{id}": (*visit).personPage, "GET /person/{id}/edit": (*visit).editPerson,
-		"GET /encounter/{id}": (*visit).encounterPage, "POST /encounter/{id}/sign": (*visit).sign, "POST /encounter/{id}/amend": (*visit).amend,
-		"GET /referral/new": (*visit).newReferralPage, "POST /referral/new": (*visit).newReferral, "GET /referral/{id}": (*visit).referralPage,
-		"POST /referral/{id}/step": (*visit).stepReferral,
-		"GET /note/new":            (*visit).newNotePage, "POST /note/new": (*visit).newNote, "GET /note/{id}": (*visit).notePage,
-		"POST /person/{id}/episode": (*visit).newEpisode, "GET /episode/{id}": (*visit).episodePage, "POST /episode/{id}/step": (*visit).stepEpisode,
-		"GET /followup/{id}": (*visit).followUpPage, "POST /followup/{id}/log": (*visit).logFollowUp,
-		"GET /consent/new": (*visit).newConsentPage, "POST /consent/new": (*visit).newConsent, "GET /consent/{id}": (*visit).consentPage, "POST /consent/{id}/revoke": (*visit).revoke,
-		"GET /alert/new": (*visit).newAlertPage, "POST /alert/new": (*visit).newAlert, "GET /alert/{id}": (*visit).alertPage,
-		"GET /forms": (*visit).formsPage, "POST /form/begin": (*visit).beginForm, "GET /response/{id}": (*visit).responsePage,
-		"POST /response/{id}/sign": (*visit).signResponse, "POST /response/{id}/drop": (*visit).dropResponse,
-		"GET /protocols": (*visit).protocolsPage, "GET /protocol/{id}": (*visit).protocolPage,
-		"GET /files/{kind}/{id}": (*visit).filesPage, "POST /files/{kind}/{id}": (*visit).attachFile, "POST /files/{kind}/{id}/send": (*visit).sendFiles,
-		"GET /file/{id}": (*visit).filePage, "GET /file/{id}/bytes": (*visit).fileBytes, "GET /file/{id}/thumb": (*visit).fileThumb,
-		"POST /file/{id}/fetch": (*visit).fetchFile, "POST /file/{id}/remove": (*visit).removeFile,
-		"GET /disclosure/new": (*visit).newDisclosurePage, "POST /disclosure/new": (*visit).newDisclosure,
-		"GET /cards": (*visit).cardsPage, "GET /directory": (*visit).directory,
-		"GET /tray": (*visit).tray, "POST /tray/wake": (*visit).wake, "POST /tray/settle": (*visit).settleConflict, "POST /tray/withdraw": (*visit).withdraw,
-		"GET /tray/fix/{id}": (*visit).fixPage, "POST /tray/fix/{id}": (*visit).fix, "POST /tray/fix/{id}/drop": (*visit).dropFix,
-		"POST /sheet/{kind}/{id}/draft": (*visit).keepTyping, "POST /sheet/{kind}/{id}/settle": (*visit).settleNow,
-		"POST /sheet/{kind}/{id}/save": (*visit).saveSheet,
-	} {
+	for pattern, do := range insidePages {
 		a.mux.HandleFunc(pattern, a.inside(do))
 	}
 	a.mux.HandleFunc("/", a.plain(func(*visit) error { return client.ErrNotFound }))

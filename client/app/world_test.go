@@ -44,7 +44,7 @@ type office struct {
 	changes int64
 
 	maya, luis, dale syncengine.ID
-	clinic           syncengine.ID
+	clinic, police   syncengine.ID
 }
 
 func newOffice(tb testing.TB) *office {
@@ -92,6 +92,7 @@ func newOffice(tb testing.TB) *office {
 	clinic := id(o.admin.AddAgency(ctx, server.AgencyOptions{Name: "Example Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"}))
 	o.clinic = clinic
 	police := id(o.admin.AddAgency(ctx, server.AgencyOptions{Name: "Example Police", Type: "law_enforcement", TimeZone: "America/Chicago", Lang: "en"}))
+	o.police = police
 	program := id(o.admin.AddProgram(ctx, server.ProgramOptions{NameEN: "Co-response", Model: "crt", Agency: clinic, Partners: []syncengine.ID{police}}))
 	team := id(o.admin.AddTeam(ctx, server.TeamOptions{Name: "Night", Program: program}))
 	staff := func(name, discipline, role string, agency syncengine.ID) syncengine.ID {
@@ -162,10 +163,19 @@ func (f *field) next() string {
 	return f.link
 }
 
-// clock is a wall clock that a test moves.
-type clock struct{ ahead atomic.Int64 }
+// clock is a wall clock that a test moves. One that stands moves only so.
+type clock struct {
+	stands time.Time
+	ahead  atomic.Int64
+}
 
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time {
+	at := c.stands
+	if at.IsZero() {
+		at = time.Now()
+	}
+	return at.Add(time.Duration(c.ahead.Load()))
+}
 
 // serve serves the store of a directory.
 func serve(tb testing.TB, o app.Options) *field {

@@ -2,6 +2,7 @@ package mobile
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,6 +122,22 @@ func (d *Device) Who() (*Who, error) {
 	}
 	w.Teams = strings.Join(teams, " ")
 	return w, nil
+}
+
+// WorkFor says whose work is done from now on, where Who names several teams: what Save.Create
+// makes belongs to that team, by its record id, and to its program. It is not kept with the
+// store: call it after each Open. A team that the person is not in is refused.
+func (d *Device) WorkFor(team string) error {
+	s, err := d.c.Session()
+	if err != nil {
+		return fail(err)
+	}
+	id, err := syncengine.ParseID(team)
+	if err != nil || !slices.Contains(s.Teams, id) {
+		return fail(errTeam)
+	}
+	d.c.WorkFor(id)
+	return nil
 }
 
 // Touch says that somebody is using the app: a store in a vault hides what it holds

@@ -71,6 +71,7 @@ var (
 	errBody     = errors.New("the body is no message of that kind")
 	errView     = errors.New("a save of a record needs the view of it that the screen showed")
 	errForeign  = errors.New("the save is of another device, or was not begun by one")
+	errTeam     = errors.New("the person is not in that team: name one of those that Who returns")
 	errChoice   = errors.New("there is no such value to choose")
 )
 

@@ -25,7 +25,7 @@ func (s *Save) Urgent() { s.urgent = true }
 
 // Create makes a record of a kind's message, and returns its id, by which others of the
 // same save may refer to it. Team, program, agency and time zone are filled in where the
-// message lacks them.
+// message lacks them; of somebody in several teams, the team that Device.WorkFor said.
 func (s *Save) Create(kind string, body []byte) (string, error) {
 	msg, err := s.d.message(kind, body)
 	if err != nil {

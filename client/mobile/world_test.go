@@ -66,6 +66,10 @@ func newOffice(t *testing.T) *office {
 			Name: name, Discipline: "social_worker", Roles: []string{"clinician"}, Agency: agency, Teams: []syncengine.ID{team},
 		}))
 	}
+	// Dee is of both, the second first.
+	o.staff["Dee"] = must(o.admin.AddStaff(t.Context(), server.StaffOptions{
+		Name: "Dee", Discipline: "nurse", Roles: []string{"clinician"}, Agency: agency, Teams: []syncengine.ID{day, night},
+	}))
 	srv, err := server.New(st, server.Options{Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)

@@ -159,7 +159,7 @@ func (c *adminAuditCheckpointCmd) Run(a *app) error {
 			if len(l.Checkpoints) == 0 {
 				return errors.New("the audit log has no checkpoint yet")
 			}
-			note := l.Checkpoints[len(l.Checkpoints)-1].Note(org.PublicKey())
+			note := l.Checkpoints[len(l.Checkpoints)-1].Note(org.Keys()...)
 			if c.JSON {
 				return a.json(map[string]any{"checkpoint": note})
 			}

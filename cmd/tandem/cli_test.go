@@ -102,6 +102,8 @@ func TestJSON(t *testing.T) {
 		{"backup key", "", "--to " + filepath.Join(t.TempDir(), "offline.key")},
 		{"restore", "", "--from " + copied + " --keys " + filepath.Join(dir, "keys.json") + " --without-journal --data " + filepath.Join(t.TempDir(), "restored")},
 		{"admin keys rotate-seal", "", "--data " + dir},
+		{"admin keys rotate-org", "", "--data " + dir},
+		{"admin keys list", "", "--data " + dir},
 		{"admin list", "", "--data " + dir},
 		{"admin janitor", "", "--data " + dir + " --allow"},
 		{"admin code", "", "--data " + dir + " --label x --staff " + h.second.String()},

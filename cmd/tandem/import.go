@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/mapping"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -38,7 +40,8 @@ follows from the row, so that importing a file twice adds nothing. What the mapp
 say: go doc github.com/tandem-response/tandem/client/mapping
 
   tandem import sheet --store ~/car12 --mapping toronto.yaml calls-2014.csv
-  tandem import sheet --store ~/car12 --mapping toronto.yaml --keep-going calls-2014.csv.gz`
+  tandem import sheet --store ~/car12 --mapping toronto.yaml --keep-going calls-2014.csv.gz
+  tandem import sheet --store ~/car12 --mapping toronto.yaml --team TEAM calls-2014.csv`
 }
 
 // imported is what an import did.
@@ -68,7 +71,7 @@ func (c *importSheetCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer closing(dev, &err)
-	into, err := c.envelope(dev)
+	into, err := c.envelope(a, dev)
 	if err != nil {
 		return err
 	}
@@ -88,7 +91,7 @@ func (c *importSheetCmd) Run(a *app) (err error) {
 }
 
 // envelope says whose the records are: the person's own agency, program and team.
-func (c *importSheetCmd) envelope(dev *client.Client) (mapping.Envelope, error) {
+func (c *importSheetCmd) envelope(a *app, dev *client.Client) (mapping.Envelope, error) {
 	s, err := dev.Session()
 	if err != nil {
 		return mapping.Envelope{}, err
@@ -107,18 +110,36 @@ func (c *importSheetCmd) envelope(dev *client.Client) (mapping.Envelope, error) 
 			}
 		}
 		if at < 0 {
-			return into, exits(exitUsage, errors.New("--team: this person is not on that team"))
+			return into, exits(exitUsage, fmt.Errorf("--team: this person is not on that team, but on %s", teamNames(a, dev, s)))
 		}
 	case len(s.Teams) == 1:
 		at = 0
+	case len(s.Teams) == 0:
+		return into, exits(exitUsage, errors.New("this person is on no team, so the records would be nobody's: have an admin add the person to one, then tandem sync"))
 	default:
-		return into, exits(exitUsage, fmt.Errorf("this person is on %d teams: say which with --team", len(s.Teams)))
+		return into, exits(exitUsage, fmt.Errorf("this person is on %d teams: say which with --team: %s", len(s.Teams), teamNames(a, dev, s)))
 	}
 	into.Team = s.Teams[at]
 	if at < len(s.Programs) {
 		into.Program = s.Programs[at]
 	}
 	return into, nil
+}
+
+// teamNames are the teams of who works on a device, by id and name; the name is missing where
+// the device has not synced it yet.
+func teamNames(a *app, dev *client.Client, s *client.Session) string {
+	var out []string
+	for _, id := range s.Teams {
+		text := id.String()
+		if view, err := dev.Get(a.ctx, id); err == nil {
+			if m, ok := view.Message.(*tandemv1.Team); ok && m.GetName() != "" {
+				text += " (" + m.GetName() + ")"
+			}
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
 }
 
 // check reads every row before any is kept, and stops where one is bad unless the

@@ -122,7 +122,7 @@ func (v *vectors) enrolment() any {
 		v.t.Fatal(err)
 	}
 	verifier, err := auth.NewVerifier(auth.Options{
-		Keys:   func(context.Context, syncengine.ID) (ed25519.PublicKey, error) { return halfOf(v.org), nil },
+		Keys:   func(context.Context, syncengine.ID, string) (ed25519.PublicKey, error) { return halfOf(v.org), nil },
 		Origin: "https://tandem.example.org", NonceKey: []byte("a key for nonces"), Clock: func() time.Time { return time.UnixMilli(1_790_000_000_000) },
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -59,42 +58,6 @@ func (a *app) revoked(asJSON bool, kind, id string) error {
 	}
 	a.say("Shut out: %s %s.", kind, id)
 	return nil
-}
-
-type adminKeysCmd struct {
-	RotateSeal adminRotateCmd `cmd:"" help:"Make a new key for sealed outboxes."`
-}
-
-func (adminKeysCmd) Help() string {
-	return `For example:
-
-  tandem admin keys rotate-seal`
-}
-
-type adminRotateCmd struct {
-	dataFlag
-	JSON bool `help:"Print one line of JSON."`
-}
-
-func (adminRotateCmd) Help() string {
-	return `Devices seal to the new key from their next contact on. The old one stays in keys.json, for
-sealed outboxes that turn up later: copy keys.json to where its copies are.
-
-  tandem admin keys rotate-seal`
-}
-
-func (c *adminRotateCmd) Run(a *app) error {
-	return c.admin(a, func(_ *server.Admin, st *store.Store, org *store.Org) error {
-		id, err := st.RotateSeal(a.ctx, org.ID)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return a.json(map[string]any{"key": hex.EncodeToString(id[:])})
-		}
-		a.say("New key %x. Copy keys.json to where its copies are, before any device seals to it.", id)
-		return nil
-	})
 }
 
 type adminWitnessCmd struct {

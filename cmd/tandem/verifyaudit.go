@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -121,12 +120,12 @@ func (c *verifyAuditCmd) devices(a *app) (kept []*client.AuditKept, err error) {
 }
 
 // witnesses are what devices and people keep of the log of an org.
-func (c *verifyAuditCmd) witnesses(org syncengine.ID, key ed25519.PublicKey, devices []*client.AuditKept) (out []audit.Witness, err error) {
+func (c *verifyAuditCmd) witnesses(org syncengine.ID, ring []ed25519.PublicKey, devices []*client.AuditKept) (out []audit.Witness, err error) {
 	for i, d := range devices {
 		if d.Org != org {
 			continue
 		}
-		if !bytes.Equal(d.Key, key) {
+		if !slices.ContainsFunc(ring, func(key ed25519.PublicKey) bool { return key.Equal(d.Key) }) {
 			return nil, exits(exitDiffers, fmt.Errorf("the device in %s was enrolled by another key than the log's", c.Store[i]))
 		}
 		for _, cp := range d.Checkpoints {
@@ -138,7 +137,7 @@ func (c *verifyAuditCmd) witnesses(org syncengine.ID, key ed25519.PublicKey, dev
 		if err != nil {
 			return nil, fmt.Errorf("--checkpoint: %w", err)
 		}
-		cp, err := audit.ParseNote(string(text), org, key)
+		cp, err := audit.ParseNote(string(text), org, ring...)
 		if err != nil {
 			return nil, exits(exitDiffers, fmt.Errorf("--checkpoint %s: %w", path, err))
 		}
@@ -157,8 +156,8 @@ func (c *verifyAuditCmd) file(_ *app, v *verifiedAudit, devices []*client.AuditK
 	if i := slices.IndexFunc(devices, func(d *client.AuditKept) bool { return len(d.Key) > 0 }); i >= 0 {
 		key = devices[i].Key
 	}
-	r, err := audit.CheckExport(f, key, func(org syncengine.ID, key ed25519.PublicKey) ([]audit.Witness, error) {
-		return c.witnesses(org, key, devices)
+	r, err := audit.CheckExport(f, key, func(org syncengine.ID, ring []ed25519.PublicKey) ([]audit.Witness, error) {
+		return c.witnesses(org, ring, devices)
 	})
 	if errors.Is(err, audit.ErrExport) {
 		return exits(exitBadInput, err)
@@ -184,7 +183,7 @@ func (c *verifyAuditCmd) server(a *app, v *verifiedAudit, devices []*client.Audi
 		return err
 	}
 	for _, org := range orgs {
-		witnesses, err := c.witnesses(org.ID, org.PublicKey(), devices)
+		witnesses, err := c.witnesses(org.ID, org.Keys(), devices)
 		if err != nil {
 			return err
 		}

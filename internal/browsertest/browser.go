@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/tandem-response/tandem/internal/need"
@@ -176,6 +178,33 @@ func (b *Browser) Tap(words string) {
 	b.tap(fmt.Sprintf("what says %q", words), find+"("+Quote(words)+")")
 }
 
+// Hold puts a finger on what bears the words and leaves it there until another page shows.
+func (b *Browser) Hold(words string) {
+	b.TB.Helper()
+	Eval[bool](b, "window.stale = true")
+	at := Eval[[]float64](b, find+"("+Quote(words)+")")
+	if len(at) == 0 {
+		b.TB.Fatalf("the page does not show %q:\n%s", words, b.Words())
+	}
+	b.touch("touchStart", map[string]any{"x": at[0], "y": at[1]})
+	b.Until(`!window.stale && document.readyState === "complete"`)
+	b.touch("touchEnd")
+	b.Ready()
+}
+
+func (b *Browser) touch(kind string, points ...map[string]any) {
+	b.TB.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		what := map[string]any{"type": kind, "touchPoints": append([]map[string]any{}, points...)}
+		return chromedp.Void{}, t.Call(ctx, "Input.dispatchTouchEvent", what, &struct{}{})
+	})
+	if err != nil {
+		b.TB.Fatal(err)
+	}
+}
+
 // Chip taps a choice of a field, and waits until it is kept.
 func (b *Browser) Chip(name, code string) {
 	b.TB.Helper()
@@ -239,6 +268,27 @@ func (b *Browser) Says(words ...string) {
 	for _, w := range words {
 		b.Until(`document.body.innerText.includes(` + Quote(w) + `)`)
 	}
+}
+
+// Media has the page shown as on a medium, such as print; empty is the screen again.
+func (b *Browser) Media(medium string) {
+	b.TB.Helper()
+	b.Do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: medium})
+		return chromedp.Void{}, err
+	})
+}
+
+// PDF prints the page on Letter paper.
+func (b *Browser) PDF() []byte {
+	b.TB.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	defer cancel()
+	pdf, err := chromedp.Run(ctx, chromedp.PrintToPDF())
+	if err != nil {
+		b.TB.Fatal(err)
+	}
+	return pdf
 }
 
 // Shot writes a screenshot, where they are asked for.

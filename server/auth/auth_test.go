@@ -50,7 +50,7 @@ func newDevice(t *testing.T, origin string) *device {
 		t.Fatal(err)
 	}
 	d.v, err = auth.NewVerifier(auth.Options{
-		Keys: func(_ context.Context, org syncengine.ID) (ed25519.PublicKey, error) {
+		Keys: func(_ context.Context, org syncengine.ID, _ string) (ed25519.PublicKey, error) {
 			if org != d.id.Org {
 				return nil, nil
 			}
@@ -355,7 +355,7 @@ func (u *untouched) Close() error { return nil }
 func TestKeysThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t, "")
-	v, err := auth.NewVerifier(auth.Options{Keys: func(context.Context, syncengine.ID) (ed25519.PublicKey, error) {
+	v, err := auth.NewVerifier(auth.Options{Keys: func(context.Context, syncengine.ID, string) (ed25519.PublicKey, error) {
 		return nil, errors.New("the disk is on fire")
 	}})
 	if err != nil {

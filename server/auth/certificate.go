@@ -32,8 +32,8 @@ type claims struct {
 	} `json:"cnf"`
 }
 
-// Certify returns the certificate of a replica, signed by the org's key. Equal
-// identities get equal certificates.
+// Certify returns the certificate of a replica, signed by the org's key, which id.KeyID
+// names. Equal identities get equal certificates.
 func Certify(org ed25519.PrivateKey, id *Identity) (string, error) {
 	c := claims{Org: id.Org.String(), Subject: id.Person.String(), Device: id.Device.String(), Replica: id.Replica.String(), Generation: id.Generation}
 	var err error
@@ -44,7 +44,11 @@ func Certify(org ed25519.PrivateKey, id *Identity) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("certifying a replica: %w", err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: org}, (&jose.SignerOptions{}).WithType(certificateType))
+	o := (&jose.SignerOptions{}).WithType(certificateType)
+	if id.KeyID != "" {
+		o = o.WithHeader("kid", id.KeyID)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: org}, o)
 	if err != nil {
 		return "", fmt.Errorf("certifying a replica: %w", err)
 	}
@@ -97,7 +101,8 @@ func (v *Verifier) check(ctx context.Context, certificate string) (*certified, e
 			return nil, ErrCertificate
 		}
 	}
-	key, err := v.keys(ctx, out.Org)
+	out.KeyID = jws.Signatures[0].Protected.KeyID
+	key, err := v.keys(ctx, out.Org, out.KeyID)
 	if err != nil {
 		return nil, err
 	}

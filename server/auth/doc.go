@@ -29,4 +29,6 @@ type Identity struct {
 	Key     ed25519.PublicKey
 	// Generation counts the keys that the replica had before this one.
 	Generation uint64
+	// KeyID names the key of the org that has signed the certificate: empty for its first.
+	KeyID string
 }

@@ -45,8 +45,9 @@ const (
 
 // Options are how requests are checked.
 type Options struct {
-	// Keys returns the public key of an org, nil where there is none.
-	Keys func(ctx context.Context, org syncengine.ID) (ed25519.PublicKey, error)
+	// Keys returns the public key of an org that a name stands for, the first one's being
+	// empty; nil where there is none.
+	Keys func(ctx context.Context, org syncengine.ID, name string) (ed25519.PublicKey, error)
 	// Origin is scheme and host under which devices reach the server, for example
 	// https://tandem.example.org; proofs must name it. Empty: any, since the server
 	// may not know what the proxy before it is called; the path must fit all the same.
@@ -62,7 +63,7 @@ type Options struct {
 
 // Verifier checks requests. Safe for concurrent use.
 type Verifier struct {
-	keys   func(ctx context.Context, org syncengine.ID) (ed25519.PublicKey, error)
+	keys   func(ctx context.Context, org syncengine.ID, name string) (ed25519.PublicKey, error)
 	origin *url.URL
 	now    func() time.Time
 

@@ -30,7 +30,7 @@ func FuzzVerify(f *testing.F) {
 	verifier := func(t testing.TB) *auth.Verifier {
 		t.Helper()
 		v, err := auth.NewVerifier(auth.Options{
-			Keys: func(_ context.Context, of syncengine.ID) (ed25519.PublicKey, error) {
+			Keys: func(_ context.Context, of syncengine.ID, _ string) (ed25519.PublicKey, error) {
 				if of != id.Org {
 					return nil, nil
 				}

@@ -377,6 +377,7 @@ func TestBulk(t *testing.T) {
 		other.do(http.MethodGet, m.of("Patient").URL, http.StatusNotFound)
 		boss.do(http.MethodGet, strings.Replace(m.of("Patient").URL, "Patient", "Binary", 1), http.StatusNotFound)
 		w.sealed("Firstperson", "Patient")
+		boss.goesOn(m.of("Patient"))
 
 		w.checkSince(boss, m.TransactionTime, first)
 		some := boss.export("/fhir/Patient/$export?" + why + "&manifest=stu4")
@@ -423,6 +424,25 @@ func (w *world) sealed(word, name string) {
 	}))
 	if files == 0 {
 		w.t.Error("no file was looked at")
+	}
+}
+
+// goesOn fetches the rest of a file that was broken off, and all of it where it is another one.
+func (c *client) goesOn(f file) {
+	c.w.t.Helper()
+	whole, text := c.do(http.MethodGet, f.URL, http.StatusOK)
+	if got := whole.Get("Content-Length"); got != fmt.Sprint(len(text)) || whole.Get("ETag") == "" {
+		c.w.t.Errorf("%s bytes of %d, tag %s", got, len(text), whole.Get("ETag"))
+	}
+	for tag, want := range map[string]int{whole.Get("ETag"): http.StatusPartialContent, `"another"`: http.StatusOK} {
+		r, err := http.NewRequestWithContext(c.w.t.Context(), http.MethodGet, f.URL, http.NoBody)
+		c.w.ok(err)
+		r.Header.Set("Range", "bytes=10-")
+		r.Header.Set("If-Range", tag)
+		status, _, rest := c.send(r)
+		if status != want || status == http.StatusPartialContent && rest != text[10:] || status == http.StatusOK && rest != text {
+			c.w.t.Errorf("the rest of %s: %d, %d bytes of %d", tag, status, len(rest), len(text))
+		}
 	}
 }
 

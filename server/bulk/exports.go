@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"filippo.io/age"
@@ -69,34 +68,6 @@ func New(st *store.Store, worker *jobs.Worker, o Options) (*Exports, error) {
 	return e, nil
 }
 
-// Request is what is asked for.
-type Request struct {
-	// Format, Types and Notes are those of export.Options.
-	Format string   `json:"format"`
-	Types  []string `json:"types,omitempty"`
-	Notes  bool     `json:"notes,omitempty"`
-	// Program whose records alone are meant, empty for all.
-	Program string `json:"program,omitempty"`
-	// SinceMS takes what has changed since a time of the server's; some of what had
-	// changed shortly before it may be there again.
-	SinceMS int64 `json:"since_ms,omitempty"`
-	// Purpose, Recipient and Basis are noted in the accounting of disclosures.
-	Purpose   string `json:"purpose"`
-	Recipient string `json:"recipient"`
-	Basis     string `json:"basis"`
-	// Set of fields and the Agreement of a limited one are those of export.Options.
-	Set       string `json:"set,omitempty"`
-	Agreement string `json:"agreement,omitempty"`
-	// Approver is the second person, where there was one.
-	Approver string `json:"approver,omitempty"`
-	// ApprovedPeople is how many people it named when the second person was asked.
-	ApprovedPeople int `json:"approved_people,omitempty"`
-	// URL and Manifest are of a request by HTTP: what was asked, and how the manifest is
-	// to be.
-	URL      string `json:"url,omitempty"`
-	Manifest string `json:"manifest,omitempty"`
-}
-
 // Done is what an export came to.
 type Done struct {
 	// Key opens the files.
@@ -104,39 +75,6 @@ type Done struct {
 	// AtMS is when the state was that was exported.
 	AtMS     int64            `json:"at_ms"`
 	Manifest *export.Manifest `json:"manifest"`
-}
-
-// note is what the accounting of disclosures keeps.
-func (r *Request) note(id, person syncengine.ID) *server.ExportNote {
-	return &server.ExportNote{ID: id, By: person, Recipient: r.Recipient, Purpose: r.Purpose, Basis: r.Basis, What: []string{"other"}, Form: r.form()}
-}
-
-// form is that of the files and the set of fields, as the audit log has it.
-func (r *Request) form() string {
-	if r.Set == "" || r.Set == export.Full {
-		return r.Format
-	}
-	return r.Format + " " + r.Set
-}
-
-func (r *Request) options(id, person syncengine.ID) (export.Options, error) {
-	o := export.Options{
-		ID: id, Person: person, Purpose: r.Purpose, Recipient: r.Recipient, Basis: r.Basis, Format: r.Format,
-		Types: r.Types, Notes: r.Notes, ExcelSafe: true, Set: r.Set, Agreement: r.Agreement,
-	}
-	var err error
-	if r.Approver != "" {
-		if o.Approver, err = syncengine.ParseID(r.Approver); err != nil {
-			return o, export.ErrApprover
-		}
-	}
-	if r.Program == "" {
-		return o, nil
-	}
-	if o.Program, err = syncengine.ParseID(r.Program); err != nil || o.Program.IsZero() {
-		return o, export.ErrProgram
-	}
-	return o, nil
 }
 
 // Ask has an export made for a person, under the person's rights. What is not allowed, and
@@ -189,18 +127,25 @@ func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	if err != nil {
 		return jobs.Permanent(err)
 	}
-	if o.Since, err = e.since(ctx, run.Org, r.SinceMS); err != nil {
+	since, err := e.since(ctx, run.Org, r.SinceMS)
+	if err != nil {
 		return err
 	}
+	o.Since = max(o.Since, since)
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
 		return err
+	}
+	to, err := r.recipients()
+	if err != nil {
+		return jobs.Permanent(err)
 	}
 	done := &Done{Key: identity.String()}
 	admin := server.NewAdmin(e.store, run.Org, server.AdminOptions{Clock: e.o.Clock})
 	note, read := r.note(run.Job.ID, run.Job.Person), int64(0)
 	o.Generator = e.o.Generator
-	o.Encrypt = func(w io.Writer) (io.WriteCloser, error) { return age.Encrypt(w, identity.Recipient()) }
+	o.Encrypt = func(w io.Writer) (io.WriteCloser, error) { return seal(w, identity.Recipient(), to) }
+	o.AtRest = len(to) == 0
 	o.Progress = func(n int) {
 		read += int64(n)
 		run.Progress(read)
@@ -277,31 +222,6 @@ func (e *Exports) Get(ctx context.Context, org *store.Org, person, id syncengine
 
 func (e *Exports) expired(j *store.Job) bool {
 	return j.Ended() && e.o.Clock().UnixMilli() > j.EndedMS+e.o.Keep.Milliseconds()
-}
-
-// Open opens a file of an export that is done, as it was before it was encrypted.
-func (e *Exports) Open(id syncengine.ID, done *Done, name string) (io.ReadCloser, error) {
-	if !slices.ContainsFunc(done.Manifest.Files, func(f export.File) bool { return f.Name == name }) && name != "manifest.json" {
-		return nil, ErrNone
-	}
-	identity, err := age.ParseX25519Identity(done.Key)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(filepath.Join(e.dir(id), name+".age")) //nolint:gosec // The name is one of the manifest.
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, ErrElsewhere
-	} else if err != nil {
-		return nil, err
-	}
-	plain, err := age.Decrypt(f, identity)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{plain, f}, nil
 }
 
 // Delete ends an export, and removes what there is of it.

@@ -28,11 +28,8 @@ type codesData struct {
 type codeRow struct {
 	Code, EN, ES, MapsTo string
 	Retired              bool
-}
-
-// extendable are the lists to which a program may add codes.
-var extendable = []string{
-	"call_type", "disposition", "intervention", "need", "presenting", "barrier", "place_type",
+	// Ruled codes are of a core code that has no kinds of an agency's own.
+	Ruled bool
 }
 
 // ownCodes is the record of the agency's own codes of a list, nil where it has none.
@@ -45,6 +42,19 @@ func (s *sight) ownCodes(list string) (*item, *tandemv1.CodeSet) {
 	return nil, nil
 }
 
+// own are the codes that agencies have added, of all of them: a record may have any.
+func (s *sight) own() *record.OwnCodes {
+	if s.added == nil {
+		s.added = &record.OwnCodes{}
+		for _, it := range s.reference("code_set") {
+			if m, ok := it.msg.(*tandemv1.CodeSet); ok && it.rec.Lifecycle() == record.Active {
+				s.added.Add(m)
+			}
+		}
+	}
+	return s.added
+}
+
 // codesHash tells whether the codes are still those that were shown.
 func codesHash(it *item) string { return strconv.FormatUint(uint64(it.rec.Hash), 16) }
 
@@ -52,7 +62,7 @@ func codesHash(it *item) string { return strconv.FormatUint(uint64(it.rec.Hash),
 func (v *visit) codes() error {
 	d := &codesData{Page: v.page("navCodes", "codes"), List: v.r.URL.Query().Get("list")}
 	err := v.look("codes", syncengine.ID{}, func(s *sight) error {
-		for _, list := range extendable {
+		for _, list := range record.Extendable {
 			if len(s.c.domain.Codes(list)) == 0 {
 				continue
 			}
@@ -66,14 +76,14 @@ func (v *visit) codes() error {
 		}
 		for _, c := range s.c.domain.Codes(d.List) {
 			d.Core = append(d.Core, codeRow{Code: c.Code, EN: c.EN, ES: c.ES, MapsTo: c.MapsTo, Retired: c.Retired})
-			if !c.Retired && c.Code != record.NotRecorded {
+			if !c.Retired && c.Code != record.NotRecorded && !record.Ruled(d.List, c.Code) {
 				d.Parents = append(d.Parents, web.Option{Code: c.Code, Label: s.code(d.List, c.Code)})
 			}
 		}
 		if it, m := s.ownCodes(d.List); m != nil {
 			d.Hash = codesHash(it)
 			for _, e := range m.GetEntries() {
-				d.Own = append(d.Own, codeRow{e.GetCode(), e.GetEn(), e.GetEs(), e.GetMapsTo(), e.GetRetired()})
+				d.Own = append(d.Own, codeRow{e.GetCode(), e.GetEn(), e.GetEs(), e.GetMapsTo(), e.GetRetired(), record.Ruled(d.List, e.GetMapsTo())})
 			}
 		}
 		slices.SortFunc(d.Own, func(a, b codeRow) int { return strings.Compare(a.Code, b.Code) })
@@ -89,19 +99,23 @@ func (v *visit) codes() error {
 // it out of use. A code is never taken away, and never comes to mean another one.
 func (v *visit) setCode() error {
 	list, code := v.form("list"), v.form("code")
-	if !slices.Contains(extendable, list) || !v.c.domain.HasCode(list, v.form("maps_to")) && v.form("maps_to") != "" {
+	if !slices.Contains(record.Extendable, list) || !v.c.domain.HasCode(list, v.form("maps_to")) && v.form("maps_to") != "" {
 		return errForm
 	}
 	say := func(en, es string) error {
 		return &server.InvalidError{Problems: []record.Problem{{Fields: []string{"code"}, EN: en, ES: es}}}
 	}
-	entry := func(m *tandemv1.CodeSet) error {
+	entry := func(s *sight, m *tandemv1.CodeSet) error {
 		i := slices.IndexFunc(m.GetEntries(), func(e *tandemv1.CodeEntry) bool { return e.GetCode() == code })
 		switch {
 		case v.form("act") == "add" && (i >= 0 || v.c.domain.HasCode(list, code)):
 			return say("The code is or was in use: a code never comes to mean something else. Take another one.", "El código se usa o se usó: un código nunca pasa a significar otra cosa. Elija otro.")
+		case v.form("act") == "add" && slices.ContainsFunc(s.own().Of(list, ""), func(c record.Code) bool { return c.Code == code }):
+			return say("Another agency has this code, and it may mean something else there. Take another one, for example with the name of your program in it.", "Otra agencia tiene este código, y allí puede significar otra cosa. Elija otro, por ejemplo con el nombre de su programa.")
 		case v.form("act") == "add" && v.form("maps_to") == "":
 			return say("Say which core code it is a kind of, so that the numbers still count it.", "Diga de qué código básico es una variante, para que las cifras lo cuenten.")
+		case v.form("act") == "add" && record.Ruled(list, v.form("maps_to")):
+			return say("Rules ask for that core code by name: no code can be a kind of it. Choose another core code, or use that one itself.", "Hay reglas que piden ese código básico por su nombre: ningún código puede ser una variante de él. Elija otro código básico, o use ese mismo.")
 		case v.form("act") == "add":
 			m.Entries = append(m.Entries, &tandemv1.CodeEntry{Code: &code, En: words1(v.form("en")), Es: words1(v.form("es")), MapsTo: words1(v.form("maps_to"))})
 		case i < 0:
@@ -123,7 +137,7 @@ func (v *visit) setCode() error {
 		}
 		if it == nil {
 			m := &tandemv1.CodeSet{AgencyId: new(c.Principal.Agency.String()), Lifecycle: new(record.Active), Schema: new(uint32(syncengine.Schema)), List: &list}
-			if err := entry(m); err != nil {
+			if err := entry(s, m); err != nil {
 				return err
 			}
 			_, err := c.Create(m)
@@ -132,7 +146,7 @@ func (v *visit) setCode() error {
 		if v.form("act") != "add" && codesHash(it) != v.form("hash") {
 			return server.ErrMoved
 		}
-		if err := entry(m); err != nil {
+		if err := entry(s, m); err != nil {
 			return err
 		}
 		if err := v.c.domain.EnsureElements(m, cmp.Or[io.Reader](v.c.o.Rand, rand.Reader)); err != nil {

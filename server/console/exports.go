@@ -28,13 +28,6 @@ type exportsData struct {
 	Why               string
 }
 
-// exportForm is what is asked before an export.
-type exportForm struct {
-	Formats, Sets, Bases, Programs         []web.Option
-	Purpose, Recipient, Agreement, Program string
-	Notes                                  bool
-}
-
 // exports lists what a person has exported and what waits, and asks for a new one.
 func (v *visit) exports() error { return v.exportsPage(200, bulk.Request{}, "") }
 
@@ -81,6 +74,8 @@ func (v *visit) exportsPage(status int, ask bulk.Request, why string) error {
 			})
 		}
 		d.Form = s.exportForm(ask)
+		// As they were typed, also where they cannot be read.
+		d.Form.Since, d.Form.ToAge = v.form("since"), v.form("to_age")
 		return nil
 	})
 	if err != nil {
@@ -101,41 +96,10 @@ func exportState(j *store.Job) string {
 	return "exportWaits"
 }
 
-func (s *sight) exportForm(ask bulk.Request) exportForm {
-	f := exportForm{Purpose: ask.Purpose, Recipient: ask.Recipient, Agreement: ask.Agreement, Notes: ask.Notes}
-	for _, format := range export.Formats {
-		// A lead's form is CSV.
-		if format == export.CSV || s.admin {
-			f.Formats = append(f.Formats, web.Option{Code: format, Label: s.t("format." + format), On: format == ask.Format})
-		}
-	}
-	for _, set := range []string{export.Full, export.Limited, export.SafeHarbor} {
-		f.Sets = append(f.Sets, web.Option{Code: set, Label: s.t("set." + set), On: set == ask.Set})
-	}
-	for _, o := range s.options(s.c.domain.FieldCodes("disclosure", "basis"), ask.Basis) {
-		switch o.Code {
-		case "treatment", "payment_ops", "required_by_law", "court_order", "public_health", "research", "part2_emergency":
-			f.Bases = append(f.Bases, o)
-		}
-	}
-	for _, p := range s.reference("program") {
-		f.Programs = append(f.Programs, web.Option{Code: p.rec.ID.String(), Label: s.title(p), On: p.rec.ID.String() == ask.Program})
-	}
-	return f
-}
-
-// asked is the export of the form that was sent.
-func (v *visit) asked() bulk.Request {
-	return bulk.Request{
-		Format: v.form("format"), Set: v.form("set"), Agreement: v.form("agreement"), Program: v.form("program"), Notes: v.form("notes") == "true",
-		Purpose: v.form("purpose"), Recipient: v.form("recipient"), Basis: v.form("basis"),
-	}
-}
-
 type countData struct {
 	Page    *web.Page
-	Ask     bulk.Request
-	Basis   string
+	Terms   []fact
+	Hidden  [][2]string
 	Preview *export.Preview
 	Tables  []export.PreviewTable
 	// Many: it takes a second person.
@@ -147,14 +111,23 @@ func (v *visit) countExport() error {
 	if v.c.o.Exports == nil {
 		return errAbsent
 	}
-	ask := v.asked()
+	ask, err := v.asked()
+	if err != nil {
+		return v.notExported(ask, err)
+	}
 	ctx, cancel := context.WithTimeout(v.ctx(), v.c.o.Counting)
 	defer cancel()
 	p, err := v.c.o.Exports.Count(ctx, v.who.Org, v.who.Staff, ask)
 	if err != nil {
 		return v.notExported(ask, err)
 	}
-	d := &countData{Page: v.page("countTitle", ""), Ask: ask, Preview: p, Many: p.NeedsApproval, Basis: v.c.domain.Label("disclosure_basis", ask.Basis, v.lang)}
+	d := &countData{Page: v.page("countTitle", ""), Hidden: fieldsOf(ask), Preview: p, Many: p.NeedsApproval}
+	if err := v.look("exports", syncengine.ID{}, func(s *sight) error {
+		d.Terms = s.terms(ask)
+		return nil
+	}); err != nil {
+		return err
+	}
 	d.Page.Here = "exports"
 	for _, t := range p.Tables {
 		if t.Rows > 0 {
@@ -167,6 +140,7 @@ func (v *visit) countExport() error {
 // notExported shows the form again with why not.
 func (v *visit) notExported(ask bulk.Request, err error) error {
 	for of, key := range map[error]string{
+		export.ErrPeriod: "errPeriod", export.ErrDrafts: "errDrafts", bulk.ErrKey: "errAgeKey", errSince: "errSince",
 		export.ErrLeadFormat: "errLeadFormat", export.ErrAgreement: "errAgreement", export.ErrIdentified: "errIdentified", export.ErrResearch: "errResearch",
 		bulk.ErrRunning: "errRunning", bulk.ErrWaiting: "errWaiting", bulk.ErrNeedless: "errNeedless", context.DeadlineExceeded: "errCounting",
 	} {
@@ -186,8 +160,11 @@ func (v *visit) addExport() error {
 	if v.c.o.Exports == nil {
 		return errAbsent
 	}
-	ask := v.asked()
-	_, err := v.c.o.Exports.Ask(v.ctx(), v.who.Org, v.who.Staff, ask)
+	ask, err := v.asked()
+	if err != nil {
+		return v.notExported(ask, err)
+	}
+	_, err = v.c.o.Exports.Ask(v.ctx(), v.who.Org, v.who.Staff, ask)
 	if errors.Is(err, export.ErrApproval) {
 		ctx, cancel := context.WithTimeout(v.ctx(), v.c.o.Counting)
 		defer cancel()
@@ -204,14 +181,15 @@ func (v *visit) addExport() error {
 type exportData struct {
 	Page     *web.Page
 	ID       string
-	Ask      *bulk.Request
+	Terms    []fact
 	State    string
 	Error    string
 	Grown    bool
 	Progress int64
-	Basis    string
 	Second   string
 	Files    []export.File
+	Manifest string
+	Seq      uint64
 	Records  int64
 	Until    string
 	Ended    bool
@@ -229,15 +207,20 @@ func (v *visit) exportPage() error {
 	} else if err != nil {
 		return err
 	}
-	d := &exportData{Page: v.page("navExports", "exports/"+id.String()), ID: id.String(), Ask: ask, State: v.t(exportState(j)), Error: j.Error, Progress: j.Progress, Ended: j.Ended()}
-	d.Page.Title, d.Basis = ask.Purpose, v.c.domain.Label("disclosure_basis", ask.Basis, v.lang)
+	d := &exportData{Page: v.page("navExports", "exports/"+id.String()), ID: id.String(), State: v.t(exportState(j)), Error: j.Error, Progress: j.Progress, Ended: j.Ended()}
+	d.Page.Title, d.Manifest = ask.Purpose, ask.FileName("manifest.json")
 	if d.Grown = d.Error == bulk.ErrGrown.Error(); d.Grown {
 		d.Error = v.t("errGrown")
 	}
 	if done != nil {
-		d.Files, d.Records = done.Manifest.Files, done.Manifest.Records
+		d.Records, d.Seq = done.Manifest.Records, done.Manifest.Seq
+		for _, f := range done.Manifest.Files {
+			f.Name = ask.FileName(f.Name)
+			d.Files = append(d.Files, f)
+		}
 	}
 	err = v.look("exports", syncengine.ID{}, func(s *sight) error {
+		d.Terms = s.terms(*ask)
 		if second, err := syncengine.ParseID(ask.Approver); err == nil {
 			d.Second = s.staffName(second)
 		}
@@ -266,11 +249,25 @@ func (v *visit) deleteExport() error {
 }
 
 type approvalData struct {
-	Page                      *web.Page
-	ID, Who, Asked, Until     string
-	W                         *bulk.Waiting
-	Basis, Set, Format, About string
-	Why                       string
+	Page                  *web.Page
+	ID, Who, Asked, Until string
+	W                     *bulk.Waiting
+	Terms                 []fact
+	Why                   string
+	Decisions             []verdict
+	// Passkey: the person has one.
+	Passkey bool
+}
+
+// verdict is a decision that can be taken on an export, in forms of its own: what confirms one
+// confirms no other, and the Enter key takes the one that the words are for.
+type verdict struct {
+	ID, Act string
+	Refuses bool
+	// Reason of a refusal as it was typed.
+	Reason string
+	// Passkey is what one of the person's is asked; nil where they have none.
+	Passkey *people.Challenge
 }
 
 // approvalPage shows a second person what they are asked to approve: to whom, why, and how
@@ -289,23 +286,31 @@ func (v *visit) approvalShow(status int, why string) error {
 		return err
 	}
 	d := &approvalData{Page: v.page("approvalTitle", "approvals/"+id.String()), ID: id.String(), W: w, Why: why}
-	d.Basis, d.Format = v.c.domain.Label("disclosure_basis", w.Request.Basis, v.lang), v.t("format."+w.Request.Format)
-	set := w.Request.Set
-	if set == "" {
-		set = export.Full
+	for _, one := range []verdict{{Act: "approve"}, {Act: "refuse", Refuses: true, Reason: v.form("reason")}} {
+		one.ID = d.ID
+		if one.Passkey, err = v.c.people.Challenge(v.r, aboutExport(id, !one.Refuses)); err != nil {
+			return err
+		}
+		d.Passkey = one.Passkey != nil
+		d.Decisions = append(d.Decisions, one)
 	}
-	d.Set = v.t("set." + set)
 	err = v.look("approvals", syncengine.ID{}, func(s *sight) error {
 		d.Who, d.Asked, d.Until = s.staffName(w.Person), s.moment(w.CreatedMS), s.moment(w.ExpiresMS)
-		if w.Request.Program != "" {
-			d.About = s.nameOf("program", w.Request.Program)
-		}
+		d.Terms = s.terms(w.Request)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return v.show(status, "approval", d)
+}
+
+// aboutExport is what a passkey confirms: one decision on one export.
+func aboutExport(id syncengine.ID, approve bool) string {
+	if approve {
+		return "export approve " + id.String()
+	}
+	return "export refuse " + id.String()
 }
 
 func (v *visit) approveExport() error { return v.decideExport(true) }
@@ -322,6 +327,9 @@ func (v *visit) decideExport(approve bool) error {
 		return v.approvalShow(http.StatusUnprocessableEntity, v.t("errRefuseReason"))
 	}
 	err = v.c.o.Exports.Decide(v.ctx(), v.who.Org, v.who.Staff, id, approve, strings.TrimSpace(reason), func(do func(*store.Tx) error) error {
+		if v.form("credential") != "" {
+			return v.c.people.ConfirmPasskey(v.r, aboutExport(id, approve), do)
+		}
 		return v.c.people.Confirm(v.r, v.form("code"), do)
 	})
 	switch {
@@ -332,6 +340,9 @@ func (v *visit) decideExport(approve bool) error {
 	case errors.Is(err, people.ErrNoFactor):
 		return v.approvalShow(http.StatusForbidden, v.t("errNoFactor"))
 	case errors.Is(err, people.ErrWrongCode):
+		if v.form("credential") != "" {
+			return v.approvalShow(http.StatusForbidden, v.t("noPasskey"))
+		}
 		return v.approvalShow(http.StatusForbidden, v.t("errWrongCode"))
 	case errors.Is(err, people.ErrTooOften):
 		return v.approvalShow(http.StatusTooManyRequests, v.t("errTooOften"))

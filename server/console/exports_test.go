@@ -155,6 +155,16 @@ func TestSecondPerson(t *testing.T) {
 		second.get(at).want(t, http.StatusOK, "quarterly figures", "County health", "Ada Admin", "502", "people").never(t, canaries...)
 		second.post(at+"/approve", "code", "000000").want(t, http.StatusForbidden, "not right")
 		second.post(at+"/refuse", "code", second.code()).want(t, http.StatusUnprocessableEntity, "Say why")
+		// The reason of a refusal stands in a form that approves nothing, and is given back.
+		for form := range strings.SplitSeq(second.get(at).body, "<form ") {
+			form, _, _ = strings.Cut(form, "</form>")
+			if strings.Contains(form, `name="reason"`) && (!strings.Contains(form, at[len("/console/"):]+"/refuse\"") || strings.Contains(form, "/approve")) {
+				t.Errorf("a reason is typed where an export is approved: %s", form)
+			}
+		}
+		if again := second.post(at+"/refuse", "code", "000000", "reason", "No agreement yet.").want(t, http.StatusForbidden, "not right"); !strings.Contains(again.body, `value="No agreement yet."`) {
+			t.Error("the reason that was typed is gone")
+		}
 		if n := w.made(); n != 0 {
 			t.Fatal("it was made without a code")
 		}

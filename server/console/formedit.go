@@ -18,9 +18,11 @@ import (
 const spare = 3
 
 type itemData struct {
-	Page                *web.Page
-	ID, Hash, Title     string
-	Link, EN, ES        string
+	Page            *web.Page
+	ID, Hash, Title string
+	Link, EN, ES    string
+	// Typed is the name of a new item.
+	Typed               string
 	Prefix, Max         string
 	Required, Repeats   bool
 	New                 bool
@@ -58,12 +60,69 @@ func (v *visit) itemShow(status int, link string, faults []string) error {
 		}
 		d.Title, d.Hash = s.formTitle(f), formHash(f)
 		s.itemForm(d, f.GetDefinition(), it)
+		if len(faults) > 0 {
+			d.typed(v)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return v.show(status, "form-edit-item", d)
+}
+
+// choose marks an option as what was chosen.
+func choose(options []web.Option, code string) {
+	for i := range options {
+		options[i].On = options[i].Code == code
+	}
+}
+
+// rowsTyped are the lines of an editor as they were typed, and the empty ones behind them.
+func (v *visit) rowsTyped(name, last string) (out []optionRow) {
+	codes, en, es, of := v.r.PostForm[name], v.r.PostForm[name+".en"], v.r.PostForm[name+".es"], v.r.PostForm[name+"."+last]
+	for i := range min(len(codes), len(en), len(es), len(of)) {
+		if row := (optionRow{codes[i], en[i], es[i], of[i]}); row != (optionRow{}) {
+			out = append(out, row)
+		}
+	}
+	return append(out, make([]optionRow, spare)...)
+}
+
+// typed puts back what was typed, which was not saved.
+func (d *itemData) typed(v *visit) {
+	d.Typed, d.EN, d.ES, d.Prefix, d.Max = v.form("link"), v.form("en"), v.form("es"), v.form("prefix"), v.form("max")
+	d.Required, d.Repeats = v.form("required") == "true", v.form("repeats") == "true"
+	choose(d.Types, v.form("type"))
+	choose(d.Parents, v.form("parent"))
+	choose(d.Behaviors, v.form("behavior"))
+	d.Options = v.rowsTyped("option", "points")
+	questions, compares, answers := v.r.PostForm["when"], v.r.PostForm["when.is"], v.r.PostForm["when.answer"]
+	empty := d.Conditions[len(d.Conditions)-1]
+	d.Conditions = nil
+	for i := range min(len(questions), len(compares), len(answers)) {
+		if questions[i] == "" && answers[i] == "" {
+			continue
+		}
+		c := conditionRow{slices.Clone(empty.Questions), slices.Clone(empty.Compares), answers[i]}
+		choose(c.Questions, questions[i])
+		choose(c.Compares, compares[i])
+		d.Conditions = append(d.Conditions, c)
+	}
+	d.Conditions = append(d.Conditions, empty)
+}
+
+// typed puts back what was typed, which was not saved.
+func (d *scoreData) typed(v *visit) {
+	d.Typed, d.EN, d.ES, d.Least = v.form("code"), v.form("en"), v.form("es"), v.form("least")
+	choose(d.Methods, v.form("method"))
+	for i := range d.Items {
+		d.Items[i].On = slices.Contains(v.r.PostForm["items"], d.Items[i].Code)
+	}
+	for i := range d.Of {
+		d.Of[i].On = slices.Contains(v.r.PostForm["of"], d.Of[i].Code)
+	}
+	d.Bands = v.rowsTyped("band", "least")
 }
 
 func (s *sight) itemForm(d *itemData, def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
@@ -285,11 +344,13 @@ type scoreData struct {
 	Page                *web.Page
 	ID, Hash, Title     string
 	Code, EN, ES, Least string
-	New                 bool
-	Methods, Items, Of  []web.Option
-	Bands               []optionRow
-	Faults              []string
-	Rules               int
+	// Typed is the code of a new score.
+	Typed              string
+	New                bool
+	Methods, Items, Of []web.Option
+	Bands              []optionRow
+	Faults             []string
+	Rules              int
 }
 
 // scorePage edits one score of a draft with its bands, or adds one.
@@ -331,6 +392,9 @@ func (v *visit) scoreShow(status int, code string, faults []string) error {
 			d.Bands = append(d.Bands, optionRow{b.GetCode(), b.GetText().GetEn(), b.GetText().GetEs(), number(b.AtLeast)})
 		}
 		d.Bands = append(d.Bands, make([]optionRow, spare)...)
+		if len(faults) > 0 {
+			d.typed(v)
+		}
 		return nil
 	})
 	if err != nil {

@@ -375,7 +375,7 @@ func (v *visit) retireForm() error {
 	if err != nil {
 		return err
 	}
-	return v.formDone(v.clerk().RetireForm(v.ctx(), id), "okRetired")
+	return v.formDone(v.clerk().RetireFormSeen(v.ctx(), id, v.shownForm), "okRetired")
 }
 
 func (v *visit) voidForm() error {
@@ -383,7 +383,7 @@ func (v *visit) voidForm() error {
 	if err != nil {
 		return err
 	}
-	return v.formDone(v.clerk().VoidForm(v.ctx(), id, v.form("reason")), "okVoid")
+	return v.formDone(v.clerk().VoidFormSeen(v.ctx(), id, v.form("reason"), v.shownForm), "okVoid")
 }
 
 // editForm changes the draft that was shown; where it is another one by now nothing is

@@ -98,6 +98,7 @@ func TestForms(t *testing.T) {
 		item("link", "why", "type", "text", "en", "Why?", "es", "¿Por qué?", "when", "q", "when.is", "=", "when.answer", "bad").want(t, http.StatusUnprocessableEntity, "item why")
 		item("link", "why", "type", "text", "en", "Why?", "es", "¿Por qué?", "when", "q", "when.is", "eq", "when.answer", "never").want(t, http.StatusUnprocessableEntity, "item why", "never")
 		b.get(at).never(t, "¿Por qué?")
+		b.keepsTyping(at)
 		item("link", "why", "type", "text", "en", "Why?", "es", "¿Por qué?", "when", "q", "when.is", "eq", "when.answer", "bad").want(t, http.StatusOK, "asked under conditions")
 		// A moment is read by the clocks by which it is shown: the agency's.
 		item("link", "since", "type", "date_time", "en", "Since when?", "es", "¿Desde cuándo?").want(t, http.StatusOK)
@@ -141,6 +142,7 @@ func TestForms(t *testing.T) {
 		b.publish(at).want(t, http.StatusOK, "The form is published", "Next version")
 		b.post(at+"/head", "hash", page.value(t, "hash"), "en", "Other").want(t, http.StatusUnprocessableEntity, "only a draft")
 		next := b.post(at+"/copy").want(t, http.StatusOK, "debrief, version 2")
+		b.actsOnWhatIsShown(second, at, next.path)
 		b.post(at+"/copy").want(t, http.StatusUnprocessableEntity, "has a draft")
 		b.publish(next.path).want(t, http.StatusOK)
 		b.get(at).want(t, http.StatusOK, "How was it?", "Retired")
@@ -156,7 +158,7 @@ func TestForms(t *testing.T) {
 		ob := o.signIn(other, "olga.other")
 		ob.get(at).want(t, http.StatusOK, "How was it?")
 		for _, act := range []string{"retire", "publish", "void"} {
-			if a := ob.post(next.path+"/"+act, "reason", "mine"); a.status != http.StatusForbidden && a.status != http.StatusUnprocessableEntity {
+			if a := ob.post(next.path+"/"+act, "reason", "mine", "hash", b.get(next.path).value(t, "hash")); a.status != http.StatusForbidden && a.status != http.StatusUnprocessableEntity {
 				t.Errorf("another agency may %s: %d %s", act, a.status, a.text())
 			}
 		}
@@ -177,11 +179,55 @@ func TestForms(t *testing.T) {
 		page.field(t, "A big tent")
 		page.never(t, "A small tent")
 		o.firstCodes(b, second)
+		// A code is of one agency, and none is a kind of what rules ask for.
+		ob.post("/console/codes", "list", "need", "act", "add", "code", "x_night_tent", "en", "A flat", "es", "Un piso", "maps_to", "housing").want(t, http.StatusUnprocessableEntity, "Another agency has this code")
+		b.post("/console/codes", "list", "disposition", "act", "add", "code", "x_night_hold", "en", "A hold", "es", "Retención", "maps_to", "transport_ed_involuntary").want(t, http.StatusUnprocessableEntity, "Rules ask for that core code")
+		if page := b.get("/console/codes?list=disposition"); strings.Contains(page.body, `<option value="transport_ed_involuntary"`) || !strings.Contains(page.body, `<option value="resolved_on_scene"`) {
+			t.Error("what an own code may be a kind of")
+		}
 		ob.get("/console/codes?list=need").never(t, "A big tent")
 	})
 }
 
-// agencyOf is the agency of a member of staff.
+// keepsTyping sends an item and a score that are refused: all that was typed stands there again.
+func (b *browser) keepsTyping(at string) {
+	t := b.o.tb
+	t.Helper()
+	page := b.post(at+"/item", "hash", b.get(at).value(t, "hash"), "link", "typed_link", "type", "choice", "en", "Typed words", "es", "Palabras escritas", "prefix", "7b", "required", "true", "max", "77",
+		"option", "one", "option.en", "Option words", "option.es", "Palabras", "option.points", "3", "option", "", "option.en", "No code yet", "option.es", "", "option.points", "",
+		"when", "q", "when.is", "eq", "when.answer", "nonesuch").want(t, http.StatusUnprocessableEntity, "nonesuch")
+	for _, value := range []string{"typed_link", "Typed words", "Palabras escritas", "7b", "77", "one", "Option words", "Palabras", "3", "No code yet", "nonesuch"} {
+		page.field(t, value)
+	}
+	for _, want := range []string{`<option value="choice" selected>`, `name="required" value="true" checked`, `<option value="q" selected>`} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	// Corrected on the same page it is taken.
+	page = b.post(at+"/score", "hash", page.value(t, "hash"), "code", "typed_code", "en", "Typed score", "es", "Escrita", "method", "sum", "items", "q", "least", "150",
+		"band", "low", "band.least", "9", "band.en", "Typed band", "band.es", "", "band", "low", "band.least", "1", "band.en", "Twice", "band.es", "").want(t, http.StatusUnprocessableEntity)
+	for _, value := range []string{"typed_code", "Typed score", "Escrita", "150", "Typed band", "9", "Twice"} {
+		page.field(t, value)
+	}
+	b.get(at).never(t, "Typed")
+}
+
+// actsOnWhatIsShown has two admins act on a form at once: what was changed since it was shown
+// is neither voided nor taken out of use.
+func (b *browser) actsOnWhatIsShown(second *browser, published, draft string) {
+	t := b.o.tb
+	t.Helper()
+	shown := b.get(draft)
+	second.post(draft+"/head", "hash", shown.value(t, "hash"), "en", "Debrief by another", "es", "Repaso").want(t, http.StatusOK)
+	b.post(draft+"/void", "hash", shown.value(t, "hash"), "reason", "a mistake").want(t, http.StatusConflict)
+	b.post(draft+"/void", "reason", "a mistake").want(t, http.StatusConflict)
+	b.get(draft).want(t, http.StatusOK, "Draft", "Debrief by another")
+	b.post(published+"/retire").want(t, http.StatusConflict)
+	b.post(published+"/retire", "hash", shown.value(t, "hash")).want(t, http.StatusConflict)
+	b.get(published).want(t, http.StatusOK, "Published")
+}
+
 // firstCodes has two admins add the first codes of a list at once: both are there, in one
 // record.
 func (o *office) firstCodes(browsers ...*browser) {

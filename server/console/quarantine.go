@@ -151,13 +151,13 @@ func (s *sight) refusedFields(i int, kind *syncengine.Kind, msg proto.Message, t
 			f.Name, f.Kind = strconv.Itoa(i)+"."+name, "text"
 			if list := s.c.domain.FieldCodes(kind.Name, name); list != "" {
 				f.Kind = "codes"
-				for _, c := range s.c.domain.Codes(list) {
+				for _, c := range slices.Concat(s.c.domain.Codes(list), s.own().Of(list, s.p.Agency.String())) {
 					if !c.Retired || c.Code == m.Get(fd).String() {
 						f.Options = append(f.Options, web.Option{Code: c.Code, Label: s.code(list, c.Code), On: c.Code == m.Get(fd).String()})
 					}
 				}
-				if !s.c.domain.HasCode(list, m.Get(fd).String()) {
-					f.Options = append(f.Options, web.Option{Code: m.Get(fd).String(), Label: m.Get(fd).String(), On: true})
+				if !slices.ContainsFunc(f.Options, func(o web.Option) bool { return o.On }) {
+					f.Options = append(f.Options, web.Option{Code: m.Get(fd).String(), Label: s.code(list, m.Get(fd).String()), On: true})
 				}
 			} else {
 				f.Value = m.Get(fd).String()

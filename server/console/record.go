@@ -340,7 +340,7 @@ func (s *sight) clashes(it *item, state *syncengine.State) (out []clash) {
 		}
 		if path.Key == "" {
 			list := s.c.domain.FieldCodes(it.kind.Name, name)
-			for _, code := range s.c.domain.Codes(list) {
+			for _, code := range slices.Concat(s.c.domain.Codes(list), s.own().Of(list, s.p.Agency.String())) {
 				if !code.Retired && path.Field != syncengine.FieldLifecycle {
 					c.Codes = append(c.Codes, web.Option{Code: code.Code, Label: s.code(list, code.Code)})
 				}

@@ -58,7 +58,7 @@ func (s *sight) one(kind, name string, fd protoreflect.FieldDescriptor, val prot
 	case protoreflect.StringKind:
 		text := val.String()
 		if list := s.c.domain.FieldCodes(kind, name); list != "" {
-			return s.c.domain.Label(list, text, s.lang)
+			return s.code(list, text)
 		}
 		if rules := s.c.domain.FieldRules(kind, name); rules.GetRef() != "" {
 			return s.nameOf(rules.GetRef(), text)
@@ -169,7 +169,10 @@ func (s *sight) code(list, code string) string {
 	if code == "" {
 		return ""
 	}
-	return s.c.domain.Label(list, code, s.lang)
+	if s.c.domain.HasCode(list, code) {
+		return s.c.domain.Label(list, code, s.lang)
+	}
+	return s.own().Label(s.c.domain, list, code, s.lang)
 }
 
 // title names a record.

@@ -12,6 +12,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -30,6 +31,8 @@ type sight struct {
 	// refs is all reference data, once it has been walked.
 	refs   []*item
 	walked bool
+	// added are the codes of agencies, once they were asked for.
+	added *record.OwnCodes
 	// shown are those that a page shows, of people and calls; quarantined are the changes in
 	// quarantine that it shows.
 	shown, quarantined []syncengine.ID

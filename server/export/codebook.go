@@ -1,11 +1,11 @@
 package export
 
 import (
+	"slices"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
-	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // codebookColumns are the columns of codebook.csv.
@@ -18,11 +18,11 @@ var codebookColumns = []any{
 type lines func(cells ...any) error
 
 // codebook writes a line for each column of each table.
-func codebook(line lines, domain *record.Domain, all []*table) error {
+func codebook(line lines, j *job) error {
 	if err := line(codebookColumns...); err != nil {
 		return err
 	}
-	for _, t := range all {
+	for _, t := range j.tables {
 		for i, c := range t.columns {
 			cardinality := "0..1"
 			if c.required {
@@ -30,7 +30,7 @@ func codebook(line lines, domain *record.Domain, all []*table) error {
 			}
 			var codes []string
 			list := c.rules.GetCodes()
-			for _, code := range domain.Codes(list) {
+			for _, code := range j.domain.Codes(list) {
 				codes = append(codes, code.Code)
 			}
 			var phi, harbor string
@@ -64,19 +64,19 @@ func ofStamps(c column) (phi, harbor string) {
 }
 
 // codeLists writes a line for each code of each list.
-func codeLists(line lines, domain *record.Domain, all []*table) error {
+func codeLists(line lines, j *job) error {
 	if err := line("code_list", "code", "label_en", "label_es", "retired", "exclusive", "maps_to"); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
-	for _, t := range all {
+	for _, t := range j.tables {
 		for _, c := range t.columns {
 			list := c.rules.GetCodes()
 			if list == "" || seen[list] {
 				continue
 			}
 			seen[list] = true
-			for _, code := range domain.Codes(list) {
+			for _, code := range slices.Concat(j.domain.Codes(list), j.own.Of(list, "")) {
 				if err := line(list, code.Code, code.EN, code.ES, code.Retired, code.Exclusive, code.MapsTo); err != nil {
 					return err
 				}

@@ -525,6 +525,80 @@ func TestSecondPerson(t *testing.T) {
 	// Who names nobody needs nobody.
 	o.Approver, o.Kinds = syncengine.ID{}, []string{"incident"}
 	w.write(o)
+	o.Kinds = []string{"person"}
+	w.refused(o, export.ErrApproval)
+}
+
+// TestSecondPersonKinds: it makes no difference which kinds of record say whom an export is
+// about, and what is not exported does not count.
+func TestSecondPersonKinds(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		w := newWorld(t, on)
+		agency, program, team := new(w.agency[0].String()), new(w.program[0].String()), new(w.team[0].String())
+		encounter := func(of string) *tandemv1.Encounter {
+			e := &tandemv1.Encounter{AgencyId: agency, ProgramId: program, TeamId: team, Lifecycle: new("signed"), Narrative: new("long ago")}
+			if of != "" {
+				e.PersonId = new(of)
+			}
+			return e
+		}
+		var people, met, notes, nameless, cards []proto.Message
+		for range export.ManyPeople + 1 {
+			people = append(people, w.person(0, "Testperson"))
+			nameless = append(nameless, encounter(""))
+			cards = append(cards, &tandemv1.AlertCard{AgencyId: agency, ProgramId: program, TeamId: team, Lifecycle: new("active"), Name: new("Testperson")})
+		}
+		persons := w.add(0, people...)
+		for _, id := range persons {
+			met = append(met, encounter(id.String()))
+		}
+		at := w.add(0, met...)
+		for _, id := range at {
+			note := w.note(0, "signed", "words")
+			note.Target = &tandemv1.RecordRef{Kind: new("encounter"), Id: new(id.String())}
+			notes = append(notes, note)
+		}
+		w.add(0, append(notes, notes[:9]...)...)
+		w.add(0, cards...)
+		w.add(0, w.incident(0, "1"))
+		count := func(o export.Options, people int) {
+			t.Helper()
+			p, err := export.Count(t.Context(), w.s, w.org, o)
+			w.ok(err)
+			if many := people > export.ManyPeople; p.People != people || p.NeedsApproval != many {
+				t.Errorf("%v: %d people, needs approval %v; want %d", o.Kinds, p.People, p.NeedsApproval, people)
+			} else if many {
+				w.refused(o, export.ErrApproval)
+				if err := export.Check(t.Context(), w.s, w.org, o); !errors.Is(err, export.ErrApproval) {
+					t.Errorf("%v: checked with %v", o.Kinds, err)
+				}
+			} else {
+				w.write(o)
+			}
+		}
+		o := w.options()
+		for _, who := range []string{"admin", "lead"} {
+			o.Person = w.staff[who]
+			for _, kinds := range [][]string{{"person"}, {"encounter"}, {"note"}, {"encounter", "note", "person"}, {"alert_card"}} {
+				o.Kinds = kinds
+				count(o, export.ManyPeople+1)
+			}
+			o.Kinds = []string{"incident", "staff", "team", "resource"}
+			count(o, 0)
+		}
+		// A filter takes people out of the count as out of the files.
+		o.Kinds, o.Until = []string{"encounter", "person"}, "2020-01-01"
+		count(o, 0)
+		o.Until, o.Program = "", w.program[1]
+		count(o, 0)
+		o.Program, o.Since = syncengine.ID{}, w.seq-1
+		count(o, 0)
+		// Who has no name is somebody too.
+		o.Since = w.seq
+		w.add(0, nameless...)
+		count(o, export.ManyPeople+1)
+	})
 }
 
 // TestBrokenOff: half an export never looks whole, and is no hindrance.

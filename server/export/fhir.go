@@ -154,8 +154,8 @@ func (f *fhirForm) coding(list, code string) any {
 	}
 	f.lists[list] = true
 	c := resource{"system": ours + list, "code": code}
-	if f.job.domain.HasCode(list, code) {
-		c["display"] = f.job.domain.Label(list, code, f.lang())
+	if f.job.domain.HasCode(list, code) || f.job.own.Has(list, code) {
+		c["display"] = f.job.own.Label(f.job.domain, list, code, f.lang())
 	}
 	return c
 }
@@ -338,7 +338,7 @@ func words(t *tandemv1.LocalizedText, lang string) string {
 func (f *fhirForm) end() error {
 	for _, list := range slices.Sorted(keysOf(f.lists)) {
 		var concepts []any
-		for _, c := range f.job.domain.Codes(list) {
+		for _, c := range slices.Concat(f.job.domain.Codes(list), f.job.own.Of(list, "")) {
 			concepts = append(concepts, resource{
 				"code": c.Code, "display": c.EN, "designation": []any{resource{"language": record.Spanish, "value": c.ES}},
 			})

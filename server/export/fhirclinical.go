@@ -160,7 +160,7 @@ func (f *fhirForm) class(m *tandemv1.Encounter, call *tandemv1.Incident) any {
 	case "office":
 		class = "AMB"
 	default:
-		if call.GetPlaceType() == "home" {
+		if f.job.own.Core("place_type", call.GetPlaceType()) == "home" {
 			class = "HH"
 		}
 	}
@@ -188,7 +188,7 @@ func (f *fhirForm) encounter(id string, r *row, m *tandemv1.Encounter) error {
 	reasons := append([]any{f.concept("presenting", m.GetPresentingPrimary())}, f.concepts("presenting", m.GetPresentingOther())...)
 	hospitalization := any(nil)
 	if d := m.GetDisposition(); d != "" {
-		to := dischargeTo[d]
+		to := dischargeTo[f.job.own.Core("disposition", d)]
 		if to == "" {
 			to = "oth"
 		}

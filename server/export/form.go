@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/tandem-response/tandem/server/store"
-	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // Formats of files.
@@ -192,12 +191,12 @@ func (c *csvForm) end() error { return c.job.describe() }
 
 // describe writes codebook and code lists as CSV.
 func (j *job) describe() error {
-	for name, fill := range map[string]func(lines, *record.Domain, []*table) error{"codebook.csv": codebook, "codes.csv": codeLists} {
+	for name, fill := range map[string]func(lines, *job) error{"codebook.csv": codebook, "codes.csv": codeLists} {
 		f, err := j.csv(name)
 		if err != nil {
 			return err
 		}
-		if err := fill(f.csv.line, j.domain, j.tables); err != nil {
+		if err := fill(f.csv.line, j); err != nil {
 			return err
 		}
 	}

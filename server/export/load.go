@@ -106,7 +106,7 @@ func (p *Package) whole() (err error) {
 	if p.Org, err = syncengine.ParseID(m.Org); err != nil {
 		return ErrNoExport
 	}
-	all, err := tables(p.domain, m.Labels)
+	all, err := tables(p.domain, nil, m.Labels)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (p *parquetForm) begin(tables []*table) error {
 		book.WriteString(bom)
 	}
 	w := &csvWriter{w: &book, safe: p.job.o.ExcelSafe}
-	if err := codebook(w.line, p.job.domain, p.job.tables); err != nil {
+	if err := codebook(w.line, p.job); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(book.Bytes())

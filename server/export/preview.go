@@ -13,7 +13,7 @@ type Preview struct {
 	Seq     uint64  `json:"seq"`
 	Records int64   `json:"records"`
 	LeftOut LeftOut `json:"left_out"`
-	// People that are named, counted where a person exports.
+	// People whom it is about, counted where a person exports.
 	People int `json:"people,omitempty"`
 	// NeedsApproval: a second person has to approve it.
 	NeedsApproval bool           `json:"needs_approval"`
@@ -40,18 +40,19 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 		if err := j.allow(snap, org); err != nil {
 			return err
 		}
-		if err := j.survey(snap); errors.Is(err, ErrApproval) {
-			p.NeedsApproval = true
-		} else if err != nil {
+		if err := j.survey(snap); err != nil {
 			return err
 		}
-		if j.period != nil {
-			if err := j.look(snap, j.period.note); err != nil {
-				return err
-			}
-			j.period.settle()
+		if err := j.settle(snap); err != nil {
+			return err
 		}
-		return j.read(snap, func(of []*table, r *row) error {
+		all := whom{}
+		err := j.read(snap, func(of []*table, r *row) error {
+			if j.counts() {
+				if err := j.name(all, r); err != nil {
+					return err
+				}
+			}
 			for _, t := range of {
 				if err := t.each(r, func(*row) error {
 					rows[t]++
@@ -62,6 +63,8 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 			}
 			return nil
 		})
+		p.NeedsApproval = errors.Is(j.approved(all), ErrApproval)
+		return err
 	})
 	if err != nil {
 		return nil, err

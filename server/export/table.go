@@ -110,11 +110,11 @@ func plural(kind string) string {
 }
 
 // tables returns the tables of every kind, in the order of kind numbers.
-func tables(domain *record.Domain, lang string) ([]*table, error) {
+func tables(domain *record.Domain, own *record.OwnCodes, lang string) ([]*table, error) {
 	var all []*table
 	for _, k := range domain.Kinds() {
 		desc := domain.NewMessage(k.Number).ProtoReflect().Descriptor()
-		b := &builder{domain: domain, lang: lang}
+		b := &builder{domain: domain, own: own, lang: lang}
 		t := &table{name: plural(k.Name), kind: k}
 		t.columns = append(t.columns, column{name: "id", typ: typeID, en: "Record", es: "Registro", about: "Id of the record (ULID).", required: true,
 			value: func(r *row) any { return r.rec.ID.String() }, set: func(r *row, cell string) (err error) {
@@ -225,6 +225,7 @@ func (r *row) imported() *tandemv1.Import {
 // builder makes columns of the fields of the contract.
 type builder struct {
 	domain *record.Domain
+	own    *record.OwnCodes
 	lang   string
 }
 
@@ -394,7 +395,7 @@ func (b *builder) add(into *[]column, c column) {
 	list, value, lang := c.rules.GetCodes(), c.value, b.lang
 	label := column{name: c.name + "_label", typ: typeText, rules: proto.CloneOf(c.rules), harbor: c.harbor, about: "Label of the code."}
 	label.rules.Codes = nil
-	label.label = func(code string) any { return b.domain.Label(list, code, lang) }
+	label.label = func(code string) any { return b.own.Label(b.domain, list, code, lang) }
 	label.value = func(r *row) any {
 		code, ok := value(r).(string)
 		if !ok {

@@ -61,6 +61,9 @@ type Options struct {
 	// Encrypt returns a writer that encrypts to the recipient; nil: the files are in the
 	// clear. The name of an encrypted file ends in .age.
 	Encrypt func(io.Writer) (io.WriteCloser, error)
+	// AtRest: what Encrypt does is undone before the files are passed on, and the manifest
+	// does not speak of it.
+	AtRest bool
 	// Begin is called once it is known what the export covers, before the first byte is
 	// written: it notes the disclosure. An error ends the export.
 	Begin func(Cut) error
@@ -82,7 +85,7 @@ type Cut struct {
 	Teams []syncengine.ID
 	// What is passed on, in codes of disclosed_field.
 	What []string
-	// People that are named, counted where a person exports.
+	// People whom it is about, counted where a person exports what names somebody.
 	People int
 }
 
@@ -160,6 +163,8 @@ type job struct {
 	dir    *directory
 	left   LeftOut
 	n      int64
+	// own are the codes of agencies. A limited or de-identified set has none.
+	own record.OwnCodes
 }
 
 func newJob(o Options) *job {
@@ -179,6 +184,9 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 			return err
 		}
 		if err := j.survey(snap); err != nil {
+			return err
+		}
+		if err := j.countNamed(snap); err != nil {
 			return err
 		}
 		if j.dir, err = newDirectory(to); err != nil {
@@ -239,7 +247,14 @@ func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) erro
 		if err := j.allow(snap, org); err != nil {
 			return err
 		}
-		return j.survey(snap)
+		if err := j.survey(snap); err != nil {
+			return err
+		}
+		// A record that cannot be read is met once more when the files are made.
+		if err := j.countNamed(snap); Refused(err) {
+			return err
+		}
+		return ctx.Err()
 	})
 }
 
@@ -277,7 +292,7 @@ func (j *job) choose() error {
 			return fmt.Errorf("%s: %w", typ, ErrType)
 		}
 	}
-	all, err := tables(j.domain, j.o.Labels)
+	all, err := tables(j.domain, &j.own, j.o.Labels)
 	if err != nil {
 		return err
 	}
@@ -329,23 +344,20 @@ func (j *job) survey(snap *store.Snapshot) error {
 	}); err != nil {
 		return err
 	}
-	person := j.domain.KindByName("person")
-	if j.rights.p == nil || j.byKind[person.Number] == nil || j.o.Set == SafeHarbor {
+	return j.readOwnCodes(snap)
+}
+
+func (j *job) readOwnCodes(snap *store.Snapshot) error {
+	if j.veil != nil {
 		return nil
 	}
-	if err := snap.Each(person.Number, func(rec *syncengine.StoredRecord) error {
-		ok, err := j.rights.reads(rec, rec.Compartment(person))
-		if ok {
-			j.cut.People++
+	return snap.Each(j.domain.KindByName("code_set").Number, func(rec *syncengine.StoredRecord) error {
+		msg, err := j.domain.Message(&rec.Record)
+		if m, ok := msg.(*tandemv1.CodeSet); ok && rec.Lifecycle() == record.Active {
+			j.own.Add(m)
 		}
 		return err
-	}); err != nil {
-		return err
-	}
-	if j.cut.People > ManyPeople && j.o.Approver.IsZero() {
-		return ErrApproval
-	}
-	return nil
+	})
 }
 
 // disclosed says what is passed on with a kind, in codes of disclosed_field; other kinds
@@ -376,12 +388,6 @@ func (j *job) what() []string {
 
 // write fills the files.
 func (j *job) write(snap *store.Snapshot) error {
-	if j.period != nil {
-		if err := j.look(snap, j.period.note); err != nil {
-			return err
-		}
-		j.period.settle()
-	}
 	if j.veil != nil && j.veil.classes != nil {
 		if err := j.look(snap, j.veil.survey); err != nil {
 			return err
@@ -504,7 +510,7 @@ func (j *job) finish(org *store.Org) (*Manifest, error) {
 		Format: "tandem-export " + o.Format + " 1", ID: o.ID.String(), Seq: j.cut.Seq, Schema: schemaVersion, Generator: o.Generator,
 		Purpose: o.Purpose, Recipient: o.Recipient, Basis: o.Basis, Set: o.Set, Agreement: o.Agreement, Types: o.Types, Since: o.Since, From: o.From, Until: o.Until,
 		Drafts: o.Drafts, Void: o.Void, SUD: o.SUD, Labels: o.Labels, ExcelSafe: o.ExcelSafe, BOM: o.BOM, Records: j.n, LeftOut: j.left,
-		Encrypted: o.Encrypt != nil,
+		Encrypted: o.Encrypt != nil && !o.AtRest,
 	}
 	if j.veil == nil {
 		m.Org, m.OrgName, m.Epoch, m.Commit = org.ID.String(), org.Name, j.cut.Epoch.String(), fmt.Sprintf("%x", j.cut.Hash[:])

@@ -19,8 +19,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // ErrLongText says that a text does not fit into a cell of a workbook.
@@ -91,7 +89,7 @@ func (x *xlsxForm) write(of []*table, _ *row, e *entry) error {
 
 // end writes codebook, codes and what it is all about, and puts the sheets together.
 func (x *xlsxForm) end() error {
-	for name, fill := range map[string]func(lines, *record.Domain, []*table) error{"Codebook": codebook, "Codes": codeLists} {
+	for name, fill := range map[string]func(lines, *job) error{"Codebook": codebook, "Codes": codeLists} {
 		var s *sheet
 		if err := fill(func(cells ...any) error {
 			if s == nil {
@@ -103,7 +101,7 @@ func (x *xlsxForm) end() error {
 				return nil
 			}
 			return s.line(cells)
-		}, x.job.domain, x.job.tables); err != nil {
+		}, x.job); err != nil {
 			return err
 		}
 		// In the same order each time.

@@ -88,11 +88,14 @@ type challenge struct {
 	EndsMS  int64
 }
 
-// aboutPasskey is what a sealed challenge is about: a page of one session.
-func aboutPasskey(s *store.Session) string { return "passkey " + offered(s) }
+// aboutPasskey is what a sealed challenge is about: a page of one session, where somebody
+// signs in or adds a passkey (about is empty), or confirms one thing.
+func aboutPasskey(s *store.Session, about string) string {
+	return strings.TrimSpace("passkey " + offered(s) + " " + about)
+}
 
 // challenged puts a challenge into the data of a page: for the script, and sealed.
-func (v *visit) challenged(data map[string]any, options any, s *webauthn.SessionData) error {
+func (v *visit) challenged(data map[string]any, options any, s *webauthn.SessionData, about string) error {
 	text, err := json.Marshal(options)
 	if err != nil {
 		return err
@@ -101,19 +104,19 @@ func (v *visit) challenged(data map[string]any, options any, s *webauthn.Session
 	if err != nil {
 		return err
 	}
-	sealed, err := v.seal(v.who.Org, aboutPasskey(v.who.Session), plain)
+	sealed, err := v.seal(v.who.Org, aboutPasskey(v.who.Session, about), plain)
 	data["Passkey"], data["PasskeySealed"] = string(text), base64.RawURLEncoding.EncodeToString(sealed)
 	return err
 }
 
 // challenge returns the challenge that a form answers; nil for none of this session, or too
 // long ago.
-func (v *visit) challenge() *challenge {
+func (v *visit) challenge(about string) *challenge {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(v.r.PostFormValue("sealed"))
 	if err != nil {
 		return nil
 	}
-	plain, err := unseal(v.who.Org, aboutPasskey(v.who.Session), sealed)
+	plain, err := unseal(v.who.Org, aboutPasskey(v.who.Session, about), sealed)
 	if err != nil {
 		return nil
 	}
@@ -127,8 +130,13 @@ func (v *visit) challenge() *challenge {
 // factorData is what the page of the second factor shows.
 func (v *visit) factorData() (map[string]any, error) {
 	data := map[string]any{"To": v.to()}
+	return data, v.askPasskey(data, "")
+}
+
+// askPasskey puts a challenge into the data of a page, where the person has a passkey.
+func (v *visit) askPasskey(data map[string]any, about string, with ...webauthn.LoginOption) error {
 	if v.passkeys == nil {
-		return data, nil
+		return nil
 	}
 	var h *holder
 	err := v.store.ReadPeople(v.r.Context(), v.who.Org.ID, func(view store.PeopleView) (err error) {
@@ -136,13 +144,35 @@ func (v *visit) factorData() (map[string]any, error) {
 		return err
 	})
 	if err != nil || len(h.keys) == 0 {
-		return data, err
+		return err
 	}
-	options, session, err := v.passkeys.BeginLogin(h)
+	options, session, err := v.passkeys.BeginLogin(h, with...)
 	if err != nil {
-		return nil, fmt.Errorf("asking for a passkey: %w", err)
+		return fmt.Errorf("asking for a passkey: %w", err)
 	}
-	return data, v.challenged(data, options, session)
+	return v.challenged(data, options, session, about)
+}
+
+// checkPasskey looks at what a passkey answered to a challenge; failed says what is wrong with
+// it, for the audit log.
+func (v *visit) checkPasskey(tx *store.Tx, a *store.Account, about string) (failed string, err error) {
+	asked := v.challenge(about)
+	parsed, err := protocol.ParseCredentialRequestResponseBytes([]byte(v.r.PostFormValue("credential")))
+	if asked == nil || err != nil || v.passkeys == nil {
+		return "second factor", nil //nolint:nilerr // It is no answer.
+	}
+	h, err := holderOf(tx, a)
+	if err != nil {
+		return "", err
+	}
+	used, err := v.passkeys.ValidateLogin(h, asked.Session, parsed)
+	switch {
+	case err != nil:
+		return "second factor", nil //nolint:nilerr // It is another's, or answers something else.
+	case used.Authenticator.CloneWarning:
+		return "passkey that may be a copy", nil
+	}
+	return "", v.savePasskey(tx, a.Staff, used, "")
 }
 
 // factorPasskey takes a passkey as the second factor.
@@ -162,34 +192,19 @@ func (v *visit) factorPasskey() error {
 	if err := v.charge(counts); err != nil {
 		return again(err)
 	}
-	asked := v.challenge()
-	parsed, err := protocol.ParseCredentialRequestResponseBytes([]byte(v.r.PostFormValue("credential")))
-	if asked == nil || err != nil || v.passkeys == nil {
-		return again(&refusal{status: http.StatusForbidden, word: "wrongPasskey"})
-	}
 	var s *issued
-	err = v.store.Write(v.r.Context(), org.ID, 1, func(tx *store.Tx) error {
+	err := v.store.Write(v.r.Context(), org.ID, 1, func(tx *store.Tx) error {
 		s = nil
 		a, session, err := v.still(tx)
 		if err != nil || a == nil {
 			return err
 		}
-		h, err := holderOf(tx, a)
+		failed, err := v.checkPasskey(tx, a, "")
 		if err != nil {
 			return err
 		}
-		failed := func(code string) error {
-			return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_SIGN_IN_FAILED, Person: staff[:], Subject: session.ID[:], Code: code})
-		}
-		used, err := v.passkeys.ValidateLogin(h, asked.Session, parsed)
-		switch {
-		case err != nil:
-			return failed("second factor")
-		case used.Authenticator.CloneWarning:
-			return failed("passkey that may be a copy")
-		}
-		if err := v.savePasskey(tx, staff, used, ""); err != nil {
-			return err
+		if failed != "" {
+			return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_SIGN_IN_FAILED, Person: staff[:], Subject: session.ID[:], Code: failed})
 		}
 		if err := refund(tx, counts, v.o.Clock().UnixMilli()); err != nil {
 			return err
@@ -258,7 +273,7 @@ func (v *visit) offerPasskey() (map[string]any, error) {
 		return nil, fmt.Errorf("offering a passkey: %w", err)
 	}
 	data := map[string]any{"To": v.to(), "Ask": v.who.Session.Complete}
-	return data, v.challenged(data, options, session)
+	return data, v.challenged(data, options, session, "")
 }
 
 // errTooMany: a person has as many passkeys as there may be.
@@ -281,7 +296,7 @@ func (v *visit) addPasskey() error {
 			return again(err)
 		}
 	}
-	asked := v.challenge()
+	asked := v.challenge("")
 	parsed, err := protocol.ParseCredentialCreationResponseBytes([]byte(v.r.PostFormValue("credential")))
 	if asked == nil || err != nil {
 		return again(&refusal{status: http.StatusForbidden, word: "wrongPasskey"})

@@ -10,6 +10,7 @@ for (const form of document.querySelectorAll('form[data-passkey]')) {
         ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(publicKey) })
         : await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(publicKey) });
       form.elements.credential.value = JSON.stringify(key.toJSON());
+      if (event.submitter?.hasAttribute('formaction')) form.action = event.submitter.formAction;
       form.submit();
     } catch {
       // No authenticator, or the person has thought better of it.

@@ -29,6 +29,8 @@ type key struct {
 	count   uint32
 	// origin is what its browser says of the page, and site the name that the key is of.
 	origin, site string
+	// untold: it answers to a touch, and does not ask who touches.
+	untold bool
 }
 
 func newKey(t *testing.T) *key {
@@ -112,7 +114,11 @@ func (k *key) create(page answer) string {
 func (k *key) get(page answer) string {
 	k.t.Helper()
 	client := k.clientData("webauthn.get", asked(k.t, page, "get"))
-	data, sum := k.authData(present|verified), sha256.Sum256(client)
+	flags := byte(present | verified)
+	if k.untold {
+		flags = present
+	}
+	data, sum := k.authData(flags), sha256.Sum256(client)
 	signed := sha256.Sum256(append(data[:len(data):len(data)], sum[:]...))
 	signature, err := ecdsa.SignASN1(rand.Reader, k.private, signed[:])
 	if err != nil {

@@ -3,6 +3,7 @@ package people_test
 import (
 	"bytes"
 	"encoding/base32"
+	"fmt"
 	"html"
 	"io"
 	"math/rand/v2"
@@ -61,6 +62,8 @@ type world struct {
 	now time.Time
 
 	agency, team, clinician, boss syncengine.ID
+	// confirmed counts what was done for who has shown a passkey.
+	confirmed int
 }
 
 type locked struct {
@@ -155,6 +158,19 @@ func (w *world) serve(s *store.Store) (*people.People, *httptest.Server) {
 	mux.Handle("/signin/", p)
 	mux.Handle("/inside", p.Require(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(rw, people.FromContext(r.Context()).Staff.String())
+	})))
+	mux.Handle("GET /thing/{about}", p.Require(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		c, err := p.Challenge(r, r.PathValue("about"))
+		if c != nil {
+			_, _ = fmt.Fprintf(rw, `<form data-passkey="%s" data-act="get"><input name="sealed" value="%s">`, html.EscapeString(c.Options), html.EscapeString(c.Sealed))
+		} else if err == nil {
+			_, _ = io.WriteString(rw, "no passkey")
+		}
+	})))
+	mux.Handle("POST /thing/{about}", p.Require(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if err := p.ConfirmPasskey(r, r.PathValue("about"), func(*store.Tx) error { w.confirmed++; return nil }); err != nil {
+			http.Error(rw, err.Error(), http.StatusForbidden)
+		}
 	})))
 	h := httptest.NewTLSServer(mux)
 	w.t.Cleanup(h.Close)

@@ -172,6 +172,8 @@ type book struct {
 	uncertain, undated  int
 	// clock places rows to the period, year to what of the reporting year has passed.
 	clock, year *counter
+	// own are the codes of agencies, which count as what they are a kind of.
+	own record.OwnCodes
 }
 
 // firstFact is a person's first encounter in a program.
@@ -194,7 +196,7 @@ func (b *book) read(src Source) error {
 		kind string
 		add  func(*syncengine.StoredRecord, proto.Message) error
 	}{
-		{"team", typed(b.team)}, {"person", typed(b.person)}, {"incident", typed(b.incident)}, {"episode", typed(b.episode)},
+		{"code_set", typed(b.codeSet)}, {"team", typed(b.team)}, {"person", typed(b.person)}, {"incident", typed(b.incident)}, {"episode", typed(b.episode)},
 		{"encounter", typed(b.encounter)}, {"follow_up", typed(b.followUp)}, {"referral", typed(b.referral)}, {"form", typed(b.form)},
 		{"form_response", typed(b.response)},
 	} {
@@ -350,6 +352,16 @@ func (b *book) program(rec *syncengine.StoredRecord, m *tandemv1.Program) error 
 	return nil
 }
 
+func (b *book) codeSet(rec *syncengine.StoredRecord, m *tandemv1.CodeSet) error {
+	if rec.Lifecycle() == record.Active {
+		b.own.Add(m)
+	}
+	return nil
+}
+
+// core is one copy of the core code that a code counts as.
+func (b *book) core(list, code string) string { return b.word(b.own.Core(list, code)) }
+
 func (b *book) team(rec *syncengine.StoredRecord, m *tandemv1.Team) error {
 	if p := at(b.byProgram, m.GetProgramId()); p != none {
 		b.teams[rec.ID] = p
@@ -424,9 +436,9 @@ func (b *book) incident(rec *syncengine.StoredRecord, m *tandemv1.Incident) erro
 	if in.dated && !in.at.date && in.at.end.Sub(in.at.start) <= time.Hour {
 		in.hour = b.word(hourBlock(in.at.start.In(b.o.Zone).Hour()))
 	}
-	in.callType = b.word(m.GetCallTypeFinal())
+	in.callType = b.core("call_type", m.GetCallTypeFinal())
 	if !recorded(in.callType) {
-		in.callType = b.word(m.GetCallType())
+		in.callType = b.core("call_type", m.GetCallType())
 	}
 	switch {
 	case !in.dated && in.place == outside:
@@ -472,11 +484,10 @@ func (b *book) encounter(rec *syncengine.StoredRecord, m *tandemv1.Encounter) er
 	b.writes(rec)
 	e := encounterFact{
 		fact: fact{program: program, person: at(b.byPerson, m.GetPersonId())}, incident: at(b.byIncident, m.GetIncidentId()), age: -1,
-		typ: b.word(m.GetType()), lifecycle: b.word(m.GetLifecycle()), housing: b.word(m.GetHousing()), disposition: b.word(m.GetDisposition()),
+		typ: b.word(m.GetType()), lifecycle: b.word(m.GetLifecycle()), housing: b.word(m.GetHousing()), disposition: b.core("disposition", m.GetDisposition()),
 		legal: b.word(m.GetLegalStatus()), dangerSelf: b.word(m.GetDangerSelf()), cfED: b.word(m.GetCfEd()), cfArrest: b.word(m.GetCfArrest()),
 		cfHold: b.word(m.GetCfHold()), cfSource: b.word(m.GetCfSource()), anything: len(m.GetInterventions()) > 0,
-		planned: slices.Contains(m.GetInterventions(), "safety_plan"), means: slices.Contains(m.GetInterventions(), "means_safety"),
-		screened: slices.Contains(m.GetInterventions(), "screening"), pre: slices.Contains(m.GetInterventions(), "hospital_prescreen"),
+		planned: b.did(m, "safety_plan"), means: b.did(m, "means_safety"), screened: b.did(m, "screening"), pre: b.did(m, "hospital_prescreen"),
 		signed: exact(m.GetSignedAt()),
 	}
 	e.at, e.dated = b.moment(m.GetStartedAt(), m.GetTz())
@@ -486,6 +497,11 @@ func (b *book) encounter(rec *syncengine.StoredRecord, m *tandemv1.Encounter) er
 	}
 	b.encounters = append(b.encounters, e)
 	return nil
+}
+
+// did reports whether an encounter has an intervention, or one that is a kind of it.
+func (b *book) did(m *tandemv1.Encounter, core string) bool {
+	return slices.ContainsFunc(m.GetInterventions(), func(code string) bool { return b.own.Core("intervention", code) == core })
 }
 
 func (b *book) episode(rec *syncengine.StoredRecord, m *tandemv1.Episode) error {

@@ -92,7 +92,19 @@ func (tx *Tx) flushAudit() error {
 		if err != nil {
 			return fmt.Errorf("encoding an audit entry: %w", err)
 		}
-		a.entries = append([][]byte{raw}, a.entries...)
+		began := [][]byte{raw}
+		for _, step := range tx.org.ring.chain[:tx.org.ring.told] {
+			// The log of an org that had keys before, as after an import, tells of them too.
+			entry, err := keyedEntry(step, tx.s.now().UnixMilli())
+			if err != nil {
+				return err
+			}
+			if raw, err = audit.Encode(entry); err != nil {
+				return fmt.Errorf("encoding an audit entry: %w", err)
+			}
+			began = append(began, raw)
+		}
+		a.entries = append(began, a.entries...)
 	}
 	const width = 3
 	rows := make([]any, 0, width*len(a.entries))
@@ -111,10 +123,13 @@ func (tx *Tx) flushAudit() error {
 	}
 	now := tx.s.now().UnixMilli()
 	if tree.Size() > signedSize && (a.sign || now-signedMS >= signEvery.Milliseconds() || now < signedMS) {
-		if err := tx.signAudit(tree, now, signedMS); err != nil {
+		signed, err := tx.signAudit(tree, now, signedMS)
+		if err != nil {
 			return err
 		}
-		signedMS, signedSize = now, tree.Size()
+		if signed {
+			signedMS, signedSize = now, tree.Size()
+		}
 	}
 	return tx.c.exec(`INSERT INTO audit_head (org, size, edge, signed_ms, signed_size) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (org) DO UPDATE SET size = excluded.size, edge = excluded.edge, signed_ms = excluded.signed_ms, signed_size = excluded.signed_size`,
@@ -130,25 +145,28 @@ func bytesArgOrEmpty(b []byte) any {
 }
 
 // signAudit signs and keeps a checkpoint, and lets go of those that one of the same
-// hour stands for.
-func (tx *Tx) signAudit(tree *audit.Tree, now, before int64) error {
+// hour stands for. A server that has not the org's newest key leaves it to others.
+func (tx *Tx) signAudit(tree *audit.Tree, now, before int64) (signed bool, err error) {
 	head, err := tx.Head()
 	if err != nil {
-		return err
+		return false, err
+	}
+	if signs, err := tx.signs(); err != nil || !signs {
+		return false, err
 	}
 	c := &audit.Checkpoint{Org: tx.org.ID, Epoch: head.Epoch, Size: tree.Size(), Root: tree.Root(), AtMS: now}
 	c.Sign(tx.org.Signing)
 	err = tx.c.exec("INSERT INTO audit_checkpoint (org, size, at_ms, epoch, root, signature) VALUES ($1, $2, $3, $4, $5, $6)",
 		tx.org.num, c.Size, c.AtMS, c.Epoch[:], c.Root[:], c.Signature)
 	if err != nil {
-		return err
+		return false, err
 	}
 	tx.audit.signed = c
 	hour, day := time.Hour.Milliseconds(), 24*time.Hour.Milliseconds()
 	if now/hour == before/hour {
-		return nil
+		return true, nil
 	}
-	return tx.c.exec(`DELETE FROM audit_checkpoint WHERE org = $1 AND at_ms < $2 AND EXISTS (SELECT 1 FROM audit_checkpoint later
+	return true, tx.c.exec(`DELETE FROM audit_checkpoint WHERE org = $1 AND at_ms < $2 AND EXISTS (SELECT 1 FROM audit_checkpoint later
 		WHERE later.org = audit_checkpoint.org AND later.size > audit_checkpoint.size AND later.epoch = audit_checkpoint.epoch
 		AND later.at_ms / $3 = audit_checkpoint.at_ms / $3)`, tx.org.num, now-day, hour)
 }
@@ -361,7 +379,7 @@ func (l *AuditLog) Check(witnesses []audit.Witness) (*audit.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := audit.NewCheck(l.v.org.ID, l.v.org.PublicKey(), keys, witnesses)
+	c := audit.NewCheck(l.v.org.ID, l.v.org.Keys(), keys, witnesses)
 	if err := l.Each(0, func(n int64, raw []byte) error { c.Add(n, raw); return nil }); err != nil {
 		return nil, err
 	}

@@ -25,9 +25,9 @@ type conn struct {
 	// ctx is never cancelled: a statement is not broken off half-way.
 	ctx   context.Context //nolint:containedctx // It belongs to the connection, not to a call.
 	stmts map[string]*sql.Stmt
-	// under: a transaction is under way here. failed is the fault of the storage that one
-	// of its statements met: SQLite may have rolled all of it back then, and a statement
-	// that followed would stand by itself.
+	// under: a transaction is under way here. failed is what one of its statements met that
+	// ends it: in PostgreSQL any error; in SQLite a fault of the storage, since it may have
+	// rolled all of it back then, and a statement that followed would stand by itself.
 	under  bool
 	failed error
 }
@@ -42,32 +42,32 @@ func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
 
 // begin begins a transaction with a statement of the dialect, fenced to an org.
 func (c *conn) begin(text string, org int64) error {
+	var err error
 	if c.d.remote {
-		return c.beginRemote(text + "; " + c.d.fence(org))
+		err = c.beginRemote(text + "; " + c.d.fence(org))
+	} else {
+		err = c.exec(text)
 	}
-	if err := c.exec(text); err != nil {
-		return err
-	}
-	c.under = true
-	return nil
+	c.under = err == nil
+	return err
 }
 
 func (c *conn) commit() error {
+	var err error
 	if c.d.remote {
-		return c.commitRemote()
+		err = c.commitRemote()
+	} else {
+		err = c.exec("COMMIT")
 	}
-	if err := c.exec("COMMIT"); err != nil {
-		return err
-	}
-	c.under = false
-	return nil
+	c.under = err != nil
+	return err
 }
 
 func (c *conn) rollback() error {
+	c.under, c.failed = false, nil
 	if c.d.remote {
 		return c.rollbackRemote()
 	}
-	c.under, c.failed = false, nil
 	return c.exec("ROLLBACK")
 }
 
@@ -96,11 +96,11 @@ func (c *conn) prepared(text string) (*sql.Stmt, error) {
 	return s, nil
 }
 
-// met classifies an error, and has nothing follow in a transaction in which the storage
-// failed.
+// met classifies an error of a statement, and has nothing follow in a transaction that
+// it has ended.
 func (c *conn) met(err error) error {
 	err = classify(err)
-	if c.under && errors.Is(err, ErrStorage) {
+	if c.under && err != nil && (c.d.remote || errors.Is(err, ErrStorage)) {
 		c.failed = err
 	}
 	return err

@@ -29,8 +29,12 @@ type keysFile struct {
 // orgKeys are the keys of one org.
 type orgKeys struct {
 	ID string `json:"id"`
-	// SigningSeed is that of the Ed25519 key which certifies replicas.
+	// SigningSeed is that of the Ed25519 key which certifies replicas. Those before it are
+	// not kept.
 	SigningSeed []byte `json:"signing_seed"`
+	// Successors are how it followed from the org's first: an encoded OrgRenewal without a
+	// certificate.
+	Successors []byte `json:"successors,omitempty"`
 	// Secret is what the engine derives its keys from.
 	Secret []byte `json:"secret"`
 	// Seal are the keys that sealed outboxes are opened with, the newest last. None is
@@ -46,9 +50,9 @@ type sealKey struct {
 	MadeMS int64 `json:"made_ms"`
 }
 
-// keysVersion is 2 since the file holds keys of sealed outboxes, which a program that
-// knows version 1 would drop.
-const keysVersion = 2
+// keysVersion is 2 since the file holds keys of sealed outboxes, and 3 since it holds how
+// signing keys followed from one another: a program that knows less would drop them.
+const keysVersion = 3
 
 // readKeys reads the keys file; one that is not there holds none.
 func readKeys(dir string) (*keysFile, error) {

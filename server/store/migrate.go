@@ -53,7 +53,7 @@ func migrate(ctx context.Context, d *dialect, db *sql.DB, before func() error) e
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(d.goose, db, tokenFS{files, d}, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true), goose.WithLogger(goose.NopLogger()))
+	p, err := goose.NewProvider(d.goose, db, tokenFS{files, d}, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}
@@ -64,9 +64,8 @@ func migrate(ctx context.Context, d *dialect, db *sql.DB, before func() error) e
 	if has > latest {
 		return ErrNewer
 	}
-	// Also one that came later with a lower number.
-	if pending, err := p.HasPending(ctx); err != nil || !pending {
-		return classify(err)
+	if has == latest {
+		return nil
 	}
 	if err := before(); err != nil {
 		return fmt.Errorf("bringing the database up to date: %w", classify(err))

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/hkdf"
@@ -21,14 +20,16 @@ type Org struct {
 	// ID and Name of the org.
 	ID   syncengine.ID
 	Name string
-	// Signing is the Ed25519 key that certifies replicas.
+	// Signing is the Ed25519 key that certifies replicas; nil where this server's keys file
+	// is older than the key.
 	Signing ed25519.PrivateKey `json:"-"`
 	// Secrets are what the engine derives its keys from.
 	Secrets *syncengine.Secrets `json:"-"`
 	// Seal are the keys that open sealed outboxes, the one that devices seal to last.
 	Seal []*seal.PrivateKey `json:"-"`
 
-	num int64
+	num  int64
+	ring keyring
 	// secret is what Secrets are derived from.
 	secret []byte
 }
@@ -49,10 +50,8 @@ func (o *Org) Derive(label string) []byte {
 // SealKey returns the public key that devices seal to.
 func (o *Org) SealKey() []byte { return o.Seal[len(o.Seal)-1].Public() }
 
-// PublicKey returns the key that certificates of the org are checked with.
-func (o *Org) PublicKey() ed25519.PublicKey {
-	return o.Signing.Public().(ed25519.PublicKey) //nolint:forcetypeassert,errcheck // An Ed25519 key has no other.
-}
+// PublicKey returns the key that the org signs with.
+func (o *Org) PublicKey() ed25519.PublicKey { return o.ring.public[len(o.ring.public)-1] }
 
 // maxName is the longest name of an org, in bytes.
 const maxName = 200
@@ -106,15 +105,15 @@ func (s *Store) createOrg(ctx context.Context, id syncengine.ID, name string, st
 	if err := writeKeys(s.dir, file); err != nil {
 		return nil, err
 	}
-	public := ed25519.NewKeyFromSeed(keys.SigningSeed).Public().(ed25519.PublicKey) //nolint:forcetypeassert,errcheck // An Ed25519 key has no other.
+	public := publicOf(ed25519.NewKeyFromSeed(keys.SigningSeed))
 	err = s.raw(ctx, func(c *conn) error {
 		// Nobody else adds one: the locks are held.
 		var last int64
 		if _, err := c.one("SELECT COALESCE(MAX(num), 0) FROM org", nil, &last); err != nil {
 			return err
 		}
-		return c.exec("INSERT INTO org (num, id, name, public_key, epoch, seq, hash, created_ms, moved) VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8)",
-			last+1, id[:], textArg(name), []byte(public), epoch[:], make([]byte, len(syncengine.Hash{})), now, int64(state))
+		return c.exec("INSERT INTO org (num, id, name, public_key, successors, epoch, seq, hash, created_ms, moved) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9)",
+			last+1, id[:], textArg(name), []byte(public), keys.Successors, epoch[:], make([]byte, len(syncengine.Hash{})), now, int64(state))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("adding an organization: %w", err)
@@ -148,13 +147,13 @@ func (s *Store) Org(ctx context.Context, id syncengine.ID) (*Org, error) {
 func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
 	type row struct {
 		Org
-		public []byte
+		public, successors []byte
 	}
 	var found []row
 	err := s.snapshot(ctx, noOrg, func(c *conn) error {
-		return c.each("SELECT num, id, name, public_key FROM org ORDER BY num", nil, func(r *sql.Rows) error {
+		return c.each("SELECT num, id, name, public_key, successors FROM org ORDER BY num", nil, func(r *sql.Rows) error {
 			var o row
-			if err := r.Scan(&o.num, (*scanID)(&o.ID), &o.Name, &o.public); err != nil {
+			if err := r.Scan(&o.num, (*scanID)(&o.ID), &o.Name, &o.public, &o.successors); err != nil {
 				return err
 			}
 			found = append(found, o)
@@ -186,9 +185,8 @@ func (s *Store) Orgs(ctx context.Context) ([]*Org, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.Signing = ed25519.NewKeyFromSeed(k.SigningSeed)
-		if !bytes.Equal(o.PublicKey(), found[i].public) {
-			return nil, ErrKeysMissing
+		if err := o.know(k, found[i].public, found[i].successors); err != nil {
+			return nil, err
 		}
 		if o.Secrets, err = syncengine.NewSecrets(k.Secret); err != nil {
 			return nil, err

@@ -141,8 +141,21 @@ func (s *Store) beginAnew(ctx context.Context, orgs []*Org) (made []Restored, er
 		if err != nil {
 			return nil, err
 		}
+		events, err := s.Journal(ctx, org.ID)
+		if err != nil {
+			return nil, err
+		}
+		if err := org.Holds(events); err != nil {
+			return nil, err
+		}
+		if org.Signing == nil {
+			return nil, fmt.Errorf("%w: the backup knows of number %d", ErrKeysLost, len(org.ring.public))
+		}
 		head, err := s.MintEpoch(ctx, org.ID)
 		if err != nil {
+			return nil, err
+		}
+		if err := s.Announce(ctx, org.ID); err != nil {
 			return nil, err
 		}
 		made = append(made, Restored{Org: org.ID, Seq: st.Head.Seq, Epoch: head.Epoch})

@@ -113,6 +113,10 @@ type Store struct {
 	closed bool
 	orgs   map[syncengine.ID]*Org
 	keys   keysSeen
+	// orgsRead is when each org was last read anew for a key that was not known; journalled
+	// how many of its keys that followed the first the security journal has.
+	orgsRead   map[syncengine.ID]time.Duration
+	journalled map[syncengine.ID]int
 	// checkpoints are the newest ones of the audit logs, by org.
 	checkpoints map[int64]newestCheckpoint
 
@@ -147,7 +151,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, disk: vfs.At(ctx), now: o.Clock, rand: o.Rand, dialect: &sqliteDialect,
 		past: o.Moved || o.Import, idle: make(chan *conn, readers), closing: make(chan struct{}),
-		orgs: map[syncengine.ID]*Org{}, joined: map[syncengine.ID]journalSeen{}, checkpoints: map[int64]newestCheckpoint{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
+		orgs: map[syncengine.ID]*Org{}, orgsRead: map[syncengine.ID]time.Duration{}, journalled: map[syncengine.ID]int{}, joined: map[syncengine.ID]journalSeen{}, checkpoints: map[int64]newestCheckpoint{}, numbers: map[int64]*numbers{}, pruned: map[int64]uint64{},
 	}
 	if s.committed = o.Committed; s.committed == nil {
 		s.committed = func(Commit) {}

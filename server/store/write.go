@@ -156,11 +156,11 @@ func (s *Store) group(first *job) {
 			} else {
 				wrote, err := j.run(tx)
 				switch {
-				case err != nil && !wrote && !errors.Is(err, ErrStorage):
+				case err != nil && !wrote && !errors.Is(err, ErrStorage) && tx.c.failed == nil:
 					j.done <- err
 				case err != nil:
-					// What it wrote is to go, or the storage has ended the transaction: what
-					// came behind it would stand by itself.
+					// What it wrote is to go, or a statement has ended the transaction: what
+					// came behind it would fail with it, or stand by itself.
 					members = append(members, j)
 					return err
 				default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -61,6 +62,41 @@ func (w *world) together(jobs ...func(*store.Tx) error) []error {
 	close(release)
 	wg.Wait()
 	return errs
+}
+
+func TestAFailedStatementIsOfOneWrite(t *testing.T) { each(t, testAFailedStatementIsOfOneWrite) }
+
+// A statement that fails, for no fault of the storage, is told to whoever asked for it and
+// to nobody that shared a commit with it: PostgreSQL ends the transaction there.
+func testAFailedStatementIsOfOneWrite(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 26)
+	before := w.head().Seq
+	held, behind := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	go func() {
+		<-held
+		behind <- w.s.Write(t.Context(), w.org.ID, 1, bump)
+	}()
+	err := w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		once.Do(func() {
+			close(held)
+			for w.s.Waiting() == 0 {
+				runtime.Gosched()
+			}
+		})
+		return tx.Exec("INSERT INTO nowhere (org) VALUES (1)")
+	})
+	if err == nil || errors.Is(err, store.ErrStorage) || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("the write whose statement failed was told %v", err)
+	}
+	if err := <-behind; err != nil {
+		t.Errorf("the write behind it was told %v", err)
+	}
+	if got := w.head().Seq - before; got != 1 {
+		t.Errorf("%d of 1 write is there", got)
+	}
+	w.verified()
 }
 
 func TestWritesShareACommit(t *testing.T) { each(t, testWritesShareACommit) }

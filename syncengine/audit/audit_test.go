@@ -161,7 +161,7 @@ func TestChains(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := NewCheck(org, public(key), map[syncengine.ID]ed25519.PublicKey{replica: public(device)}, nil)
+			c := NewCheck(org, []ed25519.PublicKey{public(key)}, map[syncengine.ID]ed25519.PublicKey{replica: public(device)}, nil)
 			for n, raw := range tc.entries {
 				c.Add(int64(n), raw)
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,9 +80,11 @@ func keyID(name string, key ed25519.PublicKey) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
-// Note returns the checkpoint as a signed note, for people to keep.
-func (c *Checkpoint) Note(key ed25519.PublicKey) string {
+// Note returns the checkpoint as a signed note, for people to keep. Of the keys it names the
+// one that has signed.
+func (c *Checkpoint) Note(keys ...ed25519.PublicKey) string {
 	name := origin(c.Org)
+	key := keys[max(slices.IndexFunc(keys, c.Signed), 0)]
 	signature := append(binary.BigEndian.AppendUint32(nil, keyID(name, key)), c.Signature...)
 	return c.text() + "\n— " + name + " " + base64.StdEncoding.EncodeToString(signature) + "\n"
 }
@@ -95,14 +98,18 @@ func VerifierKey(org syncengine.ID, key ed25519.PublicKey) string {
 	return text
 }
 
-// ParseNote opens a signed note. The error is ErrCheckpoint where the key did not sign
-// it.
-func ParseNote(text string, org syncengine.ID, key ed25519.PublicKey) (*Checkpoint, error) {
-	verifier, err := note.NewVerifier(VerifierKey(org, key))
-	if err != nil {
-		return nil, ErrCheckpoint
+// ParseNote opens a signed note. The error is ErrCheckpoint where none of the keys has
+// signed it.
+func ParseNote(text string, org syncengine.ID, keys ...ed25519.PublicKey) (*Checkpoint, error) {
+	var verifiers []note.Verifier
+	for _, key := range keys {
+		verifier, err := note.NewVerifier(VerifierKey(org, key))
+		if err != nil {
+			return nil, ErrCheckpoint
+		}
+		verifiers = append(verifiers, verifier)
 	}
-	n, err := note.Open([]byte(text), note.VerifierList(verifier))
+	n, err := note.Open([]byte(text), note.VerifierList(verifiers...))
 	if err != nil {
 		return nil, ErrCheckpoint
 	}
@@ -124,7 +131,7 @@ func ParseNote(text string, org syncengine.ID, key ed25519.PublicKey) (*Checkpoi
 	if err != nil || len(signature) != 4+ed25519.SignatureSize {
 		return nil, ErrCheckpoint
 	}
-	if c.Signature = signature[4:]; !c.Signed(key) {
+	if c.Signature = signature[4:]; !slices.ContainsFunc(keys, c.Signed) {
 		return nil, ErrCheckpoint
 	}
 	return c, nil

@@ -11,6 +11,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
 // ErrExport says that a file is no export of an audit log.
@@ -24,6 +25,8 @@ type header struct {
 	Size   int64             `json:"size"`
 	Keys   map[string][]byte `json:"replica_keys"`
 	Signed []string          `json:"checkpoints"`
+	// Successors are how Key followed from the org's first, each an encoded OrgSuccessor.
+	Successors [][]byte `json:"successors,omitempty"`
 }
 
 const exportFormat = "tandem-audit-export-v1"
@@ -116,14 +119,22 @@ func idText(b []byte) string {
 // Export writes a log in an open form: lines of JSON, a header and then the entries.
 type Export struct{ w *bufio.Writer }
 
-// NewExport begins an export.
-func NewExport(w io.Writer, org syncengine.ID, key ed25519.PublicKey, keys map[syncengine.ID]ed25519.PublicKey, size int64, checkpoints []*Checkpoint) (*Export, error) {
+// NewExport begins an export. key is the org's, successors how it followed from the first.
+func NewExport(w io.Writer, org syncengine.ID, key ed25519.PublicKey, successors []*tandemv1.OrgSuccessor, keys map[syncengine.ID]ed25519.PublicKey, size int64, checkpoints []*Checkpoint) (*Export, error) {
 	h := header{Format: exportFormat, Org: org.String(), Key: key, Size: size, Keys: map[string][]byte{}, Signed: []string{}}
 	for id, k := range keys {
 		h.Keys[id.String()] = k
 	}
+	ring, _ := syncengine.OrgKeys(org, key, successors)
 	for _, c := range checkpoints {
-		h.Signed = append(h.Signed, c.Note(key))
+		h.Signed = append(h.Signed, c.Note(ring...))
+	}
+	for _, step := range successors {
+		raw, err := proto.Marshal(step)
+		if err != nil {
+			return nil, fmt.Errorf("exporting the audit log: %w", err)
+		}
+		h.Successors = append(h.Successors, raw)
 	}
 	e := &Export{w: bufio.NewWriter(w)}
 	return e, e.line(h)
@@ -151,10 +162,11 @@ func (e *Export) Add(n int64, raw []byte) error {
 // Flush writes what is left.
 func (e *Export) Flush() error { return e.w.Flush() }
 
-// CheckExport checks an export, against checkpoints that others have kept too. key is
-// the org's as the reader knows it; nil takes the one that the file names, which proves
-// nothing against whoever made the file.
-func CheckExport(r io.Reader, key ed25519.PublicKey, kept func(org syncengine.ID, key ed25519.PublicKey) ([]Witness, error)) (*Report, error) {
+// CheckExport checks an export, against checkpoints that others have kept too. key is one
+// of the org's, as the reader knows it; nil takes the one that the file names, which proves
+// nothing against whoever made the file. kept is given all the org's keys, the first one
+// first, as far as the file connects them with that one.
+func CheckExport(r io.Reader, key ed25519.PublicKey, kept func(org syncengine.ID, ring []ed25519.PublicKey) ([]Witness, error)) (*Report, error) {
 	const longest = 64 << 20
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longest)
@@ -175,20 +187,29 @@ func CheckExport(r io.Reader, key ed25519.PublicKey, kept func(org syncengine.ID
 			keys[id] = k
 		}
 	}
-	witnesses, err := kept(org, key)
+	var successors []*tandemv1.OrgSuccessor
+	for _, raw := range h.Successors {
+		step := &tandemv1.OrgSuccessor{}
+		if proto.Unmarshal(raw, step) != nil {
+			return nil, ErrExport
+		}
+		successors = append(successors, step)
+	}
+	ring, _ := syncengine.OrgKeys(org, key, successors)
+	witnesses, err := kept(org, ring)
 	if err != nil {
 		return nil, err
 	}
 	var faults []string
 	for _, text := range h.Signed {
-		c, err := ParseNote(text, org, key)
+		c, err := ParseNote(text, org, ring...)
 		if err != nil {
 			faults = append(faults, "a checkpoint in the file is not signed by the organization's key")
 			continue
 		}
 		witnesses = append(witnesses, Witness{Checkpoint: c, From: "in the file"})
 	}
-	check := NewCheck(org, key, keys, witnesses)
+	check := NewCheck(org, ring, keys, witnesses)
 	for lines.Scan() {
 		l := &Line{}
 		if err := json.Unmarshal(lines.Bytes(), l); err != nil {

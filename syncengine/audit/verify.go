@@ -44,10 +44,12 @@ func (r *Report) fault(format string, args ...any) {
 
 // Check checks a log, entry by entry. Not safe for concurrent use.
 type Check struct {
-	org  syncengine.ID
-	key  ed25519.PublicKey
-	tree Tree
-	r    *Report
+	org syncengine.ID
+	// org keys, the first one first; signing is the place of the one that signs what comes.
+	ring    []ed25519.PublicKey
+	signing int
+	tree    Tree
+	r       *Report
 	// due are the checkpoints that are not reached yet, by size; ends where the epochs
 	// of the log ended, by epoch.
 	due  []Witness
@@ -74,16 +76,17 @@ type chain struct {
 	signed uint64
 }
 
-// NewCheck begins a check against checkpoints, whose signatures are looked at first.
+// NewCheck begins a check against checkpoints, whose signatures are looked at first. ring
+// are the org's keys, the first one first: the log says from where on the next one signs.
 // keys are those of replicas that the log itself does not name.
-func NewCheck(org syncengine.ID, key ed25519.PublicKey, keys map[syncengine.ID]ed25519.PublicKey, witnesses []Witness) *Check {
+func NewCheck(org syncengine.ID, ring []ed25519.PublicKey, keys map[syncengine.ID]ed25519.PublicKey, witnesses []Witness) *Check {
 	c := &Check{
-		org: org, key: key, r: &Report{Chains: map[syncengine.ID]uint64{}}, ends: map[syncengine.ID]int64{},
+		org: org, ring: ring, r: &Report{Chains: map[syncengine.ID]uint64{}}, ends: map[syncengine.ID]int64{},
 		keys: map[syncengine.ID]ed25519.PublicKey{}, chains: map[syncengine.ID]*chain{}, commits: map[uint64]syncengine.Hash{},
 	}
 	maps.Copy(c.keys, keys)
 	for _, w := range witnesses {
-		if w.Org != org || !w.Signed(key) {
+		if w.Org != org || c.signer(w) < 0 {
 			c.r.fault("a checkpoint of size %d (%s) is not signed by the organization's key", w.Size, w.From)
 			continue
 		}
@@ -92,6 +95,9 @@ func NewCheck(org syncengine.ID, key ed25519.PublicKey, keys map[syncengine.ID]e
 	slices.SortStableFunc(c.due, func(a, b Witness) int { return cmp.Compare(a.Size, b.Size) })
 	return c
 }
+
+// signer returns the place of the key that has signed a checkpoint, -1 for none.
+func (c *Check) signer(w Witness) int { return slices.IndexFunc(c.ring, w.Signed) }
 
 // Add takes the next entry, with the number under which it stands.
 func (c *Check) Add(number int64, raw []byte) {
@@ -121,6 +127,10 @@ func (c *Check) reached() {
 			continue
 		}
 		if w.Root == c.tree.Root() {
+			if c.signer(w) != c.signing {
+				c.r.fault("the checkpoint of %d entries (%s) is signed with another key than the organization's at that place", w.Size, w.From)
+				continue
+			}
 			c.r.Checkpoints++
 			c.r.Signed, c.held = w.Size, w.Size
 			continue
@@ -168,6 +178,17 @@ func (c *Check) entry(number int64, e *tandemv1.AuditEntry) {
 		if len(e.GetKey()) == ed25519.PublicKeySize {
 			c.keys[replica] = e.GetKey()
 		}
+	case tandemv1.AuditAct_AUDIT_ACT_ORG_KEYED:
+		i := slices.IndexFunc(c.ring, func(key ed25519.PublicKey) bool { return key.Equal(ed25519.PublicKey(e.GetKey())) })
+		if i < 0 {
+			c.r.fault("entry %d: a key of the organization that nobody has announced", number)
+			return
+		}
+		if i != c.signing+1 {
+			c.r.fault("entry %d: key %d of the organization does not follow key %d: the log does not go back to a key, and passes none over", number, i+1, c.signing+1)
+			return
+		}
+		c.signing = i
 	case tandemv1.AuditAct_AUDIT_ACT_FROM_DEVICE:
 		c.fromDevice(number, replica, e)
 	case tandemv1.AuditAct_AUDIT_ACT_CHAIN:

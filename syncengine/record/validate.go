@@ -40,7 +40,13 @@ type Entry struct {
 	NowMS int64
 	// Imported entries are asked for nothing and may say not_recorded.
 	Imported bool
+	// Own codes of the Agency that the author works for are offered too.
+	Own    *OwnCodes
+	Agency string
 }
+
+// RuleOffered is the rule that a choice is one that is offered.
+const RuleOffered = "V25"
 
 // Validate judges a message at entry: formats, codes, what its state asks for, and
 // the rules over several fields. A message of no kind has no problems but that.
@@ -162,7 +168,7 @@ func (d *Domain) newCodes(v *view, e Entry) []Problem {
 		codesIn(v.kind.table, "", f.Raw, func(f *field, name, code string) {
 			at, known := f.list.place[code]
 			offered := known && !f.list.public[at].Retired && (code != NotRecorded || e.Imported)
-			if !offered && !stood[name+"\x00"+code] {
+			if !offered && !e.Own.offers(f.list.name, e.Agency, code) && !stood[name+"\x00"+code] {
 				fields = addNames(fields, name)
 			}
 		})
@@ -171,7 +177,7 @@ func (d *Domain) newCodes(v *view, e Entry) []Problem {
 		return nil
 	}
 	return []Problem{{
-		Rule: "V25", Fields: fields,
+		Rule: RuleOffered, Fields: fields,
 		EN: "This choice is not offered. Choose another.",
 		ES: "Esta opción no está disponible. Elija otra.",
 	}}

@@ -563,7 +563,7 @@ func replayRelease(t *testing.T, dir string) {
 // admits checks that a certificate of then opens the door of now.
 func admits(t *testing.T, enrolled *tandemv1.EnrollResponse, key ed25519.PrivateKey) {
 	t.Helper()
-	v, err := auth.NewVerifier(auth.Options{Keys: func(context.Context, syncengine.ID) (ed25519.PublicKey, error) {
+	v, err := auth.NewVerifier(auth.Options{Keys: func(context.Context, syncengine.ID, string) (ed25519.PublicKey, error) {
 		return enrolled.GetOrgKey(), nil
 	}})
 	if err != nil {

@@ -5,8 +5,12 @@
   const $ = (s, at = document) => at.querySelector(s);
   const $$ = (s, at = document) => [...at.querySelectorAll(s)];
   const body = document.body;
-  const post = (url, data) => fetch(url, { method: "POST", body: data, credentials: "same-origin", keepalive: true });
+  // A request that outlives its page carries 64 KiB at the most: longer words go without.
+  const post = (url, data) => fetch(url, { method: "POST", body: data, credentials: "same-origin", keepalive: data.toString().length < 60000 });
   let leaving = false;
+  // Where the page itself leads elsewhere, as to the lock, nothing is asked.
+  let led = false;
+  const lead = (to) => { led = true; location.href = to; };
   // Once a tap leads elsewhere, nothing of the page's own leads back: a reload would take
   // the place of what was tapped. A tap that led to no page, as one on a telephone number,
   // is over after a while.
@@ -78,8 +82,8 @@
         const r = await post(this.url, this.pack(names));
         ok = r.ok;
         if (ok) answer = await r.json();
-        if (r.status === 423) { location.href = "lock"; }
-        if (r.status === 410) { location.href = answer.to || "today"; }
+        if (r.status === 423) { lead("lock"); }
+        if (r.status === 410) { lead(answer.to || "today"); }
       } catch { ok = false; }
       this.flying = null;
       if (!ok) {
@@ -111,13 +115,17 @@
       ask(m);
       when();
     }
+    unkept() { return [...new Set([...this.dirty, ...(this.flying || [])])]; }
+    long() { const names = this.unkept(); return names.length > 0 && this.pack(names).toString().length >= 60000; }
     flush() {
-      if (this.dirty.size === 0 && !this.flying) return;
-      const names = [...new Set([...this.dirty, ...(this.flying || [])])];
-      navigator.sendBeacon(this.url, this.pack(names));
+      const names = this.unkept();
+      if (names.length === 0) return;
+      if (!navigator.sendBeacon(this.url, this.pack(names))) this.send();
     }
   }
   for (const f of $$("form[data-draft]")) forms.push(new Keeper(f));
+  // What a request that outlives its page cannot carry is asked about before the page goes.
+  addEventListener("beforeunload", (e) => { if (!leaving && !led && forms.some((k) => k.long())) e.preventDefault(); });
   if (windows) windows.onmessage = (e) => { for (const k of forms) if (k.url === e.data.url) k.take(e.data); };
   addEventListener("pagehide", () => {
     if (!leaving) for (const k of forms) k.flush();
@@ -155,7 +163,7 @@
   });
   for (const el of $$(".chips input[type=radio]:checked")) el.dataset.was = "1";
   // Forms whose choice is the whole answer go at once.
-  document.addEventListener("change", (e) => { const f = e.target.closest?.("form[data-go]"); if (f) f.requestSubmit(); });
+  document.addEventListener("change", (e) => { const f = e.target.form; if (f && f.dataset.go !== undefined) f.requestSubmit(); });
 
   // Fields that are asked only after an answer.
   const when = () => {
@@ -187,7 +195,7 @@
         if (s.theme) document.documentElement.dataset.theme = s.theme;
         if (s.locked) {
           await Promise.all(forms.map((k) => k.send()));
-          location.href = "lock";
+          lead("lock");
         }
         if (s.changed) {
           const busy = forms.some((k) => k.dirty.size || k.flying);

@@ -187,6 +187,10 @@ const (
 	// A replica began to read the bytes of an attachment, subject, count in all, or goes on
 	// after an hour: from number on.
 	AuditAct_AUDIT_ACT_ATTACHMENT_READ AuditAct = 109
+	// The org signs with another key from here on: key, number counts the keys before it,
+	// entry is the OrgSuccessor. Checkpoints of more entries than stand before this one are
+	// signed with it.
+	AuditAct_AUDIT_ACT_ORG_KEYED AuditAct = 110
 	// A device that is to wipe itself could not send count files, of which number bytes are
 	// not at the server: they go with its store.
 	AuditAct_AUDIT_ACT_FILES_LEFT AuditAct = 130
@@ -298,6 +302,7 @@ var (
 		104: "AUDIT_ACT_WIPE_TOLD",
 		108: "AUDIT_ACT_ATTACHMENT_STORED",
 		109: "AUDIT_ACT_ATTACHMENT_READ",
+		110: "AUDIT_ACT_ORG_KEYED",
 		130: "AUDIT_ACT_FILES_LEFT",
 		122: "AUDIT_ACT_EXPORT_ASKED",
 		123: "AUDIT_ACT_EXPORT_APPROVED",
@@ -387,6 +392,7 @@ var (
 		"AUDIT_ACT_WIPE_TOLD":          104,
 		"AUDIT_ACT_ATTACHMENT_STORED":  108,
 		"AUDIT_ACT_ATTACHMENT_READ":    109,
+		"AUDIT_ACT_ORG_KEYED":          110,
 		"AUDIT_ACT_FILES_LEFT":         130,
 		"AUDIT_ACT_EXPORT_ASKED":       122,
 		"AUDIT_ACT_EXPORT_APPROVED":    123,
@@ -766,7 +772,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\x9b\x12\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xb4\x12\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -842,7 +848,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x18AUDIT_ACT_WIPE_WITHDRAWN\x10g\x12\x17\n" +
 	"\x13AUDIT_ACT_WIPE_TOLD\x10h\x12\x1f\n" +
 	"\x1bAUDIT_ACT_ATTACHMENT_STORED\x10l\x12\x1d\n" +
-	"\x19AUDIT_ACT_ATTACHMENT_READ\x10m\x12\x19\n" +
+	"\x19AUDIT_ACT_ATTACHMENT_READ\x10m\x12\x17\n" +
+	"\x13AUDIT_ACT_ORG_KEYED\x10n\x12\x19\n" +
 	"\x14AUDIT_ACT_FILES_LEFT\x10\x82\x01\x12\x1a\n" +
 	"\x16AUDIT_ACT_EXPORT_ASKED\x10z\x12\x1d\n" +
 	"\x19AUDIT_ACT_EXPORT_APPROVED\x10{\x12\x1c\n" +

@@ -558,7 +558,11 @@ type EnrollResponse struct {
 	DeviceLabel string `protobuf:"bytes,13,opt,name=device_label,json=deviceLabel" json:"device_label,omitempty"`
 	// Public key of the org that the sealed outbox is sealed to: X25519, 32 bytes;
 	// empty where the server keeps none.
-	SealKey       []byte `protobuf:"bytes,14,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	SealKey []byte `protobuf:"bytes,14,opt,name=seal_key,json=sealKey" json:"seal_key,omitempty"`
+	// How org_key followed from the keys that the org had before, the first of them first;
+	// empty where it never had another. Who holds the org to what an earlier one signed
+	// needs them.
+	Successors    []*OrgSuccessor `protobuf:"bytes,15,rep,name=successors" json:"successors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -691,6 +695,172 @@ func (x *EnrollResponse) GetSealKey() []byte {
 	return nil
 }
 
+func (x *EnrollResponse) GetSuccessors() []*OrgSuccessor {
+	if x != nil {
+		return x.Successors
+	}
+	return nil
+}
+
+// Says that an org signs with another key from now on. Who trusts one key of an org
+// follows these, each from the key before, to the newest one, and goes no way back.
+type OrgSuccessor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many keys the org had before this one: 1 or more.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation" json:"generation,omitempty"`
+	// Ed25519 public key that this one takes the place of, 32 bytes.
+	Was []byte `protobuf:"bytes,2,opt,name=was" json:"was,omitempty"`
+	// Ed25519 public key that the org signs with from now on, 32 bytes.
+	Key []byte `protobuf:"bytes,3,opt,name=key" json:"key,omitempty"`
+	// Server time when it was made, ms.
+	MadeMs int64 `protobuf:"varint,4,opt,name=made_ms,json=madeMs" json:"made_ms,omitempty"`
+	// Server time until which what the keys before have certified lets in a replica that the
+	// server does not know, as after a restore, ms.
+	UntilMs int64 `protobuf:"varint,5,opt,name=until_ms,json=untilMs" json:"until_ms,omitempty"`
+	// Ed25519 signature by was over "tandem-org-key-v1" ‖ org id ‖ generation, made_ms and
+	// until_ms as 8 bytes each, big endian ‖ was ‖ key.
+	Signature []byte `protobuf:"bytes,6,opt,name=signature" json:"signature,omitempty"`
+	// Ed25519 signature by key over the same: whoever knows only the newest key knows by it
+	// which ones were before.
+	Consent       []byte `protobuf:"bytes,7,opt,name=consent" json:"consent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrgSuccessor) Reset() {
+	*x = OrgSuccessor{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrgSuccessor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrgSuccessor) ProtoMessage() {}
+
+func (x *OrgSuccessor) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrgSuccessor.ProtoReflect.Descriptor instead.
+func (*OrgSuccessor) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OrgSuccessor) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *OrgSuccessor) GetWas() []byte {
+	if x != nil {
+		return x.Was
+	}
+	return nil
+}
+
+func (x *OrgSuccessor) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *OrgSuccessor) GetMadeMs() int64 {
+	if x != nil {
+		return x.MadeMs
+	}
+	return 0
+}
+
+func (x *OrgSuccessor) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *OrgSuccessor) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *OrgSuccessor) GetConsent() []byte {
+	if x != nil {
+		return x.Consent
+	}
+	return nil
+}
+
+// What takes a device from an earlier key of its org to the present one.
+type OrgRenewal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From the key that has signed the device's certificate to the newest, in order.
+	Successors []*OrgSuccessor `protobuf:"bytes,1,rep,name=successors" json:"successors,omitempty"`
+	// The device's certificate, signed with the newest key. It says what the one before says.
+	Certificate   string `protobuf:"bytes,2,opt,name=certificate" json:"certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrgRenewal) Reset() {
+	*x = OrgRenewal{}
+	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrgRenewal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrgRenewal) ProtoMessage() {}
+
+func (x *OrgRenewal) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrgRenewal.ProtoReflect.Descriptor instead.
+func (*OrgRenewal) Descriptor() ([]byte, []int) {
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OrgRenewal) GetSuccessors() []*OrgSuccessor {
+	if x != nil {
+		return x.Successors
+	}
+	return nil
+}
+
+func (x *OrgRenewal) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
 // Asks for a new replica id.
 type ReinstanceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -700,14 +870,16 @@ type ReinstanceRequest struct {
 	// that the store was ‖ the new id: proof of possession.
 	Proof []byte `protobuf:"bytes,2,opt,name=proof" json:"proof,omitempty"`
 	// The new replica id: 16 random bytes.
-	Replica       []byte `protobuf:"bytes,3,opt,name=replica" json:"replica,omitempty"`
+	Replica []byte `protobuf:"bytes,3,opt,name=replica" json:"replica,omitempty"`
+	// The device follows the successors of the answer, as in RekeyRequest.
+	Follows       bool `protobuf:"varint,4,opt,name=follows" json:"follows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReinstanceRequest) Reset() {
 	*x = ReinstanceRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +891,7 @@ func (x *ReinstanceRequest) String() string {
 func (*ReinstanceRequest) ProtoMessage() {}
 
 func (x *ReinstanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[2]
+	mi := &file_tandem_v1_sync_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +904,7 @@ func (x *ReinstanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstanceRequest.ProtoReflect.Descriptor instead.
 func (*ReinstanceRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{2}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReinstanceRequest) GetPublicKey() []byte {
@@ -756,6 +928,13 @@ func (x *ReinstanceRequest) GetReplica() []byte {
 	return nil
 }
 
+func (x *ReinstanceRequest) GetFollows() bool {
+	if x != nil {
+		return x.Follows
+	}
+	return false
+}
+
 // The certificate of the new replica.
 type ReinstanceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -764,14 +943,17 @@ type ReinstanceResponse struct {
 	// Server time, ms since the Unix epoch.
 	ServerMs int64 `protobuf:"varint,2,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
 	// Schema version of the server.
-	Schema        uint32 `protobuf:"varint,3,opt,name=schema" json:"schema,omitempty"`
+	Schema uint32 `protobuf:"varint,3,opt,name=schema" json:"schema,omitempty"`
+	// From the key that has signed the certificate before to the one that has signed this one,
+	// in order; empty where that is the same.
+	Successors    []*OrgSuccessor `protobuf:"bytes,4,rep,name=successors" json:"successors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReinstanceResponse) Reset() {
 	*x = ReinstanceResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +965,7 @@ func (x *ReinstanceResponse) String() string {
 func (*ReinstanceResponse) ProtoMessage() {}
 
 func (x *ReinstanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[3]
+	mi := &file_tandem_v1_sync_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +978,7 @@ func (x *ReinstanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReinstanceResponse.ProtoReflect.Descriptor instead.
 func (*ReinstanceResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{3}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReinstanceResponse) GetCertificate() string {
@@ -820,6 +1002,13 @@ func (x *ReinstanceResponse) GetSchema() uint32 {
 	return 0
 }
 
+func (x *ReinstanceResponse) GetSuccessors() []*OrgSuccessor {
+	if x != nil {
+		return x.Successors
+	}
+	return nil
+}
+
 // Asks for another key of a replica.
 type RekeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -827,14 +1016,17 @@ type RekeyRequest struct {
 	// is another JWS in compact form, signed by the new key, which stands in its header as
 	// jwk (same typ). The payload of that is JSON: account, the replica id as text; oldKey,
 	// the old key as a JWK; ops, the newest op that the old key may have signed.
-	Rollover      string `protobuf:"bytes,1,opt,name=rollover" json:"rollover,omitempty"`
+	Rollover string `protobuf:"bytes,1,opt,name=rollover" json:"rollover,omitempty"`
+	// The device follows the successors of the answer. Without it the server does nothing
+	// where the certificate would be signed with another key of the org than the one before.
+	Follows       bool `protobuf:"varint,2,opt,name=follows" json:"follows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RekeyRequest) Reset() {
 	*x = RekeyRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1038,7 @@ func (x *RekeyRequest) String() string {
 func (*RekeyRequest) ProtoMessage() {}
 
 func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[4]
+	mi := &file_tandem_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1051,7 @@ func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RekeyRequest.ProtoReflect.Descriptor instead.
 func (*RekeyRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{4}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RekeyRequest) GetRollover() string {
@@ -867,6 +1059,13 @@ func (x *RekeyRequest) GetRollover() string {
 		return x.Rollover
 	}
 	return ""
+}
+
+func (x *RekeyRequest) GetFollows() bool {
+	if x != nil {
+		return x.Follows
+	}
+	return false
 }
 
 // The certificate of a replica's new key.
@@ -877,14 +1076,17 @@ type RekeyResponse struct {
 	// Server time, ms since the Unix epoch.
 	ServerMs int64 `protobuf:"varint,2,opt,name=server_ms,json=serverMs" json:"server_ms,omitempty"`
 	// Schema version of the server.
-	Schema        uint32 `protobuf:"varint,3,opt,name=schema" json:"schema,omitempty"`
+	Schema uint32 `protobuf:"varint,3,opt,name=schema" json:"schema,omitempty"`
+	// From the key that has signed the certificate before to the one that has signed this one,
+	// in order; empty where that is the same.
+	Successors    []*OrgSuccessor `protobuf:"bytes,4,rep,name=successors" json:"successors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RekeyResponse) Reset() {
 	*x = RekeyResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1098,7 @@ func (x *RekeyResponse) String() string {
 func (*RekeyResponse) ProtoMessage() {}
 
 func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[5]
+	mi := &file_tandem_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1111,7 @@ func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RekeyResponse.ProtoReflect.Descriptor instead.
 func (*RekeyResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RekeyResponse) GetCertificate() string {
@@ -933,6 +1135,13 @@ func (x *RekeyResponse) GetSchema() uint32 {
 	return 0
 }
 
+func (x *RekeyResponse) GetSuccessors() []*OrgSuccessor {
+	if x != nil {
+		return x.Successors
+	}
+	return nil
+}
+
 // The receipt of a store that was wiped.
 type WipedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -951,7 +1160,7 @@ type WipedRequest struct {
 
 func (x *WipedRequest) Reset() {
 	*x = WipedRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1172,7 @@ func (x *WipedRequest) String() string {
 func (*WipedRequest) ProtoMessage() {}
 
 func (x *WipedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[6]
+	mi := &file_tandem_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1185,7 @@ func (x *WipedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WipedRequest.ProtoReflect.Descriptor instead.
 func (*WipedRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WipedRequest) GetOrg() []byte {
@@ -1018,7 +1227,7 @@ type WipedResponse struct {
 
 func (x *WipedResponse) Reset() {
 	*x = WipedResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1239,7 @@ func (x *WipedResponse) String() string {
 func (*WipedResponse) ProtoMessage() {}
 
 func (x *WipedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[7]
+	mi := &file_tandem_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1252,7 @@ func (x *WipedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WipedResponse.ProtoReflect.Descriptor instead.
 func (*WipedResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WipedResponse) GetSchema() uint32 {
@@ -1060,16 +1269,18 @@ type ServerKeys struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// SHA-256 of each key's SubjectPublicKeyInfo, ascending.
 	Keys [][]byte `protobuf:"bytes,1,rep,name=keys" json:"keys,omitempty"`
-	// Ed25519 signature by the org key over "tandem-server-keys-v1" ‖ org id ‖ nonce ‖
-	// the keys.
-	Signature     []byte `protobuf:"bytes,2,opt,name=signature" json:"signature,omitempty"`
+	// Ed25519 signature by the org's newest key over "tandem-server-keys-v1" ‖ org id ‖
+	// nonce ‖ the keys.
+	Signature []byte `protobuf:"bytes,2,opt,name=signature" json:"signature,omitempty"`
+	// How that key followed from the org's first, in order; empty where it is the first.
+	Successors    []*OrgSuccessor `protobuf:"bytes,3,rep,name=successors" json:"successors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServerKeys) Reset() {
 	*x = ServerKeys{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1292,7 @@ func (x *ServerKeys) String() string {
 func (*ServerKeys) ProtoMessage() {}
 
 func (x *ServerKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[8]
+	mi := &file_tandem_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1305,7 @@ func (x *ServerKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerKeys.ProtoReflect.Descriptor instead.
 func (*ServerKeys) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServerKeys) GetKeys() [][]byte {
@@ -1107,6 +1318,13 @@ func (x *ServerKeys) GetKeys() [][]byte {
 func (x *ServerKeys) GetSignature() []byte {
 	if x != nil {
 		return x.Signature
+	}
+	return nil
+}
+
+func (x *ServerKeys) GetSuccessors() []*OrgSuccessor {
+	if x != nil {
+		return x.Successors
 	}
 	return nil
 }
@@ -1147,7 +1365,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1377,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[9]
+	mi := &file_tandem_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1390,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Change) GetId() []byte {
@@ -1265,7 +1483,7 @@ type TypedDraft struct {
 
 func (x *TypedDraft) Reset() {
 	*x = TypedDraft{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1495,7 @@ func (x *TypedDraft) String() string {
 func (*TypedDraft) ProtoMessage() {}
 
 func (x *TypedDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[10]
+	mi := &file_tandem_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1508,7 @@ func (x *TypedDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypedDraft.ProtoReflect.Descriptor instead.
 func (*TypedDraft) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TypedDraft) GetKey() string {
@@ -1335,7 +1553,7 @@ type ChangeTime struct {
 
 func (x *ChangeTime) Reset() {
 	*x = ChangeTime{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1565,7 @@ func (x *ChangeTime) String() string {
 func (*ChangeTime) ProtoMessage() {}
 
 func (x *ChangeTime) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[11]
+	mi := &file_tandem_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1578,7 @@ func (x *ChangeTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeTime.ProtoReflect.Descriptor instead.
 func (*ChangeTime) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChangeTime) GetWallMs() int64 {
@@ -1455,7 +1673,7 @@ type RecordWrite struct {
 
 func (x *RecordWrite) Reset() {
 	*x = RecordWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1685,7 @@ func (x *RecordWrite) String() string {
 func (*RecordWrite) ProtoMessage() {}
 
 func (x *RecordWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[12]
+	mi := &file_tandem_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1698,7 @@ func (x *RecordWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordWrite.ProtoReflect.Descriptor instead.
 func (*RecordWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RecordWrite) GetRecord() []byte {
@@ -1561,7 +1779,7 @@ type Import struct {
 
 func (x *Import) Reset() {
 	*x = Import{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1791,7 @@ func (x *Import) String() string {
 func (*Import) ProtoMessage() {}
 
 func (x *Import) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[13]
+	mi := &file_tandem_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1804,7 @@ func (x *Import) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Import.ProtoReflect.Descriptor instead.
 func (*Import) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Import) GetMapping() string {
@@ -1628,7 +1846,7 @@ type PathWrite struct {
 
 func (x *PathWrite) Reset() {
 	*x = PathWrite{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1858,7 @@ func (x *PathWrite) String() string {
 func (*PathWrite) ProtoMessage() {}
 
 func (x *PathWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[14]
+	mi := &file_tandem_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1871,7 @@ func (x *PathWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathWrite.ProtoReflect.Descriptor instead.
 func (*PathWrite) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PathWrite) GetField() uint32 {
@@ -1712,7 +1930,7 @@ type Stamps struct {
 
 func (x *Stamps) Reset() {
 	*x = Stamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1942,7 @@ func (x *Stamps) String() string {
 func (*Stamps) ProtoMessage() {}
 
 func (x *Stamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[15]
+	mi := &file_tandem_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1955,7 @@ func (x *Stamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stamps.ProtoReflect.Descriptor instead.
 func (*Stamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Stamps) GetCreated() uint64 {
@@ -1818,7 +2036,7 @@ type PathStamps struct {
 
 func (x *PathStamps) Reset() {
 	*x = PathStamps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +2048,7 @@ func (x *PathStamps) String() string {
 func (*PathStamps) ProtoMessage() {}
 
 func (x *PathStamps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[16]
+	mi := &file_tandem_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +2061,7 @@ func (x *PathStamps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStamps.ProtoReflect.Descriptor instead.
 func (*PathStamps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PathStamps) GetField() uint32 {
@@ -1905,7 +2123,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +2135,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[17]
+	mi := &file_tandem_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +2148,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Head) GetStamp() uint64 {
@@ -1997,7 +2215,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2227,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[18]
+	mi := &file_tandem_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2240,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Run) GetFirstOp() uint64 {
@@ -2059,7 +2277,7 @@ type OpRange struct {
 
 func (x *OpRange) Reset() {
 	*x = OpRange{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2289,7 @@ func (x *OpRange) String() string {
 func (*OpRange) ProtoMessage() {}
 
 func (x *OpRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[19]
+	mi := &file_tandem_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2302,7 @@ func (x *OpRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpRange.ProtoReflect.Descriptor instead.
 func (*OpRange) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpRange) GetFirst() uint64 {
@@ -2175,7 +2393,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2405,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[20]
+	mi := &file_tandem_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2418,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SyncRequest) GetRuns() []*Run {
@@ -2393,7 +2611,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2623,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[21]
+	mi := &file_tandem_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2636,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Lookup) GetRecord() []byte {
@@ -2455,7 +2673,7 @@ type ScopePosition struct {
 
 func (x *ScopePosition) Reset() {
 	*x = ScopePosition{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2685,7 @@ func (x *ScopePosition) String() string {
 func (*ScopePosition) ProtoMessage() {}
 
 func (x *ScopePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[22]
+	mi := &file_tandem_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2698,7 @@ func (x *ScopePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopePosition.ProtoReflect.Descriptor instead.
 func (*ScopePosition) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ScopePosition) GetScope() []byte {
@@ -2520,7 +2738,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2750,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[23]
+	mi := &file_tandem_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2763,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SyncResponse) GetSchema() uint32 {
@@ -2612,7 +2830,7 @@ type SyncAnswer struct {
 
 func (x *SyncAnswer) Reset() {
 	*x = SyncAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2842,7 @@ func (x *SyncAnswer) String() string {
 func (*SyncAnswer) ProtoMessage() {}
 
 func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[24]
+	mi := &file_tandem_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2855,7 @@ func (x *SyncAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncAnswer.ProtoReflect.Descriptor instead.
 func (*SyncAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SyncAnswer) GetOutcomes() []*Outcome {
@@ -2705,7 +2923,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2935,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[25]
+	mi := &file_tandem_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2948,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Outcome) GetOp() uint64 {
@@ -2805,7 +3023,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +3035,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[26]
+	mi := &file_tandem_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3048,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Page) GetFrom() []*ScopePosition {
@@ -2900,7 +3118,7 @@ type ScopeSet struct {
 
 func (x *ScopeSet) Reset() {
 	*x = ScopeSet{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2912,7 +3130,7 @@ func (x *ScopeSet) String() string {
 func (*ScopeSet) ProtoMessage() {}
 
 func (x *ScopeSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[27]
+	mi := &file_tandem_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2925,7 +3143,7 @@ func (x *ScopeSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeSet.ProtoReflect.Descriptor instead.
 func (*ScopeSet) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ScopeSet) GetScopes() []*Scope {
@@ -2950,7 +3168,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3180,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[28]
+	mi := &file_tandem_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3193,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Scope) GetId() []byte {
@@ -3026,7 +3244,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3038,7 +3256,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[29]
+	mi := &file_tandem_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3051,7 +3269,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Row) GetRecord() []byte {
@@ -3127,7 +3345,7 @@ type PathDelta struct {
 
 func (x *PathDelta) Reset() {
 	*x = PathDelta{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3357,7 @@ func (x *PathDelta) String() string {
 func (*PathDelta) ProtoMessage() {}
 
 func (x *PathDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[30]
+	mi := &file_tandem_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3370,7 @@ func (x *PathDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathDelta.ProtoReflect.Descriptor instead.
 func (*PathDelta) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PathDelta) GetField() uint32 {
@@ -3241,14 +3459,17 @@ type Trailer struct {
 	// Records that this person has made and a lead has opened at the server, by number, as
 	// seen_after asks; at most 500. Never to a police partner, nor of a record that the
 	// person may not read.
-	Seen          []*Seen `protobuf:"bytes,26,rep,name=seen" json:"seen,omitempty"`
+	Seen []*Seen `protobuf:"bytes,26,rep,name=seen" json:"seen,omitempty"`
+	// Where the device's certificate is signed with an earlier key of its org: the way to the
+	// present one. Repeated until the device comes with the certificate in it.
+	Renewal       *OrgRenewal `protobuf:"bytes,27,opt,name=renewal" json:"renewal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3260,7 +3481,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[31]
+	mi := &file_tandem_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3273,7 +3494,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Trailer) GetProcessed() []*OpRange {
@@ -3423,6 +3644,13 @@ func (x *Trailer) GetSeen() []*Seen {
 	return nil
 }
 
+func (x *Trailer) GetRenewal() *OrgRenewal {
+	if x != nil {
+		return x.Renewal
+	}
+	return nil
+}
+
 // A lead has opened a record: seen by lead.
 type Seen struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3442,7 +3670,7 @@ type Seen struct {
 
 func (x *Seen) Reset() {
 	*x = Seen{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3682,7 @@ func (x *Seen) String() string {
 func (*Seen) ProtoMessage() {}
 
 func (x *Seen) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[32]
+	mi := &file_tandem_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3695,7 @@ func (x *Seen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seen.ProtoReflect.Descriptor instead.
 func (*Seen) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Seen) GetRecord() []byte {
@@ -3512,7 +3740,7 @@ type ScopeDigest struct {
 
 func (x *ScopeDigest) Reset() {
 	*x = ScopeDigest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3524,7 +3752,7 @@ func (x *ScopeDigest) String() string {
 func (*ScopeDigest) ProtoMessage() {}
 
 func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[33]
+	mi := &file_tandem_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3537,7 +3765,7 @@ func (x *ScopeDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDigest.ProtoReflect.Descriptor instead.
 func (*ScopeDigest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ScopeDigest) GetScope() []byte {
@@ -3570,7 +3798,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +3810,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[34]
+	mi := &file_tandem_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +3823,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Order) GetNumber() uint64 {
@@ -3643,7 +3871,7 @@ type ReconcileRequest struct {
 
 func (x *ReconcileRequest) Reset() {
 	*x = ReconcileRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3655,7 +3883,7 @@ func (x *ReconcileRequest) String() string {
 func (*ReconcileRequest) ProtoMessage() {}
 
 func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[35]
+	mi := &file_tandem_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3668,7 +3896,7 @@ func (x *ReconcileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReconcileRequest) GetEpoch() []byte {
@@ -3736,7 +3964,7 @@ type ScopeBuckets struct {
 
 func (x *ScopeBuckets) Reset() {
 	*x = ScopeBuckets{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +3976,7 @@ func (x *ScopeBuckets) String() string {
 func (*ScopeBuckets) ProtoMessage() {}
 
 func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[36]
+	mi := &file_tandem_v1_sync_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +3989,7 @@ func (x *ScopeBuckets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeBuckets.ProtoReflect.Descriptor instead.
 func (*ScopeBuckets) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ScopeBuckets) GetScope() []byte {
@@ -3804,7 +4032,7 @@ type ReconcileResponse struct {
 
 func (x *ReconcileResponse) Reset() {
 	*x = ReconcileResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +4044,7 @@ func (x *ReconcileResponse) String() string {
 func (*ReconcileResponse) ProtoMessage() {}
 
 func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[37]
+	mi := &file_tandem_v1_sync_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +4057,7 @@ func (x *ReconcileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{37}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReconcileResponse) GetSchema() uint32 {
@@ -3885,7 +4113,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3897,7 +4125,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[38]
+	mi := &file_tandem_v1_sync_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3910,7 +4138,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{38}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeliverRequest) GetEntries() [][]byte {
@@ -3949,7 +4177,7 @@ type WitnessOffer struct {
 
 func (x *WitnessOffer) Reset() {
 	*x = WitnessOffer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3961,7 +4189,7 @@ func (x *WitnessOffer) String() string {
 func (*WitnessOffer) ProtoMessage() {}
 
 func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[39]
+	mi := &file_tandem_v1_sync_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3974,7 +4202,7 @@ func (x *WitnessOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WitnessOffer.ProtoReflect.Descriptor instead.
 func (*WitnessOffer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{39}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WitnessOffer) GetSerial() uint64 {
@@ -4018,7 +4246,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +4258,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[40]
+	mi := &file_tandem_v1_sync_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +4271,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{40}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeliverResponse) GetSchema() uint32 {
@@ -4105,7 +4333,7 @@ type ReconcileAnswer struct {
 
 func (x *ReconcileAnswer) Reset() {
 	*x = ReconcileAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4117,7 +4345,7 @@ func (x *ReconcileAnswer) String() string {
 func (*ReconcileAnswer) ProtoMessage() {}
 
 func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[41]
+	mi := &file_tandem_v1_sync_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4130,7 +4358,7 @@ func (x *ReconcileAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileAnswer.ProtoReflect.Descriptor instead.
 func (*ReconcileAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{41}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReconcileAnswer) GetEpoch() []byte {
@@ -4190,7 +4418,7 @@ type ScopeHashes struct {
 
 func (x *ScopeHashes) Reset() {
 	*x = ScopeHashes{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4202,7 +4430,7 @@ func (x *ScopeHashes) String() string {
 func (*ScopeHashes) ProtoMessage() {}
 
 func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[42]
+	mi := &file_tandem_v1_sync_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4215,7 +4443,7 @@ func (x *ScopeHashes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeHashes.ProtoReflect.Descriptor instead.
 func (*ScopeHashes) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{42}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ScopeHashes) GetScope() []byte {
@@ -4259,7 +4487,7 @@ type DeliverAnswer struct {
 
 func (x *DeliverAnswer) Reset() {
 	*x = DeliverAnswer{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4271,7 +4499,7 @@ func (x *DeliverAnswer) String() string {
 func (*DeliverAnswer) ProtoMessage() {}
 
 func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[43]
+	mi := &file_tandem_v1_sync_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4284,7 +4512,7 @@ func (x *DeliverAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverAnswer.ProtoReflect.Descriptor instead.
 func (*DeliverAnswer) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{43}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DeliverAnswer) GetDelivered() []*Delivered {
@@ -4328,7 +4556,7 @@ type ReplicaOps struct {
 
 func (x *ReplicaOps) Reset() {
 	*x = ReplicaOps{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[44]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4340,7 +4568,7 @@ func (x *ReplicaOps) String() string {
 func (*ReplicaOps) ProtoMessage() {}
 
 func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[44]
+	mi := &file_tandem_v1_sync_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4353,7 +4581,7 @@ func (x *ReplicaOps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaOps.ProtoReflect.Descriptor instead.
 func (*ReplicaOps) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{44}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReplicaOps) GetReplica() []byte {
@@ -4387,7 +4615,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[45]
+	mi := &file_tandem_v1_sync_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4399,7 +4627,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[45]
+	mi := &file_tandem_v1_sync_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4412,7 +4640,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{45}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Delivered) GetResult() Delivery {
@@ -4466,7 +4694,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[46]
+	mi := &file_tandem_v1_sync_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4478,7 +4706,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[46]
+	mi := &file_tandem_v1_sync_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4491,7 +4719,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{46}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AuditRequest) GetFirst() uint64 {
@@ -4557,7 +4785,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[47]
+	mi := &file_tandem_v1_sync_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4569,7 +4797,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[47]
+	mi := &file_tandem_v1_sync_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4582,7 +4810,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{47}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AuditResponse) GetKept() uint64 {
@@ -4641,7 +4869,7 @@ type BreakGlassRequest struct {
 
 func (x *BreakGlassRequest) Reset() {
 	*x = BreakGlassRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[48]
+	mi := &file_tandem_v1_sync_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4653,7 +4881,7 @@ func (x *BreakGlassRequest) String() string {
 func (*BreakGlassRequest) ProtoMessage() {}
 
 func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[48]
+	mi := &file_tandem_v1_sync_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4666,7 +4894,7 @@ func (x *BreakGlassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassRequest.ProtoReflect.Descriptor instead.
 func (*BreakGlassRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{48}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *BreakGlassRequest) GetId() []byte {
@@ -4727,7 +4955,7 @@ type BreakGlassResponse struct {
 
 func (x *BreakGlassResponse) Reset() {
 	*x = BreakGlassResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[49]
+	mi := &file_tandem_v1_sync_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4739,7 +4967,7 @@ func (x *BreakGlassResponse) String() string {
 func (*BreakGlassResponse) ProtoMessage() {}
 
 func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[49]
+	mi := &file_tandem_v1_sync_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4752,7 +4980,7 @@ func (x *BreakGlassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakGlassResponse.ProtoReflect.Descriptor instead.
 func (*BreakGlassResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{49}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BreakGlassResponse) GetUntilMs() int64 {
@@ -4793,7 +5021,7 @@ type PutBlobChunkRequest struct {
 
 func (x *PutBlobChunkRequest) Reset() {
 	*x = PutBlobChunkRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[50]
+	mi := &file_tandem_v1_sync_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4805,7 +5033,7 @@ func (x *PutBlobChunkRequest) String() string {
 func (*PutBlobChunkRequest) ProtoMessage() {}
 
 func (x *PutBlobChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[50]
+	mi := &file_tandem_v1_sync_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +5046,7 @@ func (x *PutBlobChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBlobChunkRequest.ProtoReflect.Descriptor instead.
 func (*PutBlobChunkRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{50}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PutBlobChunkRequest) GetAttachment() []byte {
@@ -4860,7 +5088,7 @@ type PutBlobChunkResponse struct {
 
 func (x *PutBlobChunkResponse) Reset() {
 	*x = PutBlobChunkResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[51]
+	mi := &file_tandem_v1_sync_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4872,7 +5100,7 @@ func (x *PutBlobChunkResponse) String() string {
 func (*PutBlobChunkResponse) ProtoMessage() {}
 
 func (x *PutBlobChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[51]
+	mi := &file_tandem_v1_sync_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4885,7 +5113,7 @@ func (x *PutBlobChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBlobChunkResponse.ProtoReflect.Descriptor instead.
 func (*PutBlobChunkResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{51}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PutBlobChunkResponse) GetHeld() uint64 {
@@ -4924,7 +5152,7 @@ type GetBlobChunkRequest struct {
 
 func (x *GetBlobChunkRequest) Reset() {
 	*x = GetBlobChunkRequest{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[52]
+	mi := &file_tandem_v1_sync_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4936,7 +5164,7 @@ func (x *GetBlobChunkRequest) String() string {
 func (*GetBlobChunkRequest) ProtoMessage() {}
 
 func (x *GetBlobChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[52]
+	mi := &file_tandem_v1_sync_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4949,7 +5177,7 @@ func (x *GetBlobChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobChunkRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobChunkRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{52}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetBlobChunkRequest) GetAttachment() []byte {
@@ -4987,7 +5215,7 @@ type GetBlobChunkResponse struct {
 
 func (x *GetBlobChunkResponse) Reset() {
 	*x = GetBlobChunkResponse{}
-	mi := &file_tandem_v1_sync_proto_msgTypes[53]
+	mi := &file_tandem_v1_sync_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4999,7 +5227,7 @@ func (x *GetBlobChunkResponse) String() string {
 func (*GetBlobChunkResponse) ProtoMessage() {}
 
 func (x *GetBlobChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_v1_sync_proto_msgTypes[53]
+	mi := &file_tandem_v1_sync_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5012,7 +5240,7 @@ func (x *GetBlobChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobChunkResponse.ProtoReflect.Descriptor instead.
 func (*GetBlobChunkResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{53}
+	return file_tandem_v1_sync_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetBlobChunkResponse) GetData() []byte {
@@ -5043,7 +5271,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\bplatform\x18\x05 \x01(\tR\bplatform\x12\x1f\n" +
 	"\vapp_version\x18\x06 \x01(\tR\n" +
 	"appVersion\x12\x16\n" +
-	"\x06schema\x18\a \x01(\rR\x06schema\"\x81\x03\n" +
+	"\x06schema\x18\a \x01(\rR\x06schema\"\xba\x03\n" +
 	"\x0eEnrollResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x10\n" +
 	"\x03org\x18\x02 \x01(\fR\x03org\x12\x16\n" +
@@ -5060,33 +5288,63 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x06agency\x18\v \x01(\fR\x06agency\x12\x1a\n" +
 	"\bprograms\x18\f \x03(\fR\bprograms\x12!\n" +
 	"\fdevice_label\x18\r \x01(\tR\vdeviceLabel\x12\x19\n" +
-	"\bseal_key\x18\x0e \x01(\fR\asealKey\"b\n" +
+	"\bseal_key\x18\x0e \x01(\fR\asealKey\x127\n" +
+	"\n" +
+	"successors\x18\x0f \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
+	"successors\"\xbe\x01\n" +
+	"\fOrgSuccessor\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x10\n" +
+	"\x03was\x18\x02 \x01(\fR\x03was\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x17\n" +
+	"\amade_ms\x18\x04 \x01(\x03R\x06madeMs\x12\x19\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\x12\x1c\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x18\n" +
+	"\aconsent\x18\a \x01(\fR\aconsent\"g\n" +
+	"\n" +
+	"OrgRenewal\x127\n" +
+	"\n" +
+	"successors\x18\x01 \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
+	"successors\x12 \n" +
+	"\vcertificate\x18\x02 \x01(\tR\vcertificate\"|\n" +
 	"\x11ReinstanceRequest\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x14\n" +
 	"\x05proof\x18\x02 \x01(\fR\x05proof\x12\x18\n" +
-	"\areplica\x18\x03 \x01(\fR\areplica\"k\n" +
+	"\areplica\x18\x03 \x01(\fR\areplica\x12\x18\n" +
+	"\afollows\x18\x04 \x01(\bR\afollows\"\xa4\x01\n" +
 	"\x12ReinstanceResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
-	"\x06schema\x18\x03 \x01(\rR\x06schema\"*\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\x127\n" +
+	"\n" +
+	"successors\x18\x04 \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
+	"successors\"D\n" +
 	"\fRekeyRequest\x12\x1a\n" +
-	"\brollover\x18\x01 \x01(\tR\brollover\"f\n" +
+	"\brollover\x18\x01 \x01(\tR\brollover\x12\x18\n" +
+	"\afollows\x18\x02 \x01(\bR\afollows\"\x9f\x01\n" +
 	"\rRekeyResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
 	"\tserver_ms\x18\x02 \x01(\x03R\bserverMs\x12\x16\n" +
-	"\x06schema\x18\x03 \x01(\rR\x06schema\"n\n" +
+	"\x06schema\x18\x03 \x01(\rR\x06schema\x127\n" +
+	"\n" +
+	"successors\x18\x04 \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
+	"successors\"n\n" +
 	"\fWipedRequest\x12\x10\n" +
 	"\x03org\x18\x01 \x01(\fR\x03org\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\fR\areplica\x12\x14\n" +
 	"\x05order\x18\x03 \x01(\x04R\x05order\x12\x1c\n" +
 	"\tsignature\x18\x04 \x01(\fR\tsignature\"'\n" +
 	"\rWipedResponse\x12\x16\n" +
-	"\x06schema\x18\x01 \x01(\rR\x06schema\">\n" +
+	"\x06schema\x18\x01 \x01(\rR\x06schema\"w\n" +
 	"\n" +
 	"ServerKeys\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\fR\x04keys\x12\x1c\n" +
-	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xe5\x02\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\x127\n" +
+	"\n" +
+	"successors\x18\x03 \x03(\v2\x17.tandem.v1.OrgSuccessorR\n" +
+	"successors\"\xe5\x02\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\arecords\x18\x02 \x03(\v2\x16.tandem.v1.RecordWriteR\arecords\x12&\n" +
@@ -5257,7 +5515,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\rR\x05field\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12-\n" +
-	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xcb\x05\n" +
+	"\x06stamps\x18\x04 \x01(\v2\x15.tandem.v1.PathStampsR\x06stamps\"\xfc\x05\n" +
 	"\aTrailer\x120\n" +
 	"\tprocessed\x18\x01 \x03(\v2\x12.tandem.v1.OpRangeR\tprocessed\x12\x1d\n" +
 	"\n" +
@@ -5283,7 +5541,8 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x05audit\x18\x17 \x01(\fR\x05audit\x12 \n" +
 	"\vemergencies\x18\x18 \x01(\rR\vemergencies\x12\x17\n" +
 	"\atold_at\x18\x19 \x01(\fR\x06toldAt\x12#\n" +
-	"\x04seen\x18\x1a \x03(\v2\x0f.tandem.v1.SeenR\x04seen\"f\n" +
+	"\x04seen\x18\x1a \x03(\v2\x0f.tandem.v1.SeenR\x04seen\x12/\n" +
+	"\arenewal\x18\x1b \x01(\v2\x15.tandem.v1.OrgRenewalR\arenewal\"f\n" +
 	"\x04Seen\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x13\n" +
@@ -5490,7 +5749,7 @@ func file_tandem_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_tandem_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_tandem_v1_sync_proto_goTypes = []any{
 	(Class)(0),                   // 0: tandem.v1.Class
 	(Act)(0),                     // 1: tandem.v1.Act
@@ -5499,134 +5758,142 @@ var file_tandem_v1_sync_proto_goTypes = []any{
 	(Delivery)(0),                // 4: tandem.v1.Delivery
 	(*EnrollRequest)(nil),        // 5: tandem.v1.EnrollRequest
 	(*EnrollResponse)(nil),       // 6: tandem.v1.EnrollResponse
-	(*ReinstanceRequest)(nil),    // 7: tandem.v1.ReinstanceRequest
-	(*ReinstanceResponse)(nil),   // 8: tandem.v1.ReinstanceResponse
-	(*RekeyRequest)(nil),         // 9: tandem.v1.RekeyRequest
-	(*RekeyResponse)(nil),        // 10: tandem.v1.RekeyResponse
-	(*WipedRequest)(nil),         // 11: tandem.v1.WipedRequest
-	(*WipedResponse)(nil),        // 12: tandem.v1.WipedResponse
-	(*ServerKeys)(nil),           // 13: tandem.v1.ServerKeys
-	(*Change)(nil),               // 14: tandem.v1.Change
-	(*TypedDraft)(nil),           // 15: tandem.v1.TypedDraft
-	(*ChangeTime)(nil),           // 16: tandem.v1.ChangeTime
-	(*RecordWrite)(nil),          // 17: tandem.v1.RecordWrite
-	(*Import)(nil),               // 18: tandem.v1.Import
-	(*PathWrite)(nil),            // 19: tandem.v1.PathWrite
-	(*Stamps)(nil),               // 20: tandem.v1.Stamps
-	(*PathStamps)(nil),           // 21: tandem.v1.PathStamps
-	(*Head)(nil),                 // 22: tandem.v1.Head
-	(*Run)(nil),                  // 23: tandem.v1.Run
-	(*OpRange)(nil),              // 24: tandem.v1.OpRange
-	(*SyncRequest)(nil),          // 25: tandem.v1.SyncRequest
-	(*Lookup)(nil),               // 26: tandem.v1.Lookup
-	(*ScopePosition)(nil),        // 27: tandem.v1.ScopePosition
-	(*SyncResponse)(nil),         // 28: tandem.v1.SyncResponse
-	(*SyncAnswer)(nil),           // 29: tandem.v1.SyncAnswer
-	(*Outcome)(nil),              // 30: tandem.v1.Outcome
-	(*Page)(nil),                 // 31: tandem.v1.Page
-	(*ScopeSet)(nil),             // 32: tandem.v1.ScopeSet
-	(*Scope)(nil),                // 33: tandem.v1.Scope
-	(*Row)(nil),                  // 34: tandem.v1.Row
-	(*PathDelta)(nil),            // 35: tandem.v1.PathDelta
-	(*Trailer)(nil),              // 36: tandem.v1.Trailer
-	(*Seen)(nil),                 // 37: tandem.v1.Seen
-	(*ScopeDigest)(nil),          // 38: tandem.v1.ScopeDigest
-	(*Order)(nil),                // 39: tandem.v1.Order
-	(*ReconcileRequest)(nil),     // 40: tandem.v1.ReconcileRequest
-	(*ScopeBuckets)(nil),         // 41: tandem.v1.ScopeBuckets
-	(*ReconcileResponse)(nil),    // 42: tandem.v1.ReconcileResponse
-	(*DeliverRequest)(nil),       // 43: tandem.v1.DeliverRequest
-	(*WitnessOffer)(nil),         // 44: tandem.v1.WitnessOffer
-	(*DeliverResponse)(nil),      // 45: tandem.v1.DeliverResponse
-	(*ReconcileAnswer)(nil),      // 46: tandem.v1.ReconcileAnswer
-	(*ScopeHashes)(nil),          // 47: tandem.v1.ScopeHashes
-	(*DeliverAnswer)(nil),        // 48: tandem.v1.DeliverAnswer
-	(*ReplicaOps)(nil),           // 49: tandem.v1.ReplicaOps
-	(*Delivered)(nil),            // 50: tandem.v1.Delivered
-	(*AuditRequest)(nil),         // 51: tandem.v1.AuditRequest
-	(*AuditResponse)(nil),        // 52: tandem.v1.AuditResponse
-	(*BreakGlassRequest)(nil),    // 53: tandem.v1.BreakGlassRequest
-	(*BreakGlassResponse)(nil),   // 54: tandem.v1.BreakGlassResponse
-	(*PutBlobChunkRequest)(nil),  // 55: tandem.v1.PutBlobChunkRequest
-	(*PutBlobChunkResponse)(nil), // 56: tandem.v1.PutBlobChunkResponse
-	(*GetBlobChunkRequest)(nil),  // 57: tandem.v1.GetBlobChunkRequest
-	(*GetBlobChunkResponse)(nil), // 58: tandem.v1.GetBlobChunkResponse
-	(Compartment)(0),             // 59: tandem.v1.Compartment
+	(*OrgSuccessor)(nil),         // 7: tandem.v1.OrgSuccessor
+	(*OrgRenewal)(nil),           // 8: tandem.v1.OrgRenewal
+	(*ReinstanceRequest)(nil),    // 9: tandem.v1.ReinstanceRequest
+	(*ReinstanceResponse)(nil),   // 10: tandem.v1.ReinstanceResponse
+	(*RekeyRequest)(nil),         // 11: tandem.v1.RekeyRequest
+	(*RekeyResponse)(nil),        // 12: tandem.v1.RekeyResponse
+	(*WipedRequest)(nil),         // 13: tandem.v1.WipedRequest
+	(*WipedResponse)(nil),        // 14: tandem.v1.WipedResponse
+	(*ServerKeys)(nil),           // 15: tandem.v1.ServerKeys
+	(*Change)(nil),               // 16: tandem.v1.Change
+	(*TypedDraft)(nil),           // 17: tandem.v1.TypedDraft
+	(*ChangeTime)(nil),           // 18: tandem.v1.ChangeTime
+	(*RecordWrite)(nil),          // 19: tandem.v1.RecordWrite
+	(*Import)(nil),               // 20: tandem.v1.Import
+	(*PathWrite)(nil),            // 21: tandem.v1.PathWrite
+	(*Stamps)(nil),               // 22: tandem.v1.Stamps
+	(*PathStamps)(nil),           // 23: tandem.v1.PathStamps
+	(*Head)(nil),                 // 24: tandem.v1.Head
+	(*Run)(nil),                  // 25: tandem.v1.Run
+	(*OpRange)(nil),              // 26: tandem.v1.OpRange
+	(*SyncRequest)(nil),          // 27: tandem.v1.SyncRequest
+	(*Lookup)(nil),               // 28: tandem.v1.Lookup
+	(*ScopePosition)(nil),        // 29: tandem.v1.ScopePosition
+	(*SyncResponse)(nil),         // 30: tandem.v1.SyncResponse
+	(*SyncAnswer)(nil),           // 31: tandem.v1.SyncAnswer
+	(*Outcome)(nil),              // 32: tandem.v1.Outcome
+	(*Page)(nil),                 // 33: tandem.v1.Page
+	(*ScopeSet)(nil),             // 34: tandem.v1.ScopeSet
+	(*Scope)(nil),                // 35: tandem.v1.Scope
+	(*Row)(nil),                  // 36: tandem.v1.Row
+	(*PathDelta)(nil),            // 37: tandem.v1.PathDelta
+	(*Trailer)(nil),              // 38: tandem.v1.Trailer
+	(*Seen)(nil),                 // 39: tandem.v1.Seen
+	(*ScopeDigest)(nil),          // 40: tandem.v1.ScopeDigest
+	(*Order)(nil),                // 41: tandem.v1.Order
+	(*ReconcileRequest)(nil),     // 42: tandem.v1.ReconcileRequest
+	(*ScopeBuckets)(nil),         // 43: tandem.v1.ScopeBuckets
+	(*ReconcileResponse)(nil),    // 44: tandem.v1.ReconcileResponse
+	(*DeliverRequest)(nil),       // 45: tandem.v1.DeliverRequest
+	(*WitnessOffer)(nil),         // 46: tandem.v1.WitnessOffer
+	(*DeliverResponse)(nil),      // 47: tandem.v1.DeliverResponse
+	(*ReconcileAnswer)(nil),      // 48: tandem.v1.ReconcileAnswer
+	(*ScopeHashes)(nil),          // 49: tandem.v1.ScopeHashes
+	(*DeliverAnswer)(nil),        // 50: tandem.v1.DeliverAnswer
+	(*ReplicaOps)(nil),           // 51: tandem.v1.ReplicaOps
+	(*Delivered)(nil),            // 52: tandem.v1.Delivered
+	(*AuditRequest)(nil),         // 53: tandem.v1.AuditRequest
+	(*AuditResponse)(nil),        // 54: tandem.v1.AuditResponse
+	(*BreakGlassRequest)(nil),    // 55: tandem.v1.BreakGlassRequest
+	(*BreakGlassResponse)(nil),   // 56: tandem.v1.BreakGlassResponse
+	(*PutBlobChunkRequest)(nil),  // 57: tandem.v1.PutBlobChunkRequest
+	(*PutBlobChunkResponse)(nil), // 58: tandem.v1.PutBlobChunkResponse
+	(*GetBlobChunkRequest)(nil),  // 59: tandem.v1.GetBlobChunkRequest
+	(*GetBlobChunkResponse)(nil), // 60: tandem.v1.GetBlobChunkResponse
+	(Compartment)(0),             // 61: tandem.v1.Compartment
 }
 var file_tandem_v1_sync_proto_depIdxs = []int32{
-	17, // 0: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
-	0,  // 1: tandem.v1.Change.class:type_name -> tandem.v1.Class
-	16, // 2: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
-	15, // 3: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
-	1,  // 4: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
-	19, // 5: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
-	59, // 6: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
-	18, // 7: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
-	21, // 8: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
-	59, // 9: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
-	18, // 10: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
-	22, // 11: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
-	23, // 12: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
-	24, // 13: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
-	27, // 14: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
-	26, // 15: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
-	30, // 16: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
-	31, // 17: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
-	36, // 18: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
-	34, // 19: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
-	2,  // 20: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
-	3,  // 21: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
-	27, // 22: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
-	27, // 23: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
-	34, // 24: tandem.v1.Page.rows:type_name -> tandem.v1.Row
-	32, // 25: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
-	33, // 26: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
-	59, // 27: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
-	35, // 28: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
-	21, // 29: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
-	24, // 30: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
-	38, // 31: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
-	39, // 32: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
-	24, // 33: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
-	24, // 34: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
-	37, // 35: tandem.v1.Trailer.seen:type_name -> tandem.v1.Seen
-	41, // 36: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
-	44, // 37: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
-	47, // 38: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
-	32, // 39: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
-	50, // 40: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
-	49, // 41: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
-	24, // 42: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
-	4,  // 43: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
-	30, // 44: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
-	34, // 45: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
-	5,  // 46: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
-	7,  // 47: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
-	9,  // 48: tandem.v1.EnrollService.Rekey:input_type -> tandem.v1.RekeyRequest
-	11, // 49: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
-	25, // 50: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
-	40, // 51: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
-	43, // 52: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
-	51, // 53: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
-	53, // 54: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
-	55, // 55: tandem.v1.SyncService.PutBlobChunk:input_type -> tandem.v1.PutBlobChunkRequest
-	57, // 56: tandem.v1.SyncService.GetBlobChunk:input_type -> tandem.v1.GetBlobChunkRequest
-	6,  // 57: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
-	8,  // 58: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
-	10, // 59: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
-	12, // 60: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
-	28, // 61: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
-	42, // 62: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
-	45, // 63: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
-	52, // 64: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
-	54, // 65: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
-	56, // 66: tandem.v1.SyncService.PutBlobChunk:output_type -> tandem.v1.PutBlobChunkResponse
-	58, // 67: tandem.v1.SyncService.GetBlobChunk:output_type -> tandem.v1.GetBlobChunkResponse
-	57, // [57:68] is the sub-list for method output_type
-	46, // [46:57] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	7,  // 0: tandem.v1.EnrollResponse.successors:type_name -> tandem.v1.OrgSuccessor
+	7,  // 1: tandem.v1.OrgRenewal.successors:type_name -> tandem.v1.OrgSuccessor
+	7,  // 2: tandem.v1.ReinstanceResponse.successors:type_name -> tandem.v1.OrgSuccessor
+	7,  // 3: tandem.v1.RekeyResponse.successors:type_name -> tandem.v1.OrgSuccessor
+	7,  // 4: tandem.v1.ServerKeys.successors:type_name -> tandem.v1.OrgSuccessor
+	19, // 5: tandem.v1.Change.records:type_name -> tandem.v1.RecordWrite
+	0,  // 6: tandem.v1.Change.class:type_name -> tandem.v1.Class
+	18, // 7: tandem.v1.Change.time:type_name -> tandem.v1.ChangeTime
+	17, // 8: tandem.v1.Change.draft:type_name -> tandem.v1.TypedDraft
+	1,  // 9: tandem.v1.RecordWrite.act:type_name -> tandem.v1.Act
+	21, // 10: tandem.v1.RecordWrite.writes:type_name -> tandem.v1.PathWrite
+	61, // 11: tandem.v1.RecordWrite.compartment:type_name -> tandem.v1.Compartment
+	20, // 12: tandem.v1.RecordWrite.imported_from:type_name -> tandem.v1.Import
+	23, // 13: tandem.v1.Stamps.paths:type_name -> tandem.v1.PathStamps
+	61, // 14: tandem.v1.Stamps.compartment:type_name -> tandem.v1.Compartment
+	20, // 15: tandem.v1.Stamps.imported_from:type_name -> tandem.v1.Import
+	24, // 16: tandem.v1.PathStamps.heads:type_name -> tandem.v1.Head
+	25, // 17: tandem.v1.SyncRequest.runs:type_name -> tandem.v1.Run
+	26, // 18: tandem.v1.SyncRequest.unsettled:type_name -> tandem.v1.OpRange
+	29, // 19: tandem.v1.SyncRequest.positions:type_name -> tandem.v1.ScopePosition
+	28, // 20: tandem.v1.SyncRequest.lookup:type_name -> tandem.v1.Lookup
+	32, // 21: tandem.v1.SyncAnswer.outcomes:type_name -> tandem.v1.Outcome
+	33, // 22: tandem.v1.SyncAnswer.page:type_name -> tandem.v1.Page
+	38, // 23: tandem.v1.SyncAnswer.trailer:type_name -> tandem.v1.Trailer
+	36, // 24: tandem.v1.SyncAnswer.looked_up:type_name -> tandem.v1.Row
+	2,  // 25: tandem.v1.Outcome.code:type_name -> tandem.v1.OutcomeCode
+	3,  // 26: tandem.v1.Outcome.refusal:type_name -> tandem.v1.Refusal
+	29, // 27: tandem.v1.Page.from:type_name -> tandem.v1.ScopePosition
+	29, // 28: tandem.v1.Page.to:type_name -> tandem.v1.ScopePosition
+	36, // 29: tandem.v1.Page.rows:type_name -> tandem.v1.Row
+	34, // 30: tandem.v1.Page.scope_set:type_name -> tandem.v1.ScopeSet
+	35, // 31: tandem.v1.ScopeSet.scopes:type_name -> tandem.v1.Scope
+	61, // 32: tandem.v1.Scope.compartment:type_name -> tandem.v1.Compartment
+	37, // 33: tandem.v1.Row.deltas:type_name -> tandem.v1.PathDelta
+	23, // 34: tandem.v1.PathDelta.stamps:type_name -> tandem.v1.PathStamps
+	26, // 35: tandem.v1.Trailer.processed:type_name -> tandem.v1.OpRange
+	40, // 36: tandem.v1.Trailer.digests:type_name -> tandem.v1.ScopeDigest
+	41, // 37: tandem.v1.Trailer.orders:type_name -> tandem.v1.Order
+	26, // 38: tandem.v1.Trailer.apart:type_name -> tandem.v1.OpRange
+	26, // 39: tandem.v1.Trailer.backed_up:type_name -> tandem.v1.OpRange
+	39, // 40: tandem.v1.Trailer.seen:type_name -> tandem.v1.Seen
+	8,  // 41: tandem.v1.Trailer.renewal:type_name -> tandem.v1.OrgRenewal
+	43, // 42: tandem.v1.ReconcileRequest.scopes:type_name -> tandem.v1.ScopeBuckets
+	46, // 43: tandem.v1.DeliverRequest.offers:type_name -> tandem.v1.WitnessOffer
+	49, // 44: tandem.v1.ReconcileAnswer.scopes:type_name -> tandem.v1.ScopeHashes
+	34, // 45: tandem.v1.ReconcileAnswer.scope_set:type_name -> tandem.v1.ScopeSet
+	52, // 46: tandem.v1.DeliverAnswer.delivered:type_name -> tandem.v1.Delivered
+	51, // 47: tandem.v1.DeliverAnswer.backed:type_name -> tandem.v1.ReplicaOps
+	26, // 48: tandem.v1.ReplicaOps.ops:type_name -> tandem.v1.OpRange
+	4,  // 49: tandem.v1.Delivered.result:type_name -> tandem.v1.Delivery
+	32, // 50: tandem.v1.Delivered.outcome:type_name -> tandem.v1.Outcome
+	36, // 51: tandem.v1.BreakGlassResponse.rows:type_name -> tandem.v1.Row
+	5,  // 52: tandem.v1.EnrollService.Enroll:input_type -> tandem.v1.EnrollRequest
+	9,  // 53: tandem.v1.EnrollService.Reinstance:input_type -> tandem.v1.ReinstanceRequest
+	11, // 54: tandem.v1.EnrollService.Rekey:input_type -> tandem.v1.RekeyRequest
+	13, // 55: tandem.v1.EnrollService.Wiped:input_type -> tandem.v1.WipedRequest
+	27, // 56: tandem.v1.SyncService.Sync:input_type -> tandem.v1.SyncRequest
+	42, // 57: tandem.v1.SyncService.Reconcile:input_type -> tandem.v1.ReconcileRequest
+	45, // 58: tandem.v1.SyncService.Deliver:input_type -> tandem.v1.DeliverRequest
+	53, // 59: tandem.v1.SyncService.Audit:input_type -> tandem.v1.AuditRequest
+	55, // 60: tandem.v1.SyncService.BreakGlass:input_type -> tandem.v1.BreakGlassRequest
+	57, // 61: tandem.v1.SyncService.PutBlobChunk:input_type -> tandem.v1.PutBlobChunkRequest
+	59, // 62: tandem.v1.SyncService.GetBlobChunk:input_type -> tandem.v1.GetBlobChunkRequest
+	6,  // 63: tandem.v1.EnrollService.Enroll:output_type -> tandem.v1.EnrollResponse
+	10, // 64: tandem.v1.EnrollService.Reinstance:output_type -> tandem.v1.ReinstanceResponse
+	12, // 65: tandem.v1.EnrollService.Rekey:output_type -> tandem.v1.RekeyResponse
+	14, // 66: tandem.v1.EnrollService.Wiped:output_type -> tandem.v1.WipedResponse
+	30, // 67: tandem.v1.SyncService.Sync:output_type -> tandem.v1.SyncResponse
+	44, // 68: tandem.v1.SyncService.Reconcile:output_type -> tandem.v1.ReconcileResponse
+	47, // 69: tandem.v1.SyncService.Deliver:output_type -> tandem.v1.DeliverResponse
+	54, // 70: tandem.v1.SyncService.Audit:output_type -> tandem.v1.AuditResponse
+	56, // 71: tandem.v1.SyncService.BreakGlass:output_type -> tandem.v1.BreakGlassResponse
+	58, // 72: tandem.v1.SyncService.PutBlobChunk:output_type -> tandem.v1.PutBlobChunkResponse
+	60, // 73: tandem.v1.SyncService.GetBlobChunk:output_type -> tandem.v1.GetBlobChunkResponse
+	63, // [63:74] is the sub-list for method output_type
+	52, // [52:63] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_tandem_v1_sync_proto_init() }
@@ -5641,7 +5908,7 @@ func file_tandem_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_v1_sync_proto_rawDesc), len(file_tandem_v1_sync_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

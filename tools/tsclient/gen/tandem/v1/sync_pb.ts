@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tandem/v1/sync.proto.
  */
 export const file_tandem_v1_sync: GenFile = /*@__PURE__*/
-  fileDesc("ChR0YW5kZW0vdjEvc3luYy5wcm90bxIJdGFuZGVtLnYxIogBCg1FbnJvbGxSZXF1ZXN0EgwKBGNvZGUYASABKAkSEgoKcHVibGljX2tleRgCIAEoDBINCgVwcm9vZhgDIAEoDBIPCgdyZXBsaWNhGAQgASgMEhAKCHBsYXRmb3JtGAUgASgJEhMKC2FwcF92ZXJzaW9uGAYgASgJEg4KBnNjaGVtYRgHIAEoDSKDAgoORW5yb2xsUmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAkSCwoDb3JnGAIgASgMEg4KBnBlcnNvbhgDIAEoDBIOCgZkZXZpY2UYBCABKAwSEwoLcGVyc29uX25hbWUYBSABKAkSDQoFcm9sZXMYBiADKAkSDQoFdGVhbXMYByADKAwSDwoHb3JnX2tleRgIIAEoDBIRCglzZXJ2ZXJfbXMYCSABKAMSDgoGc2NoZW1hGAogASgNEg4KBmFnZW5jeRgLIAEoDBIQCghwcm9ncmFtcxgMIAMoDBIUCgxkZXZpY2VfbGFiZWwYDSABKAkSEAoIc2VhbF9rZXkYDiABKAwiRwoRUmVpbnN0YW5jZVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgVwcm9vZhgCIAEoDBIPCgdyZXBsaWNhGAMgASgMIkwKElJlaW5zdGFuY2VSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIRCglzZXJ2ZXJfbXMYAiABKAMSDgoGc2NoZW1hGAMgASgNIiAKDFJla2V5UmVxdWVzdBIQCghyb2xsb3ZlchgBIAEoCSJHCg1SZWtleVJlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgJEhEKCXNlcnZlcl9tcxgCIAEoAxIOCgZzY2hlbWEYAyABKA0iTgoMV2lwZWRSZXF1ZXN0EgsKA29yZxgBIAEoDBIPCgdyZXBsaWNhGAIgASgMEg0KBW9yZGVyGAMgASgEEhEKCXNpZ25hdHVyZRgEIAEoDCIfCg1XaXBlZFJlc3BvbnNlEg4KBnNjaGVtYRgBIAEoDSItCgpTZXJ2ZXJLZXlzEgwKBGtleXMYASADKAwSEQoJc2lnbmF0dXJlGAIgASgMIo8CCgZDaGFuZ2USCgoCaWQYASABKAwSJwoHcmVjb3JkcxgCIAMoCzIWLnRhbmRlbS52MS5SZWNvcmRXcml0ZRIfCgVjbGFzcxgDIAEoDjIQLnRhbmRlbS52MS5DbGFzcxIOCgZhdXRob3IYBCABKAwSDgoGZGV2aWNlGAUgASgMEg0KBWdyYW50GAYgASgMEiMKBHRpbWUYByABKAsyFS50YW5kZW0udjEuQ2hhbmdlVGltZRIOCgZzY2hlbWEYCCABKA0SEwoLYXBwX3ZlcnNpb24YCSABKAkSEAoIcmVwbGFjZXMYCiABKAwSJAoFZHJhZnQYCyABKAsyFS50YW5kZW0udjEuVHlwZWREcmFmdCInCgpUeXBlZERyYWZ0EgsKA2tleRgBIAEoCRIMCgRib2R5GAIgASgMIsABCgpDaGFuZ2VUaW1lEg8KB3dhbGxfbXMYASABKAMSDwoHbW9ub19tcxgCIAEoAxIMCgRib290GAMgASgMEhEKCW9mZnNldF9tcxgEIAEoAxIUCgxvZmZzZXRfa25vd24YBSABKAgSFgoOdW5jZXJ0YWludHlfbXMYBiABKAMSEgoKY29udGFjdF9tcxgHIAEoAxIXCg9jb250YWN0X21vbm9fbXMYCCABKAMSFAoMY29udGFjdF9ib290GAkgASgMIvEBCgtSZWNvcmRXcml0ZRIOCgZyZWNvcmQYASABKAwSDAoEa2luZBgCIAEoDRIbCgNhY3QYAyABKA4yDi50YW5kZW0udjEuQWN0EgwKBGJvZHkYBCABKAwSJAoGd3JpdGVzGAUgAygLMhQudGFuZGVtLnYxLlBhdGhXcml0ZRIMCgRzZWVuGAYgASgMEg4KBnJlYXNvbhgHIAEoCRIrCgtjb21wYXJ0bWVudBgIIAEoDjIWLnRhbmRlbS52MS5Db21wYXJ0bWVudBIoCg1pbXBvcnRlZF9mcm9tGAkgASgLMhEudGFuZGVtLnYxLkltcG9ydCI0CgZJbXBvcnQSDwoHbWFwcGluZxgBIAEoCRIMCgRmaWxlGAIgASgMEgsKA3JvdxgDIAEoBCJFCglQYXRoV3JpdGUSDQoFZmllbGQYASABKA0SCwoDa2V5GAIgASgMEg0KBXZhbHVlGAMgASgMEg0KBWJhc2VzGAQgASgMItIBCgZTdGFtcHMSDwoHY3JlYXRlZBgBIAEoBhIOCgZhdXRob3IYAiABKAwSDgoGZGV2aWNlGAMgASgMEg0KBWF0X21zGAQgASgDEiQKBXBhdGhzGAUgAygLMhUudGFuZGVtLnYxLlBhdGhTdGFtcHMSKwoLY29tcGFydG1lbnQYBiABKA4yFi50YW5kZW0udjEuQ29tcGFydG1lbnQSKAoNaW1wb3J0ZWRfZnJvbRgHIAEoCzIRLnRhbmRlbS52MS5JbXBvcnQSCwoDcmV2GAggASgNInMKClBhdGhTdGFtcHMSDQoFZmllbGQYASABKA0SCwoDa2V5GAIgASgMEhEKCWRpc3BsYXllZBgDIAEoDRIeCgVoZWFkcxgEIAMoCzIPLnRhbmRlbS52MS5IZWFkEhYKDm5vbmVfZGlzcGxheWVkGAUgASgIInkKBEhlYWQSDQoFc3RhbXAYASABKAYSDwoHY2xlYXJlZBgCIAEoCBINCgV2YWx1ZRgDIAEoDBIOCgZhdXRob3IYBCABKAwSDgoGZGV2aWNlGAUgASgMEg0KBWF0X21zGAYgASgDEhMKC3JlY2VpdmVkX21zGAcgASgDIjsKA1J1bhIQCghmaXJzdF9vcBgBIAEoBBIRCglwcmV2X2hhc2gYAiABKAwSDwoHY2hhbmdlcxgDIAMoDCImCgdPcFJhbmdlEg0KBWZpcnN0GAEgASgEEgwKBGxhc3QYAiABKAQilAQKC1N5bmNSZXF1ZXN0EhwKBHJ1bnMYASADKAsyDi50YW5kZW0udjEuUnVuEhEKCXNpZ25hdHVyZRgCIAEoDBIlCgl1bnNldHRsZWQYAyADKAsyEi50YW5kZW0udjEuT3BSYW5nZRIQCghrbm93bl9vcBgEIAEoBBISCgprbm93bl9oYXNoGAUgASgMEhEKCW5ld2VzdF9vcBgGIAEoBBIrCglwb3NpdGlvbnMYByADKAsyGC50YW5kZW0udjEuU2NvcGVQb3NpdGlvbhIRCglzY29wZV9zZXQYCCABKAwSDgoGYnVkZ2V0GAkgASgNEg8KB3dhaXRfbXMYCiABKA0SDAoEd2FudBgLIAMoDBIOCgZzY2hlbWEYDCABKA0SDwoHd2FsbF9tcxgNIAEoAxITCgtvcmRlcnNfZG9uZRgOIAMoBBINCgVlcG9jaBgPIAEoDBITCgtvbGRlc3Rfa2VwdBgQIAEoBBILCgNhc2sYFCABKAwSEAoIc2VhbF9rZXkYGCABKAcSIQoGbG9va3VwGBkgASgLMhEudGFuZGVtLnYxLkxvb2t1cBIRCglsb29rZWRfdXAYGiADKAwSDgoGb3BlbmVkGBwgAygMEhIKCmF1ZGl0X3NpemUYGyABKAQSDwoHdG9sZF9hdBgdIAMoDBINCgVwYWNrcxgeIAEoCBISCgpzZWVuX2FmdGVyGB8gASgEIjcKBkxvb2t1cBIOCgZyZWNvcmQYASABKAwSDQoFYWJvdXQYAiABKAgSDgoGcmVhc29uGAMgASgJIjAKDVNjb3BlUG9zaXRpb24SDQoFc2NvcGUYASABKAwSEAoIcG9zaXRpb24YAiABKAwiagoMU3luY1Jlc3BvbnNlEg4KBnNjaGVtYRgBIAEoDRIOCgZhbnN3ZXIYAiABKAwSDQoFY291bnQYAyABKA0SDgoGZGlnZXN0GAQgASgMEg4KBnBhY2tlZBgFIAEoDBILCgNlbmQYDyABKAkiwQEKClN5bmNBbnN3ZXISJAoIb3V0Y29tZXMYASADKAsyEi50YW5kZW0udjEuT3V0Y29tZRIdCgRwYWdlGAIgASgLMg8udGFuZGVtLnYxLlBhZ2USIwoHdHJhaWxlchgDIAEoCzISLnRhbmRlbS52MS5UcmFpbGVyEiEKCWxvb2tlZF91cBgEIAMoCzIOLnRhbmRlbS52MS5Sb3cSFgoObG9va2VkX3VwX21vcmUYBSABKAgSDgoGZm9yZ2V0GAYgAygMIpIBCgdPdXRjb21lEgoKAm9wGAEgASgEEiQKBGNvZGUYAiABKA4yFi50YW5kZW0udjEuT3V0Y29tZUNvZGUSIwoHcmVmdXNhbBgDIAEoDjISLnRhbmRlbS52MS5SZWZ1c2FsEg4KBmZpZWxkcxgEIAMoCRIQCghlbnZlbG9wZRgFIAEoDBIOCgZyZWFzb24YBiABKAki3QEKBFBhZ2USJgoEZnJvbRgBIAMoCzIYLnRhbmRlbS52MS5TY29wZVBvc2l0aW9uEiQKAnRvGAIgAygLMhgudGFuZGVtLnYxLlNjb3BlUG9zaXRpb24SHAoEcm93cxgDIAMoCzIOLnRhbmRlbS52MS5Sb3cSDgoGc2NvcGVzGAQgAygMEg8KB2Nsb3NpbmcYBSABKAgSDQoFcmVhZHkYBiADKA0SJgoJc2NvcGVfc2V0GAcgASgLMhMudGFuZGVtLnYxLlNjb3BlU2V0EhEKCXJlY29uY2lsZRgIIAEoCCIsCghTY29wZVNldBIgCgZzY29wZXMYASADKAsyEC50YW5kZW0udjEuU2NvcGUiTgoFU2NvcGUSCgoCaWQYASABKAwSKwoLY29tcGFydG1lbnQYAiABKA4yFi50YW5kZW0udjEuQ29tcGFydG1lbnQSDAoEb3BlbhgDIAEoCCKTAQoDUm93Eg4KBnJlY29yZBgBIAEoDBIMCgRraW5kGAIgASgNEg4KBnNjb3BlcxgDIAEoBBIMCgRib2R5GAQgASgMEg4KBnN0YW1wcxgFIAEoDBIMCgRoYXNoGAYgASgGEgwKBGVjaG8YByABKAgSJAoGZGVsdGFzGAggAygLMhQudGFuZGVtLnYxLlBhdGhEZWx0YSJdCglQYXRoRGVsdGESDQoFZmllbGQYASABKA0SCwoDa2V5GAIgASgMEg0KBXZhbHVlGAMgASgMEiUKBnN0YW1wcxgEIAEoCzIVLnRhbmRlbS52MS5QYXRoU3RhbXBzIv8DCgdUcmFpbGVyEiUKCXByb2Nlc3NlZBgBIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlEhIKCmhpZ2hlc3Rfb3AYAiABKAQSFAoMaGlnaGVzdF9oYXNoGAMgASgMEhEKCXNlcnZlcl9tcxgEIAEoAxIMCgRtb3JlGAUgASgIEhgKEG1pbl93cml0ZV9zY2hlbWEYBiABKA0SJwoHZGlnZXN0cxgHIAMoCzIWLnRhbmRlbS52MS5TY29wZURpZ2VzdBIgCgZvcmRlcnMYCCADKAsyEC50YW5kZW0udjEuT3JkZXISDQoFZXBvY2gYCSABKAwSEgoKcmVjb3ZlcmluZxgKIAEoCBITCgt1bmNvbmZpcm1lZBgWIAEoCBIXCg9taW5fcmVhZF9zY2hlbWEYFCABKA0SCwoDYXNrGBAgASgMEg8KB2hlbGRfbXMYESABKA0SIQoFYXBhcnQYDSADKAsyEi50YW5kZW0udjEuT3BSYW5nZRIlCgliYWNrZWRfdXAYCyADKAsyEi50YW5kZW0udjEuT3BSYW5nZRIQCghzZWFsX2tleRgVIAEoDBINCgVhdWRpdBgXIAEoDBITCgtlbWVyZ2VuY2llcxgYIAEoDRIPCgd0b2xkX2F0GBkgASgMEh0KBHNlZW4YGiADKAsyDy50YW5kZW0udjEuU2VlbiJHCgRTZWVuEg4KBnJlY29yZBgBIAEoDBIOCgZudW1iZXIYAiABKAQSDQoFYXRfbXMYAyABKAMSEAoIcm93X2hhc2gYBCABKAYiKQoLU2NvcGVEaWdlc3QSDQoFc2NvcGUYASABKAwSCwoDc3VtGAIgASgMIjQKBU9yZGVyEg4KBm51bWJlchgBIAEoBBILCgNhY3QYAiABKAkSDgoGZGV0YWlsGAMgASgJIp4BChBSZWNvbmNpbGVSZXF1ZXN0Eg0KBWVwb2NoGAEgASgMEhEKCXNjb3BlX3NldBgCIAEoDBInCgZzY29wZXMYAyADKAsyFy50YW5kZW0udjEuU2NvcGVCdWNrZXRzEg0KBWZpcnN0GAQgASgNEg4KBmJ1ZGdldBgFIAEoDRIOCgZzY2hlbWEYBiABKA0SEAoIcG9zaXRpb24YByABKAwiOgoMU2NvcGVCdWNrZXRzEg0KBXNjb3BlGAEgASgMEg0KBXRvdGFsGAIgASgMEgwKBHN1bXMYAyABKAwiXwoRUmVjb25jaWxlUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIl0KDkRlbGl2ZXJSZXF1ZXN0Eg8KB2VudHJpZXMYASADKAwSJwoGb2ZmZXJzGAIgAygLMhcudGFuZGVtLnYxLldpdG5lc3NPZmZlchIRCgliYWNrZWRfb2YYAyADKAwiPAoMV2l0bmVzc09mZmVyEg4KBnNlcmlhbBgBIAEoBBIOCgZyZWNvcmQYAiABKAwSDAoEaGFzaBgDIAEoBiJdCg9EZWxpdmVyUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIqQBCg9SZWNvbmNpbGVBbnN3ZXISDQoFZXBvY2gYASABKAwSEAoIcG9zaXRpb24YAiABKAwSJgoGc2NvcGVzGAMgAygLMhYudGFuZGVtLnYxLlNjb3BlSGFzaGVzEg0KBXVudGlsGAQgASgNEiYKCXNjb3BlX3NldBgFIAEoCzITLnRhbmRlbS52MS5TY29wZVNldBIRCglzZXJ2ZXJfbXMYBiABKAMiOwoLU2NvcGVIYXNoZXMSDQoFc2NvcGUYASABKAwSDwoHYnVja2V0cxgCIAEoDBIMCgRyb3dzGAMgASgMIoABCg1EZWxpdmVyQW5zd2VyEicKCWRlbGl2ZXJlZBgBIAMoCzIULnRhbmRlbS52MS5EZWxpdmVyZWQSDgoGd2FudGVkGAIgAygEEiUKBmJhY2tlZBgDIAMoCzIVLnRhbmRlbS52MS5SZXBsaWNhT3BzEg8KB3RvbGRfYXQYBCABKAwiPgoKUmVwbGljYU9wcxIPCgdyZXBsaWNhGAEgASgMEh8KA29wcxgCIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlInYKCURlbGl2ZXJlZBIjCgZyZXN1bHQYASABKA4yEy50YW5kZW0udjEuRGVsaXZlcnkSDwoHcmVwbGljYRgCIAEoDBIOCgZudW1iZXIYAyABKAQSIwoHb3V0Y29tZRgEIAEoCzISLnRhbmRlbS52MS5PdXRjb21lInIKDEF1ZGl0UmVxdWVzdBINCgVmaXJzdBgBIAEoBBIMCgRwcmV2GAIgASgMEg8KB2VudHJpZXMYAyADKAwSEQoJc2lnbmF0dXJlGAQgASgMEhIKCmNoZWNrcG9pbnQYBSABKAwSDQoFZXBvY2gYBiABKAwiYAoNQXVkaXRSZXNwb25zZRIMCgRrZXB0GAEgASgEEhIKCmNoZWNrcG9pbnQYAiABKAwSDQoFcHJvb2YYAyADKAwSDwoHdW5rbm93bhgEIAEoCBINCgVlcG9jaBgFIAEoDCJsChFCcmVha0dsYXNzUmVxdWVzdBIKCgJpZBgBIAEoDBIOCgZwZXJzb24YAiABKAwSDQoFYXRfbXMYAyABKAMSDgoGcmVhc29uGAQgASgJEgwKBHJlYWQYBSABKAgSDgoGb3BlbmVkGAYgASgNIlIKEkJyZWFrR2xhc3NSZXNwb25zZRIQCgh1bnRpbF9tcxgBIAEoAxIcCgRyb3dzGAIgAygLMg4udGFuZGVtLnYxLlJvdxIMCgRtb3JlGAMgASgIIkcKE1B1dEJsb2JDaHVua1JlcXVlc3QSEgoKYXR0YWNobWVudBgBIAEoDBIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDCJGChRQdXRCbG9iQ2h1bmtSZXNwb25zZRIMCgRoZWxkGAEgASgEEhAKCGNvbXBsZXRlGAIgASgIEg4KBndhbnRlZBgDIAEoCCJIChNHZXRCbG9iQ2h1bmtSZXF1ZXN0EhIKCmF0dGFjaG1lbnQYASABKAwSDgoGb2Zmc2V0GAIgASgEEg0KBWxpbWl0GAMgASgNIjIKFEdldEJsb2JDaHVua1Jlc3BvbnNlEgwKBGRhdGEYASABKAwSDAoEc2l6ZRgCIAEoBCpSCgVDbGFzcxIVChFDTEFTU19VTlNQRUNJRklFRBAAEhAKDENMQVNTX1VSR0VOVBABEhAKDENMQVNTX05PUk1BTBACEg4KCkNMQVNTX0JVTEsQAyriAQoDQWN0EhMKD0FDVF9VTlNQRUNJRklFRBAAEg4KCkFDVF9DUkVBVEUQARILCgdBQ1RfU0VUEAISDgoKQUNUX0FQUEVORBADEgwKCEFDVF9WT0lEEAQSDwoLQUNUX1JFU1RPUkUQBRIPCgtBQ1RfUkVTT0xWRRAGEgwKCEFDVF9TSUdOEAcSDQoJQUNUX0FNRU5EEAgSDQoJQUNUX0NMT1NFEAkSDQoJQUNUX01FUkdFEAoSDwoLQUNUX0FQUFJPVkUQCxIOCgpBQ1RfUkVWSUVXEAwSDQoJQUNUX1NIQVJFEA0q2QEKC091dGNvbWVDb2RlEhwKGE9VVENPTUVfQ09ERV9VTlNQRUNJRklFRBAAEhgKFE9VVENPTUVfQ09ERV9BUFBMSUVEEAESJgoiT1VUQ09NRV9DT0RFX0FQUExJRURfV0lUSF9DT05GTElDVBACEhwKGE9VVENPTUVfQ09ERV9RVUFSQU5USU5FRBADEhUKEU9VVENPTUVfQ09ERV9GT1JLEAQSGgoWT1VUQ09NRV9DT0RFX0RJU01JU1NFRBAFEhkKFU9VVENPTUVfQ09ERV9SRVBMQUNFRBAGKrICCgdSZWZ1c2FsEhcKE1JFRlVTQUxfVU5TUEVDSUZJRUQQABIXChNSRUZVU0FMX1VOREVDT0RBQkxFEAESEwoPUkVGVVNBTF9JTlZBTElEEAISFAoQUkVGVVNBTF9PVkVSU0laRRADEhUKEVJFRlVTQUxfRk9SQklEREVOEAQSGgoWUkVGVVNBTF9VTktOT1dOX1NDSEVNQRAFEhgKFFJFRlVTQUxfVU5LTk9XTl9LSU5EEAYSFQoRUkVGVVNBTF9OT19UQVJHRVQQBxITCg9SRUZVU0FMX1JFVk9LRUQQCBITCg9SRUZVU0FMX0JVTkRMRUQQCRITCg9SRUZVU0FMX1dBSVRJTkcQChIUChBSRUZVU0FMX0lOVEVSTkFMEAsSEQoNUkVGVVNBTF9EUkFGVBAMKvEBCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhIKDkRFTElWRVJZX1RBS0VOEAESFAoQREVMSVZFUllfREFNQUdFRBACEhQKEERFTElWRVJZX0ZPUkVJR04QAxITCg9ERUxJVkVSWV9OT19LRVkQBBITCg9ERUxJVkVSWV9GT1JHRUQQBRIVChFERUxJVkVSWV9VTlBST1ZFRBAGEhwKGERFTElWRVJZX1VOS05PV05fUkVQTElDQRAHEhEKDURFTElWRVJZX0ZPUksQCBIZChVERUxJVkVSWV9VTktOT1dOX0tJTkQQCTKRAgoNRW5yb2xsU2VydmljZRI9CgZFbnJvbGwSGC50YW5kZW0udjEuRW5yb2xsUmVxdWVzdBoZLnRhbmRlbS52MS5FbnJvbGxSZXNwb25zZRJJCgpSZWluc3RhbmNlEhwudGFuZGVtLnYxLlJlaW5zdGFuY2VSZXF1ZXN0Gh0udGFuZGVtLnYxLlJlaW5zdGFuY2VSZXNwb25zZRI6CgVSZWtleRIXLnRhbmRlbS52MS5SZWtleVJlcXVlc3QaGC50YW5kZW0udjEuUmVrZXlSZXNwb25zZRI6CgVXaXBlZBIXLnRhbmRlbS52MS5XaXBlZFJlcXVlc3QaGC50YW5kZW0udjEuV2lwZWRSZXNwb25zZTL5AwoLU3luY1NlcnZpY2USNwoEU3luYxIWLnRhbmRlbS52MS5TeW5jUmVxdWVzdBoXLnRhbmRlbS52MS5TeW5jUmVzcG9uc2USRgoJUmVjb25jaWxlEhsudGFuZGVtLnYxLlJlY29uY2lsZVJlcXVlc3QaHC50YW5kZW0udjEuUmVjb25jaWxlUmVzcG9uc2USQAoHRGVsaXZlchIZLnRhbmRlbS52MS5EZWxpdmVyUmVxdWVzdBoaLnRhbmRlbS52MS5EZWxpdmVyUmVzcG9uc2USOgoFQXVkaXQSFy50YW5kZW0udjEuQXVkaXRSZXF1ZXN0GhgudGFuZGVtLnYxLkF1ZGl0UmVzcG9uc2USSQoKQnJlYWtHbGFzcxIcLnRhbmRlbS52MS5CcmVha0dsYXNzUmVxdWVzdBodLnRhbmRlbS52MS5CcmVha0dsYXNzUmVzcG9uc2USTwoMUHV0QmxvYkNodW5rEh4udGFuZGVtLnYxLlB1dEJsb2JDaHVua1JlcXVlc3QaHy50YW5kZW0udjEuUHV0QmxvYkNodW5rUmVzcG9uc2USTwoMR2V0QmxvYkNodW5rEh4udGFuZGVtLnYxLkdldEJsb2JDaHVua1JlcXVlc3QaHy50YW5kZW0udjEuR2V0QmxvYkNodW5rUmVzcG9uc2VCP1o4Z2l0aHViLmNvbS90YW5kZW0tcmVzcG9uc2UvdGFuZGVtL2dlbi90YW5kZW0vdjE7dGFuZGVtdjGSAwIIAmIIZWRpdGlvbnNw6Ac", [file_tandem_v1_options]);
+  fileDesc("ChR0YW5kZW0vdjEvc3luYy5wcm90bxIJdGFuZGVtLnYxIogBCg1FbnJvbGxSZXF1ZXN0EgwKBGNvZGUYASABKAkSEgoKcHVibGljX2tleRgCIAEoDBINCgVwcm9vZhgDIAEoDBIPCgdyZXBsaWNhGAQgASgMEhAKCHBsYXRmb3JtGAUgASgJEhMKC2FwcF92ZXJzaW9uGAYgASgJEg4KBnNjaGVtYRgHIAEoDSKwAgoORW5yb2xsUmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAkSCwoDb3JnGAIgASgMEg4KBnBlcnNvbhgDIAEoDBIOCgZkZXZpY2UYBCABKAwSEwoLcGVyc29uX25hbWUYBSABKAkSDQoFcm9sZXMYBiADKAkSDQoFdGVhbXMYByADKAwSDwoHb3JnX2tleRgIIAEoDBIRCglzZXJ2ZXJfbXMYCSABKAMSDgoGc2NoZW1hGAogASgNEg4KBmFnZW5jeRgLIAEoDBIQCghwcm9ncmFtcxgMIAMoDBIUCgxkZXZpY2VfbGFiZWwYDSABKAkSEAoIc2VhbF9rZXkYDiABKAwSKwoKc3VjY2Vzc29ycxgPIAMoCzIXLnRhbmRlbS52MS5PcmdTdWNjZXNzb3IigwEKDE9yZ1N1Y2Nlc3NvchISCgpnZW5lcmF0aW9uGAEgASgEEgsKA3dhcxgCIAEoDBILCgNrZXkYAyABKAwSDwoHbWFkZV9tcxgEIAEoAxIQCgh1bnRpbF9tcxgFIAEoAxIRCglzaWduYXR1cmUYBiABKAwSDwoHY29uc2VudBgHIAEoDCJOCgpPcmdSZW5ld2FsEisKCnN1Y2Nlc3NvcnMYASADKAsyFy50YW5kZW0udjEuT3JnU3VjY2Vzc29yEhMKC2NlcnRpZmljYXRlGAIgASgJIlgKEVJlaW5zdGFuY2VSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSDQoFcHJvb2YYAiABKAwSDwoHcmVwbGljYRgDIAEoDBIPCgdmb2xsb3dzGAQgASgIInkKElJlaW5zdGFuY2VSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRIRCglzZXJ2ZXJfbXMYAiABKAMSDgoGc2NoZW1hGAMgASgNEisKCnN1Y2Nlc3NvcnMYBCADKAsyFy50YW5kZW0udjEuT3JnU3VjY2Vzc29yIjEKDFJla2V5UmVxdWVzdBIQCghyb2xsb3ZlchgBIAEoCRIPCgdmb2xsb3dzGAIgASgIInQKDVJla2V5UmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAkSEQoJc2VydmVyX21zGAIgASgDEg4KBnNjaGVtYRgDIAEoDRIrCgpzdWNjZXNzb3JzGAQgAygLMhcudGFuZGVtLnYxLk9yZ1N1Y2Nlc3NvciJOCgxXaXBlZFJlcXVlc3QSCwoDb3JnGAEgASgMEg8KB3JlcGxpY2EYAiABKAwSDQoFb3JkZXIYAyABKAQSEQoJc2lnbmF0dXJlGAQgASgMIh8KDVdpcGVkUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNIloKClNlcnZlcktleXMSDAoEa2V5cxgBIAMoDBIRCglzaWduYXR1cmUYAiABKAwSKwoKc3VjY2Vzc29ycxgDIAMoCzIXLnRhbmRlbS52MS5PcmdTdWNjZXNzb3IijwIKBkNoYW5nZRIKCgJpZBgBIAEoDBInCgdyZWNvcmRzGAIgAygLMhYudGFuZGVtLnYxLlJlY29yZFdyaXRlEh8KBWNsYXNzGAMgASgOMhAudGFuZGVtLnYxLkNsYXNzEg4KBmF1dGhvchgEIAEoDBIOCgZkZXZpY2UYBSABKAwSDQoFZ3JhbnQYBiABKAwSIwoEdGltZRgHIAEoCzIVLnRhbmRlbS52MS5DaGFuZ2VUaW1lEg4KBnNjaGVtYRgIIAEoDRITCgthcHBfdmVyc2lvbhgJIAEoCRIQCghyZXBsYWNlcxgKIAEoDBIkCgVkcmFmdBgLIAEoCzIVLnRhbmRlbS52MS5UeXBlZERyYWZ0IicKClR5cGVkRHJhZnQSCwoDa2V5GAEgASgJEgwKBGJvZHkYAiABKAwiwAEKCkNoYW5nZVRpbWUSDwoHd2FsbF9tcxgBIAEoAxIPCgdtb25vX21zGAIgASgDEgwKBGJvb3QYAyABKAwSEQoJb2Zmc2V0X21zGAQgASgDEhQKDG9mZnNldF9rbm93bhgFIAEoCBIWCg51bmNlcnRhaW50eV9tcxgGIAEoAxISCgpjb250YWN0X21zGAcgASgDEhcKD2NvbnRhY3RfbW9ub19tcxgIIAEoAxIUCgxjb250YWN0X2Jvb3QYCSABKAwi8QEKC1JlY29yZFdyaXRlEg4KBnJlY29yZBgBIAEoDBIMCgRraW5kGAIgASgNEhsKA2FjdBgDIAEoDjIOLnRhbmRlbS52MS5BY3QSDAoEYm9keRgEIAEoDBIkCgZ3cml0ZXMYBSADKAsyFC50YW5kZW0udjEuUGF0aFdyaXRlEgwKBHNlZW4YBiABKAwSDgoGcmVhc29uGAcgASgJEisKC2NvbXBhcnRtZW50GAggASgOMhYudGFuZGVtLnYxLkNvbXBhcnRtZW50EigKDWltcG9ydGVkX2Zyb20YCSABKAsyES50YW5kZW0udjEuSW1wb3J0IjQKBkltcG9ydBIPCgdtYXBwaW5nGAEgASgJEgwKBGZpbGUYAiABKAwSCwoDcm93GAMgASgEIkUKCVBhdGhXcml0ZRINCgVmaWVsZBgBIAEoDRILCgNrZXkYAiABKAwSDQoFdmFsdWUYAyABKAwSDQoFYmFzZXMYBCABKAwi0gEKBlN0YW1wcxIPCgdjcmVhdGVkGAEgASgGEg4KBmF1dGhvchgCIAEoDBIOCgZkZXZpY2UYAyABKAwSDQoFYXRfbXMYBCABKAMSJAoFcGF0aHMYBSADKAsyFS50YW5kZW0udjEuUGF0aFN0YW1wcxIrCgtjb21wYXJ0bWVudBgGIAEoDjIWLnRhbmRlbS52MS5Db21wYXJ0bWVudBIoCg1pbXBvcnRlZF9mcm9tGAcgASgLMhEudGFuZGVtLnYxLkltcG9ydBILCgNyZXYYCCABKA0icwoKUGF0aFN0YW1wcxINCgVmaWVsZBgBIAEoDRILCgNrZXkYAiABKAwSEQoJZGlzcGxheWVkGAMgASgNEh4KBWhlYWRzGAQgAygLMg8udGFuZGVtLnYxLkhlYWQSFgoObm9uZV9kaXNwbGF5ZWQYBSABKAgieQoESGVhZBINCgVzdGFtcBgBIAEoBhIPCgdjbGVhcmVkGAIgASgIEg0KBXZhbHVlGAMgASgMEg4KBmF1dGhvchgEIAEoDBIOCgZkZXZpY2UYBSABKAwSDQoFYXRfbXMYBiABKAMSEwoLcmVjZWl2ZWRfbXMYByABKAMiOwoDUnVuEhAKCGZpcnN0X29wGAEgASgEEhEKCXByZXZfaGFzaBgCIAEoDBIPCgdjaGFuZ2VzGAMgAygMIiYKB09wUmFuZ2USDQoFZmlyc3QYASABKAQSDAoEbGFzdBgCIAEoBCKUBAoLU3luY1JlcXVlc3QSHAoEcnVucxgBIAMoCzIOLnRhbmRlbS52MS5SdW4SEQoJc2lnbmF0dXJlGAIgASgMEiUKCXVuc2V0dGxlZBgDIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlEhAKCGtub3duX29wGAQgASgEEhIKCmtub3duX2hhc2gYBSABKAwSEQoJbmV3ZXN0X29wGAYgASgEEisKCXBvc2l0aW9ucxgHIAMoCzIYLnRhbmRlbS52MS5TY29wZVBvc2l0aW9uEhEKCXNjb3BlX3NldBgIIAEoDBIOCgZidWRnZXQYCSABKA0SDwoHd2FpdF9tcxgKIAEoDRIMCgR3YW50GAsgAygMEg4KBnNjaGVtYRgMIAEoDRIPCgd3YWxsX21zGA0gASgDEhMKC29yZGVyc19kb25lGA4gAygEEg0KBWVwb2NoGA8gASgMEhMKC29sZGVzdF9rZXB0GBAgASgEEgsKA2FzaxgUIAEoDBIQCghzZWFsX2tleRgYIAEoBxIhCgZsb29rdXAYGSABKAsyES50YW5kZW0udjEuTG9va3VwEhEKCWxvb2tlZF91cBgaIAMoDBIOCgZvcGVuZWQYHCADKAwSEgoKYXVkaXRfc2l6ZRgbIAEoBBIPCgd0b2xkX2F0GB0gAygMEg0KBXBhY2tzGB4gASgIEhIKCnNlZW5fYWZ0ZXIYHyABKAQiNwoGTG9va3VwEg4KBnJlY29yZBgBIAEoDBINCgVhYm91dBgCIAEoCBIOCgZyZWFzb24YAyABKAkiMAoNU2NvcGVQb3NpdGlvbhINCgVzY29wZRgBIAEoDBIQCghwb3NpdGlvbhgCIAEoDCJqCgxTeW5jUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSDgoGcGFja2VkGAUgASgMEgsKA2VuZBgPIAEoCSLBAQoKU3luY0Fuc3dlchIkCghvdXRjb21lcxgBIAMoCzISLnRhbmRlbS52MS5PdXRjb21lEh0KBHBhZ2UYAiABKAsyDy50YW5kZW0udjEuUGFnZRIjCgd0cmFpbGVyGAMgASgLMhIudGFuZGVtLnYxLlRyYWlsZXISIQoJbG9va2VkX3VwGAQgAygLMg4udGFuZGVtLnYxLlJvdxIWCg5sb29rZWRfdXBfbW9yZRgFIAEoCBIOCgZmb3JnZXQYBiADKAwikgEKB091dGNvbWUSCgoCb3AYASABKAQSJAoEY29kZRgCIAEoDjIWLnRhbmRlbS52MS5PdXRjb21lQ29kZRIjCgdyZWZ1c2FsGAMgASgOMhIudGFuZGVtLnYxLlJlZnVzYWwSDgoGZmllbGRzGAQgAygJEhAKCGVudmVsb3BlGAUgASgMEg4KBnJlYXNvbhgGIAEoCSLdAQoEUGFnZRImCgRmcm9tGAEgAygLMhgudGFuZGVtLnYxLlNjb3BlUG9zaXRpb24SJAoCdG8YAiADKAsyGC50YW5kZW0udjEuU2NvcGVQb3NpdGlvbhIcCgRyb3dzGAMgAygLMg4udGFuZGVtLnYxLlJvdxIOCgZzY29wZXMYBCADKAwSDwoHY2xvc2luZxgFIAEoCBINCgVyZWFkeRgGIAMoDRImCglzY29wZV9zZXQYByABKAsyEy50YW5kZW0udjEuU2NvcGVTZXQSEQoJcmVjb25jaWxlGAggASgIIiwKCFNjb3BlU2V0EiAKBnNjb3BlcxgBIAMoCzIQLnRhbmRlbS52MS5TY29wZSJOCgVTY29wZRIKCgJpZBgBIAEoDBIrCgtjb21wYXJ0bWVudBgCIAEoDjIWLnRhbmRlbS52MS5Db21wYXJ0bWVudBIMCgRvcGVuGAMgASgIIpMBCgNSb3cSDgoGcmVjb3JkGAEgASgMEgwKBGtpbmQYAiABKA0SDgoGc2NvcGVzGAMgASgEEgwKBGJvZHkYBCABKAwSDgoGc3RhbXBzGAUgASgMEgwKBGhhc2gYBiABKAYSDAoEZWNobxgHIAEoCBIkCgZkZWx0YXMYCCADKAsyFC50YW5kZW0udjEuUGF0aERlbHRhIl0KCVBhdGhEZWx0YRINCgVmaWVsZBgBIAEoDRILCgNrZXkYAiABKAwSDQoFdmFsdWUYAyABKAwSJQoGc3RhbXBzGAQgASgLMhUudGFuZGVtLnYxLlBhdGhTdGFtcHMipwQKB1RyYWlsZXISJQoJcHJvY2Vzc2VkGAEgAygLMhIudGFuZGVtLnYxLk9wUmFuZ2USEgoKaGlnaGVzdF9vcBgCIAEoBBIUCgxoaWdoZXN0X2hhc2gYAyABKAwSEQoJc2VydmVyX21zGAQgASgDEgwKBG1vcmUYBSABKAgSGAoQbWluX3dyaXRlX3NjaGVtYRgGIAEoDRInCgdkaWdlc3RzGAcgAygLMhYudGFuZGVtLnYxLlNjb3BlRGlnZXN0EiAKBm9yZGVycxgIIAMoCzIQLnRhbmRlbS52MS5PcmRlchINCgVlcG9jaBgJIAEoDBISCgpyZWNvdmVyaW5nGAogASgIEhMKC3VuY29uZmlybWVkGBYgASgIEhcKD21pbl9yZWFkX3NjaGVtYRgUIAEoDRILCgNhc2sYECABKAwSDwoHaGVsZF9tcxgRIAEoDRIhCgVhcGFydBgNIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlEiUKCWJhY2tlZF91cBgLIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlEhAKCHNlYWxfa2V5GBUgASgMEg0KBWF1ZGl0GBcgASgMEhMKC2VtZXJnZW5jaWVzGBggASgNEg8KB3RvbGRfYXQYGSABKAwSHQoEc2VlbhgaIAMoCzIPLnRhbmRlbS52MS5TZWVuEiYKB3JlbmV3YWwYGyABKAsyFS50YW5kZW0udjEuT3JnUmVuZXdhbCJHCgRTZWVuEg4KBnJlY29yZBgBIAEoDBIOCgZudW1iZXIYAiABKAQSDQoFYXRfbXMYAyABKAMSEAoIcm93X2hhc2gYBCABKAYiKQoLU2NvcGVEaWdlc3QSDQoFc2NvcGUYASABKAwSCwoDc3VtGAIgASgMIjQKBU9yZGVyEg4KBm51bWJlchgBIAEoBBILCgNhY3QYAiABKAkSDgoGZGV0YWlsGAMgASgJIp4BChBSZWNvbmNpbGVSZXF1ZXN0Eg0KBWVwb2NoGAEgASgMEhEKCXNjb3BlX3NldBgCIAEoDBInCgZzY29wZXMYAyADKAsyFy50YW5kZW0udjEuU2NvcGVCdWNrZXRzEg0KBWZpcnN0GAQgASgNEg4KBmJ1ZGdldBgFIAEoDRIOCgZzY2hlbWEYBiABKA0SEAoIcG9zaXRpb24YByABKAwiOgoMU2NvcGVCdWNrZXRzEg0KBXNjb3BlGAEgASgMEg0KBXRvdGFsGAIgASgMEgwKBHN1bXMYAyABKAwiXwoRUmVjb25jaWxlUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIl0KDkRlbGl2ZXJSZXF1ZXN0Eg8KB2VudHJpZXMYASADKAwSJwoGb2ZmZXJzGAIgAygLMhcudGFuZGVtLnYxLldpdG5lc3NPZmZlchIRCgliYWNrZWRfb2YYAyADKAwiPAoMV2l0bmVzc09mZmVyEg4KBnNlcmlhbBgBIAEoBBIOCgZyZWNvcmQYAiABKAwSDAoEaGFzaBgDIAEoBiJdCg9EZWxpdmVyUmVzcG9uc2USDgoGc2NoZW1hGAEgASgNEg4KBmFuc3dlchgCIAEoDBINCgVjb3VudBgDIAEoDRIOCgZkaWdlc3QYBCABKAwSCwoDZW5kGA8gASgJIqQBCg9SZWNvbmNpbGVBbnN3ZXISDQoFZXBvY2gYASABKAwSEAoIcG9zaXRpb24YAiABKAwSJgoGc2NvcGVzGAMgAygLMhYudGFuZGVtLnYxLlNjb3BlSGFzaGVzEg0KBXVudGlsGAQgASgNEiYKCXNjb3BlX3NldBgFIAEoCzITLnRhbmRlbS52MS5TY29wZVNldBIRCglzZXJ2ZXJfbXMYBiABKAMiOwoLU2NvcGVIYXNoZXMSDQoFc2NvcGUYASABKAwSDwoHYnVja2V0cxgCIAEoDBIMCgRyb3dzGAMgASgMIoABCg1EZWxpdmVyQW5zd2VyEicKCWRlbGl2ZXJlZBgBIAMoCzIULnRhbmRlbS52MS5EZWxpdmVyZWQSDgoGd2FudGVkGAIgAygEEiUKBmJhY2tlZBgDIAMoCzIVLnRhbmRlbS52MS5SZXBsaWNhT3BzEg8KB3RvbGRfYXQYBCABKAwiPgoKUmVwbGljYU9wcxIPCgdyZXBsaWNhGAEgASgMEh8KA29wcxgCIAMoCzISLnRhbmRlbS52MS5PcFJhbmdlInYKCURlbGl2ZXJlZBIjCgZyZXN1bHQYASABKA4yEy50YW5kZW0udjEuRGVsaXZlcnkSDwoHcmVwbGljYRgCIAEoDBIOCgZudW1iZXIYAyABKAQSIwoHb3V0Y29tZRgEIAEoCzISLnRhbmRlbS52MS5PdXRjb21lInIKDEF1ZGl0UmVxdWVzdBINCgVmaXJzdBgBIAEoBBIMCgRwcmV2GAIgASgMEg8KB2VudHJpZXMYAyADKAwSEQoJc2lnbmF0dXJlGAQgASgMEhIKCmNoZWNrcG9pbnQYBSABKAwSDQoFZXBvY2gYBiABKAwiYAoNQXVkaXRSZXNwb25zZRIMCgRrZXB0GAEgASgEEhIKCmNoZWNrcG9pbnQYAiABKAwSDQoFcHJvb2YYAyADKAwSDwoHdW5rbm93bhgEIAEoCBINCgVlcG9jaBgFIAEoDCJsChFCcmVha0dsYXNzUmVxdWVzdBIKCgJpZBgBIAEoDBIOCgZwZXJzb24YAiABKAwSDQoFYXRfbXMYAyABKAMSDgoGcmVhc29uGAQgASgJEgwKBHJlYWQYBSABKAgSDgoGb3BlbmVkGAYgASgNIlIKEkJyZWFrR2xhc3NSZXNwb25zZRIQCgh1bnRpbF9tcxgBIAEoAxIcCgRyb3dzGAIgAygLMg4udGFuZGVtLnYxLlJvdxIMCgRtb3JlGAMgASgIIkcKE1B1dEJsb2JDaHVua1JlcXVlc3QSEgoKYXR0YWNobWVudBgBIAEoDBIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDCJGChRQdXRCbG9iQ2h1bmtSZXNwb25zZRIMCgRoZWxkGAEgASgEEhAKCGNvbXBsZXRlGAIgASgIEg4KBndhbnRlZBgDIAEoCCJIChNHZXRCbG9iQ2h1bmtSZXF1ZXN0EhIKCmF0dGFjaG1lbnQYASABKAwSDgoGb2Zmc2V0GAIgASgEEg0KBWxpbWl0GAMgASgNIjIKFEdldEJsb2JDaHVua1Jlc3BvbnNlEgwKBGRhdGEYASABKAwSDAoEc2l6ZRgCIAEoBCpSCgVDbGFzcxIVChFDTEFTU19VTlNQRUNJRklFRBAAEhAKDENMQVNTX1VSR0VOVBABEhAKDENMQVNTX05PUk1BTBACEg4KCkNMQVNTX0JVTEsQAyriAQoDQWN0EhMKD0FDVF9VTlNQRUNJRklFRBAAEg4KCkFDVF9DUkVBVEUQARILCgdBQ1RfU0VUEAISDgoKQUNUX0FQUEVORBADEgwKCEFDVF9WT0lEEAQSDwoLQUNUX1JFU1RPUkUQBRIPCgtBQ1RfUkVTT0xWRRAGEgwKCEFDVF9TSUdOEAcSDQoJQUNUX0FNRU5EEAgSDQoJQUNUX0NMT1NFEAkSDQoJQUNUX01FUkdFEAoSDwoLQUNUX0FQUFJPVkUQCxIOCgpBQ1RfUkVWSUVXEAwSDQoJQUNUX1NIQVJFEA0q2QEKC091dGNvbWVDb2RlEhwKGE9VVENPTUVfQ09ERV9VTlNQRUNJRklFRBAAEhgKFE9VVENPTUVfQ09ERV9BUFBMSUVEEAESJgoiT1VUQ09NRV9DT0RFX0FQUExJRURfV0lUSF9DT05GTElDVBACEhwKGE9VVENPTUVfQ09ERV9RVUFSQU5USU5FRBADEhUKEU9VVENPTUVfQ09ERV9GT1JLEAQSGgoWT1VUQ09NRV9DT0RFX0RJU01JU1NFRBAFEhkKFU9VVENPTUVfQ09ERV9SRVBMQUNFRBAGKrICCgdSZWZ1c2FsEhcKE1JFRlVTQUxfVU5TUEVDSUZJRUQQABIXChNSRUZVU0FMX1VOREVDT0RBQkxFEAESEwoPUkVGVVNBTF9JTlZBTElEEAISFAoQUkVGVVNBTF9PVkVSU0laRRADEhUKEVJFRlVTQUxfRk9SQklEREVOEAQSGgoWUkVGVVNBTF9VTktOT1dOX1NDSEVNQRAFEhgKFFJFRlVTQUxfVU5LTk9XTl9LSU5EEAYSFQoRUkVGVVNBTF9OT19UQVJHRVQQBxITCg9SRUZVU0FMX1JFVk9LRUQQCBITCg9SRUZVU0FMX0JVTkRMRUQQCRITCg9SRUZVU0FMX1dBSVRJTkcQChIUChBSRUZVU0FMX0lOVEVSTkFMEAsSEQoNUkVGVVNBTF9EUkFGVBAMKvEBCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhIKDkRFTElWRVJZX1RBS0VOEAESFAoQREVMSVZFUllfREFNQUdFRBACEhQKEERFTElWRVJZX0ZPUkVJR04QAxITCg9ERUxJVkVSWV9OT19LRVkQBBITCg9ERUxJVkVSWV9GT1JHRUQQBRIVChFERUxJVkVSWV9VTlBST1ZFRBAGEhwKGERFTElWRVJZX1VOS05PV05fUkVQTElDQRAHEhEKDURFTElWRVJZX0ZPUksQCBIZChVERUxJVkVSWV9VTktOT1dOX0tJTkQQCTKRAgoNRW5yb2xsU2VydmljZRI9CgZFbnJvbGwSGC50YW5kZW0udjEuRW5yb2xsUmVxdWVzdBoZLnRhbmRlbS52MS5FbnJvbGxSZXNwb25zZRJJCgpSZWluc3RhbmNlEhwudGFuZGVtLnYxLlJlaW5zdGFuY2VSZXF1ZXN0Gh0udGFuZGVtLnYxLlJlaW5zdGFuY2VSZXNwb25zZRI6CgVSZWtleRIXLnRhbmRlbS52MS5SZWtleVJlcXVlc3QaGC50YW5kZW0udjEuUmVrZXlSZXNwb25zZRI6CgVXaXBlZBIXLnRhbmRlbS52MS5XaXBlZFJlcXVlc3QaGC50YW5kZW0udjEuV2lwZWRSZXNwb25zZTL5AwoLU3luY1NlcnZpY2USNwoEU3luYxIWLnRhbmRlbS52MS5TeW5jUmVxdWVzdBoXLnRhbmRlbS52MS5TeW5jUmVzcG9uc2USRgoJUmVjb25jaWxlEhsudGFuZGVtLnYxLlJlY29uY2lsZVJlcXVlc3QaHC50YW5kZW0udjEuUmVjb25jaWxlUmVzcG9uc2USQAoHRGVsaXZlchIZLnRhbmRlbS52MS5EZWxpdmVyUmVxdWVzdBoaLnRhbmRlbS52MS5EZWxpdmVyUmVzcG9uc2USOgoFQXVkaXQSFy50YW5kZW0udjEuQXVkaXRSZXF1ZXN0GhgudGFuZGVtLnYxLkF1ZGl0UmVzcG9uc2USSQoKQnJlYWtHbGFzcxIcLnRhbmRlbS52MS5CcmVha0dsYXNzUmVxdWVzdBodLnRhbmRlbS52MS5CcmVha0dsYXNzUmVzcG9uc2USTwoMUHV0QmxvYkNodW5rEh4udGFuZGVtLnYxLlB1dEJsb2JDaHVua1JlcXVlc3QaHy50YW5kZW0udjEuUHV0QmxvYkNodW5rUmVzcG9uc2USTwoMR2V0QmxvYkNodW5rEh4udGFuZGVtLnYxLkdldEJsb2JDaHVua1JlcXVlc3QaHy50YW5kZW0udjEuR2V0QmxvYkNodW5rUmVzcG9uc2VCP1o4Z2l0aHViLmNvbS90YW5kZW0tcmVzcG9uc2UvdGFuZGVtL2dlbi90YW5kZW0vdjE7dGFuZGVtdjGSAwIIAmIIZWRpdGlvbnNw6Ac", [file_tandem_v1_options]);
 
 /**
  * Asks to enrol one replica: one life of a device's local database.
@@ -190,6 +190,15 @@ export type EnrollResponse = Message<"tandem.v1.EnrollResponse"> & {
    * @generated from field: bytes seal_key = 14;
    */
   sealKey: Uint8Array;
+
+  /**
+   * How org_key followed from the keys that the org had before, the first of them first;
+   * empty where it never had another. Who holds the org to what an earlier one signed
+   * needs them.
+   *
+   * @generated from field: repeated tandem.v1.OrgSuccessor successors = 15;
+   */
+  successors: OrgSuccessor[];
 };
 
 /**
@@ -198,6 +207,101 @@ export type EnrollResponse = Message<"tandem.v1.EnrollResponse"> & {
  */
 export const EnrollResponseSchema: GenMessage<EnrollResponse> = /*@__PURE__*/
   messageDesc(file_tandem_v1_sync, 1);
+
+/**
+ * Says that an org signs with another key from now on. Who trusts one key of an org
+ * follows these, each from the key before, to the newest one, and goes no way back.
+ *
+ * @generated from message tandem.v1.OrgSuccessor
+ */
+export type OrgSuccessor = Message<"tandem.v1.OrgSuccessor"> & {
+  /**
+   * How many keys the org had before this one: 1 or more.
+   *
+   * @generated from field: uint64 generation = 1;
+   */
+  generation: bigint;
+
+  /**
+   * Ed25519 public key that this one takes the place of, 32 bytes.
+   *
+   * @generated from field: bytes was = 2;
+   */
+  was: Uint8Array;
+
+  /**
+   * Ed25519 public key that the org signs with from now on, 32 bytes.
+   *
+   * @generated from field: bytes key = 3;
+   */
+  key: Uint8Array;
+
+  /**
+   * Server time when it was made, ms.
+   *
+   * @generated from field: int64 made_ms = 4;
+   */
+  madeMs: bigint;
+
+  /**
+   * Server time until which what the keys before have certified lets in a replica that the
+   * server does not know, as after a restore, ms.
+   *
+   * @generated from field: int64 until_ms = 5;
+   */
+  untilMs: bigint;
+
+  /**
+   * Ed25519 signature by was over "tandem-org-key-v1" ‖ org id ‖ generation, made_ms and
+   * until_ms as 8 bytes each, big endian ‖ was ‖ key.
+   *
+   * @generated from field: bytes signature = 6;
+   */
+  signature: Uint8Array;
+
+  /**
+   * Ed25519 signature by key over the same: whoever knows only the newest key knows by it
+   * which ones were before.
+   *
+   * @generated from field: bytes consent = 7;
+   */
+  consent: Uint8Array;
+};
+
+/**
+ * Describes the message tandem.v1.OrgSuccessor.
+ * Use `create(OrgSuccessorSchema)` to create a new message.
+ */
+export const OrgSuccessorSchema: GenMessage<OrgSuccessor> = /*@__PURE__*/
+  messageDesc(file_tandem_v1_sync, 2);
+
+/**
+ * What takes a device from an earlier key of its org to the present one.
+ *
+ * @generated from message tandem.v1.OrgRenewal
+ */
+export type OrgRenewal = Message<"tandem.v1.OrgRenewal"> & {
+  /**
+   * From the key that has signed the device's certificate to the newest, in order.
+   *
+   * @generated from field: repeated tandem.v1.OrgSuccessor successors = 1;
+   */
+  successors: OrgSuccessor[];
+
+  /**
+   * The device's certificate, signed with the newest key. It says what the one before says.
+   *
+   * @generated from field: string certificate = 2;
+   */
+  certificate: string;
+};
+
+/**
+ * Describes the message tandem.v1.OrgRenewal.
+ * Use `create(OrgRenewalSchema)` to create a new message.
+ */
+export const OrgRenewalSchema: GenMessage<OrgRenewal> = /*@__PURE__*/
+  messageDesc(file_tandem_v1_sync, 3);
 
 /**
  * Asks for a new replica id.
@@ -226,6 +330,13 @@ export type ReinstanceRequest = Message<"tandem.v1.ReinstanceRequest"> & {
    * @generated from field: bytes replica = 3;
    */
   replica: Uint8Array;
+
+  /**
+   * The device follows the successors of the answer, as in RekeyRequest.
+   *
+   * @generated from field: bool follows = 4;
+   */
+  follows: boolean;
 };
 
 /**
@@ -233,7 +344,7 @@ export type ReinstanceRequest = Message<"tandem.v1.ReinstanceRequest"> & {
  * Use `create(ReinstanceRequestSchema)` to create a new message.
  */
 export const ReinstanceRequestSchema: GenMessage<ReinstanceRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 2);
+  messageDesc(file_tandem_v1_sync, 4);
 
 /**
  * The certificate of the new replica.
@@ -261,6 +372,14 @@ export type ReinstanceResponse = Message<"tandem.v1.ReinstanceResponse"> & {
    * @generated from field: uint32 schema = 3;
    */
   schema: number;
+
+  /**
+   * From the key that has signed the certificate before to the one that has signed this one,
+   * in order; empty where that is the same.
+   *
+   * @generated from field: repeated tandem.v1.OrgSuccessor successors = 4;
+   */
+  successors: OrgSuccessor[];
 };
 
 /**
@@ -268,7 +387,7 @@ export type ReinstanceResponse = Message<"tandem.v1.ReinstanceResponse"> & {
  * Use `create(ReinstanceResponseSchema)` to create a new message.
  */
 export const ReinstanceResponseSchema: GenMessage<ReinstanceResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 3);
+  messageDesc(file_tandem_v1_sync, 5);
 
 /**
  * Asks for another key of a replica.
@@ -285,6 +404,14 @@ export type RekeyRequest = Message<"tandem.v1.RekeyRequest"> & {
    * @generated from field: string rollover = 1;
    */
   rollover: string;
+
+  /**
+   * The device follows the successors of the answer. Without it the server does nothing
+   * where the certificate would be signed with another key of the org than the one before.
+   *
+   * @generated from field: bool follows = 2;
+   */
+  follows: boolean;
 };
 
 /**
@@ -292,7 +419,7 @@ export type RekeyRequest = Message<"tandem.v1.RekeyRequest"> & {
  * Use `create(RekeyRequestSchema)` to create a new message.
  */
 export const RekeyRequestSchema: GenMessage<RekeyRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 4);
+  messageDesc(file_tandem_v1_sync, 6);
 
 /**
  * The certificate of a replica's new key.
@@ -320,6 +447,14 @@ export type RekeyResponse = Message<"tandem.v1.RekeyResponse"> & {
    * @generated from field: uint32 schema = 3;
    */
   schema: number;
+
+  /**
+   * From the key that has signed the certificate before to the one that has signed this one,
+   * in order; empty where that is the same.
+   *
+   * @generated from field: repeated tandem.v1.OrgSuccessor successors = 4;
+   */
+  successors: OrgSuccessor[];
 };
 
 /**
@@ -327,7 +462,7 @@ export type RekeyResponse = Message<"tandem.v1.RekeyResponse"> & {
  * Use `create(RekeyResponseSchema)` to create a new message.
  */
 export const RekeyResponseSchema: GenMessage<RekeyResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 5);
+  messageDesc(file_tandem_v1_sync, 7);
 
 /**
  * The receipt of a store that was wiped.
@@ -370,7 +505,7 @@ export type WipedRequest = Message<"tandem.v1.WipedRequest"> & {
  * Use `create(WipedRequestSchema)` to create a new message.
  */
 export const WipedRequestSchema: GenMessage<WipedRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 6);
+  messageDesc(file_tandem_v1_sync, 8);
 
 /**
  * The server has noted the receipt.
@@ -391,7 +526,7 @@ export type WipedResponse = Message<"tandem.v1.WipedResponse"> & {
  * Use `create(WipedResponseSchema)` to create a new message.
  */
 export const WipedResponseSchema: GenMessage<WipedResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 7);
+  messageDesc(file_tandem_v1_sync, 9);
 
 /**
  * Which TLS keys a server has, for a device that meets another one than it knows: the
@@ -409,12 +544,19 @@ export type ServerKeys = Message<"tandem.v1.ServerKeys"> & {
   keys: Uint8Array[];
 
   /**
-   * Ed25519 signature by the org key over "tandem-server-keys-v1" ‖ org id ‖ nonce ‖
-   * the keys.
+   * Ed25519 signature by the org's newest key over "tandem-server-keys-v1" ‖ org id ‖
+   * nonce ‖ the keys.
    *
    * @generated from field: bytes signature = 2;
    */
   signature: Uint8Array;
+
+  /**
+   * How that key followed from the org's first, in order; empty where it is the first.
+   *
+   * @generated from field: repeated tandem.v1.OrgSuccessor successors = 3;
+   */
+  successors: OrgSuccessor[];
 };
 
 /**
@@ -422,7 +564,7 @@ export type ServerKeys = Message<"tandem.v1.ServerKeys"> & {
  * Use `create(ServerKeysSchema)` to create a new message.
  */
 export const ServerKeysSchema: GenMessage<ServerKeys> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 8);
+  messageDesc(file_tandem_v1_sync, 10);
 
 /**
  * Everything one save wrote, by one person on one device: all or nothing.
@@ -518,7 +660,7 @@ export type Change = Message<"tandem.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 9);
+  messageDesc(file_tandem_v1_sync, 11);
 
 /**
  * Typing that no save has made a change of.
@@ -546,7 +688,7 @@ export type TypedDraft = Message<"tandem.v1.TypedDraft"> & {
  * Use `create(TypedDraftSchema)` to create a new message.
  */
 export const TypedDraftSchema: GenMessage<TypedDraft> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 10);
+  messageDesc(file_tandem_v1_sync, 12);
 
 /**
  * The times of a change. No time decides anything.
@@ -624,7 +766,7 @@ export type ChangeTime = Message<"tandem.v1.ChangeTime"> & {
  * Use `create(ChangeTimeSchema)` to create a new message.
  */
 export const ChangeTimeSchema: GenMessage<ChangeTime> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 11);
+  messageDesc(file_tandem_v1_sync, 13);
 
 /**
  * The writes of one change to one record.
@@ -703,7 +845,7 @@ export type RecordWrite = Message<"tandem.v1.RecordWrite"> & {
  * Use `create(RecordWriteSchema)` to create a new message.
  */
 export const RecordWriteSchema: GenMessage<RecordWrite> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 12);
+  messageDesc(file_tandem_v1_sync, 14);
 
 /**
  * Where an imported record came from.
@@ -738,7 +880,7 @@ export type Import = Message<"tandem.v1.Import"> & {
  * Use `create(ImportSchema)` to create a new message.
  */
 export const ImportSchema: GenMessage<Import> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 13);
+  messageDesc(file_tandem_v1_sync, 15);
 
 /**
  * A write of one path.
@@ -781,7 +923,7 @@ export type PathWrite = Message<"tandem.v1.PathWrite"> & {
  * Use `create(PathWriteSchema)` to create a new message.
  */
 export const PathWriteSchema: GenMessage<PathWrite> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 14);
+  messageDesc(file_tandem_v1_sync, 16);
 
 /**
  * The state of a record that is not in its body: who wrote what. Canonical
@@ -854,7 +996,7 @@ export type Stamps = Message<"tandem.v1.Stamps"> & {
  * Use `create(StampsSchema)` to create a new message.
  */
 export const StampsSchema: GenMessage<Stamps> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 15);
+  messageDesc(file_tandem_v1_sync, 17);
 
 /**
  * The heads of one path.
@@ -906,7 +1048,7 @@ export type PathStamps = Message<"tandem.v1.PathStamps"> & {
  * Use `create(PathStampsSchema)` to create a new message.
  */
 export const PathStampsSchema: GenMessage<PathStamps> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 16);
+  messageDesc(file_tandem_v1_sync, 18);
 
 /**
  * One value of a path that nobody has written over.
@@ -970,7 +1112,7 @@ export type Head = Message<"tandem.v1.Head"> & {
  * Use `create(HeadSchema)` to create a new message.
  */
 export const HeadSchema: GenMessage<Head> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 17);
+  messageDesc(file_tandem_v1_sync, 19);
 
 /**
  * Changes of one replica with consecutive op numbers.
@@ -1005,7 +1147,7 @@ export type Run = Message<"tandem.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 18);
+  messageDesc(file_tandem_v1_sync, 20);
 
 /**
  * A range of op numbers, both ends included.
@@ -1033,7 +1175,7 @@ export type OpRange = Message<"tandem.v1.OpRange"> & {
  * Use `create(OpRangeSchema)` to create a new message.
  */
 export const OpRangeSchema: GenMessage<OpRange> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 19);
+  messageDesc(file_tandem_v1_sync, 21);
 
 /**
  * One call: any part may be empty.
@@ -1237,7 +1379,7 @@ export type SyncRequest = Message<"tandem.v1.SyncRequest"> & {
  * Use `create(SyncRequestSchema)` to create a new message.
  */
 export const SyncRequestSchema: GenMessage<SyncRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 20);
+  messageDesc(file_tandem_v1_sync, 22);
 
 /**
  * Asks for records outside the device's scopes that its person may read.
@@ -1272,7 +1414,7 @@ export type Lookup = Message<"tandem.v1.Lookup"> & {
  * Use `create(LookupSchema)` to create a new message.
  */
 export const LookupSchema: GenMessage<Lookup> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 21);
+  messageDesc(file_tandem_v1_sync, 23);
 
 /**
  * The position of the ready scopes, or of one scope in backfill.
@@ -1300,7 +1442,7 @@ export type ScopePosition = Message<"tandem.v1.ScopePosition"> & {
  * Use `create(ScopePositionSchema)` to create a new message.
  */
 export const ScopePositionSchema: GenMessage<ScopePosition> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 22);
+  messageDesc(file_tandem_v1_sync, 24);
 
 /**
  * An answer. Without a fitting count, digest and end mark it is no answer.
@@ -1358,7 +1500,7 @@ export type SyncResponse = Message<"tandem.v1.SyncResponse"> & {
  * Use `create(SyncResponseSchema)` to create a new message.
  */
 export const SyncResponseSchema: GenMessage<SyncResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 23);
+  messageDesc(file_tandem_v1_sync, 25);
 
 /**
  * What a complete answer says.
@@ -1415,7 +1557,7 @@ export type SyncAnswer = Message<"tandem.v1.SyncAnswer"> & {
  * Use `create(SyncAnswerSchema)` to create a new message.
  */
 export const SyncAnswerSchema: GenMessage<SyncAnswer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 24);
+  messageDesc(file_tandem_v1_sync, 26);
 
 /**
  * The verdict on one change.
@@ -1473,7 +1615,7 @@ export type Outcome = Message<"tandem.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 25);
+  messageDesc(file_tandem_v1_sync, 27);
 
 /**
  * One page of record state.
@@ -1548,7 +1690,7 @@ export type Page = Message<"tandem.v1.Page"> & {
  * Use `create(PageSchema)` to create a new message.
  */
 export const PageSchema: GenMessage<Page> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 26);
+  messageDesc(file_tandem_v1_sync, 28);
 
 /**
  * The scopes that a device may hold.
@@ -1569,7 +1711,7 @@ export type ScopeSet = Message<"tandem.v1.ScopeSet"> & {
  * Use `create(ScopeSetSchema)` to create a new message.
  */
 export const ScopeSetSchema: GenMessage<ScopeSet> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 27);
+  messageDesc(file_tandem_v1_sync, 29);
 
 /**
  * One scope.
@@ -1604,7 +1746,7 @@ export type Scope = Message<"tandem.v1.Scope"> & {
  * Use `create(ScopeSchema)` to create a new message.
  */
 export const ScopeSchema: GenMessage<Scope> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 28);
+  messageDesc(file_tandem_v1_sync, 30);
 
 /**
  * One record of a page.
@@ -1676,7 +1818,7 @@ export type Row = Message<"tandem.v1.Row"> & {
  * Use `create(RowSchema)` to create a new message.
  */
 export const RowSchema: GenMessage<Row> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 29);
+  messageDesc(file_tandem_v1_sync, 31);
 
 /**
  * A touched path of a row that the device already holds.
@@ -1718,7 +1860,7 @@ export type PathDelta = Message<"tandem.v1.PathDelta"> & {
  * Use `create(PathDeltaSchema)` to create a new message.
  */
 export const PathDeltaSchema: GenMessage<PathDelta> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 30);
+  messageDesc(file_tandem_v1_sync, 32);
 
 /**
  * What every answer says.
@@ -1886,6 +2028,14 @@ export type Trailer = Message<"tandem.v1.Trailer"> & {
    * @generated from field: repeated tandem.v1.Seen seen = 26;
    */
   seen: Seen[];
+
+  /**
+   * Where the device's certificate is signed with an earlier key of its org: the way to the
+   * present one. Repeated until the device comes with the certificate in it.
+   *
+   * @generated from field: tandem.v1.OrgRenewal renewal = 27;
+   */
+  renewal?: OrgRenewal;
 };
 
 /**
@@ -1893,7 +2043,7 @@ export type Trailer = Message<"tandem.v1.Trailer"> & {
  * Use `create(TrailerSchema)` to create a new message.
  */
 export const TrailerSchema: GenMessage<Trailer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 31);
+  messageDesc(file_tandem_v1_sync, 33);
 
 /**
  * A lead has opened a record: seen by lead.
@@ -1937,7 +2087,7 @@ export type Seen = Message<"tandem.v1.Seen"> & {
  * Use `create(SeenSchema)` to create a new message.
  */
 export const SeenSchema: GenMessage<Seen> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 32);
+  messageDesc(file_tandem_v1_sync, 34);
 
 /**
  * The digest of one scope at a cut.
@@ -1966,7 +2116,7 @@ export type ScopeDigest = Message<"tandem.v1.ScopeDigest"> & {
  * Use `create(ScopeDigestSchema)` to create a new message.
  */
 export const ScopeDigestSchema: GenMessage<ScopeDigest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 33);
+  messageDesc(file_tandem_v1_sync, 35);
 
 /**
  * Something the device must do.
@@ -2002,7 +2152,7 @@ export type Order = Message<"tandem.v1.Order"> & {
  * Use `create(OrderSchema)` to create a new message.
  */
 export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 34);
+  messageDesc(file_tandem_v1_sync, 36);
 
 /**
  * Compares what a device holds of its ready scopes with the server's.
@@ -2066,7 +2216,7 @@ export type ReconcileRequest = Message<"tandem.v1.ReconcileRequest"> & {
  * Use `create(ReconcileRequestSchema)` to create a new message.
  */
 export const ReconcileRequestSchema: GenMessage<ReconcileRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 35);
+  messageDesc(file_tandem_v1_sync, 37);
 
 /**
  * What a device holds of one scope.
@@ -2102,7 +2252,7 @@ export type ScopeBuckets = Message<"tandem.v1.ScopeBuckets"> & {
  * Use `create(ScopeBucketsSchema)` to create a new message.
  */
 export const ScopeBucketsSchema: GenMessage<ScopeBuckets> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 36);
+  messageDesc(file_tandem_v1_sync, 38);
 
 /**
  * A comparison, framed as a SyncResponse is.
@@ -2151,7 +2301,7 @@ export type ReconcileResponse = Message<"tandem.v1.ReconcileResponse"> & {
  * Use `create(ReconcileResponseSchema)` to create a new message.
  */
 export const ReconcileResponseSchema: GenMessage<ReconcileResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 37);
+  messageDesc(file_tandem_v1_sync, 39);
 
 /**
  * Brings entries of sealed outboxes, and offers witnesses.
@@ -2189,7 +2339,7 @@ export type DeliverRequest = Message<"tandem.v1.DeliverRequest"> & {
  * Use `create(DeliverRequestSchema)` to create a new message.
  */
 export const DeliverRequestSchema: GenMessage<DeliverRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 38);
+  messageDesc(file_tandem_v1_sync, 40);
 
 /**
  * A record as a device last had it, by name.
@@ -2224,7 +2374,7 @@ export type WitnessOffer = Message<"tandem.v1.WitnessOffer"> & {
  * Use `create(WitnessOfferSchema)` to create a new message.
  */
 export const WitnessOfferSchema: GenMessage<WitnessOffer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 39);
+  messageDesc(file_tandem_v1_sync, 41);
 
 /**
  * An answer to a delivery. Without a fitting count, digest and end mark it is no
@@ -2274,7 +2424,7 @@ export type DeliverResponse = Message<"tandem.v1.DeliverResponse"> & {
  * Use `create(DeliverResponseSchema)` to create a new message.
  */
 export const DeliverResponseSchema: GenMessage<DeliverResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 40);
+  messageDesc(file_tandem_v1_sync, 42);
 
 /**
  * What a complete comparison says.
@@ -2333,7 +2483,7 @@ export type ReconcileAnswer = Message<"tandem.v1.ReconcileAnswer"> & {
  * Use `create(ReconcileAnswerSchema)` to create a new message.
  */
 export const ReconcileAnswerSchema: GenMessage<ReconcileAnswer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 41);
+  messageDesc(file_tandem_v1_sync, 43);
 
 /**
  * What the server has of a scope in the buckets that differ.
@@ -2368,7 +2518,7 @@ export type ScopeHashes = Message<"tandem.v1.ScopeHashes"> & {
  * Use `create(ScopeHashesSchema)` to create a new message.
  */
 export const ScopeHashesSchema: GenMessage<ScopeHashes> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 42);
+  messageDesc(file_tandem_v1_sync, 44);
 
 /**
  * What became of the entries.
@@ -2413,7 +2563,7 @@ export type DeliverAnswer = Message<"tandem.v1.DeliverAnswer"> & {
  * Use `create(DeliverAnswerSchema)` to create a new message.
  */
 export const DeliverAnswerSchema: GenMessage<DeliverAnswer> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 43);
+  messageDesc(file_tandem_v1_sync, 45);
 
 /**
  * Ops of one replica.
@@ -2441,7 +2591,7 @@ export type ReplicaOps = Message<"tandem.v1.ReplicaOps"> & {
  * Use `create(ReplicaOpsSchema)` to create a new message.
  */
 export const ReplicaOpsSchema: GenMessage<ReplicaOps> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 44);
+  messageDesc(file_tandem_v1_sync, 46);
 
 /**
  * What became of one entry.
@@ -2483,7 +2633,7 @@ export type Delivered = Message<"tandem.v1.Delivered"> & {
  * Use `create(DeliveredSchema)` to create a new message.
  */
 export const DeliveredSchema: GenMessage<Delivered> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 45);
+  messageDesc(file_tandem_v1_sync, 47);
 
 /**
  * Entries of a device's audit chain, and what it knows of the server's log.
@@ -2541,7 +2691,7 @@ export type AuditRequest = Message<"tandem.v1.AuditRequest"> & {
  * Use `create(AuditRequestSchema)` to create a new message.
  */
 export const AuditRequestSchema: GenMessage<AuditRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 46);
+  messageDesc(file_tandem_v1_sync, 48);
 
 /**
  * What became of them.
@@ -2592,7 +2742,7 @@ export type AuditResponse = Message<"tandem.v1.AuditResponse"> & {
  * Use `create(AuditResponseSchema)` to create a new message.
  */
 export const AuditResponseSchema: GenMessage<AuditResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 47);
+  messageDesc(file_tandem_v1_sync, 49);
 
 /**
  * Opens one person's record in an emergency.
@@ -2648,7 +2798,7 @@ export type BreakGlassRequest = Message<"tandem.v1.BreakGlassRequest"> & {
  * Use `create(BreakGlassRequestSchema)` to create a new message.
  */
 export const BreakGlassRequestSchema: GenMessage<BreakGlassRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 48);
+  messageDesc(file_tandem_v1_sync, 50);
 
 /**
  * What may be read until the emergency is over.
@@ -2684,7 +2834,7 @@ export type BreakGlassResponse = Message<"tandem.v1.BreakGlassResponse"> & {
  * Use `create(BreakGlassResponseSchema)` to create a new message.
  */
 export const BreakGlassResponseSchema: GenMessage<BreakGlassResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 49);
+  messageDesc(file_tandem_v1_sync, 51);
 
 /**
  * Bytes of an attached file.
@@ -2721,7 +2871,7 @@ export type PutBlobChunkRequest = Message<"tandem.v1.PutBlobChunkRequest"> & {
  * Use `create(PutBlobChunkRequestSchema)` to create a new message.
  */
 export const PutBlobChunkRequestSchema: GenMessage<PutBlobChunkRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 50);
+  messageDesc(file_tandem_v1_sync, 52);
 
 /**
  * How far the server has come.
@@ -2759,7 +2909,7 @@ export type PutBlobChunkResponse = Message<"tandem.v1.PutBlobChunkResponse"> & {
  * Use `create(PutBlobChunkResponseSchema)` to create a new message.
  */
 export const PutBlobChunkResponseSchema: GenMessage<PutBlobChunkResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 51);
+  messageDesc(file_tandem_v1_sync, 53);
 
 /**
  * Asks for bytes of an attached file.
@@ -2794,7 +2944,7 @@ export type GetBlobChunkRequest = Message<"tandem.v1.GetBlobChunkRequest"> & {
  * Use `create(GetBlobChunkRequestSchema)` to create a new message.
  */
 export const GetBlobChunkRequestSchema: GenMessage<GetBlobChunkRequest> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 52);
+  messageDesc(file_tandem_v1_sync, 54);
 
 /**
  * The bytes.
@@ -2823,7 +2973,7 @@ export type GetBlobChunkResponse = Message<"tandem.v1.GetBlobChunkResponse"> & {
  * Use `create(GetBlobChunkResponseSchema)` to create a new message.
  */
 export const GetBlobChunkResponseSchema: GenMessage<GetBlobChunkResponse> = /*@__PURE__*/
-  messageDesc(file_tandem_v1_sync, 53);
+  messageDesc(file_tandem_v1_sync, 55);
 
 /**
  * Urgency of a change: what travels first.
