@@ -73,7 +73,6 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		}
 	}
 	var changes [][]byte
-	var erased []syncengine.ID
 	known, accounts := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
 	for _, e := range events {
 		// An id that the event does not have is zero, which is nobody's.
@@ -100,12 +99,6 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 				}
 			}
 			changes = append(changes, e.Change)
-		case store.EventErased:
-			for _, text := range e.Records {
-				if id, err := syncengine.ParseID(text); err == nil {
-					erased = append(erased, id)
-				}
-			}
 		case store.EventWipeTold:
 			if r := state[replica]; r != nil && r.WipeOrderedMS != 0 && r.WipeToldMS == 0 {
 				r.WipeToldMS = e.AtMS
@@ -157,8 +150,10 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			return err
 		}
 	}
-	if err := s.replayErased(tx, org, erased); err != nil {
+	if back, err := replayErased(tx, s.engine(org), s.now().UnixMilli(), events); err != nil {
 		return err
+	} else if back > 0 {
+		s.log.Warn().Int("events", back).Msg("a purge was broken off before the database had it, and something was written since: what it was to erase stays until it is purged anew")
 	}
 	changes = slices.DeleteFunc(changes, func(raw []byte) bool { return len(raw) == 0 })
 	if len(changes) == 0 {

@@ -39,14 +39,19 @@ type Retention struct {
 	// change in quarantine, values that differ, a draft, or what no lead has reviewed. They
 	// are not purged before it is.
 	Waiting int `json:"waiting"`
-	// Purgeable are the records that may be purged now: of Records, those that nothing of
-	// what waits is about.
+	// Shared are those of the people and calls above of whom another agency has something
+	// too, or of which it is not known whose it is. They are not purged.
+	Shared int `json:"shared"`
+	// Purgeable are the records that may be purged now, those that are about others before
+	// these: of Records, all of those people and calls of which nothing has to stay.
 	Purgeable []syncengine.ID `json:"-"`
 	// PurgePeople and PurgeCalls count people and calls among them.
 	PurgePeople int `json:"purge_people"`
 	PurgeCalls  int `json:"purge_calls"`
-	// holds are all legal holds as they were.
-	holds []*store.Hold
+	// holds are all legal holds as they were, concerned all records of the people and calls
+	// that Purgeable has anything of.
+	holds     []*store.Hold
+	concerned map[syncengine.ID]bool
 	// Soon are people and calls whose time is over within a year.
 	Soon int `json:"soon"`
 	// Incomplete are records of a kind that this version does not know: whoever has anything
@@ -75,11 +80,18 @@ type Expired struct {
 // Retention counts, in one state, what is past the time that its agency keeps it: a person
 // with all that is about them from the last contact on, of a minor from the 18th birthday, of
 // whom no age is known as if they were born at the last contact, consents and disclosures not
-// before six years, nobody with an open episode, and nothing that a legal hold covers. Of several agencies the longest time counts. agency leaves out
-// who has no record with a team of that agency; zero leaves out nobody. It removes nothing.
-func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retention, err error) {
+// before six years, nobody with an open episode, and nothing that a legal hold covers. Of
+// several agencies the longest time counts. agency leaves out who has no record with a team
+// of that agency; zero leaves out nobody. It removes nothing.
+func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (*Retention, error) {
+	return a.retention(ctx, agency, nil)
+}
+
+// retention does so; of Purgeable it leaves out whoever has a record that is none of only,
+// unless that is nil.
+func (a *Admin) retention(ctx context.Context, agency syncengine.ID, only map[syncengine.ID]bool) (r *Retention, err error) {
 	k := &keeping{
-		domain: record.New(), agency: agency, facts: map[syncengine.ID]*fact{}, agencies: map[syncengine.ID]*tandemv1.Retention{}, owners: map[syncengine.ID]syncengine.ID{}, now: a.now().UTC(),
+		domain: record.New(), agency: agency, only: only, facts: map[syncengine.ID]*fact{}, agencies: map[syncengine.ID]*tandemv1.Retention{}, owners: map[syncengine.ID]syncengine.ID{}, now: a.now().UTC(),
 	}
 	r = &Retention{AtMS: k.now.UnixMilli()}
 	err = a.store.Snapshot(ctx, a.org.ID, func(snap *store.Snapshot) error {
@@ -94,11 +106,13 @@ func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retenti
 		if err := snap.Each(0, k.take); err != nil {
 			return err
 		}
-		return snap.EachTarget(func(id syncengine.ID) error {
+		if err := snap.EachErased(k.takeErased); err != nil {
+			return err
+		}
+		return snap.EachWaiting(func(id syncengine.ID) {
 			if f := k.facts[id]; f != nil {
 				f.waits = true
 			}
-			return nil
 		})
 	})
 	if err != nil {
@@ -114,10 +128,11 @@ func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retenti
 type keeping struct {
 	domain *record.Domain
 	agency syncengine.ID
+	only   map[syncengine.ID]bool
 	now    time.Time
 	holds  []*store.Hold
 	facts  map[syncengine.ID]*fact
-	// agencies are their policies, owners says whose a team or program is.
+	// agencies are their policies, owners says whose a team, a program or a member of staff is.
 	agencies map[syncengine.ID]*tandemv1.Retention
 	owners   map[syncengine.ID]syncengine.ID
 	// newer are the teams of each record of a kind that is not known; none stands for all.
@@ -128,10 +143,14 @@ type keeping struct {
 
 // fact is what matters of a record.
 type fact struct {
-	kind   string
-	about  []syncengine.ID
-	teams  []syncengine.ID
+	kind  string
+	about []syncengine.ID
+	teams []syncengine.ID
+	// owners are whose it is: teams, and of a private note its author.
+	owners []syncengine.ID
 	lastMS int64
+	// goneMS is when it was erased, 0 where it is there.
+	goneMS int64
 	// open: an episode that is not closed. into is the person that one was merged into.
 	open bool
 	into syncengine.ID
@@ -168,12 +187,15 @@ func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	case *tandemv1.Team:
 		k.owns(rec.ID, m.GetProgramId())
 		return nil
+	case *tandemv1.Staff:
+		k.owns(rec.ID, m.GetAgencyId())
+		return nil
 	}
 	if rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_REF {
 		return nil
 	}
 	k.heard(rec, msg)
-	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), teams: teamsOf(rec), lastMS: lastMoment(msg.ProtoReflect())}
+	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), teams: teamsOf(rec), owners: ownersOf(rec), lastMS: lastMoment(msg.ProtoReflect())}
 	if o, err := rec.Origin(); err == nil {
 		f.lastMS = max(f.lastMS, o.AtMS)
 	}
@@ -189,6 +211,27 @@ func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	}
 	k.facts[rec.ID] = f
 	return nil
+}
+
+// takeErased takes what was erased by law for something whose time is over: what is still
+// about it, since it came later, is no orphan.
+func (k *keeping) takeErased(e *store.ErasedRecord) error {
+	f := &fact{goneMS: e.ErasedMS}
+	if kind := k.domain.Kind(e.Kind); kind != nil {
+		f.kind = kind.Name
+	}
+	k.facts[e.ID] = f
+	return nil
+}
+
+// ownersOf are those that the scopes of a record belong to.
+func ownersOf(rec *syncengine.StoredRecord) (owners []syncengine.ID) {
+	for _, s := range rec.Scopes {
+		if !slices.Contains(owners, s.OwnerID) {
+			owners = append(owners, s.OwnerID)
+		}
+	}
+	return owners
 }
 
 // teamsOf are the teams that a record is with.
@@ -255,8 +298,14 @@ func lastMoment(m protoreflect.Message) (ms int64) {
 	return ms
 }
 
-// agencyOf is the agency of a team; zero where it is not known.
-func (k *keeping) agencyOf(team syncengine.ID) syncengine.ID { return k.owners[k.owners[team]] }
+// agencyOf is the agency of a team or of a member of staff; zero where it is not known.
+func (k *keeping) agencyOf(id syncengine.ID) syncengine.ID {
+	of := k.owners[id]
+	if _, is := k.agencies[of]; is {
+		return of
+	}
+	return k.owners[of]
+}
 
 // years are those that records of some teams are kept: the longest of their agencies.
 func (k *keeping) years(teams []syncengine.ID) (adult, minor int) {
@@ -302,13 +351,15 @@ type subject struct {
 	open, held, unsure, over bool
 	// waits: something of it is not settled.
 	waits bool
+	// shared: not all of it is the agency's, or it is not known whose something is.
+	shared bool
 }
 
 // judge finds when each one's time is over.
 func (k *keeping) judge(all []*subject) {
 	for _, s := range all {
 		s.due, s.open = k.due(s)
-		s.held, s.unsure = k.held(s), k.unsure(s)
+		s.held, s.unsure, s.shared = k.held(s), k.unsure(s), k.shared(s)
 		s.over = !s.open && !s.unsure && !s.due.After(k.now)
 	}
 }
@@ -316,7 +367,7 @@ func (k *keeping) judge(all []*subject) {
 // count fills in what is over.
 func (k *keeping) count(r *Retention) {
 	people, calls := k.subjects()
-	await(slices.Concat(people, calls))
+	k.await(slices.Concat(people, calls))
 	blocked := map[syncengine.ID]bool{}
 	block := func(all []*subject) {
 		for _, s := range all {
@@ -343,7 +394,7 @@ func (k *keeping) count(r *Retention) {
 		}
 	}
 	r.Records = len(counted)
-	r.Purgeable = k.purgeable(people, calls, blocked)
+	r.Purgeable, r.concerned = k.purgeable(slices.Concat(people, calls), blocked)
 	for _, id := range r.Purgeable {
 		switch k.facts[id].kind {
 		case "person":
@@ -400,6 +451,9 @@ func (k *keeping) tally(r *Retention, s *subject, blocked, counted map[syncengin
 	if s.waits && !s.held {
 		r.Waiting++
 	}
+	if s.shared && !s.held {
+		r.Shared++
+	}
 	r.List = append(r.List, Expired{Waits: s.waits, ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
 }
 
@@ -420,6 +474,9 @@ func (k *keeping) subjects() (people, calls []*subject) {
 		return s
 	}
 	for id, f := range k.facts {
+		if f.goneMS != 0 {
+			continue
+		}
 		seen := map[syncengine.ID]bool{}
 		k.about(id, seen, 0)
 		for at := range seen {
@@ -440,12 +497,12 @@ func (k *keeping) about(id syncengine.ID, seen map[syncengine.ID]bool, depth int
 	if f == nil || depth > 4 {
 		return
 	}
-	switch f.kind {
-	case "person":
-		seen[k.root(id)] = true
-		return
-	case "incident":
+	switch {
+	case f.goneMS != 0 || f.kind == "incident":
 		seen[id] = true
+		return
+	case f.kind == "person":
+		seen[k.root(id)] = true
 		return
 	}
 	for _, next := range f.about {
@@ -479,6 +536,11 @@ func (k *keeping) due(s *subject) (due time.Time, open bool) {
 		}
 	}
 	adult, minor := k.years(teams)
+	if f := k.facts[s.id]; f.goneMS != 0 && f.kind != "incident" {
+		// Erased when its time was over: whoever it was about was of age then for as many
+		// years as records of either are kept.
+		person, born = true, time.UnixMilli(f.goneMS).UTC().AddDate(-majority-min(adult, minor), 0, 0)
+	}
 	last := time.UnixMilli(s.last()).UTC()
 	due = last.AddDate(adult, 0, 0)
 	if person && born.IsZero() {
@@ -522,4 +584,23 @@ func (k *keeping) with(s *subject, agency syncengine.ID) bool {
 	return slices.ContainsFunc(s.members, func(f *fact) bool {
 		return slices.ContainsFunc(f.teams, func(team syncengine.ID) bool { return k.agencyOf(team) == agency })
 	})
+}
+
+// shared reports whether anything of a subject is another agency's, or nobody's that is
+// known: of another one than the agency that is asked for, or than the rest of it.
+func (k *keeping) shared(s *subject) bool {
+	agency := k.agency
+	for _, f := range s.members {
+		if len(f.owners) == 0 {
+			return true
+		}
+		for _, owner := range f.owners {
+			of := k.agencyOf(owner)
+			if of.IsZero() || !agency.IsZero() && of != agency {
+				return true
+			}
+			agency = of
+		}
+	}
+	return false
 }

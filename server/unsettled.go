@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"slices"
 
@@ -89,49 +90,73 @@ func (k *keeping) settle() {
 
 // await finds which people and calls wait: of whom something does, or of something that
 // they have in common with another.
-func await(all []*subject) {
+func (k *keeping) await(all []*subject) {
 	waits := map[syncengine.ID]bool{}
 	for _, s := range all {
-		waits[s.id] = slices.ContainsFunc(s.members, func(f *fact) bool { return f.waits })
+		waits[s.id] = k.facts[s.id].waits || slices.ContainsFunc(s.members, func(f *fact) bool { return f.waits })
 	}
 	for _, s := range all {
-		s.waits = slices.ContainsFunc(s.members, func(f *fact) bool {
-			return f.waits || slices.ContainsFunc(f.subjects, func(id syncengine.ID) bool { return waits[id] })
+		s.waits = waits[s.id] || slices.ContainsFunc(s.members, func(f *fact) bool {
+			return slices.ContainsFunc(f.subjects, func(id syncengine.ID) bool { return waits[id] })
 		})
 	}
 }
 
-// purgeable are the records that may be purged of whom is past their time: nothing that is
-// also about somebody who is not, or who waits. blocked are those of the former.
-func (k *keeping) purgeable(people, calls []*subject, blocked map[syncengine.ID]bool) []syncengine.ID {
+// purgeable are the records that may be purged, in the order in which they are: of people
+// and calls that are past their time, are the agency's alone and wait for nobody, and of
+// which nothing has to stay, for somebody else's sake or as one that was not asked for.
+// blocked are the records of those that are not past their time. What is about a record
+// comes before it: where a purge is broken off, nothing is left about what is not there.
+// concerned are all records of the people and calls that one of them is about.
+func (k *keeping) purgeable(all []*subject, blocked map[syncengine.ID]bool) (ids []syncengine.ID, concerned map[syncengine.ID]bool) {
 	kept := maps.Clone(blocked)
-	for _, s := range slices.Concat(people, calls) {
-		if !s.waits {
-			continue
-		}
+	for _, s := range all {
 		for _, id := range s.ids {
-			kept[id] = true
-		}
-	}
-	found := map[syncengine.ID]bool{}
-	take := func(s *subject) {
-		if !s.over || s.held || s.waits || !k.agency.IsZero() && !k.with(s, k.agency) {
-			return
-		}
-		for _, id := range s.ids {
-			if !kept[id] {
-				found[id] = true
+			if s.waits || s.shared || k.only != nil && !k.only[id] {
+				kept[id] = true
 			}
 		}
 	}
-	for _, s := range people {
-		take(s)
+	found := map[syncengine.ID]bool{}
+	for _, s := range all {
+		if !s.over || s.held || slices.ContainsFunc(s.ids, func(id syncengine.ID) bool { return kept[id] }) {
+			continue
+		}
+		own := slices.DeleteFunc(slices.Clone(s.ids), func(id syncengine.ID) bool { return found[id] })
+		slices.SortFunc(own, func(a, b syncengine.ID) int {
+			return cmp.Or(cmp.Compare(k.depth(b, mostDepth), k.depth(a, mostDepth)), a.Compare(b))
+		})
+		for _, id := range own {
+			found[id] = true
+		}
+		ids = append(ids, own...)
 	}
-	for _, s := range calls {
-		// A call stays as long as anything that was written at it.
-		if !slices.ContainsFunc(s.ids, func(id syncengine.ID) bool { return kept[id] }) {
-			take(s)
+	concerned = map[syncengine.ID]bool{}
+	for _, s := range all {
+		if !slices.ContainsFunc(s.ids, func(id syncengine.ID) bool { return found[id] }) {
+			continue
+		}
+		concerned[s.id] = true
+		for _, id := range s.ids {
+			concerned[id] = true
 		}
 	}
-	return slices.SortedFunc(maps.Keys(found), syncengine.ID.Compare)
+	return ids, concerned
+}
+
+// mostDepth bounds how far what a record is about is followed.
+const mostDepth = 6
+
+// depth is how many records one after another a record is about.
+func (k *keeping) depth(id syncengine.ID, most int) (depth int) {
+	f := k.facts[id]
+	if f == nil || most == 0 {
+		return 0
+	}
+	for _, to := range append(slices.Clone(f.about), f.into) {
+		if to != id && k.facts[to] != nil {
+			depth = max(depth, 1+k.depth(to, most-1))
+		}
+	}
+	return depth
 }

@@ -15,10 +15,10 @@ type Eraser interface {
 	// Erased reports whether a record was erased.
 	Erased(id ID) (bool, error)
 	// Erase removes a record that is in no scope any more, with what the store itself
-	// keeps about it, and notes for ever that it was erased at a sequence. What changes of
+	// keeps about it (about are the records that it names as what it is about), and notes for ever that it was erased at a sequence. What changes of
 	// the log say of it is removed after that, as the store sees fit: the changes keep
 	// their ids, hashes, verdicts and places.
-	Erase(id ID, seq uint64) error
+	Erase(id ID, about []ID, seq uint64) error
 }
 
 // erased reports whether a record was erased by law.
@@ -61,7 +61,9 @@ func (b *Batch) Erase(id ID) (gone []ID, err error) {
 		if err != nil {
 			return gone, err
 		}
+		var about []ID
 		if old != nil {
+			about = b.srv.Rules.About(&old.Record)
 			next := *old
 			next.Scopes, next.Seq, next.RunReplica, next.RunBase = nil, b.head.Seq, ID{}, 0
 			next.Touches, next.TouchBase = nil, b.head.Seq
@@ -70,7 +72,7 @@ func (b *Batch) Erase(id ID) (gone []ID, err error) {
 			}
 			delete(b.looked, old)
 		}
-		if err := tx.Erase(id, b.head.Seq); err != nil {
+		if err := tx.Erase(id, about, b.head.Seq); err != nil {
 			return gone, err
 		}
 		gone = append(gone, id)

@@ -68,9 +68,26 @@ func (s *Store) compact(c *conn) error {
 // wordyTables are those that hold what people wrote.
 var wordyTables = []string{"record", "change", "blob_chunk", "witness", "item", "likeness"}
 
+// compactRemote rewrites those of PostgreSQL, and what its planner remembers of them. What
+// an older state still sees would be copied: it waits until nobody reads one.
 func (s *Store) compactRemote(ctx context.Context) error {
+	for try := 0; ; try++ {
+		older := 0
+		err := s.writerDB.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+			AND backend_xmin IS NOT NULL AND age(backend_xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid)`).Scan(&older)
+		if err != nil {
+			return fmt.Errorf("compacting the database: %w", classify(err))
+		}
+		if older == 0 {
+			break
+		}
+		if try == compactTries {
+			return ErrCompactBusy
+		}
+		time.Sleep(compactWait)
+	}
 	for _, table := range wordyTables {
-		if _, err := s.writerDB.ExecContext(ctx, "VACUUM FULL "+schemaName+"."+table); err != nil {
+		if _, err := s.writerDB.ExecContext(ctx, "VACUUM (FULL, ANALYZE) "+schemaName+"."+table); err != nil {
 			return fmt.Errorf("compacting the database: %w", classify(err))
 		}
 	}

@@ -21,9 +21,9 @@ var aboutErased = []string{
 	"DELETE FROM awaited WHERE org = $1 AND record = $2",
 	"DELETE FROM follower WHERE org = $1 AND record = $2",
 	"DELETE FROM item WHERE org = $1 AND record = $2",
-	"DELETE FROM about WHERE org = $1 AND record = $2",
-	"DELETE FROM work WHERE org = $1 AND record = $2",
-	"DELETE FROM likeness WHERE org = $1 AND record = $2",
+	// Desk by desk, since their indexes begin with it.
+	"DELETE FROM work WHERE org = $1 AND desk IN (SELECT num FROM scope WHERE org = $1) AND record = $2",
+	"DELETE FROM likeness WHERE org = $1 AND desk IN (SELECT num FROM scope WHERE org = $1) AND record = $2",
 	"DELETE FROM apart WHERE org = $1 AND (low = $2 OR high = $2)",
 	"DELETE FROM blob_chunk WHERE org = $1 AND record = $2",
 	"DELETE FROM blob WHERE org = $1 AND record = $2",
@@ -76,7 +76,7 @@ func (tx *Tx) prefetchErased(ids []syncengine.ID) error {
 }
 
 // Erase implements syncengine.Eraser.
-func (tx *Tx) Erase(id syncengine.ID, seq uint64) error {
+func (tx *Tx) Erase(id syncengine.ID, about []syncengine.ID, seq uint64) error {
 	if err := tx.flush(); err != nil {
 		return err
 	}
@@ -98,6 +98,11 @@ func (tx *Tx) Erase(id syncengine.ID, seq uint64) error {
 	}
 	for _, text := range aboutErased {
 		if err := tx.c.exec(text, tx.org.num, id[:]); err != nil {
+			return err
+		}
+	}
+	for _, to := range about {
+		if err := tx.c.exec("DELETE FROM about WHERE org = $1 AND target = $2 AND record = $3", tx.org.num, to[:], id[:]); err != nil {
 			return err
 		}
 	}

@@ -122,6 +122,23 @@ func (w *world) columnsWith(text string) (found []string) {
 	if err := rows.Err(); err != nil {
 		w.tb.Fatal(err)
 	}
+	// What the planner remembers of them: values of bytea are printed in hexadecimal.
+	stats, err := db.QueryContext(w.tb.Context(), `SELECT tablename, attname FROM pg_stats WHERE schemaname = 'tandem' AND concat(most_common_vals, histogram_bounds) LIKE ANY (ARRAY[$1, $2])`,
+		"%"+text+"%", fmt.Sprintf("%%%x%%", text))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer stats.Close()
+	for stats.Next() {
+		var table, column string
+		if err := stats.Scan(&table, &column); err != nil {
+			w.tb.Fatal(err)
+		}
+		found = append(found, "pg_stats of "+table+"."+column)
+	}
+	if err := stats.Err(); err != nil {
+		w.tb.Fatal(err)
+	}
 	return found
 }
 

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -25,9 +27,11 @@ type Purge struct {
 	DecidedMS int64
 	Approved  bool
 	// DoneMS is when the records were gone from the database, 0: not yet. Erased is how
-	// many of them were.
-	DoneMS int64
-	Erased int
+	// many records were erased, ByKind how many of each kind; alert cards and the like that
+	// were made of them too. Kept is how many of Records had to stay.
+	DoneMS       int64
+	Erased, Kept int
+	ByKind       map[uint32]int
 }
 
 // Open reports whether it waits for a decision, or, approved, to be done.
@@ -39,8 +43,8 @@ func (tx *Tx) AddPurge(p *Purge) (err error) {
 		return err
 	}
 	tx.writes++
-	return tx.c.exec(`INSERT INTO purge (org, id, agency, asked_by, asked_ms, reason, records, people, calls, decided_by, decided_ms, approved, done_ms, erased)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, 0)`,
+	return tx.c.exec(`INSERT INTO purge (org, id, agency, asked_by, asked_ms, reason, records, people, calls, decided_by, decided_ms, approved, done_ms, erased, kept, tally)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, 0, 0, '{}')`,
 		tx.org.num, p.ID[:], optional(p.Agency), optional(p.AskedBy), p.AskedMS, textArg(p.Reason), joinIDs(p.Records), int64(p.People), int64(p.Calls), []byte{})
 }
 
@@ -55,9 +59,30 @@ func (tx *Tx) DecidePurge(p *Purge) (err error) {
 }
 
 // AdvancePurge counts records that one has erased.
-func (tx *Tx) AdvancePurge(id syncengine.ID, erased int) error {
+func (tx *Tx) AdvancePurge(id syncengine.ID, gone []syncengine.ID) error {
+	p, err := tx.Purge(id)
+	if err != nil || p == nil || len(gone) == 0 {
+		return err
+	}
+	keys := make([]any, len(gone))
+	for i := range gone {
+		keys[i] = gone[i][:]
+	}
+	err = tx.c.eachIn(tx.s.dialect, "SELECT kind FROM erased WHERE org = $1 AND record IN", []any{tx.org.num}, slices.Clip(keys), "", func(rows *sql.Rows) error {
+		var kind int64
+		err := rows.Scan(&kind)
+		p.ByKind[uint32(kind)]++
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	tally, err := json.Marshal(p.ByKind)
+	if err != nil {
+		return err
+	}
 	tx.writes++
-	return tx.c.exec("UPDATE purge SET erased = erased + $3 WHERE org = $1 AND id = $2", tx.org.num, id[:], int64(erased))
+	return tx.c.exec("UPDATE purge SET erased = erased + $3, tally = $4 WHERE org = $1 AND id = $2", tx.org.num, id[:], int64(len(gone)), string(tally))
 }
 
 // EndPurge notes that one is done.
@@ -66,8 +91,23 @@ func (tx *Tx) EndPurge(id syncengine.ID) error {
 	if err != nil {
 		return err
 	}
+	p, err := tx.Purge(id)
+	if err != nil || p == nil {
+		return err
+	}
+	left, err := tx.Records(p.Records)
+	if err != nil {
+		return err
+	}
 	tx.writes++
-	return tx.c.exec("UPDATE purge SET done_ms = $3 WHERE org = $1 AND id = $2", tx.org.num, id[:], now)
+	return tx.c.exec("UPDATE purge SET done_ms = $3, kept = $4 WHERE org = $1 AND id = $2", tx.org.num, id[:], now, int64(len(left)))
+}
+
+// OpenPurges counts those of an agency that wait for a decision, or to be done.
+func (tx *Tx) OpenPurges(agency syncengine.ID) (n int64, err error) {
+	_, err = tx.c.one("SELECT COUNT(*) FROM purge WHERE org = $1 AND agency = $2 AND (decided_ms = 0 OR approved = 1 AND done_ms = 0)",
+		[]any{tx.org.num, optional(agency)}, &n)
+	return n, err
 }
 
 // Purge returns one, nil where there is none.
@@ -93,12 +133,13 @@ func (s *Store) Purges(ctx context.Context, org syncengine.ID) (all []*Purge, er
 }
 
 func (v *view) purges(tail string, args ...any) (all []*Purge, err error) {
-	err = v.c.each(`SELECT id, agency, asked_by, asked_ms, reason, records, people, calls, decided_by, decided_ms, approved, done_ms, erased
+	err = v.c.each(`SELECT id, agency, asked_by, asked_ms, reason, records, people, calls, decided_by, decided_ms, approved, done_ms, erased, kept, tally
 		FROM purge WHERE org = $1 `+tail, append([]any{v.org.num}, args...), func(rows *sql.Rows) error {
 		p := &Purge{}
 		var agency, asker, decider, records []byte
-		var people, calls, approved, erased int64
-		err := rows.Scan((*scanID)(&p.ID), &agency, &asker, &p.AskedMS, &p.Reason, &records, &people, &calls, &decider, &p.DecidedMS, &approved, &p.DoneMS, &erased)
+		var people, calls, approved, erased, kept int64
+		var tally string
+		err := rows.Scan((*scanID)(&p.ID), &agency, &asker, &p.AskedMS, &p.Reason, &records, &people, &calls, &decider, &p.DecidedMS, &approved, &p.DoneMS, &erased, &kept, &tally)
 		if err != nil {
 			return err
 		}
@@ -106,31 +147,12 @@ func (v *view) purges(tail string, args ...any) (all []*Purge, err error) {
 		p.AskedBy, _ = syncengine.IDFromBytes(asker)
 		p.DecidedBy, _ = syncengine.IDFromBytes(decider)
 		p.Records, p.People, p.Calls, p.Approved, p.Erased = splitIDs(records), int(people), int(calls), approved != 0, int(erased)
+		p.Kept, p.ByKind = int(kept), map[uint32]int{}
+		if json.Unmarshal([]byte(tally), &p.ByKind) != nil {
+			return ErrDamaged
+		}
 		all = append(all, p)
 		return nil
 	})
 	return all, err
-}
-
-// ChangedSince returns the records whose row in any scope is newer than a sequence.
-func (tx *Tx) ChangedSince(seq uint64) (ids []syncengine.ID, err error) {
-	if err := tx.flush(); err != nil {
-		return nil, err
-	}
-	err = tx.c.each("SELECT DISTINCT record FROM scope_index WHERE org = $1 AND seq > $2", []any{tx.org.num, int64(seq)}, eachID(&ids))
-	return ids, err
-}
-
-// EachTarget calls f for each record that a change in quarantine would make or write.
-func (s *Snapshot) EachTarget(f func(syncengine.ID) error) error {
-	var ids []syncengine.ID
-	if err := s.v.c.each("SELECT DISTINCT record FROM quarantine_target WHERE org = $1", []any{s.v.org.num}, eachID(&ids)); err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if err := f(id); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -81,6 +81,22 @@ func (s *Store) Scrub(ctx context.Context, org syncengine.ID) (done Scrubbed, er
 	})
 }
 
+// unscrub notes of the erased records that a change speaks of, and that nobody waits for any
+// more, that the change log is to be rid of them once more.
+func (tx *Tx) unscrub(c *syncengine.StoredChange) error {
+	if some, err := tx.hasRows(tableErased); err != nil || !some {
+		return err
+	}
+	ids := map[syncengine.ID]bool{}
+	eachNamed(c.Body, func(id syncengine.ID) { ids[id] = true })
+	for id := range ids {
+		if err := tx.c.exec("UPDATE erased SET scrubbed_ms = 0 WHERE org = $1 AND record = $2", tx.org.num, id[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // scrubPortion is how many changes are looked at in one transaction.
 const scrubPortion = 500
 

@@ -219,6 +219,9 @@ const (
 	// Records, in records, were erased by law: count, by the purge that is subject; of a
 	// replay of the security journal there is none.
 	AuditAct_AUDIT_ACT_ERASED AuditAct = 121
+	// What a purge, subject, was to erase, count records, was not, since the purge was broken
+	// off and others have written since: the security journal has it no more.
+	AuditAct_AUDIT_ACT_ERASURE_TAKEN_BACK AuditAct = 111
 	// A person asked for a purge, subject, of count records that are past their retention.
 	AuditAct_AUDIT_ACT_PURGE_ASKED AuditAct = 128
 	// A second person decided on a purge, subject: code is approved or refused.
@@ -314,6 +317,7 @@ var (
 		119: "AUDIT_ACT_BACKUP_DRILLED",
 		120: "AUDIT_ACT_METRICS_FROZEN",
 		121: "AUDIT_ACT_ERASED",
+		111: "AUDIT_ACT_ERASURE_TAKEN_BACK",
 		128: "AUDIT_ACT_PURGE_ASKED",
 		129: "AUDIT_ACT_PURGE_DECIDED",
 	}
@@ -404,6 +408,7 @@ var (
 		"AUDIT_ACT_BACKUP_DRILLED":     119,
 		"AUDIT_ACT_METRICS_FROZEN":     120,
 		"AUDIT_ACT_ERASED":             121,
+		"AUDIT_ACT_ERASURE_TAKEN_BACK": 111,
 		"AUDIT_ACT_PURGE_ASKED":        128,
 		"AUDIT_ACT_PURGE_DECIDED":      129,
 	}
@@ -772,7 +777,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xb4\x12\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xd6\x12\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -860,7 +865,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x1bAUDIT_ACT_RETENTION_COUNTED\x10v\x12\x1c\n" +
 	"\x18AUDIT_ACT_BACKUP_DRILLED\x10w\x12\x1c\n" +
 	"\x18AUDIT_ACT_METRICS_FROZEN\x10x\x12\x14\n" +
-	"\x10AUDIT_ACT_ERASED\x10y\x12\x1a\n" +
+	"\x10AUDIT_ACT_ERASED\x10y\x12 \n" +
+	"\x1cAUDIT_ACT_ERASURE_TAKEN_BACK\x10o\x12\x1a\n" +
 	"\x15AUDIT_ACT_PURGE_ASKED\x10\x80\x01\x12\x1c\n" +
 	"\x17AUDIT_ACT_PURGE_DECIDED\x10\x81\x01B\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// settleErased makes the database true to what the security journal says was erased: it may
+// have been set back, or a purge was broken off between the journal and its commit.
+func (a *Admin) settleErased(ctx context.Context) error {
+	events, err := a.store.Journal(ctx, a.org.ID)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(events, func(e *store.JournalEvent) bool { return e.What == store.EventErased }) {
+		return nil
+	}
+	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+		_, err := replayErased(tx, a.engine(), a.now().UnixMilli(), events)
+		return err
+	})
+}
+
+// KeepErased cuts out of the change log and of the files what was erased and is not cut out
+// yet: words about it that somebody has dismissed since, or what was left when a purge was
+// broken off. It is done once a day.
+func (a *Admin) KeepErased(ctx context.Context) error {
+	if err := a.settleErased(ctx); err != nil {
+		return err
+	}
+	if waits, err := unscrubbed(ctx, a.store, a.org.ID); err != nil || !waits {
+		return err
+	}
+	return a.rid(ctx)
+}
+
+// unscrubbed reports whether the change log may have words of what was erased.
+func unscrubbed(ctx context.Context, st *store.Store, org syncengine.ID) (waits bool, err error) {
+	err = st.Snapshot(ctx, org, func(snap *store.Snapshot) error {
+		return snap.EachErased(func(e *store.ErasedRecord) error {
+			waits = waits || e.ScrubbedMS == 0
+			return nil
+		})
+	})
+	return waits, err
+}
+
+// rid does so at a start.
+func (s *Server) rid(ctx context.Context, org syncengine.ID) error {
+	if waits, err := unscrubbed(ctx, s.store, org); err != nil || !waits {
+		return err
+	}
+	if _, err := s.store.Scrub(ctx, org); err != nil {
+		return err
+	}
+	if err := s.store.Compact(ctx); err != nil {
+		// It is no reason not to serve: the next purge does it again.
+		s.log.Warn().Err(err).Msg("database not compacted after erasures")
+	}
+	return nil
+}
+
+// erasures are the events by which records were erased and that were not taken back, oldest
+// first.
+func erasures(events []*store.JournalEvent) (all []*store.JournalEvent) {
+	for _, e := range events {
+		switch e.What {
+		case store.EventErased:
+			all = append(all, e)
+		case store.EventUnerased:
+			all = slices.DeleteFunc(all, func(o *store.JournalEvent) bool {
+				return o.Seq == e.Seq && string(o.Hash) == string(e.Hash) && slices.Equal(o.Records, e.Records)
+			})
+		}
+	}
+	return all
+}
+
+// replayErased erases what the security journal says was erased and this database does not
+// know of, since it was set back. What this database never came to erase, and since when it
+// went on, stays, and is taken back in the journal: whoever has written since, or has placed
+// a legal hold, did not know of it. takenBack is how many events those were.
+func replayErased(tx *store.Tx, engine *syncengine.Server, nowMS int64, events []*store.JournalEvent) (takenBack int, err error) {
+	// All are judged by how the database stands before any of them is replayed.
+	var replayed, never []*store.JournalEvent
+	for _, e := range erasures(events) {
+		left, err := unerased(tx, e)
+		if err != nil {
+			return 0, err
+		}
+		if len(left) == 0 {
+			continue
+		}
+		went, err := wentOn(tx, e)
+		if err != nil {
+			return 0, err
+		}
+		if went {
+			never = append(never, e)
+		} else {
+			replayed = append(replayed, e)
+		}
+	}
+	for _, e := range never {
+		if err := tx.Journal(&store.JournalEvent{What: store.EventUnerased, Purge: e.Purge, Records: e.Records, Seq: e.Seq, Hash: e.Hash}); err != nil {
+			return 0, err
+		}
+		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_ERASURE_TAKEN_BACK, Subject: idBytes(purgeOf(e)), Count: uint64(len(e.Records))}); err != nil {
+			return 0, err
+		}
+	}
+	for _, e := range replayed {
+		ids, err := unerased(tx, e)
+		if err != nil || len(ids) == 0 {
+			return 0, err
+		}
+		b, err := engine.Begin(tx, nowMS)
+		if err != nil {
+			return 0, err
+		}
+		gone, err := eraseAll(b, ids)
+		if err != nil {
+			return 0, err
+		}
+		done, err := b.Commit()
+		if err != nil {
+			return 0, err
+		}
+		if err := noteErased(tx, purgeOf(e), gone, done.Head.Seq); err != nil {
+			return 0, err
+		}
+	}
+	return len(never), nil
+}
+
+// purgeOf is the purge of an event, zero where it names none.
+func purgeOf(e *store.JournalEvent) syncengine.ID {
+	id, _ := syncengine.ParseID(e.Purge)
+	return id
+}
+
+// unerased are the records of an event that this database does not know to be erased.
+func unerased(tx *store.Tx, e *store.JournalEvent) (ids []syncengine.ID, err error) {
+	for _, text := range e.Records {
+		if id, err := syncengine.ParseID(text); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	if err := tx.Prefetch(nil, ids, nil); err != nil {
+		return nil, err
+	}
+	left := ids[:0]
+	for _, id := range ids {
+		known, err := tx.Erased(id)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			left = append(left, id)
+		}
+	}
+	return left, nil
+}
+
+// wentOn reports whether this database stood where an erasure began, and went on without it:
+// by a change, a witness or a legal hold.
+func wentOn(tx *store.Tx, e *store.JournalEvent) (bool, error) {
+	if len(e.Hash) == 0 {
+		return false, nil
+	}
+	holds, err := tx.LegalHolds()
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(holds, func(h *store.Hold) bool {
+		return h.Stands() && !slices.ContainsFunc(e.Holds, func(id string) bool { return strings.EqualFold(id, h.ID.String()) })
+	}) {
+		return true, nil
+	}
+	return tx.WentOn(e.Seq, e.Hash, e.AtMS)
+}
