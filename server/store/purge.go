@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -64,14 +63,18 @@ func (tx *Tx) AdvancePurge(id syncengine.ID, gone []syncengine.ID) error {
 	if err != nil || p == nil || len(gone) == 0 {
 		return err
 	}
-	keys := make([]any, len(gone))
+	erased, keys := 0, make([]any, len(gone))
 	for i := range gone {
 		keys[i] = gone[i][:]
 	}
-	err = tx.c.eachIn(tx.s.dialect, "SELECT kind FROM erased WHERE org = $1 AND record IN", []any{tx.org.num}, slices.Clip(keys), "", func(rows *sql.Rows) error {
+	err = tx.c.eachIn(tx.s.dialect, "SELECT kind FROM erased WHERE org = $1 AND record IN", []any{tx.org.num}, keys, "", func(rows *sql.Rows) error {
 		var kind int64
 		err := rows.Scan(&kind)
-		p.ByKind[uint32(kind)]++
+		// Of an id whose record was not there nothing was erased.
+		if kind != 0 {
+			p.ByKind[uint32(kind)]++
+			erased++
+		}
 		return err
 	})
 	if err != nil {
@@ -82,7 +85,7 @@ func (tx *Tx) AdvancePurge(id syncengine.ID, gone []syncengine.ID) error {
 		return err
 	}
 	tx.writes++
-	return tx.c.exec("UPDATE purge SET erased = erased + $3, tally = $4 WHERE org = $1 AND id = $2", tx.org.num, id[:], int64(len(gone)), string(tally))
+	return tx.c.exec("UPDATE purge SET erased = erased + $3, tally = $4 WHERE org = $1 AND id = $2", tx.org.num, id[:], int64(erased), string(tally))
 }
 
 // EndPurge notes that one is done.
