@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -21,6 +22,8 @@ var (
 	ErrPurgeOpen = errors.New("a purge for this agency is open already: decide on that one first")
 	// ErrPurgeAsker: whoever asked has lost the right to.
 	ErrPurgeAsker = errors.New("whoever asked for this purge is no active admin of the agency any more: refuse it, and ask anew")
+	// ErrPurgeUnsettled: the second person might be the first one's own making.
+	ErrPurgeUnsettled = errors.New("the account of whoever approves is younger than 7 days, or whoever asked has changed it in that time: let another admin approve")
 	// ErrPurgeRecovering: the database was set back, and words may be missing that would
 	// keep something.
 	ErrPurgeRecovering = errors.New("the server was restored, and not every device has reported since: nothing is purged before each has, or was shut out (see tandem admin recovery)")
@@ -89,8 +92,21 @@ func (a *Admin) AskPurge(ctx context.Context, by syncengine.ID, reason string) (
 // off, any admin but the one who asked goes on with it by approving again. Who asked may
 // take it back by refusing.
 func (a *Admin) DecidePurge(ctx context.Context, by, id syncengine.ID, approve bool) (*store.Purge, error) {
-	var p *store.Purge
-	err := a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) (err error) {
+	p, err := a.WordOnPurge(ctx, by, id, approve, func(do func(*store.Tx) error) error { return a.store.Write(ctx, a.org.ID, 1, do) })
+	if err != nil || !approve {
+		return p, err
+	}
+	return a.DoPurge(ctx, id)
+}
+
+// WordOnPurge stores that word alone, in a transaction that within makes; DoPurge does it.
+func (a *Admin) WordOnPurge(ctx context.Context, by, id syncengine.ID, approve bool, within func(func(*store.Tx) error) error) (p *store.Purge, err error) {
+	if approve {
+		if err := a.settledFor(ctx, by, id); err != nil {
+			return nil, err
+		}
+	}
+	err = within(func(tx *store.Tx) (err error) {
 		if p, err = tx.Purge(id); err != nil {
 			return err
 		}
@@ -111,10 +127,26 @@ func (a *Admin) DecidePurge(ctx context.Context, by, id syncengine.ID, approve b
 		}
 		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_PURGE_DECIDED, Person: by[:], Subject: id[:], Count: uint64(len(p.Records)), Code: code})
 	})
-	if err != nil || !approve {
-		return p, err
+	return p, err
+}
+
+// settledFor refuses whose account is too young to approve a purge, or the asker's work.
+func (a *Admin) settledFor(ctx context.Context, by, id syncengine.ID) error {
+	all, err := a.store.Purges(ctx, a.org.ID)
+	if err != nil {
+		return err
 	}
-	return a.DoPurge(ctx, id)
+	i := slices.IndexFunc(all, func(p *store.Purge) bool { return p.ID == id })
+	if i < 0 {
+		return store.ErrNoPurge
+	}
+	return a.store.ReadDesk(ctx, a.org.ID, func(view store.DeskView) error {
+		settled, err := people.Settled(view, all[i].AskedBy, by, a.now())
+		if err == nil && !settled {
+			err = ErrPurgeUnsettled
+		}
+		return err
+	})
 }
 
 // mayDecide refuses who may not decide so on a purge now.

@@ -34,8 +34,13 @@ func (c *Console) upkeep(w *jobs.Worker) {
 		return finish(ctx, run, done, err, nil)
 	})
 	w.Every(jobRetention, retentionEvery, func(ctx context.Context, run *jobs.Run) error {
-		// It counts, and removes nothing: that is a person's act.
-		done, err := server.NewAdmin(c.store, run.Org, server.AdminOptions{Clock: c.o.Clock, Rand: c.o.Rand}).Retention(ctx, syncengine.ID{})
+		// It counts, and removes nothing: that is a person's act. Of what people have had
+		// removed it sweeps up what was left.
+		admin := server.NewAdmin(c.store, run.Org, server.AdminOptions{Clock: c.o.Clock, Rand: c.o.Rand})
+		if err := admin.KeepErased(ctx); err != nil {
+			return err
+		}
+		done, err := admin.Retention(ctx, syncengine.ID{})
 		return finish(ctx, run, done, err, func(tx *store.Tx) error {
 			return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RETENTION_COUNTED, Seq: done.Seq, Count: uint64(done.Records)})
 		})
