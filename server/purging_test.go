@@ -143,8 +143,8 @@ func testPurgeBrokenOff(t *testing.T, on engine) {
 	if _, err := p.late.DecidePurge(t.Context(), p.one, id, true); !errors.Is(err, server.ErrPurgeOwn) {
 		t.Errorf("approved by whoever asked: %v", err)
 	}
-	// Counted, then a portion each time. Somebody writes about one who is not gone yet.
-	p.at(3, func() {
+	// Asked whose word it is, counted, then a portion each time. Somebody writes about one who is not gone yet.
+	p.at(4, func() {
 		who := slices.MaxFunc(people[1:], syncengine.ID.Compare)
 		person[p.made(p.alert(who))] = who
 	})
@@ -155,7 +155,7 @@ func testPurgeBrokenOff(t *testing.T, on engine) {
 		t.Fatalf("after somebody wrote %d of %d are about nobody", n, left)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	p.at(4, cancel)
+	p.at(5, cancel)
 	if _, err := p.late.DecidePurge(ctx, p.three, id, true); !errors.Is(err, context.Canceled) {
 		t.Fatalf("not broken off: %v", err)
 	}
@@ -247,10 +247,10 @@ func testPurgeWaits(t *testing.T, on engine) {
 		if len(asked.Records) != 3 {
 			t.Fatalf("%s: %d records may be purged before", name, len(asked.Records))
 		}
-		p.at(2, func() { way(who, alert) })
+		p.at(3, func() { way(who, alert) })
 		if p.calls = 0; len(p.erased()) > 0 {
 			// The journal is replayed first.
-			p.betweenAt = 3
+			p.betweenAt = 4
 		}
 		if _, err := p.late.DecidePurge(t.Context(), p.two, asked.ID, true); !errors.Is(err, server.ErrPurgeMoved) {
 			t.Errorf("%s that has just come: %v", name, err)
@@ -365,7 +365,7 @@ func testPurgeAfterRestore(t *testing.T, on engine) {
 	p := newPurging(t, on, 81)
 	p.made(p.someone())
 	asked := p.ask()
-	p.at(2, func() {
+	p.at(3, func() {
 		if err := p.admin.BeginRecovery(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -422,5 +422,67 @@ func testPurgeOfOneAgency(t *testing.T, on engine) {
 	must[*store.Purge](t)(p.late.DecidePurge(t.Context(), p.two, asked.ID, true))
 	if there := p.all(); there[own] != nil || there[shared] == nil || there[syncengine.ID(c.GetRecords()[0].GetRecord())] == nil {
 		t.Error("what another agency has is gone, or what is the agency's own is there")
+	}
+}
+
+// A hold that is lifted while a purge is under way keeps nothing any more: the purge does not
+// end before it has looked again. One that is placed stops it.
+func TestPurgeHolds(t *testing.T) { each(t, testPurgeHolds) }
+
+func testPurgeHolds(t *testing.T, on engine) {
+	t.Parallel()
+	p := newPurging(t, on, 83)
+	who := p.made(p.someone())
+	p.made(p.someone())
+	asked := p.ask()
+	p.at(3, func() { p.held(who) })
+	if _, err := p.late.DecidePurge(t.Context(), p.two, asked.ID, true); !errors.Is(err, server.ErrPurgeMoved) {
+		t.Errorf("went on though a hold was placed: %v", err)
+	}
+	// Counted, one portion, and counted again.
+	p.at(3, func() {
+		for _, h := range must[[]*store.Hold](t)(p.s.LegalHolds(t.Context(), p.org.ID)) {
+			if err := p.admin.LiftHold(t.Context(), p.one, h.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if done := must[*store.Purge](t)(p.late.DoPurge(t.Context(), asked.ID)); done.Erased != 2 || done.Kept != 0 {
+		t.Errorf("erased %d, kept %d", done.Erased, done.Kept)
+	}
+}
+
+// Who approves is not whoever asked, under another name either; and a purge whose asker has
+// left is refused, and asked for anew.
+func TestPurgeSecondPerson(t *testing.T) { each(t, testPurgeSecondPerson) }
+
+func testPurgeSecondPerson(t *testing.T, on engine) {
+	t.Parallel()
+	p := newPurging(t, on, 84)
+	p.made(p.someone())
+	asked := p.ask()
+	if err := p.s.Write(t.Context(), p.org.ID, 1, func(tx *store.Tx) error {
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Person: p.one[:], Subject: p.two[:]})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.admin.DecidePurge(t.Context(), p.two, asked.ID, true); !errors.Is(err, server.ErrPurgeUnsettled) {
+		t.Errorf("approved by an account that whoever asked has changed: %v", err)
+	}
+	if err := p.admin.RevokePerson(t.Context(), p.one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.late.DecidePurge(t.Context(), p.three, asked.ID, true); !errors.Is(err, server.ErrPurgeAsker) {
+		t.Errorf("approved for somebody who has left: %v", err)
+	}
+	if refused := must[*store.Purge](t)(p.late.DecidePurge(t.Context(), p.three, asked.ID, false)); refused.Open() || refused.Approved {
+		t.Error("not refused")
+	}
+	anew := must[*store.Purge](t)(p.late.AskPurge(t.Context(), p.two, "past its retention"))
+	if _, err := p.late.AskPurge(t.Context(), p.three, "past its retention"); !errors.Is(err, server.ErrPurgeOpen) {
+		t.Errorf("asked for twice: %v", err)
+	}
+	if back := must[*store.Purge](t)(p.late.DecidePurge(t.Context(), p.two, anew.ID, false)); back.Open() {
+		t.Error("not taken back by whoever asked")
 	}
 }
