@@ -104,9 +104,21 @@ func (c *migrateCmd) Run(a *app) error {
 			m.Org, m.Report.Records, m.Report.Changes, m.Seq, m.Report.Scopes)
 	}
 	if o.Back {
-		a.say("Serve it with: tandem serve --data %s. The PostgreSQL database is marked as moved.", dir)
+		a.say("The PostgreSQL database is marked as moved. Serve the other with:\n  tandem serve --data %s", shellWord(dir))
 		return nil
 	}
-	a.say("Serve it with: tandem serve --data %s --database %s. The tandem.db there is marked as moved; it holds nothing that is not in PostgreSQL.", dir, o.Database)
+	a.say("The tandem.db there is marked as moved; it holds nothing that is not in PostgreSQL. Serve that with:\n  tandem serve --data %s --database %s",
+		shellWord(dir), shellWord(o.Database))
 	return nil
 }
+
+// shellWord is a text as one word of a POSIX shell (2.2.2, single quotes), as it is where
+// nothing in it has a meaning there.
+func shellWord(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(plainInShell, r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+const plainInShell = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:@=%+,"

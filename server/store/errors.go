@@ -11,7 +11,7 @@ import (
 // Errors of opening a database. Each says what to do next.
 var (
 	// ErrNoDatabase: there is none where it was looked for.
-	ErrNoDatabase = errors.New("no Tandem server database here: create one with \"tandem admin org\"")
+	ErrNoDatabase = errors.New("no Tandem server database here: name the PostgreSQL database with --database or TANDEM_DATABASE if the server has one, or create one with \"tandem admin org create\"")
 	// ErrNotDatabase: the file is no SQLite database.
 	ErrNotDatabase = errors.New("the file is not a database: name another data directory, or restore the file from a backup")
 	// ErrOtherApplication: the file is a database of another program.
@@ -19,7 +19,7 @@ var (
 	// ErrNewer: a newer version has written the database.
 	ErrNewer = errors.New("the database was written by a newer version of Tandem: update this program")
 	// ErrEmptied: the database is empty, yet there are keys for its organizations.
-	ErrEmptied = errors.New("the database is empty, but its keys file is not: restore the database from a backup, or move the keys file away to start anew")
+	ErrEmptied = errors.New("the database is empty, but its keys file is not: if the server is on PostgreSQL, name that with --database or TANDEM_DATABASE; else restore the database from a backup. The keys are those of devices that are enrolled: only if there are none, move the keys file away to start anew")
 	// ErrInUse: another server runs on the data directory.
 	ErrInUse = errors.New("another server is running on this data directory: stop it first, or name another directory")
 	// ErrKeysMissing: the keys of an organization are not in the keys file.
@@ -61,7 +61,7 @@ var (
 // Errors of moving a database.
 var (
 	// ErrMoved: the database was moved to another one.
-	ErrMoved = errors.New("this database was moved to another one, which is to be served instead: served too, the two would part ways. The way back is \"tandem migrate\" from there to here; where the other one is lost, \"tandem restore\" makes new data of this one and begins a new epoch")
+	ErrMoved = errors.New("this database was moved to another one, which is to be served instead (name a PostgreSQL one with --database or TANDEM_DATABASE): served too, the two would part ways. The way back is \"tandem migrate\" from there to here; where the other one is lost, \"tandem restore\" makes new data of this one and begins a new epoch")
 	// ErrHalfMoved: a move to the database was begun and has not ended.
 	ErrHalfMoved = errors.New("a move to this database has not ended: run the same \"tandem migrate\" again, or drop the database and serve the one that it was to come from")
 	// ErrMoveNothing: there is nothing to move.

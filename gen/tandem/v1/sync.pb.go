@@ -3417,8 +3417,8 @@ type Trailer struct {
 	// Oldest schema version whose writes the server applies. Older ones are kept in
 	// quarantine as they were sent.
 	MinWriteSchema uint32 `protobuf:"varint,6,opt,name=min_write_schema,json=minWriteSchema" json:"min_write_schema,omitempty"`
-	// Digests of the ready scopes at this cut, in the order of Page.scopes; only on
-	// closing pages.
+	// Digests of scopes at this cut, in order of id; only on closing pages. That of a scope
+	// which is not ready yet is of the whole scope.
 	Digests []*ScopeDigest `protobuf:"bytes,7,rep,name=digests" json:"digests,omitempty"`
 	// Orders, repeated until acknowledged.
 	Orders []*Order `protobuf:"bytes,8,rep,name=orders" json:"orders,omitempty"`

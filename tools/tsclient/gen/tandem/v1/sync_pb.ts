@@ -1912,8 +1912,8 @@ export type Trailer = Message<"tandem.v1.Trailer"> & {
   minWriteSchema: number;
 
   /**
-   * Digests of the ready scopes at this cut, in the order of Page.scopes; only on
-   * closing pages.
+   * Digests of scopes at this cut, in order of id; only on closing pages. That of a scope
+   * which is not ready yet is of the whole scope.
    *
    * @generated from field: repeated tandem.v1.ScopeDigest digests = 7;
    */
