@@ -55,7 +55,7 @@ func (a *Admin) rid(ctx context.Context) error {
 
 // purgeOnce erases the records of a purge that may be purged now, and reports whether there
 // were any.
-func (a *Admin) purgeOnce(ctx context.Context, p *store.Purge) (any bool, err error) {
+func (a *Admin) purgeOnce(ctx context.Context, p *store.Purge) (more bool, err error) {
 	asked := map[syncengine.ID]bool{}
 	for _, id := range p.Records {
 		asked[id] = true

@@ -79,7 +79,7 @@ func TestPurge(t *testing.T) {
 	if out := must(t, "", show...); !strings.Contains(out, "Purge "+id+": done") || !strings.Contains(out, "     3  person\n") || !strings.Contains(out, "0 of the records") || strings.Contains(out, "Admin") {
 		t.Errorf("%s", out)
 	}
-	if got := jsonLine(t, must(t, "", append(show, "--json")...)); got["erased_by_kind"].(map[string]any)["person"] != float64(3) || got["kept"] != float64(0) { //nolint:forcetypeassert,errcheck // It panics otherwise, which is a failure too.
+	if got := jsonLine(t, must(t, "", append(show, "--json")...)); got["erased_by_kind"].(map[string]any)["person"] != float64(3) || got["kept"] != float64(0) { //nolint:errcheck // It panics otherwise, which is a failure too.
 		t.Errorf("%v", got)
 	}
 	refused(exitBadInput, "no purge of that id", "admin", "purge", "show", "--data", dir, one)

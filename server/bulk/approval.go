@@ -198,8 +198,8 @@ func (e *Exports) Pending(ctx context.Context, org *store.Org, person, id syncen
 
 // outgrown reports whether an export names more people than its approval covers: a tenth and
 // twenty more than there were are the work of the days in which it waited.
-func (r *Request) outgrown(people int) bool {
-	return r.Approver != "" && people > r.ApprovedPeople+r.ApprovedPeople/10+20
+func (r *Request) outgrown(named int) bool {
+	return r.Approver != "" && named > r.ApprovedPeople+r.ApprovedPeople/10+20
 }
 
 // Decide gives the word of a second person on an export. within runs what it is given in a

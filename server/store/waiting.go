@@ -112,10 +112,10 @@ func (tx *Tx) Named(after uint64, ids map[syncengine.ID]bool) (found []syncengin
 			found = append(found, id)
 		}
 	}
-	if err := tx.view.eachQuarantined(after, take); err != nil {
+	if err := tx.eachQuarantined(after, take); err != nil {
 		return nil, err
 	}
-	return found, tx.view.eachOpen(take)
+	return found, tx.eachOpen(take)
 }
 
 // ChangedSince returns the records whose row in any scope is newer than a sequence.
