@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -24,6 +25,27 @@ func (a *Admin) settleErased(ctx context.Context) error {
 		_, err := replayErased(tx, a.engine(), a.now().UnixMilli(), events)
 		return err
 	})
+}
+
+// settleErased does so at a start, and says in the log what it could not do: damage to what
+// is to be erased is no reason not to serve.
+func (s *Server) settleErased(ctx context.Context, org *store.Org, events []*store.JournalEvent) error {
+	if len(erasures(events)) == 0 {
+		return nil
+	}
+	back := 0
+	err := s.store.Write(ctx, org.ID, 1, func(tx *store.Tx) (err error) {
+		back, err = replayErased(tx, s.engine(org), s.now().UnixMilli(), events)
+		return err
+	})
+	if errors.Is(err, store.ErrDamaged) {
+		s.log.Error().Err(err).Stringer("org", org.ID).Msg("records that the security journal says were erased could not be erased again")
+		return nil
+	}
+	if back > 0 {
+		s.log.Warn().Int("events", back).Msg("the database had gone on without a purge of the security journal: what was written about since stays until it is purged anew")
+	}
+	return err
 }
 
 // KeepErased cuts out of the change log and of the files what was erased and is not cut out

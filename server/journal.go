@@ -47,8 +47,12 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.rid(ctx, org.ID); err != nil {
+		if err := s.settleErased(ctx, org, events); err != nil {
 			return err
+		}
+		if err := s.rid(ctx, org.ID); err != nil {
+			// It is no reason not to serve: it is tried again every day.
+			s.log.Error().Err(err).Stringer("org", org.ID).Msg("erased records were not cut out of the change log")
 		}
 	}
 	return nil
@@ -149,11 +153,6 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_JOURNAL_REPLAYED, Count: replayed}); err != nil {
 			return err
 		}
-	}
-	if back, err := replayErased(tx, s.engine(org), s.now().UnixMilli(), events); err != nil {
-		return err
-	} else if back > 0 {
-		s.log.Warn().Int("events", back).Msg("a purge was broken off before the database had it, and something was written since: what it was to erase stays until it is purged anew")
 	}
 	changes = slices.DeleteFunc(changes, func(raw []byte) bool { return len(raw) == 0 })
 	if len(changes) == 0 {

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -89,8 +90,8 @@ func (tx *Tx) Erase(id syncengine.ID, about []syncengine.ID, seq uint64) error {
 	if e.was != nil {
 		if e.shared {
 			// The change that made it is about to be the only one that has its words, and is
-			// read once more before they are cut out.
-			if err := tx.restore(e); err != nil {
+			// read once more before they are cut out. One that is damaged is so without it too.
+			if err := tx.restore(e); err != nil && !errors.Is(err, ErrDamaged) {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ type Scrubbed struct {
 	// erased record and lie in quarantine, where nobody has decided on them yet: they stay
 	// as they are until then.
 	Changes, Kept int
+	// Damaged are those that cannot be put together, which Verify names: whether they speak of
+	// an erased record nobody knows, so they stay as they are.
+	Damaged int
 }
 
 // Fields of a Change that hold what was written.
@@ -36,7 +40,7 @@ const (
 // of erased records: the change keeps its id, its hashes, its verdict and its place, and
 // what it says of other records, byte for byte. It works in portions, each of which is a
 // write of its own, and may be broken off and repeated. Changes that wait in quarantine are
-// left alone.
+// left alone, and so are damaged ones: while there is one, no record counts as cut out.
 func (s *Store) Scrub(ctx context.Context, org syncengine.ID) (done Scrubbed, err error) {
 	gone, texts := map[syncengine.ID]bool{}, []string(nil)
 	var todo []syncengine.ID
@@ -69,6 +73,9 @@ func (s *Store) Scrub(ctx context.Context, org syncengine.ID) (done Scrubbed, er
 		if err != nil {
 			return done, err
 		}
+	}
+	if c.done.Damaged > 0 {
+		return c.done, nil
 	}
 	return c.done, s.Write(ctx, org, 1, func(tx *Tx) error {
 		tx.writes++
@@ -122,7 +129,10 @@ func (c *scrubbing) portion(tx *Tx) (more bool, err error) {
 	}
 	for _, row := range rows {
 		c.begun, c.stamp, c.id = true, int64(syncengine.StampOf(row.ID)), row.ID
-		if err := tx.whole(row); err != nil {
+		if err := tx.whole(row); errors.Is(err, ErrDamaged) {
+			c.done.Damaged++
+			continue
+		} else if err != nil {
 			return false, err
 		}
 		rest, cut := c.cut(row.Body)
