@@ -49,4 +49,3 @@ func testPurgeWithDamage(t *testing.T, on engine) {
 	p.restart(back, p.d)
 	gone("after a start on an older copy")
 }
-

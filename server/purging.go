@@ -157,8 +157,8 @@ func noteErased(tx *store.Tx, purge syncengine.ID, gone []syncengine.ID, seq uin
 
 // unmoved returns ErrPurgeMoved where anything has changed since the retention was counted
 // that could keep a record: a hold, a policy, or words, also such as wait for somebody, of
-// or about any of those people and calls; and where something is about one of some that is
-// not to be purged itself.
+// or about any of those people and calls; and where something that came since is about one
+// of some. What the count knew it has judged: that keeps its own alone.
 func unmoved(tx *store.Tx, found *Retention, some []syncengine.ID) error {
 	holds, err := tx.LegalHolds()
 	if err != nil {
@@ -167,7 +167,7 @@ func unmoved(tx *store.Tx, found *Retention, some []syncengine.ID) error {
 	if !slices.EqualFunc(holds, found.holds, func(x, y *store.Hold) bool { return x.ID == y.ID && x.Stands() == y.Stands() }) {
 		return ErrPurgeMoved
 	}
-	if named, err := tx.Named(found.Seq, found.concerned); err != nil || len(named) > 0 {
+	if named, err := tx.Named(found.Seq, found.concerned); err != nil || slices.ContainsFunc(named, func(id syncengine.ID) bool { return !found.waited[id] }) {
 		return errors.Join(err, ErrPurgeMoved)
 	}
 	domain := record.New()
@@ -188,7 +188,7 @@ func unmoved(tx *store.Tx, found *Retention, some []syncengine.ID) error {
 		return err
 	}
 	if err := moves(about, func(rec *syncengine.StoredRecord, about []syncengine.ID) bool {
-		return !slices.Contains(found.Purgeable, rec.ID) && slices.ContainsFunc(about, func(id syncengine.ID) bool { return slices.Contains(some, id) })
+		return rec.Seq > found.Seq && slices.ContainsFunc(about, func(id syncengine.ID) bool { return slices.Contains(some, id) })
 	}); err != nil {
 		return err
 	}

@@ -486,3 +486,27 @@ func testPurgeSecondPerson(t *testing.T, on engine) {
 		t.Error("not taken back by whoever asked")
 	}
 }
+
+// Somebody may hang a long chain of attachments on a person: it goes with them, and keeps
+// nobody else.
+func TestPurgeOfAChain(t *testing.T) { each(t, testPurgeOfAChain) }
+
+func testPurgeOfAChain(t *testing.T, on engine) {
+	t.Parallel()
+	p := newPurging(t, on, 86)
+	who := p.made(p.someone())
+	p.made(p.someone())
+	ref := &tandemv1.RecordRef{Kind: new("person"), Id: new(who.String())}
+	for range 9 {
+		hash := make([]byte, 32)
+		id := p.made(p.d.creation(&tandemv1.Attachment{
+			AgencyId: new(p.agency.String()), TeamId: new(p.team.String()), Lifecycle: new("active"), Category: new("document"),
+			Sha256: hash, Size: new(uint32(10)), MediaType: new("txt"), Owner: ref,
+		}))
+		ref = &tandemv1.RecordRef{Kind: new("attachment"), Id: new(id.String())}
+	}
+	done := must[*store.Purge](t)(p.late.DecidePurge(t.Context(), p.two, p.ask().ID, true))
+	if done.Erased != 11 || done.Kept != 0 {
+		t.Errorf("erased %d, kept %d", done.Erased, done.Kept)
+	}
+}

@@ -49,9 +49,9 @@ type Retention struct {
 	PurgePeople int `json:"purge_people"`
 	PurgeCalls  int `json:"purge_calls"`
 	// holds are all legal holds as they were, concerned all records of the people and calls
-	// that Purgeable has anything of.
-	holds     []*store.Hold
-	concerned map[syncengine.ID]bool
+	// that Purgeable has anything of, waited those of them that something waited for then.
+	holds             []*store.Hold
+	concerned, waited map[syncengine.ID]bool
 	// Soon are people and calls whose time is over within a year.
 	Soon int `json:"soon"`
 	// Incomplete are records of a kind that this version does not know: whoever has anything
@@ -92,6 +92,7 @@ func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (*Retention
 func (a *Admin) retention(ctx context.Context, agency syncengine.ID, only map[syncengine.ID]bool) (r *Retention, err error) {
 	k := &keeping{
 		domain: record.New(), agency: agency, only: only, facts: map[syncengine.ID]*fact{}, agencies: map[syncengine.ID]*tandemv1.Retention{}, owners: map[syncengine.ID]syncengine.ID{}, now: a.now().UTC(),
+		roots: map[syncengine.ID]syncengine.ID{}, depths: map[syncengine.ID]int{},
 	}
 	r = &Retention{AtMS: k.now.UnixMilli()}
 	err = a.store.Snapshot(ctx, a.org.ID, func(snap *store.Snapshot) error {
@@ -139,6 +140,10 @@ type keeping struct {
 	newer [][]syncengine.ID
 	// reviews are what leads have said of records.
 	reviews map[syncengine.ID][]opinion
+	// roots are the persons that persons count as, depths how many records one after another
+	// a record is about, as far as either was asked for.
+	roots  map[syncengine.ID]syncengine.ID
+	depths map[syncengine.ID]int
 }
 
 // fact is what matters of a record.
@@ -328,16 +333,30 @@ func (k *keeping) years(teams []syncengine.ID) (adult, minor int) {
 	return adult, minor
 }
 
-// root is the person that somebody counts as: the one that they were merged into.
+// root is the person that somebody counts as: the one that they were merged into, and of
+// those that were merged into each other the first.
 func (k *keeping) root(id syncengine.ID) syncengine.ID {
-	for range 16 {
-		f := k.facts[id]
-		if f == nil || f.into.IsZero() || k.facts[f.into] == nil {
+	if at, known := k.roots[id]; known {
+		return at
+	}
+	at, path, seen := id, []syncengine.ID(nil), map[syncengine.ID]bool{}
+	for !seen[at] {
+		path, seen[at] = append(path, at), true
+		if f := k.facts[at]; f != nil && !f.into.IsZero() && k.facts[f.into] != nil {
+			at = f.into
+		}
+		if known, is := k.roots[at]; is {
+			at = known
 			break
 		}
-		id = f.into
 	}
-	return id
+	if i := slices.Index(path, at); i >= 0 {
+		at = slices.MinFunc(path[i:], syncengine.ID.Compare)
+	}
+	for _, id := range path {
+		k.roots[id] = at
+	}
+	return at
 }
 
 // subject is one person, or one call, with all that is about it.
@@ -395,6 +414,10 @@ func (k *keeping) count(r *Retention) {
 	}
 	r.Records = len(counted)
 	r.Purgeable, r.concerned = k.purgeable(slices.Concat(people, calls), blocked)
+	r.waited = map[syncengine.ID]bool{}
+	for id := range r.concerned {
+		r.waited[id] = k.facts[id].waits
+	}
 	for _, id := range r.Purgeable {
 		switch k.facts[id].kind {
 		case "person":
@@ -457,57 +480,49 @@ func (k *keeping) tally(r *Retention, s *subject, blocked, counted map[syncengin
 	r.List = append(r.List, Expired{Waits: s.waits, ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
 }
 
-// subjects gathers the records about each person, and about each call.
+// subjects gathers the records about each person, and about each call: those that name it,
+// those that name these, and so on, however many lie between.
 func (k *keeping) subjects() (people, calls []*subject) {
-	found := map[syncengine.ID]*subject{}
-	of := func(id syncengine.ID) *subject {
-		s := found[id]
-		if s == nil {
-			s = &subject{id: id}
-			found[id] = s
-			if k.facts[id].kind == "person" {
-				people = append(people, s)
-			} else {
-				calls = append(calls, s)
+	naming, ends := map[syncengine.ID][]syncengine.ID{}, map[syncengine.ID][]syncengine.ID{}
+	for id, f := range k.facts {
+		switch {
+		case f.goneMS != 0 || f.kind == "incident":
+			ends[id] = append(ends[id], id)
+		case f.kind == "person":
+			ends[k.root(id)] = append(ends[k.root(id)], id)
+		default:
+			for _, to := range f.about {
+				naming[to] = append(naming[to], id)
 			}
 		}
-		return s
 	}
-	for id, f := range k.facts {
-		if f.goneMS != 0 {
-			continue
+	for at, of := range ends {
+		s, seen := &subject{id: at}, map[syncengine.ID]bool{}
+		for len(of) > 0 {
+			id := of[len(of)-1]
+			of = of[:len(of)-1]
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			of = append(of, naming[id]...)
+			if f := k.facts[id]; f.goneMS == 0 {
+				s.ids, s.members = append(s.ids, id), append(s.members, f)
+				f.subjects = append(f.subjects, at)
+			}
 		}
-		seen := map[syncengine.ID]bool{}
-		k.about(id, seen, 0)
-		for at := range seen {
-			s := of(at)
-			s.ids, s.members = append(s.ids, id), append(s.members, f)
-			f.subjects = append(f.subjects, at)
+		switch {
+		case len(s.ids) == 0:
+		case k.facts[at].kind == "person":
+			people = append(people, s)
+		default:
+			calls = append(calls, s)
 		}
 	}
 	byID := func(a, b *subject) int { return a.id.Compare(b.id) }
 	slices.SortFunc(people, byID)
 	slices.SortFunc(calls, byID)
 	return people, calls
-}
-
-// about finds the people and calls that a record is about, over those that it names.
-func (k *keeping) about(id syncengine.ID, seen map[syncengine.ID]bool, depth int) {
-	f := k.facts[id]
-	if f == nil || depth > 4 {
-		return
-	}
-	switch {
-	case f.goneMS != 0 || f.kind == "incident":
-		seen[id] = true
-		return
-	case f.kind == "person":
-		seen[k.root(id)] = true
-		return
-	}
-	for _, next := range f.about {
-		k.about(next, seen, depth+1)
-	}
 }
 
 func (s *subject) last() (ms int64) {

@@ -124,7 +124,7 @@ func (k *keeping) purgeable(all []*subject, blocked map[syncengine.ID]bool) (ids
 		}
 		own := slices.DeleteFunc(slices.Clone(s.ids), func(id syncengine.ID) bool { return found[id] })
 		slices.SortFunc(own, func(a, b syncengine.ID) int {
-			return cmp.Or(cmp.Compare(k.depth(b, mostDepth), k.depth(a, mostDepth)), a.Compare(b))
+			return cmp.Or(cmp.Compare(k.depth(b), k.depth(a)), a.Compare(b))
 		})
 		for _, id := range own {
 			found[id] = true
@@ -144,19 +144,22 @@ func (k *keeping) purgeable(all []*subject, blocked map[syncengine.ID]bool) (ids
 	return ids, concerned
 }
 
-// mostDepth bounds how far what a record is about is followed.
-const mostDepth = 6
-
-// depth is how many records one after another a record is about.
-func (k *keeping) depth(id syncengine.ID, most int) (depth int) {
+// depth is how many records one after another a record is about; of those that are about
+// each other one begins.
+func (k *keeping) depth(id syncengine.ID) (depth int) {
 	f := k.facts[id]
-	if f == nil || most == 0 {
+	if f == nil {
 		return 0
 	}
+	if known, is := k.depths[id]; is {
+		return known
+	}
+	k.depths[id] = 0
 	for _, to := range append(slices.Clone(f.about), f.into) {
 		if to != id && k.facts[to] != nil {
-			depth = max(depth, 1+k.depth(to, most-1))
+			depth = max(depth, 1+k.depth(to))
 		}
 	}
+	k.depths[id] = depth
 	return depth
 }
