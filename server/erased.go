@@ -49,16 +49,26 @@ func (s *Server) settleErased(ctx context.Context, org *store.Org, events []*sto
 }
 
 // KeepErased cuts out of the change log and of the files what was erased and is not cut out
-// yet: words about it that somebody has dismissed since, or what was left when a purge was
-// broken off. It is done once a day.
-func (a *Admin) KeepErased(ctx context.Context) error {
+// yet: words about it that somebody has dismissed since, or what an older copy of the
+// database had. It is done once a day, and not while a purge is under way, which does it at
+// its end. The changes that are damaged it leaves alone.
+func (a *Admin) KeepErased(ctx context.Context) (done store.Scrubbed, err error) {
 	if err := a.settleErased(ctx); err != nil {
-		return err
+		return done, err
+	}
+	all, err := a.store.Purges(ctx, a.org.ID)
+	if err != nil || slices.ContainsFunc(all, func(p *store.Purge) bool { return p.Approved && p.DoneMS == 0 }) {
+		return done, err
 	}
 	if waits, err := unscrubbed(ctx, a.store, a.org.ID); err != nil || !waits {
-		return err
+		return done, err
 	}
-	return a.rid(ctx)
+	done, err = a.store.Scrub(ctx, a.org.ID)
+	if err != nil || done.Changes == 0 && done.Damaged > 0 {
+		// What is damaged stays so: the files are not written anew for it every day.
+		return done, err
+	}
+	return done, a.store.Compact(ctx)
 }
 
 // unscrubbed reports whether the change log may have words of what was erased.
@@ -70,21 +80,6 @@ func unscrubbed(ctx context.Context, st *store.Store, org syncengine.ID) (waits 
 		})
 	})
 	return waits, err
-}
-
-// rid does so at a start.
-func (s *Server) rid(ctx context.Context, org syncengine.ID) error {
-	if waits, err := unscrubbed(ctx, s.store, org); err != nil || !waits {
-		return err
-	}
-	if _, err := s.store.Scrub(ctx, org); err != nil {
-		return err
-	}
-	if err := s.store.Compact(ctx); err != nil {
-		// It is no reason not to serve: the next purge does it again.
-		s.log.Warn().Err(err).Msg("database not compacted after erasures")
-	}
-	return nil
 }
 
 // erasures are the events by which records were erased and that were not taken back, oldest

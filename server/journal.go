@@ -50,10 +50,6 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err := s.settleErased(ctx, org, events); err != nil {
 			return err
 		}
-		if err := s.rid(ctx, org.ID); err != nil {
-			// It is no reason not to serve: it is tried again every day.
-			s.log.Error().Err(err).Stringer("org", org.ID).Msg("erased records were not cut out of the change log")
-		}
 	}
 	return nil
 }
