@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
@@ -82,59 +81,74 @@ func unscrubbed(ctx context.Context, st *store.Store, org syncengine.ID) (waits 
 	return waits, err
 }
 
-// erasures are the events by which records were erased and that were not taken back, oldest
-// first.
+// erasures are the events by which records were erased, oldest first, each with those of
+// them that were not taken back.
 func erasures(events []*store.JournalEvent) (all []*store.JournalEvent) {
 	for _, e := range events {
 		switch e.What {
 		case store.EventErased:
-			all = append(all, e)
+			next := *e
+			all = append(all, &next)
 		case store.EventUnerased:
-			all = slices.DeleteFunc(all, func(o *store.JournalEvent) bool {
-				return o.Seq == e.Seq && string(o.Hash) == string(e.Hash) && slices.Equal(o.Records, e.Records)
-			})
+			for _, o := range all {
+				if o.Seq == e.Seq && string(o.Hash) == string(e.Hash) {
+					o.Records = slices.DeleteFunc(slices.Clone(o.Records), func(id string) bool { return slices.Contains(e.Records, id) })
+				}
+			}
 		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(e *store.JournalEvent) bool { return len(e.Records) == 0 })
 }
 
 // replayErased erases what the security journal says was erased and this database does not
-// know of, since it was set back. What this database never came to erase, and since when it
-// went on, stays, and is taken back in the journal: whoever has written since, or has placed
-// a legal hold, did not know of it. takenBack is how many events those were.
+// know of, since it was set back. What somebody has written about since, or has placed a
+// legal hold on, stays, and is taken back in the journal: they did not know of it. takenBack
+// is how many events that was anything of.
 func replayErased(tx *store.Tx, engine *syncengine.Server, nowMS int64, events []*store.JournalEvent) (takenBack int, err error) {
 	// All are judged by how the database stands before any of them is replayed.
-	var replayed, never []*store.JournalEvent
+	var open []*unerased
 	for _, e := range erasures(events) {
-		left, err := unerased(tx, e)
+		left, err := notErased(tx, e)
 		if err != nil {
 			return 0, err
 		}
-		if len(left) == 0 {
+		if len(left) > 0 {
+			open = append(open, &unerased{e, left})
+		}
+	}
+	if len(open) == 0 {
+		return 0, nil
+	}
+	stays, err := writtenSince(tx, engine, open)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range open {
+		var back []string
+		for _, id := range u.left {
+			if stays[id] {
+				back = append(back, id.String())
+			}
+		}
+		if len(back) == 0 {
 			continue
 		}
-		went, err := wentOn(tx, e)
+		takenBack++
+		if err := tx.Journal(&store.JournalEvent{What: store.EventUnerased, Purge: u.Purge, Records: back, Seq: u.Seq, Hash: u.Hash}); err != nil {
+			return 0, err
+		}
+		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_ERASURE_TAKEN_BACK, Subject: idBytes(purgeOf(u.JournalEvent)), Count: uint64(len(back))}); err != nil {
+			return 0, err
+		}
+	}
+	for _, u := range open {
+		ids, err := notErased(tx, u.JournalEvent)
 		if err != nil {
 			return 0, err
 		}
-		if went {
-			never = append(never, e)
-		} else {
-			replayed = append(replayed, e)
-		}
-	}
-	for _, e := range never {
-		if err := tx.Journal(&store.JournalEvent{What: store.EventUnerased, Purge: e.Purge, Records: e.Records, Seq: e.Seq, Hash: e.Hash}); err != nil {
-			return 0, err
-		}
-		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_ERASURE_TAKEN_BACK, Subject: idBytes(purgeOf(e)), Count: uint64(len(e.Records))}); err != nil {
-			return 0, err
-		}
-	}
-	for _, e := range replayed {
-		ids, err := unerased(tx, e)
-		if err != nil || len(ids) == 0 {
-			return 0, err
+		ids = slices.DeleteFunc(ids, func(id syncengine.ID) bool { return stays[id] })
+		if len(ids) == 0 {
+			continue
 		}
 		b, err := engine.Begin(tx, nowMS)
 		if err != nil {
@@ -148,11 +162,11 @@ func replayErased(tx *store.Tx, engine *syncengine.Server, nowMS int64, events [
 		if err != nil {
 			return 0, err
 		}
-		if err := noteErased(tx, purgeOf(e), gone, done.Head.Seq); err != nil {
+		if err := noteErased(tx, purgeOf(u.JournalEvent), gone, done.Head.Seq); err != nil {
 			return 0, err
 		}
 	}
-	return len(never), nil
+	return takenBack, nil
 }
 
 // purgeOf is the purge of an event, zero where it names none.
@@ -161,8 +175,8 @@ func purgeOf(e *store.JournalEvent) syncengine.ID {
 	return id
 }
 
-// unerased are the records of an event that this database does not know to be erased.
-func unerased(tx *store.Tx, e *store.JournalEvent) (ids []syncengine.ID, err error) {
+// notErased are the records of an event that this database does not know to be erased.
+func notErased(tx *store.Tx, e *store.JournalEvent) (ids []syncengine.ID, err error) {
 	for _, text := range e.Records {
 		if id, err := syncengine.ParseID(text); err == nil {
 			ids = append(ids, id)
@@ -182,22 +196,4 @@ func unerased(tx *store.Tx, e *store.JournalEvent) (ids []syncengine.ID, err err
 		}
 	}
 	return left, nil
-}
-
-// wentOn reports whether this database stood where an erasure began, and went on without it:
-// by a change, a witness or a legal hold.
-func wentOn(tx *store.Tx, e *store.JournalEvent) (bool, error) {
-	if len(e.Hash) == 0 {
-		return false, nil
-	}
-	holds, err := tx.LegalHolds()
-	if err != nil {
-		return false, err
-	}
-	if slices.ContainsFunc(holds, func(h *store.Hold) bool {
-		return h.Stands() && !slices.ContainsFunc(e.Holds, func(id string) bool { return strings.EqualFold(id, h.ID.String()) })
-	}) {
-		return true, nil
-	}
-	return tx.WentOn(e.Seq, e.Hash, e.AtMS)
 }

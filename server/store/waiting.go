@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -149,22 +150,80 @@ func (tx *Tx) SetBack() (bool, error) {
 	return tx.c.one("SELECT 1 FROM epoch WHERE org = $1 LIMIT 1", []any{tx.org.num}, &one)
 }
 
-// WentOn reports whether this database was in a state, and something was written since: a
-// change, or a witness that is open and came after a time.
-func (tx *Tx) WentOn(seq uint64, hash []byte, sinceMS int64) (bool, error) {
+// WentOn reports whether this database was in a state, and a change was taken in since.
+func (tx *Tx) WentOn(seq uint64, hash []byte) (bool, error) {
 	if err := tx.flush(); err != nil {
 		return false, err
 	}
 	var one int
-	was, err := tx.c.one("SELECT 1 FROM history WHERE org = $1 AND seq = $2 AND hash = $3", []any{tx.org.num, int64(seq), hash}, &one)
-	if err != nil {
-		return false, err
+	return tx.c.one(`SELECT 1 FROM history WHERE org = $1 AND seq = $2 AND hash = $3
+		AND EXISTS (SELECT 1 FROM change c WHERE c.org = history.org AND c.seq > history.seq)`, []any{tx.org.num, int64(seq), hash}, &one)
+}
+
+// Since is what came after a time, by the server's clock.
+type Since struct {
+	// Named is when each of some ids was last named, by a change, whatever became of it, or
+	// by a witness that is open; Written when a record of a kind was last written.
+	Named   map[syncengine.ID]int64
+	Written map[uint32]int64
+	// Unread is when the last change came that cannot be put together; 0 for none.
+	Unread int64
+}
+
+// Since reads the changes, and the open witnesses, that came after a time. It notes those of
+// some ids that they name.
+func (tx *Tx) Since(ms int64, ids map[syncengine.ID]bool) (*Since, error) {
+	if err := tx.flush(); err != nil {
+		return nil, err
 	}
-	if was {
-		went, err := tx.c.one("SELECT 1 FROM change WHERE org = $1 AND seq > $2 LIMIT 1", []any{tx.org.num, int64(seq)}, &one)
-		if err != nil || went {
-			return went, err
+	s := &Since{Named: map[syncengine.ID]int64{}, Written: map[uint32]int64{}}
+	take := func(body []byte, at int64) {
+		eachNamed(body, func(id syncengine.ID) {
+			if ids[id] {
+				s.Named[id] = max(s.Named[id], at)
+			}
+		})
+	}
+	where, args := "received_ms > $2", []any{ms, int64(scrubPortion)}
+	for {
+		rows, err := tx.changes(where+" ORDER BY stamp, id LIMIT CAST($3 AS BIGINT)", args...)
+		if err != nil {
+			return nil, err
 		}
+		for _, row := range rows {
+			if err := tx.whole(row); errors.Is(err, ErrDamaged) {
+				s.Unread = max(s.Unread, row.ReceivedMS)
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			take(row.Body, row.ReceivedMS)
+			change := &tandemv1.Change{}
+			if proto.Unmarshal(row.Body, change) == nil {
+				for _, w := range change.GetRecords() {
+					s.Written[w.GetKind()] = max(s.Written[w.GetKind()], row.ReceivedMS)
+				}
+			}
+		}
+		if len(rows) < scrubPortion {
+			break
+		}
+		last := rows[len(rows)-1].ID
+		where, args = "received_ms > $2 AND (stamp, id) > ($4, $5)", []any{ms, int64(scrubPortion), int64(syncengine.StampOf(last)), last[:]}
 	}
-	return tx.c.one("SELECT 1 FROM witness WHERE org = $1 AND closed_ms IS NULL AND taken_ms > $2 LIMIT 1", []any{tx.org.num, sinceMS}, &one)
+	return s, tx.c.each("SELECT record, body, taken_ms FROM witness WHERE org = $1 AND closed_ms IS NULL AND taken_ms > $2", []any{tx.org.num, ms}, func(rows *sql.Rows) error {
+		var id syncengine.ID
+		var body []byte
+		var at int64
+		err := rows.Scan((*scanID)(&id), &body, &at)
+		if ids[id] {
+			s.Named[id] = max(s.Named[id], at)
+		}
+		eachText(body, func(id syncengine.ID) {
+			if ids[id] {
+				s.Named[id] = max(s.Named[id], at)
+			}
+		})
+		return err
+	})
 }
