@@ -47,6 +47,9 @@ func (s *Server) ReplayJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := s.settleErased(ctx, org, events); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -35,6 +35,23 @@ type Retention struct {
 	// an episode that is not closed. Neither is counted above.
 	Held int `json:"held"`
 	Open int `json:"open"`
+	// Waiting are those of the people and calls above of whom something is not settled: a
+	// change in quarantine, values that differ, a draft, or what no lead has reviewed. They
+	// are not purged before it is.
+	Waiting int `json:"waiting"`
+	// Shared are those of the people and calls above of whom another agency has something
+	// too, or of which it is not known whose it is. They are not purged.
+	Shared int `json:"shared"`
+	// Purgeable are the records that may be purged now, those that are about others before
+	// these: of Records, all of those people and calls of which nothing has to stay.
+	Purgeable []syncengine.ID `json:"-"`
+	// PurgePeople and PurgeCalls count people and calls among them.
+	PurgePeople int `json:"purge_people"`
+	PurgeCalls  int `json:"purge_calls"`
+	// holds are all legal holds as they were, concerned all records of the people and calls
+	// that Purgeable has anything of, waited those of them that something waited for then.
+	holds             []*store.Hold
+	concerned, waited map[syncengine.ID]bool
 	// Soon are people and calls whose time is over within a year.
 	Soon int `json:"soon"`
 	// Incomplete are records of a kind that this version does not know: whoever has anything
@@ -56,16 +73,26 @@ type Expired struct {
 	LastMS, DueMS int64
 	Records       int
 	Held          bool
+	// Waits: something of it is not settled.
+	Waits bool
 }
 
 // Retention counts, in one state, what is past the time that its agency keeps it: a person
 // with all that is about them from the last contact on, of a minor from the 18th birthday, of
 // whom no age is known as if they were born at the last contact, consents and disclosures not
-// before six years, nobody with an open episode, and nothing that a legal hold covers. Of several agencies the longest time counts. agency leaves out
-// who has no record with a team of that agency; zero leaves out nobody. It removes nothing.
-func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retention, err error) {
+// before six years, nobody with an open episode, and nothing that a legal hold covers. Of
+// several agencies the longest time counts. agency leaves out who has no record with a team
+// of that agency; zero leaves out nobody. It removes nothing.
+func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (*Retention, error) {
+	return a.retention(ctx, agency, nil)
+}
+
+// retention does so; of Purgeable it leaves out whoever has a record that is none of only,
+// unless that is nil.
+func (a *Admin) retention(ctx context.Context, agency syncengine.ID, only map[syncengine.ID]bool) (r *Retention, err error) {
 	k := &keeping{
-		domain: record.New(), agency: agency, facts: map[syncengine.ID]*fact{}, agencies: map[syncengine.ID]*tandemv1.Retention{}, owners: map[syncengine.ID]syncengine.ID{}, now: a.now().UTC(),
+		domain: record.New(), agency: agency, only: only, facts: map[syncengine.ID]*fact{}, agencies: map[syncengine.ID]*tandemv1.Retention{}, owners: map[syncengine.ID]syncengine.ID{}, now: a.now().UTC(),
+		roots: map[syncengine.ID]syncengine.ID{}, depths: map[syncengine.ID]int{},
 	}
 	r = &Retention{AtMS: k.now.UnixMilli()}
 	err = a.store.Snapshot(ctx, a.org.ID, func(snap *store.Snapshot) error {
@@ -77,11 +104,23 @@ func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retenti
 		if k.holds, err = snap.LegalHolds(); err != nil {
 			return err
 		}
-		return snap.Each(0, k.take)
+		if err := snap.Each(0, k.take); err != nil {
+			return err
+		}
+		if err := snap.EachErased(k.takeErased); err != nil {
+			return err
+		}
+		return snap.EachWaiting(func(id syncengine.ID) {
+			if f := k.facts[id]; f != nil {
+				f.waits = true
+			}
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
+	r.holds = k.holds
+	k.settle()
 	k.count(r)
 	return r, nil
 }
@@ -90,22 +129,33 @@ func (a *Admin) Retention(ctx context.Context, agency syncengine.ID) (r *Retenti
 type keeping struct {
 	domain *record.Domain
 	agency syncengine.ID
+	only   map[syncengine.ID]bool
 	now    time.Time
 	holds  []*store.Hold
 	facts  map[syncengine.ID]*fact
-	// agencies are their policies, owners says whose a team or program is.
+	// agencies are their policies, owners says whose a team, a program or a member of staff is.
 	agencies map[syncengine.ID]*tandemv1.Retention
 	owners   map[syncengine.ID]syncengine.ID
 	// newer are the teams of each record of a kind that is not known; none stands for all.
 	newer [][]syncengine.ID
+	// reviews are what leads have said of records.
+	reviews map[syncengine.ID][]opinion
+	// roots are the persons that persons count as, depths how many records one after another
+	// a record is about, as far as either was asked for.
+	roots  map[syncengine.ID]syncengine.ID
+	depths map[syncengine.ID]int
 }
 
 // fact is what matters of a record.
 type fact struct {
-	kind   string
-	about  []syncengine.ID
-	teams  []syncengine.ID
+	kind  string
+	about []syncengine.ID
+	teams []syncengine.ID
+	// owners are whose it is: teams, and of a private note its author.
+	owners []syncengine.ID
 	lastMS int64
+	// goneMS is when it was erased, 0 where it is there.
+	goneMS int64
 	// open: an episode that is not closed. into is the person that one was merged into.
 	open bool
 	into syncengine.ID
@@ -113,6 +163,10 @@ type fact struct {
 	born time.Time
 	// subjects are the people and calls that it is about.
 	subjects []syncengine.ID
+	// waits: something of it is not settled. asks is what a lead's word on it must name, nil
+	// where none is asked.
+	waits bool
+	asks  *asking
 }
 
 func (k *keeping) take(rec *syncengine.StoredRecord) error {
@@ -138,13 +192,20 @@ func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	case *tandemv1.Team:
 		k.owns(rec.ID, m.GetProgramId())
 		return nil
+	case *tandemv1.Staff:
+		k.owns(rec.ID, m.GetAgencyId())
+		return nil
 	}
 	if rec.Compartment(kind) == tandemv1.Compartment_COMPARTMENT_REF {
 		return nil
 	}
-	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), teams: teamsOf(rec), lastMS: lastMoment(msg.ProtoReflect())}
+	k.heard(rec, msg)
+	f := &fact{kind: kind.Name, about: k.domain.About(&rec.Record), teams: teamsOf(rec), owners: ownersOf(rec), lastMS: lastMoment(msg.ProtoReflect())}
 	if o, err := rec.Origin(); err == nil {
 		f.lastMS = max(f.lastMS, o.AtMS)
+	}
+	if err := f.unsettled(rec, kind); err != nil {
+		return err
 	}
 	switch m := msg.(type) {
 	case *tandemv1.Person:
@@ -155,6 +216,27 @@ func (k *keeping) take(rec *syncengine.StoredRecord) error {
 	}
 	k.facts[rec.ID] = f
 	return nil
+}
+
+// takeErased takes what was erased by law for something whose time is over: what is still
+// about it, since it came later, is no orphan.
+func (k *keeping) takeErased(e *store.ErasedRecord) error {
+	f := &fact{goneMS: e.ErasedMS}
+	if kind := k.domain.Kind(e.Kind); kind != nil {
+		f.kind = kind.Name
+	}
+	k.facts[e.ID] = f
+	return nil
+}
+
+// ownersOf are those that the scopes of a record belong to.
+func ownersOf(rec *syncengine.StoredRecord) (owners []syncengine.ID) {
+	for _, s := range rec.Scopes {
+		if !slices.Contains(owners, s.OwnerID) {
+			owners = append(owners, s.OwnerID)
+		}
+	}
+	return owners
 }
 
 // teamsOf are the teams that a record is with.
@@ -221,8 +303,14 @@ func lastMoment(m protoreflect.Message) (ms int64) {
 	return ms
 }
 
-// agencyOf is the agency of a team; zero where it is not known.
-func (k *keeping) agencyOf(team syncengine.ID) syncengine.ID { return k.owners[k.owners[team]] }
+// agencyOf is the agency of a team or of a member of staff; zero where it is not known.
+func (k *keeping) agencyOf(id syncengine.ID) syncengine.ID {
+	of := k.owners[id]
+	if _, is := k.agencies[of]; is {
+		return of
+	}
+	return k.owners[of]
+}
 
 // years are those that records of some teams are kept: the longest of their agencies.
 func (k *keeping) years(teams []syncengine.ID) (adult, minor int) {
@@ -245,16 +333,30 @@ func (k *keeping) years(teams []syncengine.ID) (adult, minor int) {
 	return adult, minor
 }
 
-// root is the person that somebody counts as: the one that they were merged into.
+// root is the person that somebody counts as: the one that they were merged into, and of
+// those that were merged into each other the first.
 func (k *keeping) root(id syncengine.ID) syncengine.ID {
-	for range 16 {
-		f := k.facts[id]
-		if f == nil || f.into.IsZero() || k.facts[f.into] == nil {
+	if at, known := k.roots[id]; known {
+		return at
+	}
+	at, path, seen := id, []syncengine.ID(nil), map[syncengine.ID]bool{}
+	for !seen[at] {
+		path, seen[at] = append(path, at), true
+		if f := k.facts[at]; f != nil && !f.into.IsZero() && k.facts[f.into] != nil {
+			at = f.into
+		}
+		if known, is := k.roots[at]; is {
+			at = known
 			break
 		}
-		id = f.into
 	}
-	return id
+	if i := slices.Index(path, at); i >= 0 {
+		at = slices.MinFunc(path[i:], syncengine.ID.Compare)
+	}
+	for _, id := range path {
+		k.roots[id] = at
+	}
+	return at
 }
 
 // subject is one person, or one call, with all that is about it.
@@ -266,13 +368,17 @@ type subject struct {
 	// open: not before its episode is closed. unsure: it may have records that this version
 	// does not know. over: its time is.
 	open, held, unsure, over bool
+	// waits: something of it is not settled.
+	waits bool
+	// shared: not all of it is the agency's, or it is not known whose something is.
+	shared bool
 }
 
 // judge finds when each one's time is over.
 func (k *keeping) judge(all []*subject) {
 	for _, s := range all {
 		s.due, s.open = k.due(s)
-		s.held, s.unsure = k.held(s), k.unsure(s)
+		s.held, s.unsure, s.shared = k.held(s), k.unsure(s), k.shared(s)
 		s.over = !s.open && !s.unsure && !s.due.After(k.now)
 	}
 }
@@ -280,6 +386,7 @@ func (k *keeping) judge(all []*subject) {
 // count fills in what is over.
 func (k *keeping) count(r *Retention) {
 	people, calls := k.subjects()
+	k.await(slices.Concat(people, calls))
 	blocked := map[syncengine.ID]bool{}
 	block := func(all []*subject) {
 		for _, s := range all {
@@ -306,6 +413,19 @@ func (k *keeping) count(r *Retention) {
 		}
 	}
 	r.Records = len(counted)
+	r.Purgeable, r.concerned = k.purgeable(slices.Concat(people, calls), blocked)
+	r.waited = map[syncengine.ID]bool{}
+	for id := range r.concerned {
+		r.waited[id] = k.facts[id].waits
+	}
+	for _, id := range r.Purgeable {
+		switch k.facts[id].kind {
+		case "person":
+			r.PurgePeople++
+		case "incident":
+			r.PurgeCalls++
+		}
+	}
 	for _, teams := range k.newer {
 		if k.agency.IsZero() || len(teams) == 0 || slices.ContainsFunc(teams, func(team syncengine.ID) bool { return k.agencyOf(team) == k.agency }) {
 			r.Incomplete++
@@ -351,57 +471,58 @@ func (k *keeping) tally(r *Retention, s *subject, blocked, counted map[syncengin
 	default:
 		r.People++
 	}
-	r.List = append(r.List, Expired{ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
+	if s.waits && !s.held {
+		r.Waiting++
+	}
+	if s.shared && !s.held {
+		r.Shared++
+	}
+	r.List = append(r.List, Expired{Waits: s.waits, ID: s.id, Call: call, LastMS: s.last(), DueMS: s.due.UnixMilli(), Records: records, Held: s.held})
 }
 
-// subjects gathers the records about each person, and about each call.
+// subjects gathers the records about each person, and about each call: those that name it,
+// those that name these, and so on, however many lie between.
 func (k *keeping) subjects() (people, calls []*subject) {
-	found := map[syncengine.ID]*subject{}
-	of := func(id syncengine.ID) *subject {
-		s := found[id]
-		if s == nil {
-			s = &subject{id: id}
-			found[id] = s
-			if k.facts[id].kind == "person" {
-				people = append(people, s)
-			} else {
-				calls = append(calls, s)
+	naming, ends := map[syncengine.ID][]syncengine.ID{}, map[syncengine.ID][]syncengine.ID{}
+	for id, f := range k.facts {
+		switch {
+		case f.goneMS != 0 || f.kind == "incident":
+			ends[id] = append(ends[id], id)
+		case f.kind == "person":
+			ends[k.root(id)] = append(ends[k.root(id)], id)
+		default:
+			for _, to := range f.about {
+				naming[to] = append(naming[to], id)
 			}
 		}
-		return s
 	}
-	for id, f := range k.facts {
-		seen := map[syncengine.ID]bool{}
-		k.about(id, seen, 0)
-		for at := range seen {
-			s := of(at)
-			s.ids, s.members = append(s.ids, id), append(s.members, f)
-			f.subjects = append(f.subjects, at)
+	for at, of := range ends {
+		s, seen := &subject{id: at}, map[syncengine.ID]bool{}
+		for len(of) > 0 {
+			id := of[len(of)-1]
+			of = of[:len(of)-1]
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			of = append(of, naming[id]...)
+			if f := k.facts[id]; f.goneMS == 0 {
+				s.ids, s.members = append(s.ids, id), append(s.members, f)
+				f.subjects = append(f.subjects, at)
+			}
+		}
+		switch {
+		case len(s.ids) == 0:
+		case k.facts[at].kind == "person":
+			people = append(people, s)
+		default:
+			calls = append(calls, s)
 		}
 	}
 	byID := func(a, b *subject) int { return a.id.Compare(b.id) }
 	slices.SortFunc(people, byID)
 	slices.SortFunc(calls, byID)
 	return people, calls
-}
-
-// about finds the people and calls that a record is about, over those that it names.
-func (k *keeping) about(id syncengine.ID, seen map[syncengine.ID]bool, depth int) {
-	f := k.facts[id]
-	if f == nil || depth > 4 {
-		return
-	}
-	switch f.kind {
-	case "person":
-		seen[k.root(id)] = true
-		return
-	case "incident":
-		seen[id] = true
-		return
-	}
-	for _, next := range f.about {
-		k.about(next, seen, depth+1)
-	}
 }
 
 func (s *subject) last() (ms int64) {
@@ -430,6 +551,11 @@ func (k *keeping) due(s *subject) (due time.Time, open bool) {
 		}
 	}
 	adult, minor := k.years(teams)
+	if f := k.facts[s.id]; f.goneMS != 0 && f.kind != "incident" {
+		// Erased when its time was over: whoever it was about was of age then for as many
+		// years as records of either are kept.
+		person, born = true, time.UnixMilli(f.goneMS).UTC().AddDate(-majority-min(adult, minor), 0, 0)
+	}
 	last := time.UnixMilli(s.last()).UTC()
 	due = last.AddDate(adult, 0, 0)
 	if person && born.IsZero() {
@@ -473,4 +599,23 @@ func (k *keeping) with(s *subject, agency syncengine.ID) bool {
 	return slices.ContainsFunc(s.members, func(f *fact) bool {
 		return slices.ContainsFunc(f.teams, func(team syncengine.ID) bool { return k.agencyOf(team) == agency })
 	})
+}
+
+// shared reports whether anything of a subject is another agency's, or nobody's that is
+// known: of another one than the agency that is asked for, or than the rest of it.
+func (k *keeping) shared(s *subject) bool {
+	agency := k.agency
+	for _, f := range s.members {
+		if len(f.owners) == 0 {
+			return true
+		}
+		for _, owner := range f.owners {
+			of := k.agencyOf(owner)
+			if of.IsZero() || !agency.IsZero() && of != agency {
+				return true
+			}
+			agency = of
+		}
+	}
+	return false
 }

@@ -164,6 +164,10 @@
 // stay in the outbox. A revoked replica is sent codes, its own op ranges, and that it
 // holds no scope.
 //
+// A record that was erased by law ([Batch.Erase]) has left all its scopes, so that devices
+// drop it, and its id stays known for ever: a change that writes it, or makes it again, is
+// refused as one whose target is not there.
+//
 // The rows of a scope in backfill are the same for all devices that may read the same
 // scopes of its records. A server may make them once, in [Chunks]: which never replace
 // the reading, since each is compared with the scope index of the page's own snapshot.

@@ -136,6 +136,12 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 		refusal, err := j.absent(i, id, c)
 		return nil, refusal, err
 	}
+	if rec == nil {
+		// What was erased by law is made by nobody again.
+		if erased, err := j.b.erased(id); err != nil || erased {
+			return nil, refuse(tandemv1.Refusal_REFUSAL_NO_TARGET, i, "record"), err
+		}
+	}
 	// What cannot be read is no reason to refuse.
 	var unread error
 	allowed := j.b.srv.Rules.AllowedOn(j.p, w, rec, func(id ID) (*Record, error) {

@@ -47,6 +47,9 @@ func (b *Batch) Load(l *Loaded) (loaded bool, err error) {
 	if there, err := b.tx.Record(id); err != nil || there != nil {
 		return false, errors.Join(err, ErrLoadThere)
 	}
+	if erased, err := b.erased(id); err != nil || erased {
+		return false, errors.Join(err, ErrLoadThere)
+	}
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&tandemv1.Change{
 		Id: made[:], Author: idBytes(l.Author), Device: idBytes(l.Device), Class: tandemv1.Class_CLASS_BULK, Schema: Schema,
 		Time: &tandemv1.ChangeTime{WallMs: l.AtMS}, Records: []*tandemv1.RecordWrite{l.Write},

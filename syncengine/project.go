@@ -67,7 +67,11 @@ func (b *Batch) projectOne(p Projection, c *StoredChange, n uint64) error {
 	switch {
 	case old == nil && p.Quiet, old != nil && p.Once:
 		return nil
-	case old != nil:
+	case old == nil:
+		if erased, err := b.erased(id); err != nil || erased {
+			return err
+		}
+	default:
 		w.Act, w.Body, w.Compartment = tandemv1.Act_ACT_SET, nil, 0
 		if w.Writes, err = rewrite(&old.Record, p.Body); err != nil || len(w.Writes) == 0 {
 			return err

@@ -36,6 +36,7 @@ type adminCmd struct {
 	Audit       adminAuditCmd       `cmd:"" help:"Show or export the log of who did what."`
 	List        adminListCmd        `cmd:"" help:"List what is set up, with ids."`
 	Janitor     adminJanitorCmd     `cmd:"" help:"Show what turns time into events at the server, or let it go on."`
+	Purge       adminPurgeCmd       `cmd:"" help:"Purge what is past its retention, with a second person's word."`
 	Revoke      adminRevokeCmd      `cmd:"" help:"Shut out a person or a device."`
 	Device      adminDeviceCmd      `cmd:"" help:"List devices, or have one wiped."`
 	Keys        adminKeysCmd        `cmd:"" help:"Keys of the org."`

@@ -164,6 +164,9 @@ func TestJSON(t *testing.T) {
 	for _, name := range []string{"report show", "admin survey open", "admin survey list", "admin survey close"} {
 		seen[name] = true // TestOutcomes
 	}
+	for _, act := range []string{"list", "ask", "approve", "refuse", "show"} {
+		seen["admin purge "+act] = true // TestPurge
+	}
 	seen["bench vault"] = true            // TestBenchVault
 	seen["admin audit checkpoint"] = true // TestAudit
 	seen["admin device wipe"] = true      // TestWipeDrill

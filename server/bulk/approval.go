@@ -1,7 +1,6 @@
 package bulk
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,9 +8,9 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
-	"google.golang.org/protobuf/proto"
 )
 
 // Waits is how long an export waits for a second person's word: over a long weekend.
@@ -145,38 +144,13 @@ func (e *Exports) Waiting(ctx context.Context, org *store.Org, person syncengine
 	return theirs, own, nil
 }
 
-// Settled is how long ago an account was made, and the asker last had to do with it, before its
-// word on the asker's export counts: long enough that somebody notices.
-const Settled = 7 * 24 * time.Hour
-
 // settled refuses, with ErrUnsettled, the word of an account that is young, or whose sign-in
 // code, devices or staff record the asker has set lately: it might be the asker's own.
 func (e *Exports) settled(ctx context.Context, org *store.Org, asker, second syncengine.ID) error {
-	since := e.o.Clock().Add(-Settled).UnixMilli()
 	return e.store.ReadDesk(ctx, org.ID, func(view store.DeskView) error {
-		account, err := view.Account(second)
-		if err != nil {
-			return err
-		}
-		if account != nil && account.CreatedMS > since {
-			return ErrUnsettled
-		}
-		const portion = 4096
-		to, err := view.AuditSize()
-		for past := false; err == nil && to > 0 && !past; to -= portion {
-			from := max(to-portion, 0)
-			err = view.EachAudit(from, int(to-from), func(_ int64, raw []byte) error {
-				entry := &tandemv1.AuditEntry{}
-				if err := proto.Unmarshal(raw, entry); err != nil {
-					return err
-				}
-				if entry.GetAtMs() < since {
-					past = true
-				} else if entry.GetAct() == tandemv1.AuditAct_AUDIT_ACT_CHANGED && bytes.Equal(entry.GetPerson(), asker[:]) && bytes.Equal(entry.GetSubject(), second[:]) {
-					return ErrUnsettled
-				}
-				return nil
-			})
+		settled, err := people.Settled(view, asker, second, e.o.Clock())
+		if err == nil && !settled {
+			err = ErrUnsettled
 		}
 		return err
 	})
@@ -224,8 +198,8 @@ func (e *Exports) Pending(ctx context.Context, org *store.Org, person, id syncen
 
 // outgrown reports whether an export names more people than its approval covers: a tenth and
 // twenty more than there were are the work of the days in which it waited.
-func (r *Request) outgrown(people int) bool {
-	return r.Approver != "" && people > r.ApprovedPeople+r.ApprovedPeople/10+20
+func (r *Request) outgrown(named int) bool {
+	return r.Approver != "" && named > r.ApprovedPeople+r.ApprovedPeople/10+20
 }
 
 // Decide gives the word of a second person on an export. within runs what it is given in a

@@ -17,7 +17,6 @@ import (
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
-	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -29,7 +28,7 @@ func (o *office) sits(b *browsertest.Browser, staff syncengine.ID, login, page s
 	o.tb.Helper()
 	b.Shots = *shots
 	// An account that has been there for long enough to approve an export.
-	past := func() time.Time { return o.now().Add(-bulk.Settled) }
+	past := func() time.Time { return o.now().Add(-people.SettledFor) }
 	must[*people.Code](o.tb)(people.NewAccounts(o.st, o.org, past, nil).Create(o.tb.Context(), staff, login))
 	code := must[*people.Code](o.tb)(people.NewAccounts(o.st, o.org, o.now, nil).Reset(o.tb.Context(), staff, false))
 	b.Do(chromedp.Navigate(o.url + "/signin/begin"))

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -115,10 +116,10 @@ func TestSecondPerson(t *testing.T) {
 			second.post(at+"/refuse", "code", second.code(), "reason", "My account is new.").want(t, http.StatusOK, "Refused")
 		}
 		unsettled()
-		later(bulk.Settled)
+		later(people.SettledFor)
 		ada.post("/console/staff/"+abe.String()+"/device", "label", "Phone").want(t, http.StatusOK)
 		unsettled()
-		later(bulk.Settled)
+		later(people.SettledFor)
 		ask := asking
 		ada.post("/console/exports/count", ask[:len(ask)-2]...).want(t, http.StatusUnprocessableEntity)
 		ada.post("/console/exports/count", ask...).want(t, http.StatusOK, "another lead or admin", "quarterly figures", "people").never(t, canaries...)

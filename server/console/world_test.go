@@ -50,6 +50,8 @@ type office struct {
 	url   string
 	tls   *httptest.Server
 	ahead atomic.Int64
+	// data is the store's directory.
+	data string
 
 	clinic, night, day                      syncengine.ID
 	maya, luis, dale, lena, fred, ada, nora syncengine.ID
@@ -71,8 +73,8 @@ func (o *office) pass(d time.Duration) { o.ahead.Add(int64(d)) }
 
 func newOffice(tb testing.TB, on storetest.Engine) *office {
 	tb.Helper()
-	o := &office{tb: tb}
-	o.st = must[*store.Store](tb)(store.Open(tb.Context(), tb.TempDir(), store.Options{Create: true, Serve: true, Volatile: true, Database: on.Database(tb), Clock: o.now}))
+	o := &office{tb: tb, data: tb.TempDir()}
+	o.st = must[*store.Store](tb)(store.Open(tb.Context(), o.data, store.Options{Create: true, Serve: true, Volatile: true, Database: on.Database(tb), Clock: o.now}))
 	log := zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.ErrorLevel)
 	o.srv = must[*server.Server](tb)(server.New(o.st, server.Options{
 		Log: log, Clock: o.now, People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},

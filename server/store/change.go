@@ -14,14 +14,16 @@ import (
 // the envelope hash of the op before.
 const changeColumns = `replica, op, seq, verdict, refusal, at_ms, received_ms, id, body_hash, envelope,
 	COALESCE(prev, (SELECT p.envelope FROM change p WHERE p.org = change.org AND p.replica = change.replica AND p.op = change.op - 1)),
-	author, device, fields, holes, body, COALESCE(corrected_ms, at_ms), COALESCE(uncertainty_ms, -1)`
+	author, device, fields, holes, body, COALESCE(corrected_ms, at_ms), COALESCE(uncertainty_ms, -1), left_hash`
 
 // changeRow is a row of the change log.
 type changeRow struct {
 	*syncengine.StoredChange
 	// body is what is stored of the body, holes what is left out of it.
 	body, holes []byte
-	replica     sql.NullInt64
+	// left is the hash of the body where erased records were cut out of it.
+	left    []byte
+	replica sql.NullInt64
 	// author and device are NULL where they are the replica's own, and zero where the
 	// body could not be decoded.
 	author, device []byte
@@ -36,7 +38,7 @@ func scanChange(rows *sql.Rows) (*changeRow, error) {
 	var fields sql.NullString
 	err := rows.Scan(&row.replica, &op, &seq, &verdict, &refusal, &c.AtMS, &c.ReceivedMS, (*scanID)(&c.ID), (*scanHash)(&c.BodyHash),
 		(*scanHash)(&c.Envelope), (*scanHash)(&c.Prev), &row.author, &row.device, &fields, &row.holes, &row.body,
-		&c.CorrectedMS, &c.UncertaintyMS)
+		&c.CorrectedMS, &c.UncertaintyMS, &row.left)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +103,14 @@ func (v *view) resolveChange(row *changeRow) error {
 	return nil
 }
 
-// whole puts the body of an entry together.
+// whole puts the body of an entry together: of what was received, or of what is left of
+// it.
 func (v *view) whole(row *changeRow) error {
 	if row.Body != nil {
 		return nil
+	}
+	if row.left != nil {
+		return row.wholeLeft()
 	}
 	body, err := fill(row.body, row.holes, func(id syncengine.ID) (body []byte, err error) {
 		_, err = v.c.one("SELECT body FROM record WHERE org = $1 AND id = $2", []any{v.org.num, id[:]}, &body)

@@ -41,8 +41,10 @@ const (
 	EventEnabled  = "enabled"
 	// EventKeyed: a key was made.
 	EventKeyed = "keyed"
-	// EventErased: a record was erased by law.
-	EventErased = "erased"
+	// EventErased: records were erased by law. EventUnerased: those of an earlier event were
+	// not, since the database never came to it, and others have written since.
+	EventErased   = "erased"
+	EventUnerased = "unerased"
 )
 
 // JournalEvent is one line of the security journal: what must stay true though the
@@ -60,6 +62,16 @@ type JournalEvent struct {
 	Person  string `json:"person,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Record  string `json:"record,omitempty"`
+	// Records are ids of records that were erased.
+	Records []string `json:"records,omitempty"`
+	// Purge is the purge that erased them, none of it where nobody knows. Seq and Hash are
+	// where the history stood before, Holds the legal holds that
+	// there were, lifted ones too: by them a database in which they were not erased tells
+	// whether it was set back, or never came to erase them.
+	Purge string   `json:"purge,omitempty"`
+	Seq   uint64   `json:"seq,omitempty"`
+	Hash  []byte   `json:"hash,omitempty"`
+	Holds []string `json:"holds,omitempty"`
 	// Key is the public key of an enrolled replica, or the one that was made. Generation
 	// counts the keys that a replica had before it, Ops is the newest op that the one before
 	// may have signed.

@@ -64,6 +64,9 @@ func (tx *Tx) release(c *syncengine.StoredChange) error {
 		return nil
 	case tandemv1.OutcomeCode_OUTCOME_CODE_DISMISSED, tandemv1.OutcomeCode_OUTCOME_CODE_REPLACED:
 		query = "UPDATE quarantine SET closed = 1 WHERE org = $1 AND stamp = $2 AND id = $3"
+		if err := tx.unscrub(c); err != nil {
+			return err
+		}
 	}
 	if err := tx.c.exec(query, tx.org.num, int64(syncengine.StampOf(c.ID)), c.ID[:]); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -75,6 +76,23 @@ func (c *recent) keep(org *Org, recs []*syncengine.StoredRecord, era uint64) {
 	}
 	clear(c.order[:drop])
 	c.order = c.order[drop:]
+}
+
+// drop forgets records that were erased, also what they were earlier.
+func (c *recent) drop(org *Org, ids []syncengine.ID) {
+	if len(ids) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.order = slices.DeleteFunc(c.order, func(e recentEntry) bool {
+		if e.key.org != org.num || !slices.Contains(ids, e.key.record) {
+			return false
+		}
+		c.bytes -= sizeOf(e.rec)
+		delete(c.kept, e.key)
+		return true
+	})
 }
 
 // records returns the members that are kept in the state of their sequence, and the

@@ -49,6 +49,10 @@ type Tx struct {
 	unlinked map[syncengine.ID]bool
 	// used is what replicas have in quarantine, as far as it is known.
 	used map[syncengine.ID]*quarantineUse
+	// erased says of records whether they were, as far as that is known; gone are those that
+	// this transaction has erased.
+	erased map[syncengine.ID]bool
+	gone   []syncengine.ID
 	// audit is what the transaction adds to the audit log.
 	audit auditing
 	// filled says of the small tables whether the org has a row in them; nil: not
@@ -73,6 +77,7 @@ func newTx(s *Store, c *conn, org *Org) *Tx {
 		newFollows: map[syncengine.ID][]syncengine.ID{},
 		unlinked:   map[syncengine.ID]bool{},
 		used:       map[syncengine.ID]*quarantineUse{},
+		erased:     map[syncengine.ID]bool{},
 	}
 }
 
@@ -82,6 +87,7 @@ const (
 	tableFollower
 	tableItem
 	tableQuarantine
+	tableErased
 	smallTables
 )
 
@@ -94,8 +100,9 @@ func (tx *Tx) hasRows(table int) (bool, error) {
 			CASE WHEN EXISTS (SELECT 1 FROM awaited WHERE org = $1) THEN 1 ELSE 0 END,
 			CASE WHEN EXISTS (SELECT 1 FROM follower WHERE org = $1) THEN 1 ELSE 0 END,
 			CASE WHEN EXISTS (SELECT 1 FROM item WHERE org = $1) THEN 1 ELSE 0 END,
-			CASE WHEN EXISTS (SELECT 1 FROM quarantine WHERE org = $1) THEN 1 ELSE 0 END`, []any{tx.org.num},
-			&filled[tableAwaited], &filled[tableFollower], &filled[tableItem], &filled[tableQuarantine])
+			CASE WHEN EXISTS (SELECT 1 FROM quarantine WHERE org = $1) THEN 1 ELSE 0 END,
+			CASE WHEN EXISTS (SELECT 1 FROM erased WHERE org = $1) THEN 1 ELSE 0 END`, []any{tx.org.num},
+			&filled[tableAwaited], &filled[tableFollower], &filled[tableItem], &filled[tableQuarantine], &filled[tableErased])
 		if err != nil {
 			return false, err
 		}
@@ -120,6 +127,13 @@ func (tx *Tx) Prefetch(changes, records, named []syncengine.ID) error {
 		return err
 	}
 	if err := tx.prefetchAbout(records); err != nil {
+		return err
+	}
+	absent := slices.DeleteFunc(slices.Clone(records), func(id syncengine.ID) bool {
+		e := tx.records[id]
+		return e != nil && e.rec != nil
+	})
+	if err := tx.prefetchErased(absent); err != nil {
 		return err
 	}
 	// Of a record that is not there nobody asks for its teams before it is written.
@@ -174,6 +188,7 @@ func (tx *Tx) publish() {
 		tx.s.publishNumbers(tx.org, tx.numbers, tx.era)
 	}
 	tx.s.recent.keep(tx.org, tx.saved, tx.era)
+	tx.s.recent.drop(tx.org, tx.gone)
 	if tx.audit.signed != nil {
 		tx.s.knowCheckpoint(tx.org, tx.audit.signed)
 	}

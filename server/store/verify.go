@@ -18,6 +18,10 @@ type Report struct {
 	// Files whose bytes are there and were checked; Awaited are those of attachments that no
 	// device has brought whole yet.
 	Files, Awaited int
+	// Erased is how many records were erased by law, Cut of how many changes something was
+	// cut out therefore: of those the rest was checked against its hash, and the envelope
+	// against the hash of what was received.
+	Erased, Cut int
 	// Digests are the totals of the scopes as recomputed.
 	Digests map[syncengine.ScopeKey]syncengine.Sum
 	// Faults says what does not hold, at most MaxFaults of them; empty where all is
@@ -61,7 +65,7 @@ func (s *Store) Verify(ctx context.Context, org syncengine.ID) (*Report, error) 
 func (v *view) verify(ctx context.Context) (*Report, error) {
 	r := &Report{Digests: map[syncengine.ScopeKey]syncengine.Sum{}}
 	c := &check{view: v, r: r, rows: map[syncengine.ID]checkedRecord{}, files: map[syncengine.ID]*tandemv1.Attachment{}}
-	for _, step := range []func() error{c.file, c.allRecords, c.index, c.log, c.history, c.quarantine, c.blobs} {
+	for _, step := range []func() error{c.file, c.erased, c.allRecords, c.index, c.log, c.history, c.quarantine, c.blobs} {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
@@ -78,6 +82,10 @@ type check struct {
 	rows map[syncengine.ID]checkedRecord
 	// files are the attachments whose bytes were not found to be there yet.
 	files map[syncengine.ID]*tandemv1.Attachment
+	// gone are the records that were erased.
+	gone map[syncengine.ID]bool
+	// cutOut looks for those of which no applied change may say anything.
+	cutOut scrubbing
 }
 
 type checkedRecord struct {
@@ -105,9 +113,25 @@ func (c *check) file() error {
 	})
 }
 
+// erased reads which records were.
+func (c *check) erased() error {
+	c.gone, c.cutOut.gone = map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
+	return c.erasedRecords(func(e *ErasedRecord) error {
+		c.gone[e.ID] = true
+		c.r.Erased++
+		if e.ScrubbedMS != 0 {
+			c.cutOut.gone[e.ID] = true
+		}
+		return nil
+	})
+}
+
 func (c *check) allRecords() error {
 	return c.eachRecord(0, func(rec *syncengine.StoredRecord) error {
 		c.r.Records++
+		if c.gone[rec.ID] {
+			c.r.fault("record %s: it was erased, yet it is there", rec.ID)
+		}
 		if rec.Record.Hash() != rec.Hash {
 			c.r.fault("record %s: its bytes do not have the row hash %016x", rec.ID, uint64(rec.Hash))
 		}
@@ -144,6 +168,8 @@ func (c *check) index() error {
 		rec, there := c.rows[id]
 		in := there && slices.Contains(rec.scopes, k)
 		switch {
+		case !there && live == 0 && c.gone[id]:
+			// It has left every scope for good.
 		case !there:
 			c.r.fault("record %s: the index has it, the records do not", id)
 		case in != (live != 0):
@@ -218,6 +244,12 @@ func (c *check) change(row *changeRow) {
 	if err := c.whole(row); err != nil {
 		c.r.fault("change %s: %v", row.ID, err)
 		return
+	}
+	if row.left != nil {
+		c.r.Cut++
+	}
+	if _, speaks := c.cutOut.cut(row.Body); speaks && row.Outcome.GetCode() <= tandemv1.OutcomeCode_OUTCOME_CODE_APPLIED_WITH_CONFLICT {
+		c.r.fault("change %s: it speaks of a record that was erased", row.ID)
 	}
 	if !row.Replica.IsZero() && syncengine.HashEnvelope(row.Replica, row.Op, row.Prev, row.BodyHash) != row.Envelope {
 		c.r.fault("change %s: its envelope hash does not fit", row.ID)

@@ -84,6 +84,12 @@ func (tx *Tx) SaveWitness(w *Witness) error {
 	if err != nil {
 		return err
 	}
+	if !told {
+		// Of what was erased by law nobody is a witness.
+		if told, err = tx.Erased(w.ID); err != nil {
+			return err
+		}
+	}
 	tx.writes++
 	var closed, stamps, body any
 	if told {

@@ -29,10 +29,12 @@ type job struct {
 	ctx    context.Context //nolint:containedctx // A job is a call that waits in a queue.
 	org    *Org
 	weight int
-	// do writes within the org; or, for org nil, bare does on the connection.
-	do   func(*Tx) error
-	bare func(*conn) error
-	done chan error
+	// do writes within the org; or, for org nil, bare does on the connection, and apart on it
+	// in no transaction.
+	do    func(*Tx) error
+	bare  func(*conn) error
+	apart func(*conn) error
+	done  chan error
 }
 
 // queue is the jobs that wait, in order of arrival.
@@ -220,6 +222,9 @@ func (s *Store) again(j *job, err error) error {
 func (s *Store) alone(j *job) error {
 	if err := j.ctx.Err(); err != nil {
 		return err
+	}
+	if j.apart != nil {
+		return j.apart(s.writer)
 	}
 	return s.locked(j.ctx, noOrg, func() error { return j.bare(s.writer) })
 }

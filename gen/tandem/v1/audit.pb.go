@@ -216,6 +216,16 @@ const (
 	// The metrics of a program, subject, or of all, for a period, code, were frozen as they
 	// are at seq: hash is theirs.
 	AuditAct_AUDIT_ACT_METRICS_FROZEN AuditAct = 120
+	// Records, in records, were erased by law: count, by the purge that is subject; of a
+	// replay of the security journal there is none.
+	AuditAct_AUDIT_ACT_ERASED AuditAct = 121
+	// What a purge, subject, was to erase, count records, was not, since the purge was broken
+	// off and others have written since: the security journal has it no more.
+	AuditAct_AUDIT_ACT_ERASURE_TAKEN_BACK AuditAct = 111
+	// A person asked for a purge, subject, of count records that are past their retention.
+	AuditAct_AUDIT_ACT_PURGE_ASKED AuditAct = 128
+	// A second person decided on a purge, subject: code is approved or refused.
+	AuditAct_AUDIT_ACT_PURGE_DECIDED AuditAct = 129
 )
 
 // Enum value maps for AuditAct.
@@ -306,6 +316,10 @@ var (
 		118: "AUDIT_ACT_RETENTION_COUNTED",
 		119: "AUDIT_ACT_BACKUP_DRILLED",
 		120: "AUDIT_ACT_METRICS_FROZEN",
+		121: "AUDIT_ACT_ERASED",
+		111: "AUDIT_ACT_ERASURE_TAKEN_BACK",
+		128: "AUDIT_ACT_PURGE_ASKED",
+		129: "AUDIT_ACT_PURGE_DECIDED",
 	}
 	AuditAct_value = map[string]int32{
 		"AUDIT_ACT_UNSPECIFIED":        0,
@@ -393,6 +407,10 @@ var (
 		"AUDIT_ACT_RETENTION_COUNTED":  118,
 		"AUDIT_ACT_BACKUP_DRILLED":     119,
 		"AUDIT_ACT_METRICS_FROZEN":     120,
+		"AUDIT_ACT_ERASED":             121,
+		"AUDIT_ACT_ERASURE_TAKEN_BACK": 111,
+		"AUDIT_ACT_PURGE_ASKED":        128,
+		"AUDIT_ACT_PURGE_DECIDED":      129,
 	}
 )
 
@@ -759,7 +777,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xe4\x11\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xd6\x12\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -846,7 +864,11 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x15AUDIT_ACT_HOLD_LIFTED\x10u\x12\x1f\n" +
 	"\x1bAUDIT_ACT_RETENTION_COUNTED\x10v\x12\x1c\n" +
 	"\x18AUDIT_ACT_BACKUP_DRILLED\x10w\x12\x1c\n" +
-	"\x18AUDIT_ACT_METRICS_FROZEN\x10xB\x9f\x01\n" +
+	"\x18AUDIT_ACT_METRICS_FROZEN\x10x\x12\x14\n" +
+	"\x10AUDIT_ACT_ERASED\x10y\x12 \n" +
+	"\x1cAUDIT_ACT_ERASURE_TAKEN_BACK\x10o\x12\x1a\n" +
+	"\x15AUDIT_ACT_PURGE_ASKED\x10\x80\x01\x12\x1c\n" +
+	"\x17AUDIT_ACT_PURGE_DECIDED\x10\x81\x01B\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"
