@@ -166,18 +166,23 @@ func (a *App) draft(ctx context.Context, dev *client.Client, key string) (*draft
 	return d, nil
 }
 
-// typedIn returns what is typed in a sheet and no save yet, nil for nothing.
+// typedIn returns what is typed in a sheet and no save yet, nil for nothing: on a page that
+// has read the record, as of then.
 func (v *visit) typedIn(kind, id string) (*draft, error) {
+	key := draftKey(kind, id)
+	if d, known := v.typed[key]; known {
+		return d.clone(), nil
+	}
 	v.a.typing.mu.Lock()
 	defer v.a.typing.mu.Unlock()
-	d, err := v.a.draft(v.ctx(), v.dev, draftKey(kind, id))
-	if err != nil || d == nil {
-		return nil, err
-	}
-	return d.clone(), nil
+	d, err := v.a.draft(v.ctx(), v.dev, key)
+	return d.clone(), err
 }
 
 func (d *draft) clone() *draft {
+	if d == nil {
+		return nil
+	}
 	c := *d
 	c.Fields = map[string]*typed{}
 	for name, f := range d.Fields {

@@ -35,6 +35,8 @@ type visit struct {
 	st *client.Status
 	// added are the codes that agencies have added, once they were asked for.
 	added *record.OwnCodes
+	// typed is what was typed in records of this page when they were read, by the draft's key.
+	typed map[string]*draft
 }
 
 // plainPages are there while the store is locked, too.
@@ -160,13 +162,37 @@ func (v *visit) get(kind string) (*client.View, error) {
 }
 
 func (v *visit) look(kind string, id syncengine.ID) (*client.View, error) {
-	view, err := v.dev.Get(v.ctx(), id)
+	view, err := v.readTyped(kind, id)
 	if err != nil {
 		return nil, err
 	}
 	if view.Kind == nil || view.Kind.Name != kind {
 		return nil, client.ErrNotFound
 	}
+	return view, nil
+}
+
+// readTyped reads a record and, for a page, what is typed in it at the same moment: typing that
+// became a save in between would be neither in the one nor in the other.
+func (v *visit) readTyped(kind string, id syncengine.ID) (*client.View, error) {
+	if v.r.Method != http.MethodGet || sheets[kind] == nil && kind != "form_response" {
+		return v.dev.Get(v.ctx(), id)
+	}
+	v.a.typing.mu.Lock()
+	defer v.a.typing.mu.Unlock()
+	key := draftKey(kind, id.String())
+	d, err := v.a.draft(v.ctx(), v.dev, key)
+	if err != nil {
+		return nil, err
+	}
+	view, err := v.dev.Get(v.ctx(), id)
+	if err != nil {
+		return nil, err
+	}
+	if v.typed == nil {
+		v.typed = map[string]*draft{}
+	}
+	v.typed[key] = d.clone()
 	return view, nil
 }
 
