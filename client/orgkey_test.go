@@ -250,6 +250,46 @@ func TestOrgKeyMeanwhile(t *testing.T) {
 	}
 }
 
+// A replica id that was on its way while the device followed the org's key is not taken with
+// the certificate of the key before: it is asked for again.
+func TestReplicaMeanwhile(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	c := o.enrol(o.clinician, t.TempDir())
+	mustSync(t, c)
+	me, err := c.identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, _ := syncengine.IDFromBytes(me.answer.GetDevice())
+	now := o.rotate()
+	certificate, err := auth.Certify(now.Signing, &auth.Identity{
+		Org: o.org.ID, Person: o.clinician, Device: device, Replica: me.replica, Key: publicKey(me.key), KeyID: now.KeyID(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.takeRenewal(t.Context(), &tandemv1.OrgRenewal{Successors: now.Successors(""), Certificate: certificate}); err != nil {
+		t.Fatal(err)
+	}
+	key, other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize)), syncengine.ID{9}
+	c.pushing <- struct{}{}
+	err = c.rename(t.Context(), me, key, other, me.answer, "of the key before")
+	<-c.pushing
+	if !errors.Is(err, ErrNetwork) || !errors.Is(err, errRenewed) {
+		t.Errorf("an id with a certificate of the key before: %v", err)
+	}
+	own, err := c.identity()
+	if err != nil || own.replica != me.replica || !own.key.Equal(me.key) || !now.PublicKey().Equal(orgKeyOf(t, c)) {
+		t.Errorf("it is another replica, or knows the key before again: %v", err)
+	}
+	word := incident(t, c, "goes on as it was")
+	mustSync(t, c)
+	if !o.has(word) {
+		t.Error("the device goes on no more")
+	}
+}
+
 // What a server says of its keys has room for all that its org may have had.
 func TestServerKeysRoom(t *testing.T) {
 	t.Parallel()
