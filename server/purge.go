@@ -26,7 +26,7 @@ var (
 	ErrPurgeUnsettled = errors.New("the account of whoever approves is younger than 7 days, or whoever asked has changed it in that time: let another admin approve")
 	// ErrPurgeRecovering: the database was set back, and words may be missing that would
 	// keep something.
-	ErrPurgeRecovering = errors.New("the server was restored, and not every device has reported since: nothing is purged before each has, or was shut out (see tandem admin recovery)")
+	ErrPurgeRecovering = errors.New("the server was restored, and not every device has reported since: nothing is purged before each has, or was shut out (see tandem admin recover status)")
 	// ErrPurgeNobody: somebody is no active admin of the agency.
 	ErrPurgeNobody = errors.New("a purge is asked for, and decided on, by active admins of the agency")
 	// ErrPurgeMoved: what is to be purged has changed meanwhile.

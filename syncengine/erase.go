@@ -15,9 +15,10 @@ type Eraser interface {
 	// Erased reports whether a record was erased.
 	Erased(id ID) (bool, error)
 	// Erase removes a record that is in no scope any more, with what the store itself
-	// keeps about it (about are the records that it names as what it is about), and notes for ever that it was erased at a sequence. What changes of
-	// the log say of it is removed after that, as the store sees fit: the changes keep
-	// their ids, hashes, verdicts and places.
+	// keeps about it (about are the records that it names as what it is about), and notes
+	// for ever that it was erased at a sequence. What changes of the log say of it is
+	// removed after that, as the store sees fit: the changes keep their ids, hashes,
+	// verdicts and places.
 	Erase(id ID, about []ID, seq uint64) error
 }
 

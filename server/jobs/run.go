@@ -30,18 +30,28 @@ func (r *Run) Progress(done int64) {
 	r.progress = done
 }
 
+// held returns the job as it stands, while it is this attempt's. The error is ErrLost or
+// ErrCancelled where it is not to go on.
+func (r *Run) held(tx *store.Tx) (*store.Job, error) {
+	j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
+	switch {
+	case err != nil:
+		return nil, err
+	case j == nil:
+		return nil, ErrLost
+	case j.Cancelled:
+		return nil, ErrCancelled
+	}
+	return j, nil
+}
+
 // Finish ends the job with its result, in one transaction with what do writes; nil writes
 // nothing. Where the job was lost, or cancelled, nothing is written and the error says so.
 func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) error) error {
 	err := r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
-		j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
-		switch {
-		case err != nil:
+		j, err := r.held(tx)
+		if err != nil {
 			return err
-		case j == nil:
-			return ErrLost
-		case j.Cancelled:
-			return ErrCancelled
 		}
 		if do != nil {
 			if err := do(tx); err != nil {
@@ -62,14 +72,9 @@ func (r *Run) Finish(ctx context.Context, result []byte, do func(*store.Tx) erro
 // that ends failed or cancelled has none. The error is that of Finish.
 func (r *Run) Keep(ctx context.Context, result []byte) error {
 	return r.w.store.Write(ctx, r.Org.ID, 1, func(tx *store.Tx) error {
-		j, err := tx.Holds(r.Job.ID, r.w.id, r.Job.Attempt)
-		switch {
-		case err != nil:
+		j, err := r.held(tx)
+		if err != nil {
 			return err
-		case j == nil:
-			return ErrLost
-		case j.Cancelled:
-			return ErrCancelled
 		}
 		j.Result = result
 		return tx.SaveJob(j)
