@@ -16,8 +16,9 @@ import (
 // forgotten is how long a device is counted after its last contact: as long as its lease.
 const forgotten = 30 * 24 * time.Hour
 
-// devices is what their requests have told of the devices, for metrics: it decides
-// nothing, and begins anew with the process. Safe for concurrent use.
+// devices is what their requests have told of the devices, for metrics and for who looks
+// after them: it decides nothing. KeepContacts shares it with the database. Safe for
+// concurrent use.
 type devices struct {
 	mu   sync.Mutex
 	seen map[syncengine.ID]*deviceSeen
@@ -34,6 +35,8 @@ type deviceSeen struct {
 	since  time.Time
 	// ahead is how far its clock was before the server's, the way of the request included.
 	ahead time.Duration
+	// noted is what of it the database has.
+	noted store.Contact
 }
 
 // devicesSeen is how the devices of an org stand.
@@ -86,17 +89,13 @@ func (d *devices) note(org *store.Org, id *auth.Identity, req *tandemv1.SyncRequ
 	}
 }
 
-// of returns how the devices of an org stand, and forgets those that are gone for long.
+// of returns how the devices of an org stand, without those that are gone for long.
 func (d *devices) of(org syncengine.ID, now time.Time, most int) devicesSeen {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	seen := devicesSeen{horizon: math.MaxUint64}
-	for id, one := range d.seen {
-		if now.Sub(one.at) > forgotten {
-			delete(d.seen, id)
-			continue
-		}
-		if one.org != org {
+	for _, one := range d.seen {
+		if one.org != org || now.Sub(one.at) > forgotten {
 			continue
 		}
 		seen.count++
@@ -112,7 +111,7 @@ func (d *devices) of(org syncengine.ID, now time.Time, most int) devicesSeen {
 	return seen
 }
 
-// DeviceSeen is how a device stood at its last contact with this process.
+// DeviceSeen is how a device stood at its last contact.
 type DeviceSeen struct {
 	// At is when that was, Unsent how many changes it had that the server had not, and
 	// Since from when on it has had some. Ahead is how far its clock was before the server's.
@@ -122,8 +121,8 @@ type DeviceSeen struct {
 	Ahead  time.Duration
 }
 
-// Seen returns how the replicas of an org stood at their last contact, as far as this
-// process has heard of them: it begins anew with the process.
+// Seen returns how the replicas of an org stood at their last contact: with this process,
+// or as of the last round of KeepContacts with any other.
 func (s *Server) Seen(org syncengine.ID) map[syncengine.ID]DeviceSeen {
 	s.devices.mu.Lock()
 	defer s.devices.mu.Unlock()

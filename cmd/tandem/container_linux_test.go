@@ -108,6 +108,10 @@ func inImage(t *testing.T, bin string, env, entry []string) {
 	if err != nil {
 		t.Fatalf("an org: %v\n%s", err, out)
 	}
+	// A machine without Go, without a shell: the server and three devices of a night shift.
+	if out, err := started("/tandem", "demo", "--once", "--json", "--dir", "/data/demo").CombinedOutput(); err != nil || !bytes.Contains(out, []byte(`"converged":true`)) {
+		t.Errorf("a night shift: %v\n%s", err, out)
+	}
 	ops, err := freeAddr()
 	if err != nil {
 		t.Fatal(err)

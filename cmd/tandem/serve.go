@@ -196,6 +196,7 @@ func (c *serveCmd) Run(a *app) (err error) {
 	tended.Go(func() { exports.Tend(tending) })
 	tended.Go(func() { _ = srv.KeepJournal(tending) })
 	tended.Go(func() { _ = srv.Checkpoints(tending) })
+	tended.Go(func() { _ = srv.KeepContacts(tending) })
 	defer tended.Wait()
 	defer end()
 	if err := c.announce(a, listener.Addr(), config != nil, st); err != nil {
