@@ -134,9 +134,13 @@ func (v *visit) newCall() error {
 	if err := v.setShift(s); err != nil {
 		return err
 	}
+	source := cmp.Or(s.Source, "dispatch_911")
+	if said := last(v.r.PostForm["source"]); slices.ContainsFunc(v.offered("incident_source"), func(o web.Option) bool { return o.Code == said }) {
+		source = said
+	}
 	unit := cmp.Or(s.Unit, clip(v.me.Label, 8))
 	m := &tandemv1.Incident{
-		Number: new(fmt.Sprintf("%s-%s-%02d", unit, s.Day, s.Calls)), Source: new(cmp.Or(s.Source, "dispatch_911")), CallType: &kind,
+		Number: new(fmt.Sprintf("%s-%s-%02d", unit, s.Day, s.Calls)), Source: &source, CallType: &kind,
 		ResponseMode: new(cmp.Or(s.Mode, "co_response")), DispatchedAt: v.tapNow(), Responders: v.responders(s),
 	}
 	if s.Police {
