@@ -195,12 +195,13 @@ type callData struct {
 	Timers     []timer
 	Where      web.Status
 	Sheet      *sheet
-	Place      web.Field
 	Encounters []lineItem
 	// Approach is what to know of the persons of the call.
 	Approach []approach
-	Officer  bool
-	Open     bool
+	// Place is what to know of its address.
+	Place   placeCard
+	Officer bool
+	Open    bool
 	// Arrived: somebody is there, and the call can have a result.
 	Arrived, Closing bool
 	Missing          []string
@@ -214,6 +215,8 @@ type lineItem struct {
 	At                 time.Time
 	Where              web.Status
 	Badge              string
+	// Place is the address that it names, where a page is about one.
+	Place string
 }
 
 func (v *visit) callPage() error {
@@ -270,7 +273,7 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 		return err
 	}
 	if !d.Officer {
-		found, err := v.dev.List(v.ctx(), "encounter", client.Filter{Incident: view.ID}, client.Oldest, 20)
+		found, err := v.encountersOf(view.ID)
 		if err != nil {
 			return err
 		}
@@ -281,10 +284,22 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 			return err
 		}
 	}
+	at, err := v.placeTyped(view)
+	if err != nil {
+		return err
+	}
+	if d.Place, err = v.placeOf(at, d.Approach); err != nil {
+		return err
+	}
 	if len(problems) > 0 && len(d.Missing) > 0 {
 		d.Page.Error = v.t("clearMissing")
 	}
 	return v.show("call", d)
+}
+
+// encountersOf are the contacts of a call.
+func (v *visit) encountersOf(call syncengine.ID) ([]*client.View, error) {
+	return v.dev.List(v.ctx(), "encounter", client.Filter{Incident: call}, client.Oldest, 20)
 }
 
 func (v *visit) encounterLine(view *client.View) lineItem {

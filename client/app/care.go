@@ -33,7 +33,7 @@ func init() {
 		}},
 	}
 	sheets["safety_alert"] = []section{{"secAlert", []spec{
-		{name: "category", need: true}, {name: "text", kind: "area", need: true}, {name: "audience", need: true}, {name: "basis", when: "audience=team_with_le", need: true},
+		{name: "category", need: true}, {name: "text", kind: "area", need: true}, {name: "address"}, {name: "audience", need: true}, {name: "basis", when: "audience=team_with_le", need: true},
 		{name: "expires_on", kind: "date", need: true},
 	}}}
 }
@@ -508,17 +508,21 @@ func (v *visit) safety(person syncengine.ID) (out []lineItem, err error) {
 		return nil, err
 	}
 	for _, view := range views {
-		m, ok := view.Message.(*tandemv1.SafetyAlert)
-		if !ok {
-			continue
-		}
-		l := lineItem{Href: "alert/" + view.ID.String(), Title: v.code("alert_category", m.GetCategory()), About: m.GetText(), At: v.at(view.Origin.AtMS), Where: v.where(view)}
-		if view.Lifecycle == "proposed" {
-			l.Badge = v.code("lifecycle_safety_alert", view.Lifecycle)
-		}
-		out = append(out, l)
+		out = append(out, v.alertLine(view))
 	}
 	return out, nil
+}
+
+// alertLine is an alert as a list shows it.
+func (v *visit) alertLine(view *client.View) lineItem {
+	l := lineItem{Href: "alert/" + view.ID.String(), At: v.at(view.Origin.AtMS), Where: v.where(view)}
+	if m, ok := view.Message.(*tandemv1.SafetyAlert); ok {
+		l.Title, l.About = v.code("alert_category", m.GetCategory()), m.GetText()
+	}
+	if view.Lifecycle == "proposed" {
+		l.Badge = v.code("lifecycle_safety_alert", view.Lifecycle)
+	}
+	return l
 }
 
 type cardLine struct {

@@ -38,8 +38,11 @@
     }
     return out;
   };
-  // Of a form: which questions are asked now, and what the answers come to.
+  // Of a form: which questions are asked now, and what the answers come to. Of a call: what
+  // is known of its address.
   const ask = (m) => {
+    const place = $("#place");
+    if (m.place !== undefined && place && place.innerHTML !== m.place) place.innerHTML = m.place;
     if (!m.off) return;
     for (const el of $$("[data-item]")) el.hidden = m.off.includes(el.dataset.item);
     const el = $("#result");
@@ -96,7 +99,7 @@
       this.failed = 0; $("#unsaved").hidden = true;
       Object.assign(this.seen, answer.seen || {});
       ask(answer);
-      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, off: answer.off, result: answer.result, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
+      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, off: answer.off, result: answer.result, place: answer.place, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
       this.state("kept");
       if (this.dirty.size) this.send(); else poll();
     }
