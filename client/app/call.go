@@ -125,29 +125,23 @@ func (v *visit) newCall() error {
 	if !v.domain().HasCode("call_type", kind) && v.own().Core("call_type", kind) == kind {
 		return client.ErrNotFound
 	}
-	s := v.a.prefs.current()
-	now := v.now()
-	if day := now.Format("060102"); s.Day != day {
-		s.Day, s.Calls = day, 0
-	}
-	s.Calls++
-	if err := v.setShift(s); err != nil {
+	number, s, err := v.nextNumber()
+	if err != nil {
 		return err
 	}
 	source := cmp.Or(s.Source, "dispatch_911")
 	if said := last(v.r.PostForm["source"]); slices.ContainsFunc(v.offered("incident_source"), func(o web.Option) bool { return o.Code == said }) {
 		source = said
 	}
-	unit := cmp.Or(s.Unit, clip(v.me.Label, 8))
 	m := &tandemv1.Incident{
-		Number: new(fmt.Sprintf("%s-%s-%02d", unit, s.Day, s.Calls)), Source: &source, CallType: &kind,
+		Number: &number, Source: &source, CallType: &kind,
 		ResponseMode: new(cmp.Or(s.Mode, "co_response")), DispatchedAt: v.tapNow(), Responders: v.responders(s),
 	}
 	if s.Police {
 		m.LeInvolvement = new("partner_on_team")
 	}
 	var id syncengine.ID
-	_, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error {
+	_, err = v.dev.Edit(v.ctx(), func(e *client.Edit) error {
 		var err error
 		id, err = e.Create(m)
 		return err
@@ -156,6 +150,16 @@ func (v *visit) newCall() error {
 		return err
 	}
 	return v.to("call/" + id.String())
+}
+
+// nextNumber is that of the next call of this device, and the shift that has counted it.
+func (v *visit) nextNumber() (string, shift, error) {
+	s := v.a.prefs.current()
+	if day := v.now().Format("060102"); s.Day != day {
+		s.Day, s.Calls = day, 0
+	}
+	s.Calls++
+	return fmt.Sprintf("%s-%s-%02d", cmp.Or(s.Unit, clip(v.me.Label, 8)), s.Day, s.Calls), s, v.setShift(s)
 }
 
 func (v *visit) tapNow() *tandemv1.Instant {

@@ -43,6 +43,7 @@ type spec struct {
 // sheets are the forms of each kind, in the order of a page.
 var sheets = map[string][]section{
 	"incident": {
+		{"secNew", []spec{{name: "call_type", need: true}, {name: "contact"}}},
 		{"secPlace", []spec{{name: "place_type", need: true}}},
 		{"secCall", []spec{
 			{name: "source", need: true}, {name: "call_type_final"}, {name: "risk_level"}, {name: "response_mode", need: true},

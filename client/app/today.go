@@ -127,7 +127,9 @@ type todayData struct {
 	Cleared []callLine
 	Drafts  []draftLine
 	Officer bool
-	Due     []lineItem
+	// Opens: it is a police partner who opens calls.
+	Opens bool
+	Due   []lineItem
 }
 
 // today is the page of a shift: the calls under way, a new one, what is not finished.
@@ -164,6 +166,12 @@ func (v *visit) today() error {
 			return err
 		}
 		if d.Source, err = v.sourceField(s); err != nil {
+			return err
+		}
+	}
+	if _, team := v.opensCalls(); team != nil {
+		d.Opens = true
+		if d.Drafts, err = v.typedAlone(v.a.o.Now().Add(-12 * time.Hour)); err != nil {
 			return err
 		}
 	}
