@@ -676,7 +676,7 @@ func (v *visit) placeLine(view *client.View, need string, only map[string]bool) 
 		l.Tel = "tel:" + strings.ReplaceAll(l.Phone, " ", "")
 	}
 	l.Open, l.Known = openNow(m, v.now())
-	return l, !(only["open"] && (!l.Known || !l.Open) || only["police"] && !l.Police || only["es"] && !slices.Contains(m.GetLangs(), "es"))
+	return l, (!only["open"] || l.Known && l.Open) && (!only["police"] || l.Police) && (!only["es"] || slices.Contains(m.GetLangs(), "es"))
 }
 
 var weekdays = []string{"su", "mo", "tu", "we", "th", "fr", "sa"}

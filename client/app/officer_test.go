@@ -86,3 +86,33 @@ func TestOfficerOpensCall(t *testing.T) {
 		t.Errorf("they make one: %d", w.Code)
 	}
 }
+
+// The page of it, on both devices and in both languages: what is typed there is kept.
+func TestOfficerCallPage(t *testing.T) {
+	t.Parallel()
+	for _, l := range looks[:2] {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t)
+			who, _ := o.cit()
+			dir := o.enrol(who, "Car 7")
+			o.settings(dir, map[string]string{"theme": l.theme, "lang": l.lang})
+			b := newBrowser(t, l.size)
+			b.prefix = l.name + "-"
+			b.open(serve(t, app.Options{Dir: dir, Client: options()}).next())
+			b.page("today")
+			b.look("officer-today")
+			b.goes(app.In(l.lang, "newCall"))
+			b.chip("call_type", "welfare_check")
+			b.types("location.address", "12 Elm St")
+			b.kept()
+			b.look("officer-call-new")
+			b.open(eval[string](b, "location.href"))
+			if got := eval[string](b, `document.querySelector("[name='location.address']").value`); got != "12 Elm St" {
+				t.Errorf("the address is %q after a reload", got)
+			}
+			b.goes(app.In(l.lang, "saveCall"))
+			b.says(app.In(l.lang, "fillIn"))
+		})
+	}
+}

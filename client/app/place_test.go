@@ -136,3 +136,33 @@ func TestAlertOfAddress(t *testing.T) {
 		t.Errorf("a police partner is told more:\n%s", page)
 	}
 }
+
+// While the address of a call is typed, what is known of it shows on the page.
+func TestAddressTyped(t *testing.T) {
+	t.Parallel()
+	for _, l := range looks[:2] {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t)
+			dir := o.enrol(o.maya, "Car 12")
+			o.settings(dir, map[string]string{"theme": l.theme, "lang": l.lang})
+			dev := o.device(dir)
+			a := &asker{tb: t, dev: dev, f: serve(t, app.Options{Device: dev})}
+			a.make(&tandemv1.SafetyAlert{
+				PersonId: new(a.person("Rosa").String()), Category: new("animal"), Text: new("Two dogs in the yard; call ahead."), Audience: new("clinical"),
+				ExpiresOn: new(time.Now().AddDate(0, 0, 30).Format(time.DateOnly)), Lifecycle: new("active"), Address: new("12 N. Elm Street, Apt 3"),
+			})
+			w := a.post("call", url.Values{"type": {"welfare_check"}})
+			_, call, _ := strings.Cut(w.Header().Get("Location"), "call/")
+			b := newBrowser(t, l.size)
+			b.prefix = l.name + "-"
+			b.open(a.f.next())
+			b.page("call/" + call)
+			eval[bool](b, `document.querySelector("[name='location.address']").closest("details").open = true`)
+			b.types("location.address", "12 north elm st")
+			b.kept()
+			b.says(app.In(l.lang, "placeCard"), app.In(l.lang, "placeSays"), "Two dogs")
+			b.look("call-place")
+		})
+	}
+}
