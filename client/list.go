@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"strings"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -22,6 +23,13 @@ type Filter struct {
 	// Conflicts, Pending: only records with open conflicts, with own unsettled
 	// changes.
 	Conflicts, Pending bool
+	// NoPerson: only records that refer to no person.
+	NoPerson bool
+	// Unknown: only records in a state of their lifecycle that this version does not know,
+	// as of a newer one.
+	Unknown bool
+	// Skip is how many of the first are left out: a list is read page by page.
+	Skip int
 }
 
 // Order of a list. The time of a record is when what it tells of began (a call was
@@ -49,9 +57,25 @@ func (c *Client) List(ctx context.Context, kind string, f Filter, order Order, l
 	where, args := f.where()
 	where = append(where, "rec.kind = ?")
 	args = append(args, int64(k.Number))
+	if f.Unknown {
+		known := c.domain.Codes(c.domain.FieldCodes(kind, "lifecycle"))
+		for _, code := range known {
+			args = append(args, code.Code)
+		}
+		where = append(where, "rec.lifecycle NOT IN (?"+strings.Repeat(", ?", len(known))+")")
+		args = append(args, "") // One of a kind without a lifecycle has none.
+	}
 	by := " ORDER BY rec.at DESC, rec.id DESC"
 	if order == Oldest {
 		by = " ORDER BY rec.at, rec.id"
+	}
+	if f.Skip > 0 {
+		if limit <= 0 {
+			limit = math.MaxInt32
+		}
+		by += " LIMIT +? OFFSET +?"
+		args = append(args, limit, f.Skip)
+		limit = 0
 	}
 	views, err := c.views(ctx, f.Pending, strings.Join(where, " AND ")+by, limit, args...)
 	if err != nil {
@@ -86,6 +110,9 @@ func (f *Filter) where() (where []string, args []any) {
 	}
 	if f.Pending {
 		where = append(where, "rec.pending > 0")
+	}
+	if f.NoPerson {
+		where = append(where, "rec.person IS NULL")
 	}
 	return where, args
 }

@@ -59,8 +59,10 @@ type Field struct {
 	When string
 	// More: it is folded away until somebody asks for it.
 	Required, Many, On, More bool
-	Max                      int
-	Options                  []Option
+	// Focus: the page begins here.
+	Focus   bool
+	Max     int
+	Options []Option
 	// Others are values that another window has typed there.
 	Others []string
 	// Phrases are put where somebody writes; without a script PhraseTo puts them at the end.

@@ -362,3 +362,13 @@ func TestOldProtocol(t *testing.T) {
 		}
 	}
 }
+
+// session is who works there.
+func (a *asker) session() *client.Session {
+	a.tb.Helper()
+	s, err := a.dev.Session()
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	return s
+}

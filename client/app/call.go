@@ -125,25 +125,23 @@ func (v *visit) newCall() error {
 	if !v.domain().HasCode("call_type", kind) && v.own().Core("call_type", kind) == kind {
 		return client.ErrNotFound
 	}
-	s := v.a.prefs.current()
-	now := v.now()
-	if day := now.Format("060102"); s.Day != day {
-		s.Day, s.Calls = day, 0
-	}
-	s.Calls++
-	if err := v.setShift(s); err != nil {
+	number, s, err := v.nextNumber()
+	if err != nil {
 		return err
 	}
-	unit := cmp.Or(s.Unit, clip(v.me.Label, 8))
+	source := cmp.Or(s.Source, "dispatch_911")
+	if said := last(v.r.PostForm["source"]); slices.ContainsFunc(v.offered("incident_source"), func(o web.Option) bool { return o.Code == said }) {
+		source = said
+	}
 	m := &tandemv1.Incident{
-		Number: new(fmt.Sprintf("%s-%s-%02d", unit, s.Day, s.Calls)), Source: new(cmp.Or(s.Source, "dispatch_911")), CallType: &kind,
+		Number: &number, Source: &source, CallType: &kind,
 		ResponseMode: new(cmp.Or(s.Mode, "co_response")), DispatchedAt: v.tapNow(), Responders: v.responders(s),
 	}
 	if s.Police {
 		m.LeInvolvement = new("partner_on_team")
 	}
 	var id syncengine.ID
-	_, err := v.dev.Edit(v.ctx(), func(e *client.Edit) error {
+	_, err = v.dev.Edit(v.ctx(), func(e *client.Edit) error {
 		var err error
 		id, err = e.Create(m)
 		return err
@@ -152,6 +150,16 @@ func (v *visit) newCall() error {
 		return err
 	}
 	return v.to("call/" + id.String())
+}
+
+// nextNumber is that of the next call of this device, and the shift that has counted it.
+func (v *visit) nextNumber() (string, shift, error) {
+	s := v.a.prefs.current()
+	if day := v.now().Format("060102"); s.Day != day {
+		s.Day, s.Calls = day, 0
+	}
+	s.Calls++
+	return fmt.Sprintf("%s-%s-%02d", cmp.Or(s.Unit, clip(v.me.Label, 8)), s.Day, s.Calls), s, v.setShift(s)
 }
 
 func (v *visit) tapNow() *tandemv1.Instant {
@@ -191,12 +199,13 @@ type callData struct {
 	Timers     []timer
 	Where      web.Status
 	Sheet      *sheet
-	Place      web.Field
 	Encounters []lineItem
 	// Approach is what to know of the persons of the call.
 	Approach []approach
-	Officer  bool
-	Open     bool
+	// Place is what to know of its address.
+	Place   placeCard
+	Officer bool
+	Open    bool
 	// Arrived: somebody is there, and the call can have a result.
 	Arrived, Closing bool
 	Missing          []string
@@ -210,6 +219,8 @@ type lineItem struct {
 	At                 time.Time
 	Where              web.Status
 	Badge              string
+	// Place is the address that it names, where a page is about one.
+	Place string
 }
 
 func (v *visit) callPage() error {
@@ -266,7 +277,7 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 		return err
 	}
 	if !d.Officer {
-		found, err := v.dev.List(v.ctx(), "encounter", client.Filter{Incident: view.ID}, client.Oldest, 20)
+		found, err := v.encountersOf(view.ID)
 		if err != nil {
 			return err
 		}
@@ -277,10 +288,22 @@ func (v *visit) showCall(view *client.View, problems []record.Problem) error {
 			return err
 		}
 	}
+	at, err := v.placeTyped(view)
+	if err != nil {
+		return err
+	}
+	if d.Place, err = v.placeOf(at, d.Approach); err != nil {
+		return err
+	}
 	if len(problems) > 0 && len(d.Missing) > 0 {
 		d.Page.Error = v.t("clearMissing")
 	}
 	return v.show("call", d)
+}
+
+// encountersOf are the contacts of a call.
+func (v *visit) encountersOf(call syncengine.ID) ([]*client.View, error) {
+	return v.dev.List(v.ctx(), "encounter", client.Filter{Incident: call}, client.Oldest, 20)
 }
 
 func (v *visit) encounterLine(view *client.View) lineItem {

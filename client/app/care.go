@@ -33,7 +33,7 @@ func init() {
 		}},
 	}
 	sheets["safety_alert"] = []section{{"secAlert", []spec{
-		{name: "category", need: true}, {name: "text", kind: "area", need: true}, {name: "audience", need: true}, {name: "basis", when: "audience=team_with_le", need: true},
+		{name: "category", need: true}, {name: "text", kind: "area", need: true}, {name: "address"}, {name: "audience", need: true}, {name: "basis", when: "audience=team_with_le", need: true},
 		{name: "expires_on", kind: "date", need: true},
 	}}}
 }
@@ -303,6 +303,8 @@ type formData struct {
 	Ink          string
 	Active, Mine bool
 	Police       bool
+	// MoreConsents is how many are asked for to see more; 0 where there are no more.
+	MoreConsents int
 }
 
 // newFormPage is the form of a record about a person that is made with a button.
@@ -339,7 +341,7 @@ func (v *visit) showForm(kind, page, id, person string, msg proto.Message, probl
 	if kind == "disclosure" {
 		fields := d.Sheet.Sections[0].Fields
 		at := slices.IndexFunc(fields, func(f web.Field) bool { return f.Name == "consent_id" })
-		if err := v.offerConsents(&fields[at], person); err != nil {
+		if d.MoreConsents, err = v.offerConsents(&fields[at], person); err != nil {
 			return err
 		}
 	}
@@ -506,17 +508,21 @@ func (v *visit) safety(person syncengine.ID) (out []lineItem, err error) {
 		return nil, err
 	}
 	for _, view := range views {
-		m, ok := view.Message.(*tandemv1.SafetyAlert)
-		if !ok {
-			continue
-		}
-		l := lineItem{Href: "alert/" + view.ID.String(), Title: v.code("alert_category", m.GetCategory()), About: m.GetText(), At: v.at(view.Origin.AtMS), Where: v.where(view)}
-		if view.Lifecycle == "proposed" {
-			l.Badge = v.code("lifecycle_safety_alert", view.Lifecycle)
-		}
-		out = append(out, l)
+		out = append(out, v.alertLine(view))
 	}
 	return out, nil
+}
+
+// alertLine is an alert as a list shows it.
+func (v *visit) alertLine(view *client.View) lineItem {
+	l := lineItem{Href: "alert/" + view.ID.String(), At: v.at(view.Origin.AtMS), Where: v.where(view)}
+	if m, ok := view.Message.(*tandemv1.SafetyAlert); ok {
+		l.Title, l.About = v.code("alert_category", m.GetCategory()), m.GetText()
+	}
+	if view.Lifecycle == "proposed" {
+		l.Badge = v.code("lifecycle_safety_alert", view.Lifecycle)
+	}
+	return l
 }
 
 type cardLine struct {
@@ -564,6 +570,8 @@ type directoryData struct {
 	Only   map[string]bool
 	Text   string
 	None   bool
+	// More leads to the next places, empty where there are none.
+	More string
 }
 
 // directory is offline; 988 stands on top of it, also where it is empty.
@@ -573,10 +581,15 @@ func (v *visit) directory() error {
 	d.Need = v.field("referral", spec{name: "need"})
 	d.Need.Fill([]string{q.Get("need")})
 	var err error
-	if d.Places, err = v.places(q.Get("need"), d.Text, d.Only, 100); err != nil {
+	var next *placesFrom
+	if d.Places, next, err = v.places(q.Get("need"), d.Text, d.Only, placesAt(q.Get("from")), mostPlaces); err != nil {
 		return err
 	}
 	d.None = len(d.Places) == 0
+	if next != nil {
+		q.Set("from", next.String())
+		d.More = "directory?" + q.Encode()
+	}
 	return v.show("directory", d)
 }
 
@@ -586,41 +599,44 @@ func (v *visit) serves(m *tandemv1.Resource, need string) bool {
 	return slices.ContainsFunc(m.GetCategory(), func(c string) bool { return c == need || c == core })
 }
 
-// places are the services of the directory that fit.
-func (v *visit) places(need, text string, only map[string]bool, limit int) (out []placeLine, err error) {
-	var views []*client.View
-	if text != "" {
-		views, err = v.dev.Search(v.ctx(), text, limit)
-	} else {
-		views, err = v.dev.List(v.ctx(), "resource", client.Filter{Lifecycle: record.Active}, client.Oldest, 0)
+// mostPlaces is how many places a page of the directory shows, and placesRead how many of the
+// directory are looked at together: among those the open ones come first.
+const mostPlaces, placesRead = 100, 400
+
+// placesFrom is where a page of places begins: at a place of those that are looked at
+// together, which begin with one of the directory.
+type placesFrom struct{ first, at int }
+
+func (f placesFrom) String() string { return fmt.Sprintf("%d-%d", f.first, f.at) }
+
+// placesAt reads where a page begins; what cannot be read is the first.
+func placesAt(s string) (f placesFrom) {
+	if n, err := fmt.Sscanf(s, "%d-%d", &f.first, &f.at); err != nil || n != 2 || f.first < 0 || f.at < 0 {
+		return placesFrom{}
 	}
-	if err != nil {
-		return nil, err
-	}
-	for _, view := range views {
-		m, ok := view.Message.(*tandemv1.Resource)
-		if !ok || m.GetStatus() != "active" || need != "" && !v.serves(m, need) {
-			continue
+	return f
+}
+
+// places are services of the directory that fit, at most so many; next is where the following
+// ones begin, nil where there are none.
+func (v *visit) places(need, text string, only map[string]bool, from placesFrom, most int) (out []placeLine, next *placesFrom, err error) {
+	read, all := from.first, false
+	for !all && len(out) < most {
+		var views []*client.View
+		if text != "" {
+			views, err = v.dev.Search(v.ctx(), text, most)
+		} else {
+			views, err = v.dev.List(v.ctx(), "resource", client.Filter{Lifecycle: record.Active, Skip: read}, client.Oldest, placesRead)
 		}
-		l := placeLine{
-			ID: view.ID.String(), Name: cmp.Or(m.GetServiceName().GetEn(), m.GetOrgName()), Org: m.GetOrgName(), Address: join(m.GetAddress(), m.GetCity()), Langs: strings.Join(m.GetLangs(), ", "),
-			About: clip(m.GetDescription(), 160), Capacity: v.code("resource_capacity", m.GetCapacity()), Police: m.GetAcceptsPoliceDropoff(), WalkIn: m.GetAcceptsWalkIn(),
+		if err != nil {
+			return nil, nil, err
 		}
-		if es := m.GetServiceName().GetEs(); v.lang == "es" && es != "" {
-			l.Name = es
+		for _, view := range views {
+			if l, ok := v.placeLine(view, need, only); ok {
+				out = append(out, l)
+			}
 		}
-		for _, c := range m.GetCategory() {
-			l.Needs = join(l.Needs, v.code("need", c))
-		}
-		if len(m.GetPhones()) > 0 {
-			l.Phone = m.GetPhones()[0].GetNumber()
-			l.Tel = "tel:" + strings.ReplaceAll(l.Phone, " ", "")
-		}
-		l.Open, l.Known = openNow(m, v.now())
-		if only["open"] && (!l.Known || !l.Open) || only["police"] && !l.Police || only["es"] && !slices.Contains(m.GetLangs(), "es") {
-			continue
-		}
-		out = append(out, l)
+		read, all = read+placesRead, text != "" || len(views) < placesRead
 	}
 	slices.SortStableFunc(out, func(a, b placeLine) int {
 		if a.Open != b.Open {
@@ -628,7 +644,39 @@ func (v *visit) places(need, text string, only map[string]bool, limit int) (out 
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return out[:min(len(out), limit)], nil
+	first := min(from.at, len(out))
+	last := min(first+most, len(out))
+	switch {
+	case last < len(out):
+		next = &placesFrom{from.first, last}
+	case !all:
+		next = &placesFrom{read, 0}
+	}
+	return out[first:last], next, nil
+}
+
+// placeLine is a service as a list shows it, where it fits.
+func (v *visit) placeLine(view *client.View, need string, only map[string]bool) (l placeLine, ok bool) {
+	m, ok := view.Message.(*tandemv1.Resource)
+	if !ok || m.GetStatus() != "active" || need != "" && !v.serves(m, need) {
+		return l, false
+	}
+	l = placeLine{
+		ID: view.ID.String(), Name: cmp.Or(m.GetServiceName().GetEn(), m.GetOrgName()), Org: m.GetOrgName(), Address: join(m.GetAddress(), m.GetCity()), Langs: strings.Join(m.GetLangs(), ", "),
+		About: clip(m.GetDescription(), 160), Capacity: v.code("resource_capacity", m.GetCapacity()), Police: m.GetAcceptsPoliceDropoff(), WalkIn: m.GetAcceptsWalkIn(),
+	}
+	if es := m.GetServiceName().GetEs(); v.lang == "es" && es != "" {
+		l.Name = es
+	}
+	for _, c := range m.GetCategory() {
+		l.Needs = join(l.Needs, v.code("need", c))
+	}
+	if len(m.GetPhones()) > 0 {
+		l.Phone = m.GetPhones()[0].GetNumber()
+		l.Tel = "tel:" + strings.ReplaceAll(l.Phone, " ", "")
+	}
+	l.Open, l.Known = openNow(m, v.now())
+	return l, (!only["open"] || l.Known && l.Open) && (!only["police"] || l.Police) && (!only["es"] || slices.Contains(m.GetLangs(), "es"))
 }
 
 var weekdays = []string{"su", "mo", "tu", "we", "th", "fr", "sa"}

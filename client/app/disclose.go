@@ -2,7 +2,9 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,9 +65,8 @@ func (v *visit) newDisclosure() error {
 			m.ConsentId = nil
 			return
 		}
-		var offered []*client.View
-		offered, failed = v.consents(m.GetPersonId())
-		if !slices.ContainsFunc(offered, func(c *client.View) bool { return c.ID.String() == m.GetConsentId() }) {
+		var fits bool
+		if fits, failed = v.restsOn(m); !fits {
 			// It was taken back, or ended, since it was chosen.
 			m.ConsentId = nil
 		}
@@ -78,33 +79,57 @@ func passesOn(kind string) bool {
 	return slices.Contains([]string{"release", "network_sharing", "le_sharing"}, kind) || strings.HasPrefix(kind, "part2_")
 }
 
-// consents are those of a person by which something may be passed on today, the newest
-// first.
-func (v *visit) consents(person string) (out []*client.View, err error) {
+// mostConsents is how many consents a page offers at first; it offers more where asked to.
+const mostConsents = 20
+
+// sharesToday reports whether something of a person may be passed on today by a consent.
+func (v *visit) sharesToday(person string, view *client.View) bool {
+	m, ok := view.Message.(*tandemv1.Consent)
+	return ok && m.GetPersonId() == person && view.Lifecycle == record.Active && m.GetDecision() == "given" && passesOn(m.GetType()) &&
+		(m.GetExpiresOn() == "" || m.GetExpiresOn() >= v.now().Format(time.DateOnly))
+}
+
+// restsOn reports whether the consent that a disclosure names lets it be passed on today.
+func (v *visit) restsOn(m *tandemv1.Disclosure) (bool, error) {
+	id, err := parseID(m.GetConsentId())
+	if err != nil {
+		return false, nil //nolint:nilerr // It names none.
+	}
+	view, err := v.dev.Get(v.ctx(), id)
+	if errors.Is(err, client.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && v.sharesToday(m.GetPersonId(), view), err
+}
+
+// consents are the newest of a person by which something may be passed on today, and how
+// many are asked for to see more; 0 where there are no more.
+func (v *visit) consents(person string) (out []*client.View, more int, err error) {
 	pid, err := parseID(person)
 	if err != nil {
-		return nil, client.ErrNotFound
+		return nil, 0, client.ErrNotFound
 	}
-	views, err := v.dev.List(v.ctx(), "consent", client.Filter{Person: pid, Lifecycle: record.Active}, client.Newest, 0)
-	if err != nil {
-		return nil, err
+	asked, _ := strconv.Atoi(v.r.URL.Query().Get("consents"))
+	most := min(max(asked, mostConsents), 500)
+	out, err = v.first("consent", client.Filter{Person: pid, Lifecycle: record.Active}, client.Newest, most+1, func(view *client.View) bool { return v.sharesToday(person, view) })
+	if len(out) > most {
+		out, more = out[:most], 4*most
 	}
-	today := v.now().Format(time.DateOnly)
-	for _, view := range views {
-		m, ok := view.Message.(*tandemv1.Consent)
-		if ok && m.GetDecision() == "given" && passesOn(m.GetType()) && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
-			out = append(out, view)
-		}
-	}
-	return out, nil
+	return out, more, err
 }
 
 // offerConsents makes the consents of a person the choices of a field: which one it rests
 // on is said by who passes it on.
-func (v *visit) offerConsents(f *web.Field, person string) error {
-	views, err := v.consents(person)
+func (v *visit) offerConsents(f *web.Field, person string) (more int, err error) {
+	views, more, err := v.consents(person)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	// One that was chosen stays, however many are newer.
+	if id, err := parseID(f.Value); err == nil && !slices.ContainsFunc(views, func(c *client.View) bool { return c.ID == id }) {
+		if view, err := v.dev.Get(v.ctx(), id); err == nil && v.sharesToday(person, view) {
+			views = append(views, view)
+		}
 	}
 	f.Kind, f.Options = "chips", nil
 	for _, view := range views {
@@ -121,7 +146,7 @@ func (v *visit) offerConsents(f *web.Field, person string) error {
 	if len(f.Options) == 0 {
 		f.Problem = v.t("noConsent")
 	}
-	return nil
+	return more, nil
 }
 
 // part2 is the statement that goes with a record of a substance use program, empty for

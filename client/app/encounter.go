@@ -157,6 +157,8 @@ func (v *visit) showEncounter(view *client.View, problems []record.Problem, fail
 		d.Read = v.read("encounter", m)
 	} else if d.Sheet, err = v.sheetOf("encounter", d.ID, m, problems); err != nil {
 		return err
+	} else if failed != "" {
+		d.Sheet.focus()
 	}
 	if pid, err := parseID(d.Person); err == nil {
 		if d.Safety, err = v.approachOf(pid); err != nil {

@@ -3,6 +3,8 @@ package app
 import (
 	"net/http"
 	"strings"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 )
 
 // In returns a text of the pages in a language.
@@ -22,3 +24,9 @@ func Screens() (patterns []string) {
 	}
 	return patterns
 }
+
+// AddressKey is an address as it is compared.
+func AddressKey(address string) string { return addressKey(address) }
+
+// AtAddress reports whether an address is that of a place.
+func AtAddress(address string, at *tandemv1.Location) bool { return atAddress(address, at) }

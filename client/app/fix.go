@@ -202,7 +202,7 @@ func (v *visit) showFix(n *client.NotAccepted, at []string, failed string) error
 			}
 			f.Fill(values)
 			if m, ok := msg.(*tandemv1.Disclosure); ok && sp.name == "consent_id" {
-				if err := v.offerConsents(&f, m.GetPersonId()); err != nil {
+				if _, err := v.offerConsents(&f, m.GetPersonId()); err != nil {
 					return err
 				}
 			}

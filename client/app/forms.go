@@ -335,18 +335,21 @@ func (v *visit) comesTo(f *tandemv1.Form, m *tandemv1.FormResponse, res *form.Re
 // lastAnswers are those of the newest signed response to the same form before this one,
 // nil for none.
 func (v *visit) lastAnswers(m *tandemv1.FormResponse, not syncengine.ID) (form.Answers, error) {
-	views, err := v.dev.List(v.ctx(), "form_response", client.Filter{Lifecycle: record.Signed}, client.Newest, 0)
-	if err != nil {
+	f := client.Filter{Lifecycle: record.Signed, ToMS: m.GetAnsweredAt().GetAtMs()}
+	// Those about a program are about nobody: the forms of a device that people answered of
+	// others are not gone through for them.
+	if f.Person, _ = parseID(m.GetPersonId()); f.Person.IsZero() {
+		f.NoPerson = true
+	}
+	before, err := v.first("form_response", f, client.Newest, 1, func(view *client.View) bool {
+		o, ok := view.Message.(*tandemv1.FormResponse)
+		return ok && view.ID != not && o.GetFormCode() == m.GetFormCode() && o.GetProgramId() == m.GetProgramId()
+	})
+	if err != nil || len(before) == 0 {
 		return nil, err
 	}
-	for _, view := range views {
-		o, ok := view.Message.(*tandemv1.FormResponse)
-		if ok && view.ID != not && o.GetFormCode() == m.GetFormCode() && o.GetProgramId() == m.GetProgramId() &&
-			(m.GetAnsweredAt() == nil || o.GetAnsweredAt().GetAtMs() < m.GetAnsweredAt().GetAtMs()) {
-			return form.Of(o), nil
-		}
-	}
-	return nil, nil
+	o, _ := before[0].Message.(*tandemv1.FormResponse)
+	return form.Of(o), nil
 }
 
 // asked answers the typing in a form: which items are not asked now, and the result as

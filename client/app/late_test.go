@@ -101,3 +101,30 @@ func TestTypedAfterSigned(t *testing.T) {
 		}
 	}
 }
+
+// The card of what was typed after the signature, on both devices and in both languages; one
+// tap makes a note of it.
+func TestLateCard(t *testing.T) {
+	t.Parallel()
+	for _, l := range looks[:2] {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t)
+			o.publish("safety-plan")
+			dir := o.enrol(o.maya, "Car 12")
+			o.settings(dir, map[string]string{"theme": l.theme, "lang": l.lang})
+			dev := o.device(dir)
+			a := &asker{tb: t, dev: dev, f: serve(t, app.Options{Device: dev})}
+			ids, _ := o.lates(a)
+			a.post("sheet/encounter/"+ids["encounter"]+"/draft", url.Values{"field": {"narrative"}, "v.narrative": {"All of it. Her sister came at nine."}})
+			b := newBrowser(t, l.size)
+			b.prefix = l.name + "-"
+			b.open(a.f.next())
+			b.page("encounter/" + ids["encounter"])
+			b.says(app.In(l.lang, "lateTyped"), "Her sister came at nine.")
+			b.look("late")
+			b.goes(app.In(l.lang, "lateAdd"))
+			b.until(`document.querySelector("[name=text]").value.includes("Her sister came at nine.")`)
+		})
+	}
+}

@@ -143,6 +143,24 @@ func (o *office) rare(tb testing.TB, dir string) map[string]string {
 			pages["response/signed-plan"] = "response/" + plan.String()
 		}
 	}
+	// What was typed into a signed record in a window that was still open.
+	call := a.make(&tandemv1.Incident{Source: new("dispatch_911"), CallType: new("welfare_check"), ResponseMode: new("co_response"), ReceivedAt: at}).String()
+	signed := a.make(&tandemv1.Encounter{
+		IncidentId: &call, PersonId: &who, Identity: new("identified"), Type: new("crisis_response"), StartedAt: at, EndedAt: at, PresentingPrimary: new("psychosis"), Substance: new("none"),
+		DangerSelf: new("none"), DangerOthers: new("none"), CannotCareForSelf: new("no"), Interventions: []string{"deescalation"}, Disposition: new("resolved_on_scene"), LegalStatus: new("voluntary"),
+		CfEd: new("no"), CfArrest: new("no"), CfHold: new("no"), FollowUpPlan: new("declined"), Narrative: new("Calm after twenty minutes."),
+	})
+	view, err := dev.Get(tb.Context(), signed)
+	if err == nil {
+		_, err = dev.Edit(tb.Context(), func(e *client.Edit) error { return e.Sign(view, view.Message) })
+	}
+	if err == nil {
+		err = dev.SaveDraft(tb.Context(), "sheet/encounter/"+signed.String(), fmt.Appendf(nil, `{"kind":"encounter","record":%q,"fields":{"narrative":{"values":["Calm after twenty minutes. His sister came at nine."],"n":1},"danger_self":{"values":["low"],"n":1}},"at_ms":%d}`, signed.String(), time.Now().UnixMilli()))
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pages["encounter-late"] = "encounter/" + signed.String()
 	protocols, err := dev.List(tb.Context(), "attachment", client.Filter{}, client.Oldest, 0)
 	if err != nil || len(protocols) == 0 {
 		tb.Fatalf("%d protocols, %v", len(protocols), err)
@@ -180,7 +198,7 @@ func (o *office) everyScreen(tb testing.TB, dir string, n int) map[string]string
 	f := fill(tb, dir, n)
 	ids := strings.NewReplacer("CALL", f.call.String(), "PERSON", f.person.String(), "ENCOUNTER", f.encounter.String(), "REFERRAL", f.referral.String())
 	for _, page := range []string{
-		"", "today", "shift", "calls", "call/CALL", "call/CALL/who", "call/CALL/times", "people", "people/found?q=rosa", "people/found?q=ort", "people/found?q=rosa+lind0",
+		"", "today", "shift", "calls", "call/new", "call/CALL", "call/CALL/who", "call/CALL/times", "people", "people/found?q=rosa", "people/found?q=ort", "people/found?q=rosa+lind0",
 		"person/PERSON", "person/PERSON/edit", "person/new?for=CALL", "encounter/ENCOUNTER", "referral/REFERRAL", "referral/new?person=PERSON", "note/new?target=encounter&of=ENCOUNTER",
 		"consent/new?person=PERSON", "alert/new?person=PERSON", "disclosure/new?person=PERSON", "forms", "forms?encounter=ENCOUNTER", "forms?person=PERSON", "cards", "protocols",
 		"directory", "tray", "settings", "status", "lock",
@@ -219,11 +237,14 @@ func TestEveryScreen(t *testing.T) {
 			b.open(f.next())
 			for _, name := range slices.Sorted(maps.Keys(pages)) {
 				switch name {
-				case "status", "people/found?q=rosa", "people/found?q=ort", "people/found?q=rosa+lind0", "file/id/bytes", "file/id/thumb":
+				case "status", "call/new", "people/found?q=rosa", "people/found?q=ort", "people/found?q=rosa+lind0", "file/id/bytes", "file/id/thumb":
 					// They are no pages of their own.
 					continue
 				}
 				b.page(pages[name])
+				if name == "encounter-late" {
+					b.says(app.In(l.lang, "lateTyped"), "sister")
+				}
 				b.look(strings.NewReplacer("/", "-", "?", "-", "&", "-", "=", "-").Replace(name))
 			}
 		})

@@ -43,6 +43,7 @@ type spec struct {
 // sheets are the forms of each kind, in the order of a page.
 var sheets = map[string][]section{
 	"incident": {
+		{"secNew", []spec{{name: "call_type", need: true}, {name: "contact"}}},
 		{"secPlace", []spec{{name: "place_type", need: true}}},
 		{"secCall", []spec{
 			{name: "source", need: true}, {name: "call_type_final"}, {name: "risk_level"}, {name: "response_mode", need: true},
@@ -158,6 +159,9 @@ type sheetSection struct {
 	// Missing counts what is needed and not there; Summary says what is.
 	Missing int
 	Summary string
+	// Open: there is something to do in it, as what is not answered, what is typed and no
+	// save yet, words, or a fault. What is finished is folded up.
+	Open bool
 }
 
 // sheetOf lays a sheet over a message. problems are what a form says beside its fields.
@@ -172,13 +176,13 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 		if len(only) > 0 && !slices.Contains(only, sec.key) {
 			continue
 		}
-		out := sheetSection{Key: sec.key, Title: v.t(sec.key)}
+		out, said := sheetSection{Key: sec.key, Title: v.t(sec.key)}, false
 		for _, sp := range sec.fields {
 			values := valuesOf(msg, sp.name, v.a.o.Zone)
 			f := v.field(kind, sp)
 			if d != nil && d.Fields[sp.name] != nil {
 				t := d.Fields[sp.name]
-				values, seen[sp.name] = t.Values, t.N
+				values, seen[sp.name], out.Open = t.Values, t.N, true
 				for _, other := range t.Others {
 					f.Others = append(f.Others, v.t("otherWindow")+"\n"+other)
 				}
@@ -204,9 +208,12 @@ func (v *visit) sheetOf(kind, id string, msg proto.Message, problems []record.Pr
 			if sp.need && empty(values) && sp.when == "" {
 				out.Missing++
 			}
-			out.Summary = join(out.Summary, v.shownValue(kind, sp, values))
+			said = said || !empty(values)
+			out.Open = out.Open || f.Problem != "" || f.Kind == "area"
+			out.Summary = join(out.Summary, v.summed(kind, sp, f.Label, values))
 			out.Fields = append(out.Fields, f)
 		}
+		out.Open = out.Open || out.Missing > 0 || !said
 		s.Sections = append(s.Sections, out)
 	}
 	if d != nil {
@@ -291,6 +298,30 @@ func (v *visit) shownValue(kind string, sp spec, values []string) string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// plainCodes say nothing without the question.
+var plainCodes = []string{"none", "no", "yes", "unknown", "low", "moderate", "high", "unable_to_assess"}
+
+// summed is a field in a summary: with its label where the answer alone says too little.
+func (v *visit) summed(kind string, sp spec, label string, values []string) string {
+	text := v.shownValue(kind, sp, values)
+	if text != "" && len(values) > 0 && slices.Contains(plainCodes, values[0]) {
+		return label + " " + text
+	}
+	return text
+}
+
+// focus has a page begin at the first field with a fault.
+func (s *sheet) focus() {
+	for i := range s.Sections {
+		for k := range s.Sections[i].Fields {
+			if f := &s.Sections[i].Fields[k]; f.Problem != "" {
+				f.Focus = true
+				return
+			}
+		}
+	}
 }
 
 func clip(s string, n int) string {

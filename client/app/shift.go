@@ -60,9 +60,10 @@ func (v *visit) shiftPage() error {
 	}
 	d.Mode = v.field("incident", spec{name: "response_mode"})
 	d.Mode.Fill([]string{cmp.Or(s.Mode, "co_response")})
-	d.Source = v.field("incident", spec{name: "source"})
+	if d.Source, err = v.sourceField(s); err != nil {
+		return err
+	}
 	d.Source.Label = v.t("usualSource")
-	d.Source.Fill([]string{cmp.Or(s.Source, "dispatch_911")})
 	return v.show("shift", d)
 }
 

@@ -17,46 +17,80 @@ import (
 
 func parseID(s string) (syncengine.ID, error) { return syncengine.ParseID(s) }
 
-// learnt are the call types that the team takes most, counted now and then.
+// learnt are the codes that the team uses most in new calls, by list, counted now and then.
 type learnt struct {
 	mu    sync.Mutex
 	at    time.Time
 	team  string
-	types []string
+	codes map[string][]string
 }
 
-// usual are the first chips of a team that has taken no call yet.
-var usual = []string{"behavioral_crisis", "welfare_check", "suicide_threat", "disturbance", "family_dispute", "unsheltered_person", "intoxicated_person", "overdose"}
+// mostChips is how many chips stand at hand.
+const mostChips = 8
 
-// chips returns the eight call types that stand on the first page.
-func (v *visit) chips() ([]string, error) {
+// usual are the first chips of a team that has taken no call yet.
+var usual = map[string][]string{
+	"call_type":       {"behavioral_crisis", "welfare_check", "suicide_threat", "disturbance", "family_dispute", "unsheltered_person", "intoxicated_person", "overdose"},
+	"incident_source": {"dispatch_911", "dispatch_988", "officer_request", "ems_fire_request", "self_initiated", "family_community", "provider_request", "walk_in"},
+}
+
+// chips returns the eight codes of a list that stand at hand for a new call: those that the
+// team used most, of those that are offered.
+func (v *visit) chips(list string) ([]string, error) {
 	l := &v.a.learnt
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	team := v.a.prefs.current().Team
-	if l.types != nil && l.team == team && v.a.o.Now().Sub(l.at) < 10*time.Minute {
-		return l.types, nil
+	if l.codes != nil && l.team == team && v.a.o.Now().Sub(l.at) < 10*time.Minute {
+		return l.codes[list], nil
 	}
-	views, err := v.dev.List(v.ctx(), "incident", client.Filter{FromMS: v.a.o.Now().AddDate(0, 0, -60).UnixMilli()}, client.Newest, 150)
+	// The calls of another team that the same person is in are not counted, however many.
+	calls, err := v.first("incident", client.Filter{FromMS: v.a.o.Now().AddDate(0, 0, -60).UnixMilli()}, client.Newest, 150, func(view *client.View) bool {
+		m, ok := view.Message.(*tandemv1.Incident)
+		return ok && (team == "" || m.GetTeamId() == team)
+	})
 	if err != nil {
 		return nil, err
 	}
-	counts := map[string]int{}
-	for _, view := range views {
-		if m, ok := view.Message.(*tandemv1.Incident); ok && (team == "" || m.GetTeamId() == team) {
-			counts[m.GetCallType()]++
+	codes := map[string][]string{}
+	for name, said := range map[string]func(*tandemv1.Incident) string{"call_type": (*tandemv1.Incident).GetCallType, "incident_source": (*tandemv1.Incident).GetSource} {
+		counts := map[string]int{}
+		for _, view := range calls {
+			if m, ok := view.Message.(*tandemv1.Incident); ok {
+				counts[said(m)]++
+			}
+		}
+		offered := map[string]bool{}
+		for _, o := range v.offered(name) {
+			offered[o.Code] = true
+		}
+		most := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(counts[b]-counts[a], strings.Compare(a, b)) })
+		for _, code := range append(most, usual[name]...) {
+			if offered[code] && !slices.Contains(codes[name], code) && len(codes[name]) < mostChips {
+				codes[name] = append(codes[name], code)
+			}
 		}
 	}
-	delete(counts, "")
-	delete(counts, "not_recorded")
-	types := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(counts[b]-counts[a], strings.Compare(a, b)) })
-	for _, t := range usual {
-		if !slices.Contains(types, t) {
-			types = append(types, t)
+	l.codes, l.team, l.at = codes, team, v.a.o.Now()
+	return l.codes[list], nil
+}
+
+// atHand splits the choices of a list: those that the team uses most, the first at the
+// beginning, and the others.
+func (v *visit) atHand(list string) (first, more []web.Option, err error) {
+	chips, err := v.chips(list)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, o := range v.offered(list) {
+		if slices.Contains(chips, o.Code) {
+			first = append(first, o)
+		} else {
+			more = append(more, o)
 		}
 	}
-	l.types, l.team, l.at = types[:8], team, v.a.o.Now()
-	return l.types, nil
+	slices.SortStableFunc(first, func(a, b web.Option) int { return slices.Index(chips, a.Code) - slices.Index(chips, b.Code) })
+	return first, more, nil
 }
 
 type callLine struct {
@@ -81,16 +115,21 @@ type draftLine struct {
 }
 
 type todayData struct {
-	Page    *web.Page
-	Shift   shift
-	On      bool
-	Chips   []web.Option
-	More    []web.Option
+	Page  *web.Page
+	Shift shift
+	On    bool
+	Chips []web.Option
+	More  []web.Option
+	// Source is where the next call comes from, unless somebody says otherwise the usual
+	// one, which Source.Value says.
+	Source  web.Field
 	Open    []callLine
 	Cleared []callLine
 	Drafts  []draftLine
 	Officer bool
-	Due     []lineItem
+	// Opens: it is a police partner who opens calls.
+	Opens bool
+	Due   []lineItem
 }
 
 // today is the page of a shift: the calls under way, a new one, what is not finished.
@@ -101,7 +140,12 @@ func (v *visit) today() error {
 	if err != nil {
 		return err
 	}
-	for _, view := range open {
+	// What a newer app has made of a call may be work: it stands with what is under way.
+	unknown, err := v.dev.List(v.ctx(), "incident", client.Filter{Unknown: true}, client.Newest, 20)
+	if err != nil {
+		return err
+	}
+	for _, view := range append(open, unknown...) {
 		d.Open = append(d.Open, v.callLine(view))
 	}
 	cleared, err := v.dev.List(v.ctx(), "incident", client.Filter{Lifecycle: "cleared", FromMS: v.a.o.Now().Add(-16 * time.Hour).UnixMilli()}, client.Newest, 8)
@@ -118,21 +162,35 @@ func (v *visit) today() error {
 		if d.Due, err = v.due(); err != nil {
 			return err
 		}
-		chips, err := v.chips()
-		if err != nil {
+		if d.Chips, d.More, err = v.atHand("call_type"); err != nil {
 			return err
 		}
-		for _, o := range v.offered("call_type") {
-			if slices.Contains(chips, o.Code) {
-				d.Chips = append(d.Chips, o)
-			} else {
-				d.More = append(d.More, o)
-			}
+		if d.Source, err = v.sourceField(s); err != nil {
+			return err
 		}
-		slices.SortStableFunc(d.Chips, func(a, b web.Option) int { return slices.Index(chips, a.Code) - slices.Index(chips, b.Code) })
+	}
+	if _, team := v.opensCalls(); team != nil {
+		d.Opens = true
+		if d.Drafts, err = v.typedAlone(v.a.o.Now().Add(-12 * time.Hour)); err != nil {
+			return err
+		}
 	}
 	d.Page.Undo = v.undoFor("")
 	return v.show("today", d)
+}
+
+// sourceField asks where the next call comes from: what the shift says is chosen.
+func (v *visit) sourceField(s shift) (web.Field, error) {
+	f := v.field("incident", spec{name: "source"})
+	usual := cmp.Or(s.Source, "dispatch_911")
+	first, more, err := v.atHand("incident_source")
+	if err != nil {
+		return f, err
+	}
+	f.Options = append(first, more...)
+	f.Fill([]string{usual})
+	f.Value = v.code("incident_source", usual)
+	return f, nil
 }
 
 // unfinished lists drafts: encounters and notes that are not signed, and typing for which
@@ -319,6 +377,8 @@ func (v *visit) callLine(view *client.View) callLine {
 		}
 	}
 	switch {
+	case !v.domain().HasCode("lifecycle_incident", view.Lifecycle):
+		l.State = v.tf("stateNewer", view.Lifecycle)
 	case m.GetContact() != "" && !l.Open:
 		l.State = v.code("contact", m.GetContact())
 	case m.GetClearedAt() != nil:

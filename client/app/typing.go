@@ -220,6 +220,14 @@ func (v *visit) keepTyping() error {
 			v.a.o.Log.Warn().Err(err).Msg("an answer is kept, and what it comes to is not known")
 		}
 	}
+	if kind == "incident" && slices.ContainsFunc(v.r.Form["field"], func(name string) bool { return strings.HasPrefix(name, "location.") }) {
+		// What is known of the address shows while it is typed.
+		if place, err := v.placeShown(rid); err == nil {
+			answer["place"] = place
+		} else if !errors.Is(err, client.ErrLocked) && !errors.Is(err, client.ErrNotFound) {
+			v.a.o.Log.Warn().Err(err).Msg("an address is kept, and what is known of it is not shown")
+		}
+	}
 	return v.json(http.StatusOK, answer)
 }
 

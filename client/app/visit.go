@@ -50,7 +50,7 @@ var insidePages = map[string]func(*visit) error{
 	"GET /{$}": (*visit).home, "GET /today": (*visit).today,
 	"GET /shift": (*visit).shiftPage, "POST /shift": (*visit).beginShift, "POST /shift/end": (*visit).endShift,
 	"GET /settings": (*visit).settingsPage, "POST /settings/theme": (*visit).setTheme, "POST /settings/pin": (*visit).setPIN,
-	"POST /call": (*visit).newCall, "GET /calls": (*visit).calls, "GET /call/{id}": (*visit).callPage, "POST /call/{id}/tap": (*visit).tap,
+	"POST /call": (*visit).newCall, "GET /call/new": (*visit).newOfficerCallPage, "POST /call/new": (*visit).newOfficerCall, "GET /calls": (*visit).calls, "GET /call/{id}": (*visit).callPage, "POST /call/{id}/tap": (*visit).tap,
 	"POST /call/{id}/undo": (*visit).takeBack, "POST /call/{id}/result": (*visit).result, "GET /call/{id}/times": (*visit).timesPage,
 	"GET /call/{id}/who": (*visit).whoPage, "POST /call/{id}/encounter": (*visit).newEncounter,
 	"GET /people": (*visit).people, "GET /people/found": (*visit).found, "GET /person/new": (*visit).newPersonPage,

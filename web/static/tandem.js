@@ -38,8 +38,11 @@
     }
     return out;
   };
-  // Of a form: which questions are asked now, and what the answers come to.
+  // Of a form: which questions are asked now, and what the answers come to. Of a call: what
+  // is known of its address.
   const ask = (m) => {
+    const place = $("#place");
+    if (m.place !== undefined && place && place.innerHTML !== m.place) place.innerHTML = m.place;
     if (!m.off) return;
     for (const el of $$("[data-item]")) el.hidden = m.off.includes(el.dataset.item);
     const el = $("#result");
@@ -96,7 +99,7 @@
       this.failed = 0; $("#unsaved").hidden = true;
       Object.assign(this.seen, answer.seen || {});
       ask(answer);
-      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, off: answer.off, result: answer.result, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
+      if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, off: answer.off, result: answer.result, place: answer.place, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
       this.state("kept");
       if (this.dirty.size) this.send(); else poll();
     }
@@ -186,6 +189,41 @@
   scales();
   // Forms whose choice is the whole answer go at once.
   document.addEventListener("change", (e) => { const f = e.target.form; if (f && f.dataset.go !== undefined) f.requestSubmit(); });
+
+  // What folds says what is in it while it is folded up.
+  const plain = ["none", "no", "yes", "unknown", "low", "moderate", "high", "unable_to_assess"];
+  const sum = (box) => {
+    const out = $(":scope > summary > small", box);
+    if (!out) return;
+    const says = [];
+    for (const el of $$("input[type=radio]:checked, input[type=checkbox]:checked, .stops input, textarea", box)) {
+      if (el.tagName === "TEXTAREA") {
+        const words = el.value.split(/\s+/).filter(Boolean).join(" ");
+        if (words) says.push(words.length > 60 ? [...words].slice(0, 59).join("") + "…" : words);
+        continue;
+      }
+      const scale = el.type === "range", text = scale ? (Number(el.value) > 0 ? $$("span > span", el.parentElement)[Number(el.value)].textContent : "") : el.nextElementSibling.textContent;
+      if (!text || el.value === "true") continue;
+      const asks = $("legend", el.closest("fieldset"));
+      says.push((scale || plain.includes(el.value)) && asks ? asks.firstChild.textContent.trim() + " " + text : text);
+    }
+    out.textContent = says.join(", ");
+  };
+  document.addEventListener("input", (e) => { for (let el = e.target; (el = el.parentElement?.closest("details"));) if (el.closest("form[data-draft]") || $("small[data-says]", el)) sum(el); });
+
+  // What was folded by hand stays so; where the page is shown again, all of it does.
+  const folds = $$("details[data-fold]"), foldKey = "fold " + (body.dataset.record || location.pathname);
+  if (folds.length) {
+    const kept = JSON.parse(sessionStorage.getItem(foldKey) || "{}"), hand = kept.hand || {};
+    const again = ["reload", "back_forward"].includes(performance.getEntriesByType("navigation")[0]?.type);
+    for (const el of folds) {
+      const was = (again && kept.all ? kept.all : hand)[el.dataset.fold];
+      // A fault is seen, and so is what a link leads to.
+      if (was !== undefined && !$(".wrong", el) && location.hash !== "#" + el.dataset.fold) el.open = was;
+      $(":scope > summary", el).addEventListener("click", () => setTimeout(() => { hand[el.dataset.fold] = el.open; sum(el); }));
+    }
+    addEventListener("pagehide", () => sessionStorage.setItem(foldKey, JSON.stringify({ hand, all: Object.fromEntries(folds.map((el) => [el.dataset.fold, el.open])) })));
+  }
 
   // Fields that are asked only after an answer.
   const when = () => {
