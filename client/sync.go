@@ -490,7 +490,7 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		c.ordered.Store(true)
 		c.log.Warn().Msg("an admin has ordered this device to be wiped: what is unsent goes first")
 	}
-	c.heard(ctx, answer.GetTrailer())
+	c.heard(ctx, answer.GetTrailer(), acknowledged{ops: len(r.got.Outcomes), drained: !r.queued})
 	for _, id := range r.got.Differing {
 		c.log.Error().Str("scope", hex.EncodeToString(id[:])).Msg("digest differs from the server's")
 	}
