@@ -144,10 +144,14 @@ func (c *Client) sealMissing(ctx context.Context) {
 	}
 }
 
+// selectUnknown selects what the server is not known to have: what is to be sent, once
+// more or for the first time, and what is damaged here and not delivered.
+const selectUnknown = `SELECT op FROM outbox WHERE state IN (1, 7) UNION ALL SELECT op FROM outbox WHERE state = 8 AND outcome IS NULL`
+
 // queuedOps returns the numbers of the unacknowledged changes, ascending.
 func (c *Client) queuedOps(ctx context.Context) (ops []uint64, err error) {
 	err = c.store.read(ctx, "reading the outbox", func(rtx *sql.Tx) error {
-		rows, err := rtx.QueryContext(ctx, `SELECT op FROM outbox WHERE state = 1`)
+		rows, err := rtx.QueryContext(ctx, selectUnknown)
 		if err != nil {
 			return err
 		}
@@ -230,8 +234,9 @@ func (s *store) keepLeaving(ops []*syncengine.Op) {
 	}
 }
 
-// heard takes in what an answer says about the org's keys and the sealed outbox.
-func (c *Client) heard(ctx context.Context, trailer *tandemv1.Trailer) {
+// heard takes in what an answer says about the org's keys and the sealed outbox, and how
+// many own changes it has acknowledged.
+func (c *Client) heard(ctx context.Context, trailer *tandemv1.Trailer, news acknowledged) {
 	if err := c.takeRenewal(ctx, trailer.GetRenewal()); err != nil {
 		c.log.Error().Err(err).Msg("the organization's new key is not taken")
 	}
@@ -245,7 +250,7 @@ func (c *Client) heard(ctx context.Context, trailer *tandemv1.Trailer) {
 		return
 	}
 	backed := rangesOf(trailer.GetBackedUp())
-	changed, due := f.learn(backed)
+	changed, due := f.learn(backed, news)
 	if changed {
 		c.askBefore.Store(true)
 		err := c.setRanges(ctx, metaBacked, map[syncengine.ID][]syncengine.OpRange{f.me.replica: backed})
@@ -302,27 +307,49 @@ func (c *Client) recallBacked(ctx context.Context, f *sealedFile) error {
 	return err
 }
 
-// learn notes which own ops are in two verified backups. It reports whether that has
-// changed, and whether it may be time to rewrite the file.
-func (s *sealedFile) learn(backed []syncengine.OpRange) (changed, due bool) {
+// acknowledged is what an answer brought for own changes.
+type acknowledged struct {
+	// ops that got their verdict; drained: none waits for one any more.
+	ops     int
+	drained bool
+}
+
+// lookShare is the share of the entries, or of the file's size, that has to be news
+// since a look at the whole file until the next: so looks cost a fixed share of what
+// the file has taken in, however long a push is.
+const lookShare = 8
+
+// learn notes which own ops are in two verified backups, and what was acknowledged. It
+// reports whether the first has changed, and whether it may be time to rewrite the file.
+func (s *sealedFile) learn(backed []syncengine.OpRange, news acknowledged) (changed, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed = !slices.Equal(s.backed, backed)
-	due = s.size >= min(minCompact, s.limit) && (changed || s.size > s.looked+minCompact || s.size > s.limit)
 	s.backed = backed
-	if due {
-		s.looked = s.size
+	s.acked += news.ops
+	least := min(minCompact, s.limit)
+	if s.size < least {
+		return changed, false
+	}
+	grown := s.size > s.looked+max(least, s.looked/lookShare)
+	spare := s.size > s.limit && s.acked > 0 && (news.drained || s.acked >= len(s.entries)/lookShare)
+	if due = changed || grown || spare; due {
+		s.looked, s.acked = s.size, 0
 	}
 	return changed, due
 }
 
 // compact rewrites the file where more than half of it is in two backups, or where it
-// has outgrown its limit.
+// has outgrown its limit. One at a time: what is to go is told by its place in the file.
 func (c *Client) compact(ctx context.Context, f *sealedFile) error {
+	f.compacting.Lock()
+	defer f.compacting.Unlock()
 	if !f.wasteful() {
 		// As ever between a backup and the next: what waits need not be read for that.
 		return nil
 	}
+	// What is sealed from here on may not be among what is read next as waiting.
+	before := f.length()
 	queued, err := c.queuedOps(ctx)
 	if err != nil {
 		return err
@@ -335,16 +362,21 @@ func (c *Client) compact(ctx context.Context, f *sealedFile) error {
 	if err != nil {
 		return err
 	}
-	gone := f.disposable(queued, delivered, safe)
+	gone := f.disposable(before, queued, delivered, safe)
 	if gone == nil {
 		return nil
 	}
-	before := f.size
 	err = f.rewrite(func(e *sealedEntry) bool { return gone[e.offset] })
 	if err == nil {
-		c.log.Info().Int64("bytes_before", before).Int64("bytes_after", f.size).Msg("sealed outbox rewritten")
+		c.log.Info().Int64("bytes_before", before).Int64("bytes_after", f.length()).Msg("sealed outbox rewritten")
 	}
 	return err
+}
+
+func (s *sealedFile) length() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size
 }
 
 // wasteful reports whether there may be entries to leave out.
@@ -364,9 +396,14 @@ func (s *sealedFile) unneeded(e sealedEntry) bool {
 }
 
 // disposable returns the entries to leave out, by their place in the file; nil where
-// a rewrite is not worth its while. safe are those of earlier replicas that two backups
-// hold.
-func (s *sealedFile) disposable(queued []uint64, delivered, safe map[syncengine.ID][]syncengine.OpRange) map[int64]bool {
+// a rewrite is not worth its while. queued are the own ops that waited when the file had
+// its first bytes, safe those of earlier replicas that two backups hold.
+//
+// While changes wait, a rewrite frees as much as it copies; then a third as much, which
+// is what a file that has just outgrown its limit gives. So the file is at most twice
+// what has to stay or half as large again as its limit, and with nothing waiting as
+// large as its limit, or a third larger than what has to stay.
+func (s *sealedFile) disposable(first int64, queued []uint64, delivered, safe map[syncengine.ID][]syncengine.OpRange) map[int64]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Who said that a draft is no more needs to say so only while an older version is there.
@@ -385,7 +422,7 @@ func (s *sealedFile) disposable(queued []uint64, delivered, safe map[syncengine.
 			dead += e.size
 		case e.kind != seal.KindChange:
 		case e.own:
-			if _, waits := slices.BinarySearch(queued, e.number); !waits {
+			if _, waits := slices.BinarySearch(queued, e.number); !waits && e.offset < first {
 				spare = append(spare, e)
 			}
 		case syncengine.HoldsOp(delivered[e.replica], e.number):
@@ -407,7 +444,11 @@ func (s *sealedFile) disposable(queued []uint64, delivered, safe map[syncengine.
 			dead += e.size
 		}
 	}
-	if len(gone) == 0 || (dead < s.size/2 && (s.size <= s.limit || dead < s.limit/8)) {
+	least := s.size / 2
+	if s.size > s.limit && len(queued) == 0 {
+		least = s.size / 4
+	}
+	if len(gone) == 0 || dead < least {
 		return nil
 	}
 	return gone

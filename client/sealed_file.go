@@ -50,9 +50,11 @@ type sealedFile struct {
 	writing sync.Mutex
 	// drafting is held while drafts are gathered and sealed.
 	drafting sync.Mutex
-	f        *os.File
-	session  *seal.Session
-	buf      []byte
+	// compacting is held from a look at what may go until it has gone.
+	compacting sync.Mutex
+	f          *os.File
+	session    *seal.Session
+	buf        []byte
 	// since are the bytes written since the replica introduced itself, -1 where it
 	// has not.
 	since int64
@@ -77,9 +79,11 @@ type sealedFile struct {
 	// offers name the witnesses of this process, by serial number.
 	offers map[uint64]*tandemv1.WitnessOffer
 	// backed are the own ops that are in two verified backups. limit is the size that
-	// acknowledged changes may fill, looked the size when that was last looked at.
+	// acknowledged changes may fill, looked the size when that was last looked at, acked
+	// how many have been acknowledged since.
 	backed        []syncengine.OpRange
 	limit, looked int64
+	acked         int
 }
 
 // sealing is a group of changes that are written together.
@@ -354,6 +358,7 @@ func (s *sealedFile) rewrite(drop func(*sealedEntry) bool) (err error) {
 	defer s.mu.Unlock()
 	_ = s.f.Close()
 	s.f, s.size, s.entries, s.present, s.since, s.damaged = f, next.size, next.entries, next.present, next.size, 0
+	s.looked = next.size
 	return nil
 }
 

@@ -65,6 +65,8 @@ type store struct {
 	// known is what the last transactions left in memory. Nobody else writes, so it
 	// holds until a transaction fails.
 	known known
+	// ran counts the statements of its transactions.
+	ran int
 	// notes wait for a place in the audit chain.
 	notes notes
 	// sealed is the sealed outbox beside the database, nil where there is none.

@@ -322,7 +322,7 @@ func (c *Client) plan(ctx context.Context, w want) (plan *syncengine.Planned, r 
 			}
 			r.ask = queued && !asked
 			o.Ask = r.ask
-			if !r.ask || !broken {
+			if queued && (!r.ask || !broken) {
 				// What is urgent need not wait until the rest is asked for.
 				o.PushBytes, o.UrgentOnly = push, r.ask
 				o.InFlight = w.lanes.under()
@@ -444,10 +444,7 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		if err := c.keepPace(t, r); err != nil {
 			return err
 		}
-		if r.queued, err = t.any(anyQueued); err != nil {
-			return err
-		}
-		if r.applied, err = t.any(anyApplied); err != nil {
+		if r.queued, r.applied, err = t.left(); err != nil {
 			return err
 		}
 		if err := t.noteDiffering(r.got); err != nil {
@@ -490,7 +487,7 @@ func (c *Client) receive(ctx context.Context, me *identity, req *tandemv1.SyncRe
 		c.ordered.Store(true)
 		c.log.Warn().Msg("an admin has ordered this device to be wiped: what is unsent goes first")
 	}
-	c.heard(ctx, answer.GetTrailer())
+	c.heard(ctx, answer.GetTrailer(), acknowledged{ops: len(r.got.Outcomes), drained: !r.queued})
 	for _, id := range r.got.Differing {
 		c.log.Error().Str("scope", hex.EncodeToString(id[:])).Msg("digest differs from the server's")
 	}
@@ -557,12 +554,22 @@ func (c *Client) keepPace(t *tx, r *round) error {
 // errCut says that something on the way has ended a request that waited for news.
 var errCut = &ContactError{Kind: ErrNetwork, Words: "something on the way does not let a request wait for news"}
 
-// Questions of any. The second condition lets the partial index serve.
+// Questions of any and left. The second condition lets the partial index serve.
 const (
 	anyUrgent  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7) AND rank = 1)`
 	anyQueued  = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_queue WHERE state IN (1, 7))`
-	anyApplied = `SELECT EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_judged WHERE state = 2 AND state IN (2, 4))`
+	selectLeft = anyQueued + `, EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_judged WHERE state = 2 AND state IN (2, 4))`
 )
+
+// left reports whether changes are left that are to be sent, and whether any are applied
+// and not settled.
+func (t *tx) left() (queued, applied bool, err error) {
+	if err := t.flush(); err != nil {
+		return false, false, err
+	}
+	err = t.row(selectLeft, nil, &queued, &applied)
+	return queued, applied, err
+}
 
 // any asks the tables a question, as the transaction sees them.
 func (t *tx) any(query string) (yes bool, err error) {

@@ -96,6 +96,7 @@ func (t *tx) stmt(query string) (statement, error) {
 	if t.failed != nil {
 		return nil, t.failed
 	}
+	t.s.ran++
 	st, err := t.s.stmt(t.ctx, query)
 	return st, t.met(err)
 }

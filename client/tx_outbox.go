@@ -170,6 +170,19 @@ func (t *tx) Op(number uint64) (*syncengine.Op, error) {
 	return e.op, nil
 }
 
+// Envelope implements syncengine.Enveloper: an op that is asked for this alone is mostly
+// the newest that the server has, and none after it is wanted with it.
+func (t *tx) Envelope(number uint64) (h syncengine.Hash, ok bool, err error) {
+	if e := t.ops[number]; e != nil {
+		return e.op.Envelope, true, nil
+	}
+	err = t.rows(`SELECT envelope FROM outbox WHERE op = $1`, []any{int64(number)}, func(scan func(...any) error) error {
+		ok = true
+		return scan((*hashColumn)(&h))
+	})
+	return h, ok, err
+}
+
 // The queue is read in pieces, by its index alone: see Queued. Its condition is that of
 // the index, so that no row is visited.
 const (

@@ -163,13 +163,13 @@ func (s *Server) known(ctx context.Context, org *store.Org, id *auth.Identity, c
 
 // reverted begins a new epoch where a request has shown that the database was set
 // back, and answers it then.
-func (s *Server) reverted(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (*syncengine.Answer, error) {
+func (s *Server) reverted(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (answer *syncengine.Answer, quiet bool, err error) {
 	engine := s.engine(org)
-	err := s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
+	err = s.beginEpoch(ctx, org, func(tx *store.Tx, epoch syncengine.ID) (bool, error) {
 		return engine.Mint(tx, id.Replica, req, epoch)
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	return s.answer(ctx, org, id, req, outcomes)
 }

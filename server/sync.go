@@ -73,9 +73,9 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 		}
 	}
 	reading, read := s.span(ctx, "answer", attribute.Int64("tandem.wait_ms", int64(req.GetWaitMs())))
-	answer, err := s.answer(reading, org, id, req, outcomes)
+	answer, quiet, err := s.answer(reading, org, id, req, outcomes)
 	if errors.Is(err, syncengine.ErrReverted) {
-		answer, err = s.reverted(reading, org, id, req, outcomes)
+		answer, quiet, err = s.reverted(reading, org, id, req, outcomes)
 	}
 	read(err)
 	if err != nil {
@@ -104,8 +104,10 @@ func (s *syncing) Sync(ctx context.Context, req *tandemv1.SyncRequest) (*tandemv
 	if err := s.checkpoint(ctx, org, req, answer.Message.GetTrailer()); err != nil {
 		return nil, s.refuse(err)
 	}
-	if err := s.seenByLead(ctx, org, id, req, answer.Message.GetTrailer()); err != nil {
-		return nil, s.refuse(err)
+	if !quiet {
+		if err := s.seenByLead(ctx, org, id, req, answer.Message.GetTrailer()); err != nil {
+			return nil, s.refuse(err)
+		}
 	}
 	s.noteOver(id, answer)
 	if answer.Leads {
@@ -221,13 +223,19 @@ func (s *Server) commit(ctx context.Context, org *store.Org, id *auth.Identity, 
 }
 
 // answer reads the answer to a request; one that asks to wait gets it when there is
-// news, or when the wait is over.
-func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (answer *syncengine.Answer, err error) {
+// news, or when the wait is over. quiet: when it was read, just now, no lead had opened
+// anything of the person's that the device does not know.
+func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, req *tandemv1.SyncRequest, outcomes []*tandemv1.Outcome) (answer *syncengine.Answer, quiet bool, err error) {
 	engine := s.engineFor(org, id)
 	read := func() error {
 		return s.store.Read(ctx, org.ID, func(view syncengine.ServerView) (err error) {
 			// The outcomes are given anew each time, since the answer extends them.
 			answer, err = engine.Answer(view, id.Replica, req, outcomes[:len(outcomes):len(outcomes)], s.now().UnixMilli())
+			if after := req.GetSeenAfter(); err == nil && after > 0 && after <= math.MaxInt64 {
+				var any bool
+				any, err = store.AnySeen(view, id.Person, after-1)
+				quiet = !any
+			}
 			return err
 		})
 	}
@@ -235,10 +243,11 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 	if wait <= 0 {
 		if len(req.GetRuns()) == 0 {
 			if answer, err = s.readBefore(ctx, org, id, req); err != nil || answer != nil {
-				return answer, err
+				return answer, false, err
 			}
 		}
-		return answer, read()
+		err = read()
+		return answer, quiet, err
 	}
 	news := s.store.Watch(org.ID)
 	defer news.Close()
@@ -248,7 +257,7 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 	until := waiting
 	for {
 		if err := read(); err != nil || answer.News && !answer.Own {
-			return answer, err
+			return answer, quiet, err
 		}
 		if answer.Own && until == waiting {
 			var settle context.CancelFunc
@@ -258,10 +267,10 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 		news.Only(answer.Scopes)
 		visitOf(ctx).rest()
 		if !news.Wait(until) {
-			return answer, visitOf(ctx).over(ctx)
+			return answer, false, visitOf(ctx).over(ctx)
 		}
 		if err := visitOf(ctx).wake(ctx, baseWork+pageWork(req)); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 }

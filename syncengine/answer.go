@@ -129,15 +129,13 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 		a.Count = len(msg.GetOutcomes())
 		return a, nil
 	}
-	p, err := s.Principal(view, r)
+	p, staff, err := s.principal(view, r)
 	if err != nil {
 		return nil, err
 	}
 	pg.grants, a.Over = s.Holds(view.Org(), p)
 	a.Leads = s.Rules.Supervises(p)
-	if a.Scopes, err = wakes(view, r, pg.grants); err != nil {
-		return nil, err
-	}
+	a.Scopes = wakes(staff, r, pg.grants)
 	msg.Trailer.BackedUp = rangesToWire(r.BackedUp)
 	if err := pg.lookUp(p); err != nil {
 		return nil, err
@@ -189,18 +187,14 @@ func (g *pager) bare(pushed bool) {
 	g.answer.Count = len(msg.GetOutcomes())
 }
 
-// wakes returns the scopes whose commits may be news to a replica.
-func wakes(view ServerView, r *Replica, grants []ScopeKey) ([]ScopeKey, error) {
-	staff, err := view.Record(r.Person)
-	if err != nil {
-		return nil, err
-	}
+// wakes returns the scopes whose commits may be news to a replica of a person.
+func wakes(staff *StoredRecord, r *Replica, grants []ScopeKey) []ScopeKey {
 	scopes := append(slices.Clone(grants), VerdictScope(r.Person))
 	if staff != nil {
 		scopes = append(scopes, staff.Scopes...)
 	}
 	slices.SortFunc(scopes, ScopeKey.Compare)
-	return slices.Compact(scopes), nil
+	return slices.Compact(scopes)
 }
 
 func isFork(o *tandemv1.Outcome) bool {

@@ -382,8 +382,9 @@ func (in *intake) keep(op *Op) error {
 // letGo removes the bytes of the oldest settled change that has any, and returns how
 // many those were; 0 where there is none.
 func (in *intake) letGo() (uint64, error) {
-	// Damaged ones stay: they may be all that there is.
-	for after, more := uint64(0), true; more; {
+	// Damaged ones stay: they may be all that there is. Where the others are gone they are
+	// for as long as this answer is taken in.
+	for after, more := uint64(0), !in.outlived; more; {
 		old, err := in.tx.Retired(after, 64)
 		if err != nil {
 			return 0, err
@@ -395,6 +396,7 @@ func (in *intake) letGo() (uint64, error) {
 		}
 		more = len(old) == 64
 	}
+	in.outlived = true
 	for n := max(in.st.KeptFrom, 1); n < in.st.NextOp; n++ {
 		op, err := in.tx.Op(n)
 		if err != nil {

@@ -70,12 +70,12 @@ func (d *Device) Plan(tx DeviceTx, o PlanOptions) (*Planned, error) {
 		req.Budget = 0
 	}
 	if st.KnownOp > 0 {
-		known, err := tx.Op(st.KnownOp)
+		known, ok, err := envelopeOf(tx, st.KnownOp)
 		if err != nil {
 			return nil, err
 		}
-		if known != nil {
-			short := known.Envelope.Short()
+		if ok {
+			short := known.Short()
 			req.KnownHash = short[:]
 		} else {
 			req.KnownOp = 0
@@ -144,6 +144,23 @@ const leastRow = 64
 type OpLister interface {
 	// OpNumbers returns the numbers of what OpsIn would return.
 	OpNumbers(state OpState, after uint64, limit int) ([]uint64, error)
+}
+
+// Enveloper is what a DeviceTx may be besides: one that has the envelope hash of an own
+// change without reading the change; false where it has no such op.
+type Enveloper interface {
+	Envelope(op uint64) (Hash, bool, error)
+}
+
+func envelopeOf(tx DeviceTx, number uint64) (Hash, bool, error) {
+	if e, ok := tx.(Enveloper); ok {
+		return e.Envelope(number)
+	}
+	op, err := tx.Op(number)
+	if err != nil || op == nil {
+		return Hash{}, false, err
+	}
+	return op.Envelope, true, nil
 }
 
 // unsettled returns the ranges of ops without a verdict.

@@ -128,6 +128,8 @@ type intake struct {
 	bitOf []uint8
 	// known is the newest op that the answer has acknowledged.
 	known uint64
+	// outlived: no settled change of an earlier replica has its bytes any more.
+	outlived bool
 	// lost is the newest op to be offered again that writes a record.
 	lost map[ID]uint64
 	// left are the records that the device may hold no more.
@@ -155,11 +157,11 @@ func (in *intake) fork(ans *tandemv1.SyncAnswer) error {
 	if highest == 0 {
 		return nil
 	}
-	op, err := in.tx.Op(highest)
-	if err != nil || op == nil {
+	envelope, ok, err := envelopeOf(in.tx, highest)
+	if err != nil || !ok {
 		return err
 	}
-	short := op.Envelope.Short()
+	short := envelope.Short()
 	if !bytes.Equal(short[:], in.trailer.GetHighestHash()) {
 		in.got.Forked = true
 	}

@@ -49,18 +49,23 @@ var (
 // Principal returns who stands behind a replica, with the rights in force in the
 // view: none where the staff record is gone or no longer active.
 func (s *Server) Principal(view ServerView, r *Replica) (*Principal, error) {
-	p := &Principal{}
-	staff, err := view.Record(r.Person)
-	if err != nil {
-		return nil, err
+	p, _, err := s.principal(view, r)
+	return p, err
+}
+
+// principal is Principal, with the person's own record: nil where there is none.
+func (s *Server) principal(view ServerView, r *Replica) (p *Principal, staff *StoredRecord, err error) {
+	p = &Principal{}
+	if staff, err = view.Record(r.Person); err != nil {
+		return nil, nil, err
 	}
 	if staff != nil {
 		if p, err = s.Rules.Principal(&staff.Record, lookup(view)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	p.Person, p.Device, p.Replica = r.Person, r.Device, r.ID
-	return p, nil
+	return p, staff, nil
 }
 
 func lookup(view ServerView) Lookup {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -30,6 +31,8 @@ type conn struct {
 	// rolled all of it back then, and a statement that followed would stand by itself.
 	under  bool
 	failed error
+	// ran counts the statements of the store, nil where nobody counts.
+	ran *atomic.Int64
 }
 
 func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
@@ -84,6 +87,9 @@ func (c *conn) close() error {
 func (c *conn) prepared(text string) (*sql.Stmt, error) {
 	if c.failed != nil {
 		return nil, c.failed
+	}
+	if c.ran != nil {
+		c.ran.Add(1)
 	}
 	if s := c.stmts[text]; s != nil {
 		return s, nil

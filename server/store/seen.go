@@ -60,6 +60,13 @@ func (s *Store) Seen(ctx context.Context, org, person syncengine.ID, after uint6
 	})
 }
 
+// AnySeen reports whether leads have opened records of a person after a number, as a view
+// of [Store.Read] has it.
+func AnySeen(of syncengine.ServerView, person syncengine.ID, after uint64) (bool, error) {
+	page, err := of.(*view).seen(person, after, 1)
+	return len(page) > 0, err
+}
+
 func (v *view) seen(person syncengine.ID, after uint64, limit int) (page []Seen, err error) {
 	err = v.c.each("SELECT record, n, at_ms, row_hash FROM seen_by_lead WHERE org = $1 AND person = $2 AND n > $3 ORDER BY n LIMIT CAST($4 AS BIGINT)",
 		[]any{v.org.num, person[:], int64(after), int64(limit)}, func(rows *sql.Rows) error {

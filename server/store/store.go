@@ -102,6 +102,9 @@ type Store struct {
 	idle               chan *conn
 	lock               *flock.Flock
 
+	// ran counts the statements.
+	ran atomic.Int64
+
 	queue     queue
 	committed func(Commit)
 	watch     watch
@@ -249,6 +252,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if s.writer, err = newConn(ctx, s.writerDB); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
+	s.writer.ran = &s.ran
 	if err := s.writer.settings(true); err != nil {
 		return err
 	}
@@ -267,6 +271,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		if err != nil {
 			return fmt.Errorf("opening the database: %w", err)
 		}
+		c.ran = &s.ran
 		s.idle <- c
 		if err := c.settings(false); err != nil {
 			return err
@@ -396,6 +401,9 @@ func (s *Store) release() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Statements returns how many statements the store has run on the file of its database.
+func (s *Store) Statements() int64 { return s.ran.Load() }
 
 // reading runs f on a connection for reading.
 func (s *Store) reading(ctx context.Context, f func(*conn) error) error {
