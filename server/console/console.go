@@ -189,6 +189,8 @@ func (c *Console) routes() http.Handler {
 		"POST /console/staff/{id}/sessions": {admins, (*visit).endSessions},
 		"POST /console/staff/{id}/revoke":   {admins, (*visit).revokeStaff},
 		"GET /console/devices":              {admins, (*visit).devices},
+		"GET /console/devices/{id}":         {admins, (*visit).devicePage},
+		"POST /console/devices/{id}":        {admins, (*visit).actOnDevice},
 		"GET /console/audit":                {admins, (*visit).auditPage},
 
 		"GET /console/forms":                 {admins, (*visit).forms},
