@@ -264,6 +264,12 @@ func (s *sight) did(j *store.Job) string {
 		if json.Unmarshal(j.Result, &r) == nil {
 			return sprintf(s.t("didSnapshots"), r.Metrics)
 		}
+	case jobPropose:
+		var all proposals
+		if json.Unmarshal(j.Result, &all) == nil && all.Agencies[s.p.Agency.String()] != nil {
+			p := all.Agencies[s.p.Agency.String()]
+			return sprintf(s.t("didPropose"), p.Found.PurgePeople, p.Found.PurgeCalls, p.Purgeable)
+		}
 	case jobRetention:
 		var r server.Retention
 		if json.Unmarshal(j.Result, &r) == nil {
@@ -301,6 +307,9 @@ func (v *visit) runJob() error {
 		return err
 	}
 	w.Wake()
+	if v.form("to") == "purges" {
+		return v.to("purges?done=okAsked")
+	}
 	return v.to("jobs?done=okAsked")
 }
 
