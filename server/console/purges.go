@@ -34,6 +34,8 @@ type proposals struct {
 type proposal struct {
 	Found     *server.Retention `json:"found"`
 	Purgeable int               `json:"purgeable"`
+	// List is that of Found, which leaves it out of its own JSON.
+	List []server.Expired `json:"list"`
 }
 
 // purging has a worker propose what may be purged, each day, and do what was approved. It
@@ -57,7 +59,7 @@ func (c *Console) purging(w *jobs.Worker) {
 			if err != nil {
 				return err
 			}
-			done.Agencies[agency.String()] = &proposal{Found: found, Purgeable: len(found.Purgeable)}
+			done.Agencies[agency.String()] = &proposal{Found: found, Purgeable: len(found.Purgeable), List: found.List}
 		}
 		return finish(ctx, run, done, nil, func(tx *store.Tx) error { return propose(tx, agencies, done) })
 	})

@@ -307,8 +307,8 @@ func (v *visit) runJob() error {
 		return err
 	}
 	w.Wake()
-	if v.form("to") == "purges" {
-		return v.to("purges?done=okAsked")
+	if to := v.form("to"); to == "purges" || to == "retention" {
+		return v.to(to + "?done=okAsked")
 	}
 	return v.to("jobs?done=okAsked")
 }
@@ -397,8 +397,10 @@ func megabytes(n int64) string {
 }
 
 type retentionData struct {
-	Page  *web.Page
-	Found *server.Retention
+	Page *web.Page
+	// Found is what was counted, nil for not yet; Counted is when.
+	Found   *server.Retention
+	Counted string
 	// Next is when the next one's time is over.
 	Next                string
 	Adult, Minor, Audit uint32
@@ -429,8 +431,13 @@ func (v *visit) retention() error {
 	if err != nil {
 		return err
 	}
-	if d.Found, err = v.office().Retention(v.ctx(), agency); err != nil {
+	// Counted by a job: it reads all that there is.
+	counted, at, err := v.proposed(agency)
+	if err != nil {
 		return err
+	}
+	if counted != nil {
+		d.Found = counted.Found
 	}
 	err = v.look("retention", syncengine.ID{}, func(s *sight) error {
 		it := s.see(agency)
@@ -453,10 +460,14 @@ func (v *visit) retention() error {
 			}
 			d.Holds = append(d.Holds, row)
 		}
+		if counted == nil {
+			return nil
+		}
+		d.Counted = s.moment(at)
 		if d.Found.NextMS > 0 {
 			d.Next = s.date(d.Found.NextMS)
 		}
-		for _, e := range d.Found.List {
+		for _, e := range counted.List {
 			kind := "person"
 			if e.Call {
 				kind = "incident"
@@ -468,8 +479,11 @@ func (v *visit) retention() error {
 	if err != nil {
 		return err
 	}
-	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RETENTION_COUNTED, Seq: d.Found.Seq, Count: uint64(d.Found.Records), Code: "console"}); err != nil {
-		return err
+	if counted != nil {
+		// Who is past their time is named by id.
+		if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RETENTION_COUNTED, Seq: d.Found.Seq, Count: uint64(d.Found.Records), Code: "console"}); err != nil {
+			return err
+		}
 	}
 	return v.show(200, "retention", d)
 }
