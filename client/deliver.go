@@ -50,6 +50,8 @@ func DeliveryWords(code tandemv1.Delivery) string {
 		return "the server does not know the store that they come from; keep the file and deliver it again when the server has been set right"
 	case tandemv1.Delivery_DELIVERY_FORK:
 		return "the server holds another history of the store that they come from; keep the file and ask your administrator"
+	case tandemv1.Delivery_DELIVERY_SUSPENDED:
+		return "the device that they come from is suspended; keep the file and deliver it again once an administrator has lifted that"
 	case tandemv1.Delivery_DELIVERY_UNKNOWN_KIND:
 		return "the server does not know this kind of entry: it needs an update; keep the file and deliver it again"
 	}

@@ -136,7 +136,8 @@ func (c *Client) reportEmergency(ctx context.Context, req *tandemv1.BreakGlassRe
 
 // refusedEmergency reports whether an error is the server's word that there is to be none.
 func refusedEmergency(err error) bool {
-	return errors.Is(err, ErrRejected) || errors.Is(err, ErrRefused)
+	// Of a device that is suspended the server has not looked at it.
+	return errors.Is(err, ErrRejected) || errors.Is(err, ErrRefused) && !errors.Is(err, ErrSuspended)
 }
 
 // reportEmergencies tells the server of those that it has not been told of.

@@ -61,6 +61,9 @@ var (
 	ErrNetwork = errors.New("no answer from the server")
 	// ErrRefused: the server does not take requests of this device.
 	ErrRefused = errors.New("the server refuses this device")
+	// ErrSuspended: an administrator has suspended this device. It is an ErrRefused that ends
+	// when they lift it; what is unsent stays here until then.
+	ErrSuspended = fmt.Errorf("an administrator has suspended it: %w", ErrRefused)
 	// ErrBusy: the server asks to come back later.
 	ErrBusy = errors.New("the server is busy")
 	// ErrServerKey: who answers holds another key than the server, and nothing shows that
@@ -72,7 +75,7 @@ var (
 
 // ContactError says why a contact with the server came to nothing.
 type ContactError struct {
-	// Kind is ErrNetwork, ErrRefused, ErrBusy, ErrServerKey or ErrRejected.
+	// Kind is ErrNetwork, ErrRefused, ErrSuspended, ErrBusy, ErrServerKey or ErrRejected.
 	Kind error
 	// Words are for the person: what happened and what to do.
 	Words string

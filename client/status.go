@@ -60,6 +60,9 @@ type Status struct {
 	// the next contact. Unconfirmed: it has, and only sends until a code of its person
 	// or an admin confirms it.
 	Forked, Unconfirmed bool
+	// Suspended: an administrator has suspended this device, by the newest word of the
+	// server's.
+	Suspended bool
 	// Recovering: the server was restored and sends nothing until its administrator
 	// has checked it. Repairing: what is held here is being compared with the server's.
 	Recovering, Repairing bool
@@ -97,7 +100,7 @@ type ScopeStatus struct {
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	s := &Status{Vault: c.InVault(), Locked: c.Locked(), WipeOrdered: c.ordered.Load()}
 	c.clockStatus(s)
-	next := uint64(0)
+	next, word := uint64(0), ""
 	err := c.store.read(ctx, "reading the status", func(rtx *sql.Tx) error {
 		if err := rtx.QueryRowContext(ctx, `SELECT count(*) FROM draft`).Scan(&s.Drafts); err != nil {
 			return err
@@ -139,6 +142,11 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 				return err
 			}
 		}
+		// Without a signal it is suspended as it was.
+		if err := rtx.QueryRowContext(ctx, `SELECT coalesce((SELECT fault FROM sync_event WHERE fault IN ('', $1) ORDER BY n DESC LIMIT 1), '')`, suspendedWords).Scan(&word); err != nil {
+			return err
+		}
+		s.Suspended = word == suspendedWords
 		s.Scopes, err = scopeStatus(ctx, rtx)
 		return err
 	})

@@ -213,7 +213,9 @@ type contact struct {
 	// freshNonce: the server wants the proof with the nonce it just gave.
 	freshNonce bool
 	retryAfter time.Duration
-	up, down   atomic.Int64
+	// suspended: the server says that it is why it refuses.
+	suspended bool
+	up, down  atomic.Int64
 }
 
 type contactKey struct{}
@@ -276,6 +278,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	met.reached, met.status = true, resp.StatusCode
 	met.retryAfter = retryAfter(resp.Header)
+	met.suspended = resp.Header.Get(suspendedHeader) != ""
 	met.freshNonce = resp.StatusCode == http.StatusUnauthorized && strings.Contains(resp.Header.Get("WWW-Authenticate"), "use_dpop_nonce")
 	if g.prover != nil {
 		g.prover.learn(resp.Header)
@@ -386,6 +389,11 @@ func call[T proto.Message](ctx context.Context, met *contact, send func(context.
 	return resp, nil
 }
 
+// suspendedHeader says, beside a refusal, that the device is suspended.
+const suspendedHeader = "Tandem-Suspended"
+
+const suspendedWords = "an administrator has suspended this device: the server takes nothing from it and sends it nothing until they lift that. Ask them; what is unsent stays here and is sent then"
+
 const foreignWords = "no answer from the server: a login page or proxy may be in the way"
 
 // verdict says what an error of a call means. Only an answer with our header is
@@ -421,7 +429,10 @@ func (met *contact) verdict(ctx context.Context, err error) error {
 	case http.StatusOK:
 		return &ContactError{Kind: ErrNetwork, Words: foreignWords, Err: cause}
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return &ContactError{Kind: ErrRefused, Words: "the server refuses this device: it is not enrolled there, or was suspended; ask your administrator. What is unsent stays here", Err: cause}
+		if met.suspended {
+			return &ContactError{Kind: ErrSuspended, Words: suspendedWords, Err: cause}
+		}
+		return &ContactError{Kind: ErrRefused, Words: "the server refuses this device: it is not enrolled there, or no longer; ask your administrator. What is unsent stays here", Err: cause}
 	case http.StatusTooManyRequests:
 		return &ContactError{Kind: ErrBusy, Words: "the server is busy; it will be tried again by itself", RetryAfter: met.retryAfter, Err: cause, quota: met.retryAfter == 0}
 	}

@@ -149,6 +149,6 @@ func (s *Server) readBefore(ctx context.Context, org *store.Org, id *auth.Identi
 }
 
 func sameReplica(a, b *syncengine.Replica) bool {
-	return bytes.Equal(a.Key, b.Key) && a.Person == b.Person && a.Device == b.Device && a.Revoked == b.Revoked && a.Forked == b.Forked && a.WipeOrderedMS == b.WipeOrderedMS &&
+	return bytes.Equal(a.Key, b.Key) && a.Person == b.Person && a.Device == b.Device && a.Revoked == b.Revoked && a.Suspended == b.Suspended && a.Forked == b.Forked && a.WipeOrderedMS == b.WipeOrderedMS &&
 		a.Highest == b.Highest && a.HighestHash == b.HighestHash && slices.Equal(a.Ranges, b.Ranges)
 }

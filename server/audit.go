@@ -159,7 +159,7 @@ var ErrAudit = errors.New("the audit entries are not a chain that this device ha
 
 // Audit implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Audit(ctx context.Context, req *tandemv1.AuditRequest) (*tandemv1.AuditResponse, error) {
-	id, org, err := s.caller(ctx)
+	id, org, err := s.admittedCaller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

@@ -31,7 +31,7 @@ var ErrAttached = errors.New("too many files within a day: they stay on the devi
 
 // PutBlobChunk implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) PutBlobChunk(ctx context.Context, req *tandemv1.PutBlobChunkRequest) (*tandemv1.PutBlobChunkResponse, error) {
-	id, org, err := s.caller(ctx)
+	id, org, err := s.admittedCaller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
@@ -204,7 +204,7 @@ func (s *Server) completed(tx *store.Tx, org *store.Org, id *auth.Identity, key 
 
 // GetBlobChunk implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) GetBlobChunk(ctx context.Context, req *tandemv1.GetBlobChunkRequest) (*tandemv1.GetBlobChunkResponse, error) {
-	id, org, err := s.caller(ctx)
+	id, org, err := s.admittedCaller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

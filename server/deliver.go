@@ -23,7 +23,7 @@ var ErrDelivery = errors.New("the delivery holds more entries than the server ta
 
 // Deliver implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) Deliver(ctx context.Context, req *tandemv1.DeliverRequest) (*tandemv1.DeliverResponse, error) {
-	id, org, err := s.caller(ctx)
+	id, org, err := s.admittedCaller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}
@@ -248,6 +248,12 @@ func (d *delivery) judge(ctx context.Context, p *parcel) error {
 	if by == nil {
 		for _, i := range slices.Concat(p.changeAt, p.witnessAt, p.draftAt) {
 			d.answer.Delivered[i].Result = tandemv1.Delivery_DELIVERY_UNKNOWN_REPLICA
+		}
+		return nil
+	}
+	if by.Shut() {
+		for _, i := range slices.Concat(p.changeAt, p.witnessAt, p.draftAt) {
+			d.answer.Delivered[i].Result = tandemv1.Delivery_DELIVERY_SUSPENDED
 		}
 		return nil
 	}

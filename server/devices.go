@@ -33,6 +33,8 @@ type deviceSeen struct {
 	// unsent changes it said that it has, and since when it has had some.
 	unsent uint64
 	since  time.Time
+	// sealed: it seals what is unsent to the org as well.
+	sealed bool
 	// ahead is how far its clock was before the server's, the way of the request included.
 	ahead time.Duration
 	// noted is what of it the database has.
@@ -68,7 +70,7 @@ func (d *devices) note(org *store.Org, id *auth.Identity, req *tandemv1.SyncRequ
 		one = &deviceSeen{org: id.Org, replica: id.Replica}
 		d.seen[id.Replica] = one
 	}
-	one.at = now
+	one.at, one.sealed = now, req.GetSealKey() != 0
 	if ms := req.GetWallMs(); ms != 0 {
 		one.ahead = time.UnixMilli(ms).Sub(now)
 	}
@@ -119,6 +121,9 @@ type DeviceSeen struct {
 	Unsent uint64
 	Since  time.Time
 	Ahead  time.Duration
+	// Sealed: what it has unsent it keeps sealed to the org as well, in a file from which it
+	// can be handed in without the device.
+	Sealed bool
 }
 
 // Seen returns how the replicas of an org stood at their last contact: with this process,
@@ -129,7 +134,7 @@ func (s *Server) Seen(org syncengine.ID) map[syncengine.ID]DeviceSeen {
 	out := map[syncengine.ID]DeviceSeen{}
 	for id, one := range s.devices.seen {
 		if one.org == org {
-			out[id] = DeviceSeen{At: one.at, Unsent: one.unsent, Since: one.since, Ahead: one.ahead}
+			out[id] = DeviceSeen{At: one.at, Unsent: one.unsent, Since: one.since, Ahead: one.ahead, Sealed: one.sealed}
 		}
 	}
 	return out

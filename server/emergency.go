@@ -39,7 +39,7 @@ var (
 
 // BreakGlass implements tandemv1connect.SyncServiceHandler.
 func (s *syncing) BreakGlass(ctx context.Context, req *tandemv1.BreakGlassRequest) (*tandemv1.BreakGlassResponse, error) {
-	id, org, err := s.caller(ctx)
+	id, org, err := s.admittedCaller(ctx)
 	if err != nil {
 		return nil, s.refuse(err)
 	}

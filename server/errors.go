@@ -63,6 +63,7 @@ var codes = []struct {
 	{ErrStaffInactive, connect.CodePermissionDenied, nil},
 	{ErrRekeyForm, connect.CodeInvalidArgument, nil},
 	{syncengine.ErrFormerKey, connect.CodePermissionDenied, nil},
+	{syncengine.ErrSuspended, connect.CodePermissionDenied, nil},
 	{syncengine.ErrUnknownReplica, connect.CodePermissionDenied, nil},
 	{store.ErrUnknownOrg, connect.CodePermissionDenied, syncengine.ErrUnknownReplica},
 	{ErrReceiptForm, connect.CodeInvalidArgument, nil},
@@ -125,9 +126,16 @@ func (s *Server) refuse(err error) error {
 // busyHint is what a device is told to wait where the server could not do its part.
 const busyHint = 5 * time.Second
 
+// SuspendedHeader tells a device, beside a refusal, that it is suspended: what is unsent it
+// keeps, and a person has to ask an administrator.
+const SuspendedHeader = "Tandem-Suspended"
+
 // hinted adds to an error of overload when to come back: the device adds jitter of
-// its own.
+// its own. To one of a suspension it adds that it is one.
 func hinted(err *connect.Error) error {
+	if errors.Is(err, syncengine.ErrSuspended) {
+		err.Meta().Set(SuspendedHeader, "1")
+	}
 	if code := err.Code(); code == connect.CodeUnavailable || code == connect.CodeResourceExhausted {
 		err.Meta().Set("Retry-After", retryIn(busyHint))
 	}

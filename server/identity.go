@@ -44,6 +44,9 @@ func (s *Server) reinstance(ctx context.Context, req *tandemv1.ReinstanceRequest
 	if err := s.meet(ctx, org, was, nil); err != nil {
 		return nil, err
 	}
+	if err := s.notSuspended(ctx, was); err != nil {
+		return nil, err
+	}
 	if err := s.proved(ctx, org, was); err != nil {
 		return nil, err
 	}

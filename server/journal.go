@@ -73,7 +73,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 		}
 	}
 	var changes [][]byte
-	known, accounts := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
+	known, accounts, suspended := map[syncengine.ID]bool{}, map[syncengine.ID]bool{}, map[syncengine.ID]bool{}
 	for _, e := range events {
 		// An id that the event does not have is zero, which is nobody's.
 		replica, _ := syncengine.ParseID(e.Replica)
@@ -91,6 +91,9 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			}
 		case store.EventDisabled, store.EventEnabled:
 			accounts[person] = e.What == store.EventDisabled
+		case store.EventSuspended, store.EventLifted:
+			suspended[device] = e.What == store.EventSuspended
+			changes = append(changes, e.Change)
 		case store.EventRevoked:
 			for id, r := range state {
 				// Who was certified later than this is not meant.
@@ -136,6 +139,11 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			return err
 		}
 	}
+	n, err := replaySuspensions(tx, suspended)
+	if err != nil {
+		return err
+	}
+	replayed += n
 	for staff, disabled := range accounts {
 		changed, err := people.Replay(tx, staff, disabled)
 		if err != nil {
@@ -170,40 +178,32 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 // RevokePerson shuts a person out: the staff record is retired, and every device that
 // was enrolled for the person may write to quarantine alone and read nothing.
 func (a *Admin) RevokePerson(ctx context.Context, staff syncengine.ID) error {
-	return a.revoke(ctx, "staff", staff, syncengine.FieldLifecycle, "retired",
+	return a.revoke("staff", staff, syncengine.FieldLifecycle, "retired",
 		&store.JournalEvent{What: store.EventRevoked, Person: staff.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
 		func(r *syncengine.Replica) {
 			if r.Person == staff {
 				r.Revoked, r.WipeShut = true, false
 			}
-		})
+		}, syncengine.ID{}, a.writing(ctx))
 }
 
 // fieldDeviceState is where a device's record says how it stands.
 const fieldDeviceState = 24
 
-// RevokeDevice shuts a device out: what it still sends goes to quarantine, and it is
-// sent nothing.
-func (a *Admin) RevokeDevice(ctx context.Context, device syncengine.ID) error {
-	return a.revoke(ctx, "device", device, fieldDeviceState, "revoked",
-		&store.JournalEvent{What: store.EventRevoked, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
-		func(r *syncengine.Replica) {
-			if r.Device == device {
-				r.Revoked, r.WipeShut = true, false
-			}
-		})
-}
-
-// revoke sets one field of a record, and shuts out the replicas that shut changes.
-func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field uint32, code string, event *store.JournalEvent, act tandemv1.AuditAct, shut func(*syncengine.Replica)) error {
+// revoke sets one field of a record, and shuts out the replicas that shut changes: as an act of
+// somebody, zero for whoever runs the server, in a transaction that within makes.
+func (a *Admin) revoke(kind string, id syncengine.ID, field uint32, code string, event *store.JournalEvent, act tandemv1.AuditAct, shut func(*syncengine.Replica), by syncengine.ID, within Within) error {
 	now := a.now().UnixMilli()
 	change, err := syncengine.NewID(now, a.rand)
 	if err != nil {
 		return err
 	}
 	engine := &syncengine.Server{Rules: record.New(), Secrets: a.org.Secrets}
-	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+	return within(func(tx *store.Tx) error {
 		rec, err := a.find(tx, kind, id)
+		if err == nil && !by.IsZero() {
+			err = oversees(tx, by, rec)
+		}
 		if err != nil {
 			return err
 		}
@@ -239,7 +239,7 @@ func (a *Admin) revoke(ctx context.Context, kind string, id syncengine.ID, field
 				return err
 			}
 		}
-		return tx.Audit(&tandemv1.AuditEntry{Act: act, Subject: id[:], Kind: rec.Kind})
+		return tx.Audit(&tandemv1.AuditEntry{Act: act, Person: idBytes(by), Subject: id[:], Kind: rec.Kind})
 	})
 }
 

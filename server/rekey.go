@@ -44,6 +44,9 @@ func (s *Server) rekey(ctx context.Context, req *tandemv1.RekeyRequest) (*tandem
 	if err := s.meet(ctx, org, was, nil); err != nil {
 		return nil, err
 	}
+	if err := s.notSuspended(ctx, was); err != nil {
+		return nil, err
+	}
 	now := *was
 	now.Key, now.KeyID = bytes.Clone(next.Key), org.KeyID()
 	fresh := false

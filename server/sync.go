@@ -32,6 +32,27 @@ const (
 // syncing implements the SyncService.
 type syncing struct{ *Server }
 
+// admittedCaller is caller for what looks at no replica by itself: it refuses whose device
+// is suspended.
+func (s *Server) admittedCaller(ctx context.Context) (*auth.Identity, *store.Org, error) {
+	id, org, err := s.caller(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return id, org, s.notSuspended(ctx, id)
+}
+
+// notSuspended refuses whose device is suspended.
+func (s *Server) notSuspended(ctx context.Context, id *auth.Identity) error {
+	return s.store.Read(ctx, id.Org, func(view syncengine.ServerView) error {
+		r, err := view.Replica(id.Replica)
+		if err == nil && r != nil && r.Shut() {
+			err = syncengine.ErrSuspended
+		}
+		return err
+	})
+}
+
 // caller returns who has been let in, and their org.
 func (s *Server) caller(ctx context.Context) (*auth.Identity, *store.Org, error) {
 	id := auth.FromContext(ctx)

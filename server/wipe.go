@@ -42,6 +42,10 @@ var (
 // erases its store and acknowledges that. Until then the order stays open. Ordering it
 // again changes nothing.
 func (a *Admin) WipeDevice(ctx context.Context, device syncengine.ID) error {
+	return a.wipeDevice(ctx, device, syncengine.ID{}, a.writing(ctx))
+}
+
+func (a *Admin) wipeDevice(ctx context.Context, device, by syncengine.ID, within Within) error {
 	all, err := a.Replicas(ctx)
 	if err != nil {
 		return err
@@ -51,13 +55,13 @@ func (a *Admin) WipeDevice(ctx context.Context, device syncengine.ID) error {
 		return nil
 	}
 	now := a.now().UnixMilli()
-	return a.revoke(ctx, "device", device, fieldDeviceState, "wipe_pending",
+	return a.revoke("device", device, fieldDeviceState, "wipe_pending",
 		&store.JournalEvent{What: store.EventWiped, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED,
 		func(r *syncengine.Replica) {
 			if r.Device == device && r.WipeOrderedMS == 0 {
 				orderWipe(r, now)
 			}
-		})
+		}, by, within)
 }
 
 // orderWipe marks a replica as ordered to wipe itself.
@@ -81,13 +85,20 @@ func unwipe(r *syncengine.Replica) {
 // told: it lets in again those that the order alone had shut out. Once one was told, be it
 // that the answer was lost, the order stands.
 func (a *Admin) WithdrawWipe(ctx context.Context, device syncengine.ID) error {
+	return a.withdrawWipe(device, syncengine.ID{}, a.writing(ctx))
+}
+
+func (a *Admin) withdrawWipe(device, by syncengine.ID, within Within) error {
 	now := a.now().UnixMilli()
 	change, err := syncengine.NewID(now, a.rand)
 	if err != nil {
 		return err
 	}
-	return a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
+	return within(func(tx *store.Tx) error {
 		rec, err := a.find(tx, "device", device)
+		if err == nil && !by.IsZero() {
+			err = oversees(tx, by, rec)
+		}
 		if err != nil {
 			return err
 		}
@@ -109,6 +120,11 @@ func (a *Admin) WithdrawWipe(ctx context.Context, device syncengine.ID) error {
 		if !ordered {
 			return ErrNoWipe
 		}
+		if is, err := isSuspended(tx, device); err != nil {
+			return err
+		} else if is && code == "active" {
+			code = "suspended"
+		}
 		encoded, err := setCode(a.org.ID, change, rec, fieldDeviceState, code, now)
 		if err != nil {
 			return err
@@ -128,7 +144,7 @@ func (a *Admin) WithdrawWipe(ctx context.Context, device syncengine.ID) error {
 		if err := applyLocal(a.engine(), tx, encoded, now); err != nil {
 			return err
 		}
-		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_WIPE_WITHDRAWN, Subject: device[:], Kind: rec.Kind})
+		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_WIPE_WITHDRAWN, Person: idBytes(by), Subject: device[:], Kind: rec.Kind})
 	})
 }
 
@@ -174,6 +190,9 @@ type DeviceState struct {
 	// ToldMS is when one of them was first told: the order can be taken back while it is 0.
 	OrderedMS, WipedMS, ToldMS int64
 	Wiped                      int
+	// SuspendedMS is since when it is suspended, 0 where it is not. Of one that is shut out
+	// it says nothing any more.
+	SuspendedMS int64
 }
 
 // Devices returns all devices, in the order of their ids.
@@ -198,8 +217,17 @@ func (a *Admin) Devices(ctx context.Context) (devices []*DeviceState, err error)
 	if err != nil {
 		return nil, err
 	}
+	suspended, err := a.store.Suspensions(ctx, a.org.ID)
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range devices {
 		d.count(all)
+		for _, s := range suspended {
+			if s.Device == d.ID && !d.Revoked {
+				d.SuspendedMS = s.SinceMS
+			}
+		}
 	}
 	slices.SortFunc(devices, func(x, y *DeviceState) int { return x.ID.Compare(y.ID) })
 	return devices, nil

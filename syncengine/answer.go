@@ -72,6 +72,9 @@ func (s *Server) Answer(view ServerView, replica ID, req *tandemv1.SyncRequest, 
 	if r == nil {
 		return nil, ErrUnknownReplica
 	}
+	if r.Shut() {
+		return nil, ErrSuspended
+	}
 	if s.Proved != nil && !bytes.Equal(s.Proved, r.Key) {
 		return nil, ErrFormerKey
 	}

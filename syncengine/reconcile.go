@@ -25,6 +25,9 @@ func (s *Server) Reconcile(view ServerView, replica ID, req *tandemv1.ReconcileR
 	if r == nil {
 		return nil, 0, ErrUnknownReplica
 	}
+	if r.Shut() {
+		return nil, 0, ErrSuspended
+	}
 	if s.Proved != nil && !bytes.Equal(s.Proved, r.Key) {
 		return nil, 0, ErrFormerKey
 	}

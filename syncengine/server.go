@@ -39,6 +39,8 @@ type Server struct {
 var (
 	// ErrUnknownReplica: no such replica is enrolled.
 	ErrUnknownReplica = errors.New("this device is not enrolled here: enrol it again")
+	// ErrSuspended: its device is suspended.
+	ErrSuspended = errors.New("this device is suspended: an administrator can lift that, and what is unsent stays on the device until then")
 	// ErrFormerKey: the replica has another key by now.
 	ErrFormerKey = errors.New("this device has another key by now: this one is good for nothing any more")
 	// ErrReverted: this server gave out a position that its history does not know. It
@@ -175,6 +177,9 @@ func (b *Batch) Push(replica ID, pushed []Prepared, req *tandemv1.SyncRequest) (
 	}
 	if r == nil {
 		return nil, ErrUnknownReplica
+	}
+	if r.Shut() {
+		return nil, ErrSuspended
 	}
 	if op := req.GetKnownOp(); op != 0 && !r.Forked && !HoldsOp(r.Ranges, op) {
 		// The server has lost what it had: nothing is judged before that is here again.

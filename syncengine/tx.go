@@ -43,6 +43,10 @@ type Replica struct {
 	Forked bool
 	// Revoked: what it still sends goes to quarantine; it is sent nothing.
 	Revoked bool
+	// Suspended: its device is, until that is lifted; nothing is taken of it and nothing sent
+	// to it ([ErrSuspended]), but where it is Revoked as well. The engine reads it and never
+	// changes it.
+	Suspended bool
 	// WipeOrderedMS is when its device was ordered to wipe itself, WipedMS when this store
 	// acknowledged that it has; 0 for never. A store that shows up again after that is a
 	// copy, and is ordered again.
@@ -69,6 +73,10 @@ type Replica struct {
 	// reads it and never changes it.
 	BackedUp []OpRange
 }
+
+// Shut reports whether nothing is taken of it and nothing sent to it: its device is
+// suspended. Of one that is revoked what it still has is wanted, in quarantine.
+func (r *Replica) Shut() bool { return r.Suspended && !r.Revoked }
 
 // FormerKey is a key that another one has taken the place of. What it signed up to then
 // stays signed.

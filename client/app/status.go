@@ -46,7 +46,7 @@ func (v *visit) line(ctx context.Context) web.Status {
 	var more []string
 	s := web.Status{}
 	switch {
-	case st.NotAccepted+st.Conflicts+st.Damaged+int(min(st.Lost, 1)) > 0 || st.Unconfirmed:
+	case st.NotAccepted+st.Conflicts+st.Damaged+int(min(st.Lost, 1)) > 0 || st.Unconfirmed || st.Suspended:
 		s.State, s.Word = "needs", v.t("stNeeds")
 		if st.Queued > 0 {
 			more = append(more, fmt.Sprintf(v.t("stUnsent"), st.Queued))
@@ -66,7 +66,10 @@ func (v *visit) line(ctx context.Context) web.Status {
 	default:
 		s.State, s.Word = "here", v.t("stNoContact")
 	}
-	if st.LastFault != "" {
+	switch {
+	case st.Suspended:
+		more = append(more, v.t("stSuspended"))
+	case st.LastFault != "":
 		more = append(more, v.t("stNoSignal"))
 	}
 	s.More = strings.Join(more, " · ")
@@ -94,7 +97,11 @@ func (v *visit) needsYou() int {
 	if err != nil {
 		return 0
 	}
-	return st.Conflicts + st.NotAccepted + st.Damaged + v.stale()
+	n := st.Conflicts + st.NotAccepted + st.Damaged + v.stale()
+	if st.Suspended {
+		n++
+	}
+	return n
 }
 
 // estimate says what waits and about how long it takes: "1 urgent referral, about 4 s".

@@ -2,9 +2,11 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/tandem-response/tandem/client"
 	"github.com/tandem-response/tandem/client/app"
 )
 
@@ -60,6 +62,37 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("%d are queued, verified at %d", st.Queued, st.VerifiedMS)
 	}
 	want("in step again", "Verified", "not sent")
+	// An administrator suspends the device: a person has to do something, also without signal.
+	me, err := dev.Session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.admin.SuspendDevice(t.Context(), me.Device); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.Sync(t.Context()); !errors.Is(err, client.ErrSuspended) {
+		t.Fatalf("the device hears %v", err)
+	}
+	want("suspended", "Needs you", "Verified", "no signal")
+	want("suspended", "Suspended")
+	o.away.Store(true)
+	if _, err := dev.Sync(t.Context()); err == nil {
+		t.Fatal("a sync without a server")
+	}
+	want("suspended, with no signal", "Needs you")
+	b.page("tray")
+	if got := eval[string](b, "document.body.innerText"); !strings.Contains(got, "until they lift that") {
+		t.Errorf("the tray says %q", got)
+	}
+	b.look("tray-suspended")
+	o.away.Store(false)
+	if err := o.admin.LiftDevice(t.Context(), me.Device); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want("after that was lifted", "Verified", "Suspended")
 	// Typing that is no save yet is at no server.
 	b.open(here)
 	b.types("narrative", "Not a save yet.")

@@ -76,16 +76,22 @@ func (v *visit) tray() error {
 	if err != nil {
 		return err
 	}
-	d.Queued, d.Fault = st.Queued, st.LastFault != ""
+	d.Queued, d.Fault = st.Queued, st.LastFault != "" && !st.Suspended
 	if st.Queued > 0 {
 		d.Waiting = v.estimate(v.ctx(), st.Queued)
 	}
 	d.Oldest, d.HasOldest = v.at(st.OldestMS), st.OldestMS > 0
 	d.Verified, d.HasVerify = v.at(st.VerifiedMS), st.VerifiedMS > 0
 	d.Contact, d.HasTalked = v.at(st.LastContactMS), st.LastContactMS > 0
-	for is, key := range map[bool]string{st.Unconfirmed: "ntUnconfirmed", st.Skewed: "ntClock", st.Recovering: "ntRecovering", st.Closed: "errLease", st.Damaged > 0: "ntDamaged", st.Lost > 0: "ntLost"} {
-		if is {
-			d.Notices = append(d.Notices, v.t(key))
+	for _, n := range []struct {
+		is  bool
+		key string
+	}{
+		{st.Suspended, "ntSuspended"}, {st.Unconfirmed, "ntUnconfirmed"}, {st.Skewed, "ntClock"}, {st.Recovering, "ntRecovering"},
+		{st.Closed, "errLease"}, {st.Damaged > 0, "ntDamaged"}, {st.Lost > 0, "ntLost"},
+	} {
+		if n.is {
+			d.Notices = append(d.Notices, v.t(n.key))
 		}
 	}
 	if d.Drafts, err = v.overdue(); err != nil {

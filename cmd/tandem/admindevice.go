@@ -10,16 +10,20 @@ import (
 )
 
 type adminDeviceCmd struct {
-	List adminDeviceListCmd `cmd:"" help:"List the devices, and how orders to wipe them stand."`
-	Wipe adminDeviceWipeCmd `cmd:"" help:"Order a device to wipe itself at its next contact."`
-	Keep adminDeviceKeepCmd `cmd:"" help:"Take that order back, before the device has been told."`
+	List    adminDeviceListCmd    `cmd:"" help:"List the devices, and how orders to wipe them stand."`
+	Suspend adminDeviceSuspendCmd `cmd:"" help:"Take nothing from a device and send it nothing, until that is lifted."`
+	Lift    adminDeviceLiftCmd    `cmd:"" help:"Lift a suspension."`
+	Wipe    adminDeviceWipeCmd    `cmd:"" help:"Order a device to wipe itself at its next contact."`
+	Keep    adminDeviceKeepCmd    `cmd:"" help:"Take that order back, before the device has been told."`
 }
 
 func (adminDeviceCmd) Help() string {
 	return `A device that is lost, or whose person has left, is shut out with tandem admin revoke. One
-that is to hold nothing any more is wiped: it is shut out too, and erases itself.
+that is to hold nothing any more is wiped: it is shut out too, and erases itself. One that is
+mislaid, or whose person is away, is suspended: it keeps what it has, and that can be lifted.
 
   tandem admin device list
+  tandem admin device suspend DEVICE
   tandem admin device wipe DEVICE --yes
   tandem admin device keep DEVICE`
 }
@@ -55,9 +59,12 @@ func (c *adminDeviceListCmd) Run(a *app) error {
 	})
 }
 
-// wipeWords says how the order to wipe a device stands; empty for none.
+// wipeWords says since when a device is suspended, or how the order to wipe it stands; empty
+// for neither.
 func wipeWords(d *server.DeviceState) string {
 	switch {
+	case d.OrderedMS == 0 && d.SuspendedMS != 0:
+		return "suspended " + ago(d.SuspendedMS)
 	case d.OrderedMS == 0:
 		return ""
 	case d.WipedMS != 0:
@@ -82,6 +89,9 @@ func deviceJSON(d *server.DeviceState) map[string]any {
 	if d.OrderedMS != 0 {
 		out["wipe_ordered"], out["wiped_stores"] = stamp(d.OrderedMS), d.Wiped
 	}
+	if d.SuspendedMS != 0 {
+		out["suspended"] = stamp(d.SuspendedMS)
+	}
 	if d.ToldMS != 0 {
 		out["wipe_told"] = stamp(d.ToldMS)
 	}
@@ -89,6 +99,75 @@ func deviceJSON(d *server.DeviceState) map[string]any {
 		out["wipe_acknowledged"] = stamp(d.WipedMS)
 	}
 	return out
+}
+
+type adminDeviceSuspendCmd struct {
+	dataFlag
+	Device string `arg:"" placeholder:"ID" help:"Device, as the list names it."`
+	JSON   bool   `help:"Print one line of JSON."`
+}
+
+func (adminDeviceSuspendCmd) Help() string {
+	return `From now on nothing is taken from the device and nothing is sent to it; it says so to whoever
+holds it. Nothing is removed: what it has not sent stays on it, and is sent once the suspension
+is lifted. The suspension stands in the security journal too, so that a database which is set
+back to an earlier copy does not end it.
+
+  tandem admin device suspend DEVICE`
+}
+
+func (c *adminDeviceSuspendCmd) Run(a *app) error {
+	id, err := ids("DEVICE", c.Device)
+	if err != nil {
+		return err
+	}
+	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+		if err := ad.SuspendDevice(a.ctx, id[0]); err != nil {
+			return suspension(err)
+		}
+		if c.JSON {
+			return a.json(map[string]any{"device": id[0].String(), "suspended": true})
+		}
+		a.say("Suspended: the device keeps what it has. tandem admin device lift ends that.")
+		return nil
+	})
+}
+
+// suspension tells what was asked wrongly from what failed.
+func suspension(err error) error {
+	if errors.Is(err, server.ErrDeviceOut) || errors.Is(err, server.ErrNotSuspended) {
+		return exits(exitBadInput, err)
+	}
+	return err
+}
+
+type adminDeviceLiftCmd struct {
+	dataFlag
+	Device string `arg:"" placeholder:"ID" help:"Device, as the list names it."`
+	JSON   bool   `help:"Print one line of JSON."`
+}
+
+func (adminDeviceLiftCmd) Help() string {
+	return `The device sends what it has not sent, and is sent what it missed, at its next contact.
+
+  tandem admin device lift DEVICE`
+}
+
+func (c *adminDeviceLiftCmd) Run(a *app) error {
+	id, err := ids("DEVICE", c.Device)
+	if err != nil {
+		return err
+	}
+	return c.admin(a, func(ad *server.Admin, _ *store.Store, _ *store.Org) error {
+		if err := ad.LiftDevice(a.ctx, id[0]); err != nil {
+			return suspension(err)
+		}
+		if c.JSON {
+			return a.json(map[string]any{"device": id[0].String(), "suspended": false})
+		}
+		a.say("Lifted: the device works again at its next contact.")
+		return nil
+	})
 }
 
 type adminDeviceWipeCmd struct {

@@ -168,7 +168,8 @@ type backupDrillCmd struct {
 func (backupDrillCmd) Help() string {
 	return `Does what a restore does, in a directory of its own inside the data directory, beside a
 running server: it opens the copy, verifies it and compares where its history ends with the
-server's. Nothing of it stays but the note that it was done, which the console shows. Give the
+server's. Nothing of it stays but the note that it was done, which the console shows. It needs
+room there for the copy, twice where that is encrypted, and says so before it begins. Give the
 copies of keys and journal that you would restore from, so that they are tried too.
 
   tandem backup drill --from /backups/monday.db --keys /elsewhere/keys.json --journal /elsewhere/security.journal
@@ -181,6 +182,9 @@ func (c *backupDrillCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer closing(st, &err)
+	if err := store.RoomToDrill(c.Data, c.From, c.Identity != ""); err != nil {
+		return exits(exitBadInput, err)
+	}
 	file, err := store.MeasureBackup(c.From)
 	if err != nil {
 		return exits(exitUsage, err)

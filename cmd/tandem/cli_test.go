@@ -134,6 +134,8 @@ func TestJSON(t *testing.T) {
 		{"status", "", "--data " + dir},
 		{"admin replica list", "", "--data " + dir},
 		{"admin device list", "", "--data " + dir},
+		{"admin device suspend", "", "--data " + dir + " DEVICE"},
+		{"admin device lift", "", "--data " + dir + " DEVICE"},
 		{"admin replica confirm", "", "--data " + dir + " " + replicaOf(t, h)},
 		{"admin recover begin", "", "--data " + dir},
 		{"admin recover status", "", "--data " + dir},
@@ -192,6 +194,9 @@ func TestJSON(t *testing.T) {
 			var v map[string]any
 			if err := json.Unmarshal([]byte(line), &v); err != nil {
 				t.Errorf("tandem %s --json prints %q: %v", l.command, line, err)
+			}
+			if l.command == "admin device list" {
+				made["DEVICE"], _ = v["device"].(string)
 			}
 		}
 		if words := strings.Fields(l.command); words[0] == "admin" && (words[len(words)-1] == "create" || l.command == "admin form import" || l.command == "admin protocol add") {

@@ -91,7 +91,7 @@ func statusJSON(st *client.Status, refused []client.NotAccepted, waiting client.
 		"enrolled": st.Enrolled, "vault": st.Vault, "wipe_ordered": st.WipeOrdered, "records": st.Records, "queued": st.Queued, "queued_bytes": st.QueuedBytes,
 		"oldest_queued": stamp(st.OldestMS), "in_transit": st.Applied, "not_accepted": kept,
 		"conflicts": st.Conflicts, "drafts": st.Drafts, "last_contact": stamp(st.LastContactMS),
-		"unconfirmed": st.Unconfirmed, "recovering": st.Recovering, "repairing": st.Repairing, "sent_again": st.Again, "lost": st.Lost,
+		"unconfirmed": st.Unconfirmed, "suspended": st.Suspended, "recovering": st.Recovering, "repairing": st.Repairing, "sent_again": st.Again, "lost": st.Lost,
 		"verified_at": stamp(st.VerifiedMS), "note": st.Note, "noted_at": stamp(st.NotedMS),
 		"sealed": map[string]any{
 			"on": st.Sealed.On, "bytes": st.Sealed.Bytes, "entries": st.Sealed.Entries, "behind": st.Sealed.Behind, "waiting_for_backups": st.Sealed.Waiting,
@@ -203,6 +203,9 @@ func (c *statusCmd) identity(a *app, st *client.Status) {
 	}
 	if st.Forked {
 		a.say("This store is a copy of another, or was set back: at the next sync it gets an id of its own. Nothing is lost.")
+	}
+	if st.Suspended {
+		a.say("An administrator has suspended this device: nothing is sent or received until they lift that. What is unsent stays here.")
 	}
 	if st.Unconfirmed {
 		a.say("This store has a new id, since it was copied or set back. It sends; to receive again run tandem enroll --store %s with a new code, or ask your administrator to confirm it.", c.Store)

@@ -165,7 +165,7 @@ func (w *whole) everything(b *browser, ids []syncengine.ID, both [2]syncengine.I
 	take := func(a answer) { fmt.Fprintln(&got, a.path, a.head, a.body, a.text()) }
 	fields := []string{
 		"hash", "0", "state", strings.Repeat("A", 43), "decision", "approved", "number", "20", "until", "2030-01-01", "reason", "canary search", "staff", w.maya.String(),
-		"lang", "en", "theme", "light", "format", "csv", "set", "full", "purpose", "a test", "recipient", "nobody", "basis", "research", "code", "000000", "list", "need",
+		"lang", "en", "theme", "light", "format", "csv", "set", "full", "purpose", "a test", "recipient", "nobody", "basis", "research", "code", "000000", "list", "need", "act", "suspend",
 	}
 	for _, r := range routes(w.tb) {
 		path := strings.ReplaceAll(r[1], "{$}", "")
@@ -257,7 +257,7 @@ func testCanaryPages(t *testing.T, on storetest.Engine) {
 	w.sign(maya, s.private)
 	w.changeAgency()
 	sud := w.playSUD(maya)
-	ids := append([]syncengine.ID{s.call, s.person, s.visit, s.note, s.private, s.episode, s.follow, s.referral, s.alert}, sud...)
+	ids := append([]syncengine.ID{s.call, s.person, s.visit, s.note, s.private, s.episode, s.follow, s.referral, s.alert, w.idOf(maya)}, sud...)
 	w.refuse(s)
 	for _, c := range must[[]*syncengine.StoredChange](t)(w.st.Quarantined(t.Context(), w.org.ID)) {
 		ids = append(ids, c.ID)

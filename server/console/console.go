@@ -93,6 +93,7 @@ func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
 	c.inner = c.routes()
 	if o.Jobs != nil {
 		c.upkeep(o.Jobs)
+		c.purging(o.Jobs)
 	}
 	return c, nil
 }
@@ -189,6 +190,8 @@ func (c *Console) routes() http.Handler {
 		"POST /console/staff/{id}/sessions": {admins, (*visit).endSessions},
 		"POST /console/staff/{id}/revoke":   {admins, (*visit).revokeStaff},
 		"GET /console/devices":              {admins, (*visit).devices},
+		"GET /console/devices/{id}":         {admins, (*visit).devicePage},
+		"POST /console/devices/{id}":        {admins, (*visit).actOnDevice},
 		"GET /console/audit":                {admins, (*visit).auditPage},
 
 		"GET /console/forms":                 {admins, (*visit).forms},
@@ -226,6 +229,10 @@ func (c *Console) routes() http.Handler {
 		"POST /console/retention":            {admins, (*visit).setRetention},
 		"POST /console/retention/hold":       {admins, (*visit).placeHold},
 		"POST /console/retention/{id}/lift":  {admins, (*visit).liftHold},
+		"GET /console/purges":                {admins, (*visit).purges},
+		"POST /console/purges":               {admins, (*visit).askPurge},
+		"GET /console/purges/{id}":           {admins, (*visit).purgePage},
+		"POST /console/purges/{id}":          {admins, (*visit).decidePurge},
 	} {
 		mux.HandleFunc(pattern, c.page(p.who, p.do))
 	}

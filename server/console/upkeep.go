@@ -264,6 +264,12 @@ func (s *sight) did(j *store.Job) string {
 		if json.Unmarshal(j.Result, &r) == nil {
 			return sprintf(s.t("didSnapshots"), r.Metrics)
 		}
+	case jobPropose:
+		var all proposals
+		if json.Unmarshal(j.Result, &all) == nil && all.Agencies[s.p.Agency.String()] != nil {
+			p := all.Agencies[s.p.Agency.String()]
+			return sprintf(s.t("didPropose"), p.Found.PurgePeople, p.Found.PurgeCalls, p.Purgeable)
+		}
 	case jobRetention:
 		var r server.Retention
 		if json.Unmarshal(j.Result, &r) == nil {
@@ -301,6 +307,9 @@ func (v *visit) runJob() error {
 		return err
 	}
 	w.Wake()
+	if to := v.form("to"); to == "purges" || to == "retention" {
+		return v.to(to + "?done=okAsked")
+	}
 	return v.to("jobs?done=okAsked")
 }
 
@@ -388,8 +397,10 @@ func megabytes(n int64) string {
 }
 
 type retentionData struct {
-	Page  *web.Page
-	Found *server.Retention
+	Page *web.Page
+	// Found is what was counted, nil for not yet; Counted is when.
+	Found   *server.Retention
+	Counted string
 	// Next is when the next one's time is over.
 	Next                string
 	Adult, Minor, Audit uint32
@@ -420,8 +431,13 @@ func (v *visit) retention() error {
 	if err != nil {
 		return err
 	}
-	if d.Found, err = v.office().Retention(v.ctx(), agency); err != nil {
+	// Counted by a job: it reads all that there is.
+	counted, at, err := v.proposed(agency)
+	if err != nil {
 		return err
+	}
+	if counted != nil {
+		d.Found = counted.Found
 	}
 	err = v.look("retention", syncengine.ID{}, func(s *sight) error {
 		it := s.see(agency)
@@ -444,10 +460,14 @@ func (v *visit) retention() error {
 			}
 			d.Holds = append(d.Holds, row)
 		}
+		if counted == nil {
+			return nil
+		}
+		d.Counted = s.moment(at)
 		if d.Found.NextMS > 0 {
 			d.Next = s.date(d.Found.NextMS)
 		}
-		for _, e := range d.Found.List {
+		for _, e := range counted.List {
 			kind := "person"
 			if e.Call {
 				kind = "incident"
@@ -459,8 +479,11 @@ func (v *visit) retention() error {
 	if err != nil {
 		return err
 	}
-	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RETENTION_COUNTED, Seq: d.Found.Seq, Count: uint64(d.Found.Records), Code: "console"}); err != nil {
-		return err
+	if counted != nil {
+		// Who is past their time is named by id.
+		if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_RETENTION_COUNTED, Seq: d.Found.Seq, Count: uint64(d.Found.Records), Code: "console"}); err != nil {
+			return err
+		}
 	}
 	return v.show(200, "retention", d)
 }

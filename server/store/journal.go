@@ -34,6 +34,10 @@ const (
 	// for a device that had not been.
 	EventWipeTold = "wipe told"
 	EventUnwiped  = "unwiped"
+	// EventSuspended and EventLifted: nothing is taken of a device and nothing sent to it, or
+	// it is again.
+	EventSuspended = "suspended"
+	EventLifted    = "lifted"
 	// EventRekeyed: a replica has another key.
 	EventRekeyed = "rekeyed"
 	// EventDisabled and EventEnabled: a person may sign in no more, or again.

@@ -135,16 +135,18 @@ func packDigest(d *syncengine.Digest) []byte {
 func (v *view) Replica(id syncengine.ID) (*syncengine.Replica, error) {
 	r := &syncengine.Replica{ID: id}
 	var ranges, lost, apart, backed, former []byte
-	var highest, forked, revoked, unconfirmed, recovered, waits, revised, shut int64
+	var highest, forked, revoked, unconfirmed, recovered, waits, revised, shut, suspended int64
 	ok, err := v.c.one(`SELECT person, device, public_key, ranges, highest, highest_hash, forked, revoked,
-			unconfirmed, replaces, recovered, epoch, waits, lost, apart, revised, backed, wipe_ms, wiped_ms, former, wipe_told_ms, wipe_shut FROM replica WHERE org = $1 AND id = $2`,
+			unconfirmed, replaces, recovered, epoch, waits, lost, apart, revised, backed, wipe_ms, wiped_ms, former, wipe_told_ms, wipe_shut,
+			(SELECT count(*) FROM suspension s WHERE s.org = replica.org AND s.device = replica.device) FROM replica WHERE org = $1 AND id = $2`,
 		[]any{v.org.num, id[:]}, (*scanID)(&r.Person), (*scanID)(&r.Device), &r.Key, &ranges, &highest, (*scanHash)(&r.HighestHash), &forked, &revoked,
-		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost, &apart, &revised, &backed, &r.WipeOrderedMS, &r.WipedMS, &former, &r.WipeToldMS, &shut)
+		&unconfirmed, (*scanID)(&r.Replaces), &recovered, (*scanID)(&r.Epoch), &waits, &lost, &apart, &revised, &backed, &r.WipeOrderedMS, &r.WipedMS, &former, &r.WipeToldMS, &shut, &suspended)
 	if err != nil || !ok {
 		return nil, err
 	}
 	r.Highest, r.Forked, r.Revoked, r.Revised = uint64(highest), forked != 0, revoked != 0, uint64(revised)
 	r.Unconfirmed, r.Recovered, r.Waits, r.WipeShut = unconfirmed != 0, recovered != 0, uint64(waits), shut != 0
+	r.Suspended = suspended != 0
 	for _, packed := range []struct {
 		from []byte
 		into *[]syncengine.OpRange

@@ -168,7 +168,7 @@ var transitions = map[string]steps{
 		"suspended": {Active, "revoked", "wipe_pending"},
 		"revoked":   {"enrolled", "wipe_pending"},
 		// An order that was taken back before it was told.
-		"wipe_pending": {"wiped", Active, "revoked"},
+		"wipe_pending": {"wiped", Active, "suspended", "revoked"},
 		"wiped":        {"enrolled"},
 	},
 }

@@ -226,6 +226,13 @@ const (
 	AuditAct_AUDIT_ACT_PURGE_ASKED AuditAct = 128
 	// A second person decided on a purge, subject: code is approved or refused.
 	AuditAct_AUDIT_ACT_PURGE_DECIDED AuditAct = 129
+	// A device, subject, was suspended: nothing is taken of it and nothing sent to it.
+	AuditAct_AUDIT_ACT_DEVICE_SUSPENDED AuditAct = 125
+	// That was lifted.
+	AuditAct_AUDIT_ACT_DEVICE_LIFTED AuditAct = 126
+	// The server has seen that count records of an agency, subject, may be purged, and proposes
+	// that somebody asks for it. Nothing was removed.
+	AuditAct_AUDIT_ACT_PURGE_PROPOSED AuditAct = 127
 )
 
 // Enum value maps for AuditAct.
@@ -320,6 +327,9 @@ var (
 		111: "AUDIT_ACT_ERASURE_TAKEN_BACK",
 		128: "AUDIT_ACT_PURGE_ASKED",
 		129: "AUDIT_ACT_PURGE_DECIDED",
+		125: "AUDIT_ACT_DEVICE_SUSPENDED",
+		126: "AUDIT_ACT_DEVICE_LIFTED",
+		127: "AUDIT_ACT_PURGE_PROPOSED",
 	}
 	AuditAct_value = map[string]int32{
 		"AUDIT_ACT_UNSPECIFIED":        0,
@@ -411,6 +421,9 @@ var (
 		"AUDIT_ACT_ERASURE_TAKEN_BACK": 111,
 		"AUDIT_ACT_PURGE_ASKED":        128,
 		"AUDIT_ACT_PURGE_DECIDED":      129,
+		"AUDIT_ACT_DEVICE_SUSPENDED":   125,
+		"AUDIT_ACT_DEVICE_LIFTED":      126,
+		"AUDIT_ACT_PURGE_PROPOSED":     127,
 	}
 )
 
@@ -777,7 +790,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xd6\x12\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xb1\x13\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -868,7 +881,10 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x10AUDIT_ACT_ERASED\x10y\x12 \n" +
 	"\x1cAUDIT_ACT_ERASURE_TAKEN_BACK\x10o\x12\x1a\n" +
 	"\x15AUDIT_ACT_PURGE_ASKED\x10\x80\x01\x12\x1c\n" +
-	"\x17AUDIT_ACT_PURGE_DECIDED\x10\x81\x01B\x9f\x01\n" +
+	"\x17AUDIT_ACT_PURGE_DECIDED\x10\x81\x01\x12\x1e\n" +
+	"\x1aAUDIT_ACT_DEVICE_SUSPENDED\x10}\x12\x1b\n" +
+	"\x17AUDIT_ACT_DEVICE_LIFTED\x10~\x12\x1c\n" +
+	"\x18AUDIT_ACT_PURGE_PROPOSED\x10\x7fB\x9f\x01\n" +
 	"\rcom.tandem.v1B\n" +
 	"AuditProtoP\x01Z8github.com/tandem-response/tandem/gen/tandem/v1;tandemv1\xa2\x02\x03TXX\xaa\x02\tTandem.V1\xca\x02\tTandem\\V1\xe2\x02\x15Tandem\\V1\\GPBMetadata\xea\x02\n" +
 	"Tandem::V1\x92\x03\x02\b\x02b\beditionsp\xe8\a"

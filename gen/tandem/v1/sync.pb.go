@@ -366,21 +366,24 @@ const (
 	Delivery_DELIVERY_FORK Delivery = 8
 	// A kind of entry that the server does not know.
 	Delivery_DELIVERY_UNKNOWN_KIND Delivery = 9
+	// Its device is suspended: keep the entry, and deliver it once that is lifted.
+	Delivery_DELIVERY_SUSPENDED Delivery = 10
 )
 
 // Enum value maps for Delivery.
 var (
 	Delivery_name = map[int32]string{
-		0: "DELIVERY_UNSPECIFIED",
-		1: "DELIVERY_TAKEN",
-		2: "DELIVERY_DAMAGED",
-		3: "DELIVERY_FOREIGN",
-		4: "DELIVERY_NO_KEY",
-		5: "DELIVERY_FORGED",
-		6: "DELIVERY_UNPROVED",
-		7: "DELIVERY_UNKNOWN_REPLICA",
-		8: "DELIVERY_FORK",
-		9: "DELIVERY_UNKNOWN_KIND",
+		0:  "DELIVERY_UNSPECIFIED",
+		1:  "DELIVERY_TAKEN",
+		2:  "DELIVERY_DAMAGED",
+		3:  "DELIVERY_FOREIGN",
+		4:  "DELIVERY_NO_KEY",
+		5:  "DELIVERY_FORGED",
+		6:  "DELIVERY_UNPROVED",
+		7:  "DELIVERY_UNKNOWN_REPLICA",
+		8:  "DELIVERY_FORK",
+		9:  "DELIVERY_UNKNOWN_KIND",
+		10: "DELIVERY_SUSPENDED",
 	}
 	Delivery_value = map[string]int32{
 		"DELIVERY_UNSPECIFIED":     0,
@@ -393,6 +396,7 @@ var (
 		"DELIVERY_UNKNOWN_REPLICA": 7,
 		"DELIVERY_FORK":            8,
 		"DELIVERY_UNKNOWN_KIND":    9,
+		"DELIVERY_SUSPENDED":       10,
 	}
 )
 
@@ -5706,7 +5710,7 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x0fREFUSAL_WAITING\x10\n" +
 	"\x12\x14\n" +
 	"\x10REFUSAL_INTERNAL\x10\v\x12\x11\n" +
-	"\rREFUSAL_DRAFT\x10\f*\xf1\x01\n" +
+	"\rREFUSAL_DRAFT\x10\f*\x89\x02\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDELIVERY_TAKEN\x10\x01\x12\x14\n" +
@@ -5717,7 +5721,9 @@ const file_tandem_v1_sync_proto_rawDesc = "" +
 	"\x11DELIVERY_UNPROVED\x10\x06\x12\x1c\n" +
 	"\x18DELIVERY_UNKNOWN_REPLICA\x10\a\x12\x11\n" +
 	"\rDELIVERY_FORK\x10\b\x12\x19\n" +
-	"\x15DELIVERY_UNKNOWN_KIND\x10\t2\x91\x02\n" +
+	"\x15DELIVERY_UNKNOWN_KIND\x10\t\x12\x16\n" +
+	"\x12DELIVERY_SUSPENDED\x10\n" +
+	"2\x91\x02\n" +
 	"\rEnrollService\x12=\n" +
 	"\x06Enroll\x12\x18.tandem.v1.EnrollRequest\x1a\x19.tandem.v1.EnrollResponse\x12I\n" +
 	"\n" +

@@ -1,0 +1,350 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/jobs"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/web"
+)
+
+// The job that proposes what may be purged, and the one that does a purge that two people
+// have decided on.
+const (
+	jobPropose, proposeEvery = "propose", 24 * time.Hour
+	jobPurge                 = "purge"
+)
+
+// proposals are what may be purged of each agency, by its id.
+type proposals struct {
+	AtMS     int64                `json:"at"`
+	Agencies map[string]*proposal `json:"agencies"`
+}
+
+type proposal struct {
+	Found     *server.Retention `json:"found"`
+	Purgeable int               `json:"purgeable"`
+	// List is that of Found, which leaves it out of its own JSON.
+	List []server.Expired `json:"list"`
+}
+
+// purging has a worker propose what may be purged, each day, and do what was approved. It
+// removes nothing that a person has not asked for and another one approved.
+func (c *Console) purging(w *jobs.Worker) {
+	admin := func(run *jobs.Run) *server.Admin {
+		return server.NewAdmin(c.store, run.Org, server.AdminOptions{Clock: c.o.Clock, Rand: c.o.Rand})
+	}
+	w.Every(jobPropose, proposeEvery, func(ctx context.Context, run *jobs.Run) error {
+		done := &proposals{AtMS: c.o.Clock().UnixMilli(), Agencies: map[string]*proposal{}}
+		var agencies []syncengine.ID
+		err := c.store.EachRecord(ctx, run.Org.ID, c.domain.KindByName("agency").Number, func(rec *syncengine.StoredRecord) error {
+			agencies = append(agencies, rec.ID)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, agency := range agencies {
+			found, err := admin(run).Retention(ctx, agency)
+			if err != nil {
+				return err
+			}
+			done.Agencies[agency.String()] = &proposal{Found: found, Purgeable: len(found.Purgeable), List: found.List}
+		}
+		return finish(ctx, run, done, nil, func(tx *store.Tx) error { return propose(tx, agencies, done) })
+	})
+	w.Handle(jobPurge, func(ctx context.Context, run *jobs.Run) error {
+		id, ok := syncengine.IDFromBytes(run.Job.Payload)
+		if !ok {
+			return jobs.Permanent(store.ErrNoPurge)
+		}
+		p, err := admin(run).DoPurge(ctx, id)
+		if errors.Is(err, store.ErrNoPurge) {
+			// It was done: by another server, or by a command.
+			return finish(ctx, run, nil, nil, nil)
+		}
+		if err != nil {
+			return err
+		}
+		return finish(ctx, run, map[string]int{"erased": p.Erased, "kept": p.Kept}, nil, nil)
+	})
+}
+
+// propose notes of each agency that something may be purged, where nothing is under way.
+func propose(tx *store.Tx, agencies []syncengine.ID, done *proposals) error {
+	for _, id := range agencies {
+		p := done.Agencies[id.String()]
+		open, err := tx.OpenPurges(id)
+		if err != nil {
+			return err
+		}
+		if open > 0 || p.Purgeable == 0 {
+			continue
+		}
+		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_PURGE_PROPOSED, Subject: id[:], Count: uint64(p.Purgeable), Seq: p.Found.Seq}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proposed is the newest proposal for an agency; nil where none was made.
+func (v *visit) proposed(agency syncengine.ID) (p *proposal, atMS int64, err error) {
+	runs, err := v.jobs(jobPropose, 10)
+	if err != nil {
+		return nil, 0, err
+	}
+	i := slices.IndexFunc(runs, func(j *store.Job) bool { return j.Ended() && !j.Failed && !j.Cancelled })
+	if i < 0 {
+		return nil, 0, nil
+	}
+	var all proposals
+	if err := json.Unmarshal(runs[i].Result, &all); err != nil {
+		return nil, 0, err
+	}
+	return all.Agencies[agency.String()], all.AtMS, nil
+}
+
+type purgesData struct {
+	Page *web.Page
+	Why  string
+	// Counted is when what may be purged was counted, empty for never; Says how much it is.
+	Counted, Says string
+	// Ask: there is something to ask for, and nothing is under way.
+	Ask    bool
+	Reason string
+	Rows   []row
+}
+
+// purges shows what may be purged, and the purges of the person's agency.
+func (v *visit) purges() error { return v.purgesShow(http.StatusOK, "") }
+
+func (v *visit) purgesShow(status int, why string) error {
+	d := &purgesData{Page: v.page("navPurges", "purges"), Why: why, Reason: v.form("reason")}
+	agency, err := v.agency()
+	if err != nil {
+		return err
+	}
+	p, at, err := v.proposed(agency)
+	if err != nil {
+		return err
+	}
+	all, err := v.c.store.Purges(v.ctx(), v.who.Org.ID)
+	if err != nil {
+		return err
+	}
+	err = v.look("purges", syncengine.ID{}, func(s *sight) error {
+		open := false
+		for _, one := range all {
+			if one.Agency != agency {
+				continue
+			}
+			open = open || one.Open()
+			d.Rows = append(d.Rows, row{
+				Href: "purges/" + one.ID.String(), Title: sprintf(s.t("purgeOf"), one.People, one.Calls, len(one.Records)),
+				Sub: join(s.t(purgeState(one)), s.staffName(one.AskedBy)), When: s.moment(one.AskedMS),
+			})
+		}
+		if p != nil {
+			d.Counted = s.moment(at)
+			d.Says = sprintf(s.t("purgeable"), p.Found.PurgePeople, p.Found.PurgeCalls, p.Purgeable, p.Found.Waiting, p.Found.Held, p.Found.Shared)
+			d.Ask = p.Purgeable > 0 && !open
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.show(status, "purges", d)
+}
+
+// purgeState is the word for how far a purge is.
+func purgeState(p *store.Purge) string {
+	switch {
+	case p.DecidedMS == 0:
+		return "purgeAsked"
+	case !p.Approved:
+		return "purgeRefused"
+	case p.DoneMS == 0:
+		return "purgeApproved"
+	}
+	return "purgeDone"
+}
+
+// purgeWrong are the errors of a purge that a person can do something about, each with its
+// word.
+var purgeWrong = []struct {
+	err  error
+	word string
+}{
+	{server.ErrNothingToPurge, "errPurgeNothing"}, {server.ErrPurgeOwn, "errPurgeOwn"}, {server.ErrPurgeOpen, "errPurgeOpen"}, {server.ErrPurgeAsker, "errPurgeAsker"},
+	{server.ErrPurgeUnsettled, "errPurgeUnsettled"}, {server.ErrPurgeRecovering, "errPurgeRecovering"}, {server.ErrPurgeMoved, "errPurgeMoved"}, {store.ErrNoPurge, "errPurgeDecided"},
+}
+
+// wrongPurge says why nothing was done; nothing where that is not for a person to know.
+func (v *visit) wrongPurge(err error) string {
+	for _, one := range purgeWrong {
+		if errors.Is(err, one.err) {
+			return v.t(one.word)
+		}
+	}
+	if errors.Is(err, server.ErrPurgeNobody) {
+		return v.t("errArea")
+	}
+	return ""
+}
+
+// askPurge asks for a purge of what may be purged now. It removes nothing.
+func (v *visit) askPurge() error {
+	p, err := v.office().AskPurge(v.ctx(), v.who.Staff, v.form("reason"))
+	if why := v.wrongPurge(err); why != "" {
+		return v.purgesShow(http.StatusConflict, why)
+	}
+	if invalid, ok := errors.AsType[*server.InvalidError](err); ok {
+		return v.purgesShow(http.StatusUnprocessableEntity, invalid.Problems[0].Text(v.lang))
+	}
+	if err != nil {
+		return err
+	}
+	return v.to("purges/" + p.ID.String() + "?done=okPurgeAsked")
+}
+
+type purgeData struct {
+	Page  *web.Page
+	ID    string
+	Why   string
+	Facts []fact
+	Acts  []string
+	// Act is the one that is to be confirmed, empty for none yet.
+	Act     string
+	Confirm *confirmation
+}
+
+// purgePage shows one purge, with its certificate once it is done.
+func (v *visit) purgePage() error {
+	return v.purgeShow(http.StatusOK, v.r.URL.Query().Get("act"), "")
+}
+
+func (v *visit) purgeShow(status int, act, why string) error {
+	id, err := v.id()
+	if err != nil {
+		return err
+	}
+	all, err := v.c.store.Purges(v.ctx(), v.who.Org.ID)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(p *store.Purge) bool { return p.ID == id })
+	d := &purgeData{Page: v.page("purgeTitle", "purges/"+id.String()), ID: id.String(), Why: why}
+	err = v.look("purge", id, func(s *sight) error {
+		if i < 0 || all[i].Agency != s.p.Agency {
+			return errAbsent
+		}
+		d.Facts, d.Acts = s.purgeFacts(all[i]), purgeActs(all[i], v.who.Staff)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if slices.Contains(d.Acts, act) {
+		d.Act = act
+		d.Confirm, err = v.confirmation("purges/"+d.ID, "purge "+act+" "+d.ID, v.t("purge."+act), act)
+	}
+	if err != nil {
+		return err
+	}
+	return v.show(status, "purge", d)
+}
+
+// purgeActs are what somebody can do with a purge. Nobody approves their own.
+func purgeActs(p *store.Purge, who syncengine.ID) []string {
+	switch {
+	case p.DecidedMS == 0 && p.AskedBy == who:
+		return []string{"refuse"}
+	case p.DecidedMS == 0:
+		return []string{"approve", "refuse"}
+	case p.Approved && p.DoneMS == 0 && p.AskedBy != who:
+		// It was broken off, or waits for its turn.
+		return []string{"approve"}
+	}
+	return nil
+}
+
+// purgeFacts are what is known of a purge, its certificate among it. It names nobody of whom
+// something was purged.
+func (s *sight) purgeFacts(p *store.Purge) []fact {
+	facts := []fact{
+		{s.t("state"), s.t(purgeState(p))}, {s.t("askedBy"), s.staffName(p.AskedBy) + " · " + s.moment(p.AskedMS)}, {s.t("purgeReason"), p.Reason},
+		{s.t("purgeWhat"), sprintf(s.t("purgeOf"), p.People, p.Calls, len(p.Records))},
+	}
+	if p.DecidedMS != 0 {
+		facts = append(facts, fact{s.t("purgeDecided"), s.staffName(p.DecidedBy) + " · " + s.moment(p.DecidedMS)})
+	}
+	if !p.Approved {
+		return facts
+	}
+	facts = append(facts, fact{s.t("purgeErased"), strconv.Itoa(p.Erased)})
+	for _, number := range slices.Sorted(maps.Keys(p.ByKind)) {
+		name := strconv.FormatUint(uint64(number), 10)
+		if kind := s.c.domain.Kind(number); kind != nil {
+			name = s.c.domain.KindLabel(kind.Name, s.lang)
+		}
+		facts = append(facts, fact{"· " + name, strconv.Itoa(p.ByKind[number])})
+	}
+	if p.DoneMS != 0 {
+		facts = append(facts, fact{s.t("purgeKept"), strconv.Itoa(p.Kept)}, fact{s.t("purgeEnded"), s.moment(p.DoneMS)})
+	}
+	return facts
+}
+
+// decidePurge stores the person's word on a purge, with their second factor; what is approved
+// a job does, which the same transaction adds.
+func (v *visit) decidePurge() error {
+	id, err := v.id()
+	if err != nil {
+		return err
+	}
+	act := v.form("act")
+	if act != "approve" && act != "refuse" || v.c.o.Jobs == nil {
+		return errForm
+	}
+	approve := act == "approve"
+	job, err := v.c.o.Jobs.New(jobPurge, "", v.who.Staff, id[:])
+	if err != nil {
+		return err
+	}
+	confirmed := v.confirmed("purge " + act + " " + id.String())
+	_, err = v.office().WordOnPurge(v.ctx(), v.who.Staff, id, approve, func(do func(*store.Tx) error) error {
+		return confirmed(func(tx *store.Tx) error {
+			if err := do(tx); err != nil || !approve {
+				return err
+			}
+			if open, err := tx.OpenJobs(jobPurge, v.who.Staff); err != nil || open > 0 {
+				return err
+			}
+			_, err := tx.AddJob(job)
+			return err
+		})
+	})
+	if status, why := v.unconfirmed(err); why != "" {
+		return v.purgeShow(status, act, why)
+	}
+	if why := v.wrongPurge(err); why != "" {
+		return v.purgeShow(http.StatusConflict, "", why)
+	}
+	if err != nil {
+		return err
+	}
+	v.c.o.Jobs.Wake()
+	return v.to("purges/" + id.String() + "?done=okPurge." + act)
+}

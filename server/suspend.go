@@ -1,0 +1,175 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Errors of a suspension. Nothing was changed.
+var (
+	// ErrDeviceOut: there is nothing to suspend.
+	ErrDeviceOut = errors.New("the device is shut out already, or was never enrolled: there is nothing to suspend")
+	// ErrNotSuspended: there is nothing to lift.
+	ErrNotSuspended = errors.New("the device is not suspended: there is nothing to lift")
+)
+
+// Within makes the transaction in which something is done: the store's own, or one in which
+// whoever does it shows a second factor.
+type Within func(do func(*store.Tx) error) error
+
+// writing is the store's own.
+func (a *Admin) writing(ctx context.Context) Within {
+	return func(do func(*store.Tx) error) error { return a.store.Write(ctx, a.org.ID, 1, do) }
+}
+
+// DeviceAct is what is done with a device.
+type DeviceAct int
+
+// Acts on a device.
+const (
+	// Suspend: nothing is taken of it and nothing sent to it, until that is lifted. Nothing is
+	// removed, and what is unsent stays on it. To suspend one that is changes nothing.
+	Suspend DeviceAct = iota
+	// Lift ends that.
+	Lift
+	// Revoke is RevokeDevice, Wipe WipeDevice, KeepUnwiped WithdrawWipe.
+	Revoke
+	Wipe
+	KeepUnwiped
+)
+
+// ActOnDevice does something with a device as an act of somebody: an active admin of its
+// agency, or, zero, whoever runs the server. It is done in a transaction that within makes.
+func (a *Admin) ActOnDevice(ctx context.Context, by, device syncengine.ID, act DeviceAct, within Within) error {
+	switch act {
+	case Suspend, Lift:
+		return a.suspension(by, device, act == Suspend, within)
+	case Wipe:
+		return a.wipeDevice(ctx, device, by, within)
+	case KeepUnwiped:
+		return a.withdrawWipe(device, by, within)
+	case Revoke:
+	}
+	return a.revoke("device", device, fieldDeviceState, "revoked",
+		&store.JournalEvent{What: store.EventRevoked, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
+		func(r *syncengine.Replica) {
+			if r.Device == device {
+				r.Revoked, r.WipeShut = true, false
+			}
+		}, by, within)
+}
+
+// RevokeDevice shuts a device out: what it still sends goes to quarantine, and it is
+// sent nothing.
+func (a *Admin) RevokeDevice(ctx context.Context, device syncengine.ID) error {
+	return a.ActOnDevice(ctx, syncengine.ID{}, device, Revoke, a.writing(ctx))
+}
+
+// SuspendDevice suspends a device, and LiftDevice ends that, as acts of whoever runs the server.
+func (a *Admin) SuspendDevice(ctx context.Context, device syncengine.ID) error {
+	return a.ActOnDevice(ctx, syncengine.ID{}, device, Suspend, a.writing(ctx))
+}
+
+// LiftDevice ends a suspension.
+func (a *Admin) LiftDevice(ctx context.Context, device syncengine.ID) error {
+	return a.ActOnDevice(ctx, syncengine.ID{}, device, Lift, a.writing(ctx))
+}
+
+// suspension begins or ends one.
+func (a *Admin) suspension(by, device syncengine.ID, begin bool, within Within) error {
+	now := a.now().UnixMilli()
+	change, err := syncengine.NewID(now, a.rand)
+	if err != nil {
+		return err
+	}
+	code, event, act := "active", store.EventLifted, tandemv1.AuditAct_AUDIT_ACT_DEVICE_LIFTED
+	if begin {
+		code, event, act = "suspended", store.EventSuspended, tandemv1.AuditAct_AUDIT_ACT_DEVICE_SUSPENDED
+	}
+	return within(func(tx *store.Tx) error {
+		rec, err := a.find(tx, "device", device)
+		if err == nil && !by.IsZero() {
+			err = oversees(tx, by, rec)
+		}
+		if err != nil {
+			return err
+		}
+		is, err := isSuspended(tx, device)
+		if err != nil || is && begin {
+			return err
+		}
+		if !is && !begin {
+			return ErrNotSuspended
+		}
+		all, err := tx.Replicas()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(current(all, device), func(r *syncengine.Replica) bool { return !r.Revoked }) {
+			return ErrDeviceOut
+		}
+		encoded, err := setCode(a.org.ID, change, rec, fieldDeviceState, code, now)
+		if err != nil {
+			return err
+		}
+		// Who waits for news hears of it now.
+		tx.WakeAll()
+		// The journal first: where this is interrupted, its replay does it.
+		if err := tx.Journal(&store.JournalEvent{What: event, Device: device.String(), Change: encoded}); err != nil {
+			return err
+		}
+		if err := suspend(tx, device, by, begin); err != nil {
+			return err
+		}
+		if err := applyLocal(a.engine(), tx, encoded, now); err != nil {
+			return err
+		}
+		return tx.Audit(&tandemv1.AuditEntry{Act: act, Person: idBytes(by), Subject: device[:], Kind: rec.Kind})
+	})
+}
+
+func suspend(tx *store.Tx, device, by syncengine.ID, is bool) error {
+	if is {
+		return tx.Suspend(device, by)
+	}
+	return tx.LiftSuspension(device)
+}
+
+func isSuspended(tx *store.Tx, device syncengine.ID) (bool, error) {
+	all, err := tx.Suspensions()
+	return slices.ContainsFunc(all, func(s store.Suspension) bool { return s.Device == device }), err
+}
+
+// replaySuspensions makes the suspensions true to the security journal, and counts those that
+// were not.
+func replaySuspensions(tx *store.Tx, suspended map[syncengine.ID]bool) (replayed uint64, err error) {
+	for device, should := range suspended {
+		is, err := isSuspended(tx, device)
+		if err != nil {
+			return 0, err
+		}
+		if is == should {
+			continue
+		}
+		replayed++
+		if err := suspend(tx, device, syncengine.ID{}, should); err != nil {
+			return 0, err
+		}
+	}
+	return replayed, nil
+}
+
+// oversees refuses who is no active admin of the agency that a device is of. That there is
+// none and that it is not theirs is one answer.
+func oversees(tx *store.Tx, by syncengine.ID, device *syncengine.StoredRecord) error {
+	agency, err := purgerOf(tx, by)
+	if err == nil && (agency.IsZero() || device.Text(syncengine.FieldAgency) != agency.String()) {
+		err = &AbsentError{Kind: "device"}
+	}
+	return err
+}

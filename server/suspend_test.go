@@ -1,0 +1,144 @@
+package server_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server"
+)
+
+// Of a device that is suspended nothing is taken and nothing is sent to it, by no call of
+// its own and by no sealed outbox that another hands in, also after the database was set
+// back; its other devices work on. What it has kept is applied once that is lifted.
+func TestSuspendedDevice(t *testing.T) { each(t, testSuspendedDevice) }
+
+func testSuspendedDevice(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 83)
+	ctx := t.Context()
+	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	one.must(one.push(one.creation(encounter(w, "before"))))
+	back := w.copied()
+	w.pass(time.Second)
+	one.connect(w.http.URL)
+	other.connect(w.http.URL)
+	for _, d := range []*device{one, other} {
+		// The nonce is that of the server before.
+		_, _ = d.call(ctx, &tandemv1.SyncRequest{})
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		var refusal *connect.Error
+		if !errors.As(err, &refusal) || refusal.Code() != connect.CodePermissionDenied || refusal.Meta().Get(server.SuspendedHeader) == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := one.call(ctx, &tandemv1.SyncRequest{WaitMs: 40_000})
+		waiting <- err
+	}()
+	if err := w.admin.LiftDevice(ctx, one.dev); !errors.Is(err, server.ErrNotSuspended) {
+		t.Errorf("lifted what stands nowhere: %v", err)
+	}
+	for range 2 {
+		if err := w.admin.SuspendDevice(ctx, one.dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("who waits for news", <-waiting)
+	kept := one.push(one.creation(encounter(w, marker)))
+	shut := func() {
+		t.Helper()
+		head := w.head()
+		for what, req := range map[string]*tandemv1.SyncRequest{"a push": kept, "a pull": {}} {
+			_, err := one.call(ctx, req)
+			refused(what, err)
+		}
+		_, err := one.sync.Reconcile(ctx, &tandemv1.ReconcileRequest{})
+		refused("a comparison", err)
+		_, err = one.sync.Audit(ctx, &tandemv1.AuditRequest{})
+		refused("its own log", err)
+		_, err = one.sync.Deliver(ctx, &tandemv1.DeliverRequest{})
+		refused("a delivery", err)
+		_, err = one.sync.BreakGlass(ctx, &tandemv1.BreakGlassRequest{})
+		refused("an emergency", err)
+		_, err = one.sync.GetBlobChunk(ctx, &tandemv1.GetBlobChunkRequest{})
+		refused("a file", err)
+		if w.head() != head {
+			t.Error("something of it was taken")
+		}
+		other.must(&tandemv1.SyncRequest{})
+	}
+	shut()
+	all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+	i := slices.IndexFunc(all, func(s *server.DeviceState) bool { return s.ID == one.dev })
+	if s := all[i]; s.State != "suspended" || s.SuspendedMS == 0 || s.Revoked {
+		t.Errorf("the list says %+v", s)
+	}
+
+	w.restart(back, one, other)
+	shut()
+	head := w.head()
+	if err := w.srv.ReplayJournal(ctx); err != nil || w.head() != head {
+		t.Errorf("a second replay has written something, %v", err)
+	}
+
+	if err := w.admin.LiftDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := refusals(one.must(kept)); got != "APPLIED:UNSPECIFIED" {
+		t.Errorf("what it has kept: %s", got)
+	}
+
+	// An order to wipe it goes before; where that is taken back it is suspended as it was.
+	if err := errors.Join(w.admin.SuspendDevice(ctx, one.dev), w.admin.WipeDevice(ctx, one.dev), w.admin.WithdrawWipe(ctx, one.dev)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := one.call(ctx, &tandemv1.SyncRequest{})
+	refused("after the order was taken back", err)
+	if err := w.admin.WipeDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if !ordered(one.must(&tandemv1.SyncRequest{})) {
+		t.Error("a device that was suspended does not hear of the order to wipe itself")
+	}
+	if err := w.admin.RevokeDevice(ctx, other.dev); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.admin.SuspendDevice(ctx, other.dev); !errors.Is(err, server.ErrDeviceOut) {
+		t.Errorf("suspended what is shut out: %v", err)
+	}
+	if _, absent := errors.AsType[*server.AbsentError](w.admin.SuspendDevice(ctx, w.clinician)); !absent {
+		t.Error("a person was suspended as a device")
+	}
+	for _, act := range []tandemv1.AuditAct{tandemv1.AuditAct_AUDIT_ACT_DEVICE_SUSPENDED, tandemv1.AuditAct_AUDIT_ACT_DEVICE_LIFTED} {
+		if len(w.audited(act)) == 0 {
+			t.Errorf("%s is not in the audit log", act)
+		}
+	}
+}
+
+// What another device hands in of one that is suspended stays where it is.
+func TestSuspendedDelivery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite, 84)
+	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	entries := one.sealedOf(one.creation(encounter(w, marker)))
+	if err := w.admin.SuspendDevice(t.Context(), one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := results(other.deliver(entries...)); got != "TAKEN,SUSPENDED" {
+		t.Errorf("got %s", got)
+	}
+	if err := w.admin.LiftDevice(t.Context(), one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := results(other.deliver(entries...)); got != "TAKEN,TAKEN" {
+		t.Errorf("got %s", got)
+	}
+}
