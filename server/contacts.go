@@ -108,14 +108,14 @@ func (one *deviceSeen) adopt(c store.Contact) {
 	switch {
 	case c.AtMS > one.at.UnixMilli():
 		one.at, one.cut, one.unsent, one.since = time.UnixMilli(c.AtMS), c.Cut, c.Unsent, since
-		one.ahead = time.Duration(c.AheadMS) * time.Millisecond
+		one.ahead, one.sealed = time.Duration(c.AheadMS)*time.Millisecond, c.Sealed
 	case met && c.Unsent > 0 && since.Before(one.since):
 		one.since = since
 	}
 }
 
 func (one *deviceSeen) contact() store.Contact {
-	c := store.Contact{Replica: one.replica, AtMS: one.at.UnixMilli(), Cut: one.cut, Unsent: one.unsent, AheadMS: one.ahead.Milliseconds()}
+	c := store.Contact{Replica: one.replica, AtMS: one.at.UnixMilli(), Cut: one.cut, Unsent: one.unsent, AheadMS: one.ahead.Milliseconds(), Sealed: one.sealed}
 	if one.unsent > 0 {
 		c.SinceMS = one.since.UnixMilli()
 	}

@@ -18,7 +18,7 @@ func testContacts(t *testing.T, on engine) {
 	waits := &tandemv1.SyncRequest{OldestKept: d.op + 1, NewestOp: d.op + 3}
 	d.must(waits)
 	began := w.clock()
-	other.must(&tandemv1.SyncRequest{WallMs: w.clock().Add(time.Hour).UnixMilli()})
+	other.must(&tandemv1.SyncRequest{SealKey: 1, WallMs: w.clock().Add(time.Hour).UnixMilli()})
 	shared := func() {
 		t.Helper()
 		if err := w.srv.ShareContacts(t.Context()); err != nil {
@@ -47,6 +47,9 @@ func testContacts(t *testing.T, on engine) {
 	shared()
 	is(d, w.clock(), began, 3, 0)
 	is(other, began, time.Time{}, 0, time.Hour)
+	if seen := w.srv.Seen(w.org.ID); seen[d.replica].Sealed || !seen[other.replica].Sealed {
+		t.Error("which of them keeps what is unsent sealed is forgotten")
+	}
 	shared()
 	noted := must[[]store.Contact](t)(w.s.Contacts(t.Context(), w.org.ID))
 	if len(noted) != 2 {

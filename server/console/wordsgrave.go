@@ -35,7 +35,7 @@ var graveWords = web.Words{
 	"sealedCopy": {"Sealed copy of what is unsent", "Copia sellada de lo no enviado"}, "isSealed": {"kept on the device; it can be handed in without unlocking it", "se guarda en el dispositivo; se puede entregar sin desbloquearlo"}, "notSealed": {"none", "ninguna"},
 	"nothingUnsent":    {"At its last contact it had nothing that this server lacks. What was written on it since is not known here.", "En su último contacto no tenía nada que falte en este servidor. Lo escrito en él desde entonces no se conoce aquí."},
 	"someUnsent":       {"At its last contact it had %s saves that this server does not have. What was written on it since is not known here.", "En su último contacto tenía %s registros guardados que este servidor no tiene. Lo escrito en él desde entonces no se conoce aquí."},
-	"unknownUnsent":    {"It was not heard of since this server was started: what it has not sent is not known.", "No se sabe de él desde que arrancó este servidor: no se conoce lo que no ha enviado."},
+	"unknownUnsent":    {"It was not heard of yet: what it has not sent is not known.", "Todavía no se ha sabido de él: no se conoce lo que no ha enviado."},
 	"dev.suspend":      {"Suspend it", "Suspenderlo"},
 	"dev.lift":         {"Lift the suspension", "Levantar la suspensión"},
 	"dev.revoke":       {"Shut it out", "Excluirlo"},

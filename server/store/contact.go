@@ -20,6 +20,8 @@ type Contact struct {
 	SinceMS int64
 	// AheadMS is how far its clock was before the server's.
 	AheadMS int64
+	// Sealed: what it has unsent it keeps sealed to the org as well.
+	Sealed bool
 }
 
 // Contacts returns the last contact of each device of an org that was noted, in no order.
@@ -30,11 +32,11 @@ func (s *Store) Contacts(ctx context.Context, org syncengine.ID) (all []Contact,
 	}
 	err = s.viewing(ctx, o, func(v *view) error {
 		all = nil
-		return v.c.each("SELECT replica, at_ms, cut, unsent, since_ms, ahead_ms FROM contact WHERE org = $1", []any{v.org.num}, func(rows *sql.Rows) error {
+		return v.c.each("SELECT replica, at_ms, cut, unsent, since_ms, ahead_ms, sealed FROM contact WHERE org = $1", []any{v.org.num}, func(rows *sql.Rows) error {
 			var c Contact
-			var cut, unsent int64
-			err := rows.Scan((*scanID)(&c.Replica), &c.AtMS, &cut, &unsent, &c.SinceMS, &c.AheadMS)
-			c.Cut, c.Unsent = uint64(cut), uint64(unsent)
+			var cut, unsent, sealed int64
+			err := rows.Scan((*scanID)(&c.Replica), &c.AtMS, &cut, &unsent, &c.SinceMS, &c.AheadMS, &sealed)
+			c.Cut, c.Unsent, c.Sealed = uint64(cut), uint64(unsent), sealed != 0
 			all = append(all, c)
 			return err
 		})
@@ -47,14 +49,14 @@ func (s *Store) Contacts(ctx context.Context, org syncengine.ID) (all []Contact,
 func (s *Store) NoteContacts(ctx context.Context, org syncengine.ID, some []Contact) error {
 	return s.Write(ctx, org, len(some), func(tx *Tx) error {
 		tx.writes++
-		const width = 7
+		const width = 8
 		args := make([]any, 0, len(some)*width)
 		for i := range some {
 			c := &some[i]
-			args = append(args, tx.org.num, c.Replica[:], c.AtMS, int64(c.Cut), int64(c.Unsent), c.SinceMS, c.AheadMS)
+			args = append(args, tx.org.num, c.Replica[:], c.AtMS, int64(c.Cut), int64(c.Unsent), c.SinceMS, c.AheadMS, boolArg(c.Sealed))
 		}
-		return tx.insert("contact (org, replica, at_ms, cut, unsent, since_ms, ahead_ms)", ` ON CONFLICT (org, replica) DO UPDATE SET
-			at_ms = excluded.at_ms, cut = excluded.cut, unsent = excluded.unsent, since_ms = excluded.since_ms, ahead_ms = excluded.ahead_ms
+		return tx.insert("contact (org, replica, at_ms, cut, unsent, since_ms, ahead_ms, sealed)", ` ON CONFLICT (org, replica) DO UPDATE SET
+			at_ms = excluded.at_ms, cut = excluded.cut, unsent = excluded.unsent, since_ms = excluded.since_ms, ahead_ms = excluded.ahead_ms, sealed = excluded.sealed
 			WHERE excluded.at_ms > contact.at_ms`, 1, width, args)
 	})
 }
