@@ -138,6 +138,9 @@ func (v *visit) page(title, here string) *web.Page {
 		add("audit", "search", "navAudit")
 		add("jobs", "clock", "navUpkeep")
 	}
+	if v.lead || v.admin {
+		add("outcomes", "form", "navOutcomes")
+	}
 	if v.c.o.Exports != nil && (v.lead || v.admin) {
 		add("exports", "export", "navExports")
 	}

@@ -1,0 +1,20 @@
+package console
+
+import "github.com/tandem-response/tandem/web"
+
+// outcomeWords are what the pages of outcomes, of a team's load and of the public report say.
+//
+//nolint:misspell // Half of it is Spanish.
+var outcomeWords = web.Words{
+	"navOutcomes": {"Outcomes", "Resultados"}, "forStaff": {"For staff", "Para el personal"}, "whichReport": {"Which report", "Qué informe"}, "showReport": {"Show", "Mostrar"},
+	"metricsList": {"To one of the metrics", "A una de las métricas"},
+	"allYours":    {"All of yours", "Todos los suyos"}, "ownDays": {"Own days (of the choice above)", "Días propios (de la opción de arriba)"},
+	"period.quarter": {"This quarter", "Este trimestre"}, "period.last_quarter": {"Last quarter", "El trimestre pasado"}, "period.month": {"This month", "Este mes"}, "period.last_month": {"Last month", "El mes pasado"},
+	"period.year": {"Year to date", "El año hasta hoy"}, "period.own": {"Own days", "Días propios"},
+	"isCounting": {"It is being counted: %d records read. This page shows it when it is done.", "Se está contando: %d registros leídos. Esta página lo muestra cuando termine."},
+	"countedAt":  {"Counted at %s, at state %d of the database.", "Contado a las %s, con el estado %d de la base de datos."}, "countAnew": {"Count anew", "Contar de nuevo"},
+	"withoutSUD":      {"Records of a substance use program (42 CFR Part 2) are not counted here: not all of these are yours to read.", "No se cuentan aquí los registros de un programa de consumo de sustancias (42 CFR parte 2): no todos son para su lectura."},
+	"noProgramsYours": {"There is no program whose metrics you read: none whose teams you lead, none of your agency.", "No hay ningún programa cuyas métricas lea: ninguno cuyos equipos dirija, ninguno de su agencia."},
+	"errDays":         {"These days are no period: give a first and a last day, the last one not before the first.", "Estos días no forman un período: indique un primer y un último día, el último no anterior al primero."},
+	"errBusy":         {"Too many reports are being counted. Nothing is lost: try again in half a minute.", "Se están contando demasiados informes. No se ha perdido nada: inténtelo dentro de medio minuto."},
+}
