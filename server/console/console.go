@@ -180,6 +180,7 @@ func (c *Console) routes() http.Handler {
 		"POST /console/approvals/{id}/approve": {desks, (*visit).approveExport},
 		"POST /console/approvals/{id}/refuse":  {desks, (*visit).refuseExport},
 
+		"GET /console/team":          {leads, (*visit).team},
 		"GET /console/outcomes":      {desks, (*visit).outcomes},
 		"POST /console/outcomes":     {desks, (*visit).countOutcomes},
 		"GET /console/outcomes.csv":  {desks, (*visit).outcomesCSV},

@@ -126,6 +126,7 @@ func (v *visit) page(title, here string) *web.Page {
 		add("episodes", "today", "navEpisodes")
 		add("referrals", "referral", "navReferrals")
 		add("quarantine", "alert", "navQuarantine")
+		add("team", "people", "navTeam")
 	}
 	if v.admin {
 		add("setup", "call", "navSetup")
