@@ -185,6 +185,8 @@ func (c *Console) routes() http.Handler {
 		"POST /console/outcomes":     {desks, (*visit).countOutcomes},
 		"GET /console/outcomes.csv":  {desks, (*visit).outcomesCSV},
 		"GET /console/outcomes.json": {desks, (*visit).outcomesJSON},
+		"GET /console/publish":       {admins, (*visit).publishPage},
+		"POST /console/publish":      {admins, (*visit).publish},
 
 		"GET /console/setup":                {admins, (*visit).setup},
 		"POST /console/setup/program":       {admins, (*visit).addProgram},

@@ -27,4 +27,18 @@ var outcomeWords = web.Words{
 	"loadOverdue": {"Follow-ups overdue", "Seguimientos vencidos"}, "loadPlanned": {"Follow-ups to come", "Seguimientos por venir"}, "loadDrafts": {"Drafts over 24 h", "Borradores de más de 24 h"}, "loadUnreviewed": {"Unreviewed", "Sin revisar"},
 	"loadEpisodes": {"Open episodes", "Episodios abiertos"}, "loadEnding": {"of them in the last 15 days or over", "de ellos en los últimos 15 días o terminados"},
 	"loadReferrals7": {"Referrals up to 7 days", "Derivaciones de hasta 7 días"}, "loadReferrals14": {"Referrals of 7 to 14 days", "Derivaciones de 7 a 14 días"}, "loadReferralsOld": {"Referrals older than 14 days", "Derivaciones de más de 14 días"}, "loadAll": {"All", "Total"},
+
+	// The public report.
+	"navPublish": {"Public report", "Informe público"}, "everyProgram": {"All programs together", "Todos los programas juntos"}, "noProgramsOurs": {"Your agency has no program.", "Su agencia no tiene ningún programa."},
+	"publishedTitle": {"Published", "Publicados"}, "publishedNone": {"Nothing was published yet.", "Aún no se ha publicado nada."}, "frozenTitle": {"Frozen, ready to be published", "Fijadas, listas para publicar"}, "frozenNone": {"Nothing was frozen yet.", "Aún no se ha fijado nada."},
+	"frozenSays": {"75 days after its end the server freezes the metrics of a month and a quarter as they may be published. They never change, and are what is published of that period.", "75 días después de su fin el servidor fija las métricas de un mes y de un trimestre tal como pueden publicarse. No cambian nunca, y son lo que se publica de ese período."},
+	"frozenAt":   {"%s, state %d", "%s, estado %d"}, "pubAsk": {"A new public report", "Un informe público nuevo"}, "pubDo": {"Preview", "Vista previa"},
+	"pubSays":  {"First you see exactly what would be published: small counts are hidden, with what would give them away.", "Primero verá exactamente lo que se publicaría: los recuentos pequeños se ocultan, con lo que los revelaría."},
+	"pubTitle": {"Preview: nothing is published yet", "Vista previa: aún no se ha publicado nada"}, "pubWithheld": {"Figures not shown: %d.", "Cifras no mostradas: %d."},
+	"pubFrozen": {"It is what was frozen, at state %d of the database.", "Es lo que se fijó, con el estado %d de la base de datos."}, "pubNewest": {"It is the state that was newest when it was counted, %d: of this period nothing was frozen yet.", "Es el estado más reciente cuando se contó, %d: de este período aún no se ha fijado nada."},
+	"publishThis": {"Publish this report", "Publicar este informe"}, "publishThisSays": {"Everybody can read it from then on. It never changes, it cannot be taken back, and no other report of these days can be published.", "Desde entonces cualquiera puede leerlo. No cambia nunca, no se puede retirar, y no se podrá publicar otro informe de estos días."},
+	"okReported":      {"The report is published.", "El informe está publicado."},
+	"errOverlap":      {"A report on some of these days is published already, and the two could be subtracted from each other. Choose other days, or show the one that there is.", "Ya hay publicado un informe sobre algunos de estos días, y podrían restarse uno del otro. Elija otros días o muestre el que hay."},
+	"errOpenPeriod":   {"Only a period that is over is published. Choose days that have passed.", "Solo se publica un período que ha terminado. Elija días que hayan pasado."},
+	"errOtherPreview": {"What would be published is not what stood on your screen any more. Nothing was published: look at it again.", "Lo que se publicaría ya no es lo que veía en pantalla. No se ha publicado nada: vuelva a mirarlo."},
 }

@@ -58,18 +58,27 @@ func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOpti
 // where the period has some and no population is given, of the newest state else. It refuses
 // what Publish refuses.
 func Prepare(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
-	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) || !o.From.Before(o.To) {
-		return nil, ErrOpenPeriod
-	}
 	others, err := st.PublishedReports(ctx, org.ID)
 	if err != nil {
 		return nil, err
 	}
-	of := &store.PublishedReport{Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly)}
-	if overlaps(of, others) {
-		return nil, ErrOverlap
+	if err := MayPublish(o, others, now); err != nil {
+		return nil, err
 	}
 	return frozenOr(ctx, st, org.ID, o, now)
+}
+
+// MayPublish says why a period is not published, beside the reports that are: it is not over,
+// or could be subtracted from one of them.
+func MayPublish(o OutcomeOptions, published []*store.PublishedReport, now time.Time) error {
+	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) || !o.From.Before(o.To) {
+		return ErrOpenPeriod
+	}
+	of := &store.PublishedReport{Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly)}
+	if overlaps(of, published) {
+		return ErrOverlap
+	}
+	return nil
 }
 
 // overlaps reports whether a report could be subtracted from one of others.
