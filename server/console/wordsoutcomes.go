@@ -8,7 +8,7 @@ import "github.com/tandem-response/tandem/web"
 var outcomeWords = web.Words{
 	"navOutcomes": {"Outcomes", "Resultados"}, "forStaff": {"For staff", "Para el personal"}, "whichReport": {"Which report", "Qué informe"}, "showReport": {"Show", "Mostrar"},
 	"metricsList": {"To one of the metrics", "A una de las métricas"},
-	"allYours":    {"All of yours", "Todos los suyos"}, "ownDays": {"Own days (of the choice above)", "Días propios (de la opción de arriba)"},
+	"allYours":    {"All of yours", "Todos los suyos"}, "ownDays": {"Which days, where the period is “Own days”", "Qué días, si el período es «Días propios»"},
 	"period.quarter": {"This quarter", "Este trimestre"}, "period.last_quarter": {"Last quarter", "El trimestre pasado"}, "period.month": {"This month", "Este mes"}, "period.last_month": {"Last month", "El mes pasado"},
 	"period.year": {"Year to date", "El año hasta hoy"}, "period.own": {"Own days", "Días propios"},
 	"isCounting": {"It is being counted: %d records read. This page shows it when it is done.", "Se está contando: %d registros leídos. Esta página lo muestra cuando termine."},
