@@ -68,8 +68,8 @@ func (n *count) ended() bool {
 // of returns the answer to a question over the state at seq, or one that was begun a short
 // while ago; where there is none it is begun. It waits for a moment, and returns what is
 // under way then. anew takes no answer of an older state.
-func (c *counts) of(ctx context.Context, question string, seq uint64, anew bool, make func(context.Context, *atomic.Int64) (any, error)) (*count, error) {
-	n, err := c.find(question, seq, anew, make)
+func (c *counts) of(ctx context.Context, question string, seq uint64, anew bool, do func(context.Context, *atomic.Int64) (any, error)) (*count, error) {
+	n, err := c.find(question, seq, anew, do)
 	if err != nil {
 		return nil, err
 	}

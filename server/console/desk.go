@@ -406,7 +406,7 @@ func (c *Console) reasons(rec *syncengine.StoredRecord, kind *syncengine.Kind, r
 // staffOf is the staff member that a record is with: whom a follow-up was given to, who
 // leads an episode, zero for nobody; who made it of every other kind.
 func staffOf(msg proto.Message, author syncengine.ID) syncengine.ID {
-	with := ""
+	var with string
 	switch m := msg.(type) {
 	case *tandemv1.FollowUp:
 		with = m.GetStaffId()

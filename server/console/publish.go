@@ -212,7 +212,8 @@ func (v *visit) publicAsk(form url.Values, d *publishData) (ask *publicAsk, err 
 		}
 		rows := func(all []*store.PublishedReport, link bool) (out []publishedRow) {
 			for _, p := range all {
-				code, name := p.Program.String(), ""
+				var name string
+				code := p.Program.String()
 				if p.Program.IsZero() {
 					code = everyProgram
 				}
