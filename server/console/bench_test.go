@@ -142,3 +142,24 @@ func BenchmarkQueue(b *testing.B) {
 	cancel()
 	wg.Wait()
 }
+
+// The time that the server takes for a lead's page of the team's load and weeks: half of the
+// records are drafts that ask.
+//
+//	go test ./server/console -run '^$' -bench Team -benchtime 100x -console.records 100000
+func BenchmarkTeam(b *testing.B) {
+	o := newOffice(b, storetest.SQLite)
+	o.fill(*benchRecords)
+	lena := o.signIn(o.lena, "lena.park")
+	for {
+		if a := lena.get("/console/team"); a.status == http.StatusOK && !strings.Contains(a.text(), "being sorted") {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for b.Loop() {
+		if a := lena.get("/console/team"); a.status != http.StatusOK {
+			b.Fatalf("%d: %s", a.status, a.text())
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"github.com/tandem-response/tandem/web"
@@ -16,9 +17,11 @@ import (
 const mostOnBoard = 500
 
 type boardData struct {
-	Page    *web.Page
-	Title   string
-	How     string
+	Page  *web.Page
+	Title string
+	How   string
+	// Of names whose work it is, where it is of one person alone; All is the address of all.
+	Of, All string
 	Columns []column
 	Behind  bool
 	More    bool
@@ -31,19 +34,23 @@ type column struct {
 
 // board shows all records of a reason, due or not, in columns.
 func (v *visit) board(d *boardData, name string, reason int, place func(*sight, *item) (at int, r row), columns ...string) error {
-	d.Page.Follow = "live"
+	d.Page.Follow, d.All = "live", name
 	var err error
 	if d.Behind, err = v.c.workOut(v.ctx(), v.who.Org.ID, v.desks()); err != nil {
 		return err
 	}
 	err = v.look(name, syncengine.ID{}, func(s *sight) error {
-		var err error
+		of, who, err := s.ofStaff()
+		if err != nil {
+			return err
+		}
+		d.Of = who
 		if d.Page.At, err = s.mark(); err != nil {
 			return err
 		}
 		var ids []syncengine.ID
 		for _, desk := range s.desks {
-			work, err := s.view.Work(desk, reason, math.MaxInt64, mostOnBoard+1)
+			work, err := s.view.Work(desk, store.Asks{Reason: reason, ByMS: math.MaxInt64, Person: of}, mostOnBoard+1)
 			if err != nil {
 				return err
 			}

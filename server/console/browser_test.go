@@ -179,6 +179,12 @@ func TestMorningOfLead(t *testing.T) {
 			b.Says("Canarytarget house")
 			b.Look("referrals")
 
+			// The team's load leads to a person's work; the week, and the metrics of the program.
+			b.Page("team")
+			b.Says(word("What is with whom", "Qué lleva cada quien"), "Maya Ortiz", word("This week so far", "Esta semana hasta ahora"))
+			b.Page("outcomes")
+			b.Says("Co-response", word("M1 People helped", "M1 Personas atendidas"), word("For staff: small counts are shown", "Para el personal: se muestran recuentos pequeños"))
+
 			// The devices have heard of it.
 			o.sync(maya, dale)
 			v := must[*client.View](t)(maya.Get(t.Context(), s.person))
@@ -302,6 +308,12 @@ func TestMorningOfAdmin(t *testing.T) {
 				}
 				look(name)
 			}
+
+			// The agency's metrics, and what would be published.
+			b.Page("outcomes")
+			b.Says(word("M1 People helped", "M1 Personas atendidas"))
+			b.Page("publish")
+			b.Says(word("Nothing was published yet.", "Aún no se ha publicado nada."))
 
 			// Another admin's export, approved with a code of one's own.
 			b.Page("exports")

@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/people"
+	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
@@ -64,6 +65,7 @@ type Console struct {
 	pages  map[string]*template.Template
 	inner  http.Handler
 
+	counts    *counts
 	turns     chan struct{}
 	following atomic.Int64
 	// working holds one lock an org: work is worked out by one goroutine at a time.
@@ -81,7 +83,8 @@ func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
 	}
 	c := &Console{
 		o: o, srv: srv, store: st, people: srv.People(), domain: record.New(), pages: map[string]*template.Template{},
-		turns: make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{},
+		counts: newCounts(o.Log, srv.Ending(), o.Clock),
+		turns:  make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{},
 	}
 	for _, lang := range web.Langs {
 		t, err := web.Templates(lang, words, files, "pages/*.html")
@@ -178,6 +181,14 @@ func (c *Console) routes() http.Handler {
 		"POST /console/approvals/{id}/approve": {desks, (*visit).approveExport},
 		"POST /console/approvals/{id}/refuse":  {desks, (*visit).refuseExport},
 
+		"GET /console/team":          {leads, (*visit).team},
+		"GET /console/outcomes":      {desks, (*visit).outcomes},
+		"POST /console/outcomes":     {desks, (*visit).countOutcomes},
+		"GET /console/outcomes.csv":  {desks, (*visit).outcomesCSV},
+		"GET /console/outcomes.json": {desks, (*visit).outcomesJSON},
+		"GET /console/publish":       {admins, (*visit).publishPage},
+		"POST /console/publish":      {admins, (*visit).publish},
+
 		"GET /console/setup":                {admins, (*visit).setup},
 		"POST /console/setup/program":       {admins, (*visit).addProgram},
 		"POST /console/setup/team":          {admins, (*visit).addTeam},
@@ -241,6 +252,7 @@ func (c *Console) routes() http.Handler {
 	inside := c.people.Require(mux)
 	outer := http.NewServeMux()
 	outer.Handle("GET /console/static/", web.Static())
+	outer.HandleFunc("GET /console/static/report.css", report.ServeStyle)
 	outer.Handle("/", inside)
 	return outer
 }

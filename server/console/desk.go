@@ -33,6 +33,17 @@ const (
 	twin
 )
 
+// What was done, with when: no reason to look at it.
+const (
+	didCall = iota + 101
+	didCrisis
+	didFollowUp
+	didReferral
+)
+
+// lately is how far back what was done is kept at hand, from when it is worked out.
+const lately = 35 * dayMS
+
 // dayMS is a day in milliseconds.
 const dayMS = int64(24 * time.Hour / time.Millisecond)
 
@@ -249,7 +260,7 @@ func (c *Console) placeWork(tx *store.Tx, d syncengine.ScopeKey, rec *syncengine
 				if err != nil {
 					return err
 				}
-				rows = append(rows, store.Work{Reason: twin, DueMS: made.AtMS, Record: rec.ID})
+				rows = append(rows, store.Work{Reason: twin, DueMS: made.AtMS, Record: rec.ID, Person: made.Author})
 			}
 		}
 	}
@@ -338,8 +349,12 @@ func (c *Console) reasons(rec *syncengine.StoredRecord, kind *syncengine.Kind, r
 	if err != nil {
 		return nil
 	}
+	with := staffOf(msg, state.Author)
 	add := func(reason int, dueMS int64) {
-		work = append(work, store.Work{Reason: reason, DueMS: dueMS, Record: rec.ID})
+		work = append(work, store.Work{Reason: reason, DueMS: dueMS, Record: rec.ID, Person: with})
+	}
+	if reason, atMS := did(msg, life); reason != 0 && atMS > c.o.Clock().UnixMilli()-lately {
+		add(reason, atMS)
 	}
 	if !rec.Plain && len(state.Conflicts(kind)) > 0 {
 		add(conflict, state.AtMS)
@@ -386,6 +401,55 @@ func (c *Console) reasons(rec *syncengine.StoredRecord, kind *syncengine.Kind, r
 		}
 	}
 	return work
+}
+
+// staffOf is the staff member that a record is with: whom a follow-up was given to, who
+// leads an episode, zero for nobody; who made it of every other kind.
+func staffOf(msg proto.Message, author syncengine.ID) syncengine.ID {
+	var with string
+	switch m := msg.(type) {
+	case *tandemv1.FollowUp:
+		with = m.GetStaffId()
+	case *tandemv1.Episode:
+		with = m.GetLeadStaffId()
+	default:
+		return author
+	}
+	id, err := syncengine.ParseID(with)
+	if err != nil {
+		return syncengine.ID{}
+	}
+	return id
+}
+
+// did is what was done by a record, and when; 0 for nothing that weeks are compared by.
+func did(msg proto.Message, life string) (reason int, atMS int64) {
+	at := func(moments ...*tandemv1.Instant) int64 {
+		for _, i := range moments {
+			if i.GetAtMs() > 0 && i.GetPrecision() != "month" {
+				return i.GetAtMs()
+			}
+		}
+		return 0
+	}
+	switch m := msg.(type) {
+	case *tandemv1.Incident:
+		return didCall, at(m.GetArrivedAt(), m.GetDispatchedAt(), m.GetReceivedAt())
+	case *tandemv1.Encounter:
+		if m.GetType() == "crisis_response" && (life == record.Signed || life == record.Amended) {
+			return didCrisis, at(m.GetStartedAt())
+		}
+	case *tandemv1.FollowUp:
+		if life == record.Done {
+			return didFollowUp, at(m.GetOccurredAt())
+		}
+	case *tandemv1.Referral:
+		if day, err := time.Parse(time.DateOnly, m.GetConnectedOn()); err == nil && m.GetState() == "closed" && m.GetOutcome() == "connected" {
+			// The middle of the day lies in it by the clocks of nearly every zone.
+			return didReferral, day.UnixMilli() + dayMS/2
+		}
+	}
+	return 0, 0
 }
 
 // window is how many days an episode lasts.

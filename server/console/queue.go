@@ -8,6 +8,7 @@ import (
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/web"
 )
@@ -47,6 +48,8 @@ type queueData struct {
 	Rows    []row
 	Why     string
 	WhyWord string
+	// Of names whose work it is, where it is of one person alone.
+	Of string
 	// Refused counts changes in quarantine. Behind: not all is worked out yet.
 	Refused int
 	Behind  bool
@@ -121,11 +124,17 @@ type wait struct {
 
 func (s *sight) queue(d *queueData, only int) error {
 	now := s.now().UnixMilli()
+	of, who, err := s.ofStaff()
+	if err != nil {
+		return err
+	}
+	d.Of = who
 	found := map[syncengine.ID]*wait{}
 	for i, r := range ranks {
 		count := 0
 		for _, desk := range s.desks {
-			n, err := s.view.CountWork(desk, r.reason, now, mostCount)
+			asks := store.Asks{Reason: r.reason, ByMS: now, Person: of}
+			n, err := s.view.CountWork(desk, asks, mostCount)
 			if err != nil {
 				return err
 			}
@@ -133,7 +142,7 @@ func (s *sight) queue(d *queueData, only int) error {
 			if only >= 0 && only != i || n == 0 {
 				continue
 			}
-			work, err := s.view.Work(desk, r.reason, now, mostShown+1)
+			work, err := s.view.Work(desk, asks, mostShown+1)
 			if err != nil {
 				return err
 			}
@@ -147,7 +156,7 @@ func (s *sight) queue(d *queueData, only int) error {
 			}
 		}
 		if count > 0 {
-			d.Chips = append(d.Chips, chip{Key: r.key, Word: s.t(r.key), Href: "queue?why=" + url.QueryEscape(r.key), Count: many(count), On: only == i, Bad: r.bad})
+			d.Chips = append(d.Chips, chip{Key: r.key, Word: s.t(r.key), Href: "queue?why=" + url.QueryEscape(r.key) + s.andStaff(of), Count: many(count), On: only == i, Bad: r.bad})
 		}
 	}
 	list := make([]*wait, 0, len(found))

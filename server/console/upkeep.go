@@ -113,7 +113,7 @@ func (c *Console) remind(ctx context.Context, run *jobs.Run) error {
 				{&done.Day55, episode, now - 10*dayMS},
 				{&done.Day60, episode, now - 15*dayMS},
 			} {
-				n, err := view.CountWork(desk, one.reason, one.byMS, mostCount)
+				n, err := view.CountWork(desk, store.Asks{Reason: one.reason, ByMS: one.byMS}, mostCount)
 				if err != nil {
 					return err
 				}

@@ -126,6 +126,7 @@ func (v *visit) page(title, here string) *web.Page {
 		add("episodes", "today", "navEpisodes")
 		add("referrals", "referral", "navReferrals")
 		add("quarantine", "alert", "navQuarantine")
+		add("team", "people", "navTeam")
 	}
 	if v.admin {
 		add("setup", "call", "navSetup")
@@ -137,6 +138,9 @@ func (v *visit) page(title, here string) *web.Page {
 		add("passed-on", "referral", "navPassedOn")
 		add("audit", "search", "navAudit")
 		add("jobs", "clock", "navUpkeep")
+	}
+	if v.lead || v.admin {
+		add("outcomes", "form", "navOutcomes")
 	}
 	if v.c.o.Exports != nil && (v.lead || v.admin) {
 		add("exports", "export", "navExports")

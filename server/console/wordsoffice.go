@@ -3,7 +3,7 @@ package console
 import "github.com/tandem-response/tandem/web"
 
 // words are what the pages say, in English and in Spanish.
-var words = deskWords.Join(officeWords).Join(graveWords)
+var words = deskWords.Join(officeWords).Join(graveWords).Join(outcomeWords)
 
 // officeWords are what the pages of the office say: exports, forms, codes, the directory,
 // disclosures, readiness.

@@ -224,7 +224,14 @@ func typed[T proto.Message](add func(*syncengine.StoredRecord, T) error) func(*s
 
 func (b *book) each(src Source, kind string, add func(*syncengine.StoredRecord, proto.Message) error) error {
 	domain := record.New()
-	return src.Each(domain.KindByName(kind).Number, func(rec *syncengine.StoredRecord) error {
+	k := domain.KindByName(kind)
+	return src.Each(k.Number, func(rec *syncengine.StoredRecord) error {
+		if b.o.Read != nil {
+			b.o.Read.Add(1)
+		}
+		if b.o.WithoutSUD && rec.Compartment(k) == tandemv1.Compartment_COMPARTMENT_SUD {
+			return nil
+		}
 		msg, err := domain.Message(&rec.Record)
 		if err != nil {
 			return fmt.Errorf("reading %s %s: %w", kind, rec.ID, err)
@@ -273,7 +280,18 @@ func (b *book) of(msg enveloped) (int32, bool) {
 	if program == none {
 		program = at(b.teams, msg.GetTeamId())
 	}
-	return program, b.o.Program.IsZero() || program != none && b.programs[program].id == b.o.Program
+	return program, b.about(program)
+}
+
+// about reports whether the report is about a program; none is that of records without one.
+func (b *book) about(program int32) bool {
+	switch {
+	case !b.o.Program.IsZero():
+		return program != none && b.programs[program].id == b.o.Program
+	case len(b.o.Programs) > 0:
+		return program != none && slices.Contains(b.o.Programs, b.programs[program].id)
+	}
+	return true
 }
 
 // moment returns the stretch that an instant is exact to.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,12 @@ import (
 var reportPage string
 
 //go:embed report.css
-var reportStyle string
+var frameStyle string
+
+//go:embed figures.css
+var figuresStyle string
+
+var reportStyle = frameStyle + figuresStyle
 
 // StylePolicy is what a Content-Security-Policy allows as style, so that the page's own
 // style sheet, which stands in it, is taken and no other.
@@ -42,7 +48,27 @@ type HTMLOptions struct {
 
 // WriteHTML writes a report as one page that stands alone: it loads nothing, runs nothing,
 // prints well, and has a table beside each chart.
-func (r *Outcomes) WriteHTML(w io.Writer, o HTMLOptions) error {
+func (r *Outcomes) WriteHTML(w io.Writer, o HTMLOptions) error { return r.write(w, "report", o) }
+
+// WriteBody writes what WriteHTML has on its page below the title, for a page of another
+// frame: it stands there in an element of the class report, whose style is [ServeStyle]'s.
+func (r *Outcomes) WriteBody(w io.Writer, lang string) error {
+	return r.write(w, "body", HTMLOptions{Lang: lang})
+}
+
+// Days says the period in words.
+func (r *Outcomes) Days(lang string) string { return r.Period.days(lang) }
+
+// ServeStyle is the style sheet of WriteBody. It takes the colours of the page around it.
+func ServeStyle(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=3600")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	// The error of writing is that of the connection.
+	_, _ = io.WriteString(w, figuresStyle)
+}
+
+func (r *Outcomes) write(w io.Writer, name string, o HTMLOptions) error {
 	if o.Lang != "es" {
 		o.Lang = "en"
 	}
@@ -65,7 +91,7 @@ func (r *Outcomes) WriteHTML(w io.Writer, o HTMLOptions) error {
 		return fmt.Errorf("the page of a report: %w", err)
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, r.page(o)); err != nil {
+	if err := t.ExecuteTemplate(&b, name, r.page(o)); err != nil {
 		return fmt.Errorf("the page of a report: %w", err)
 	}
 	_, err = w.Write(b.Bytes())

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -34,6 +36,13 @@ type OutcomeOptions struct {
 	AsOf time.Time
 	// Program limits the report to one; zero is every program.
 	Program syncengine.ID
+	// Programs limits a report without a Program to several; none is every program.
+	Programs []syncengine.ID
+	// WithoutSUD leaves out records of a substance use program (42 CFR Part 2), for readers
+	// who may not read them.
+	WithoutSUD bool
+	// Read counts the records that were read so far, for who waits; nil for nobody.
+	Read *atomic.Int64
 	// Population has how many people live there, by breakdown and group; nil for nothing
 	// known.
 	Population map[string]map[string]int
@@ -184,7 +193,7 @@ func ComputeOutcomes(src Source, o OutcomeOptions) (*Outcomes, error) {
 		return nil, err
 	}
 	program, known := b.byProgram[o.Program]
-	if !known && !o.Program.IsZero() {
+	if !known && !o.Program.IsZero() || slices.ContainsFunc(o.Programs, func(id syncengine.ID) bool { _, ok := b.byProgram[id]; return !ok }) {
 		return nil, ErrNoProgram
 	}
 	b.year = newCounter(CallOptions{Zone: o.Zone, From: b.yearBegan(program, known), To: o.To})
@@ -198,8 +207,16 @@ func ComputeOutcomes(src Source, o OutcomeOptions) (*Outcomes, error) {
 		ProgramName: Text{"All programs", "Todos los programas"},
 		Uncertain:   figure(b.uncertain), Undated: figure(b.undated),
 	}
-	for _, p := range b.programs {
-		r.K = max(r.K, p.k)
+	var names [2][]string
+	for i := range b.programs {
+		p := &b.programs[i]
+		if b.about(int32(i)) {
+			r.K = max(r.K, p.k)
+			names[0], names[1] = append(names[0], p.name.In("en")), append(names[1], p.name.In("es"))
+		}
+	}
+	if len(o.Programs) > 0 {
+		r.ProgramName = Text{strings.Join(names[0], ", "), strings.Join(names[1], ", ")}
 	}
 	if known {
 		p := &b.programs[program]
@@ -211,13 +228,23 @@ func ComputeOutcomes(src Source, o OutcomeOptions) (*Outcomes, error) {
 	return r, nil
 }
 
+// yearStarts are the days on which the reporting years of the report's programs begin.
+func (b *book) yearStarts() (starts []string) {
+	for i := range b.programs {
+		if start := b.programs[i].yearStart; b.about(int32(i)) && !slices.Contains(starts, start) {
+			starts = append(starts, start)
+		}
+	}
+	return starts
+}
+
 // yearBegan is when the reporting year began that the end of the period is in.
 func (b *book) yearBegan(program int32, known bool) time.Time {
 	start := "01-01"
 	if known {
 		start = b.programs[program].yearStart
-	} else if len(b.programs) > 0 && !slices.ContainsFunc(b.programs, func(p programFact) bool { return p.yearStart != b.programs[0].yearStart }) {
-		start = b.programs[0].yearStart
+	} else if starts := b.yearStarts(); len(starts) == 1 {
+		start = starts[0]
 	}
 	first, err := time.Parse("01-02", start)
 	if err != nil {

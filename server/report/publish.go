@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -38,41 +39,76 @@ func Of(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOption
 	return r, err
 }
 
-// Publish makes the public report of a period, and keeps it as it is: of the frozen metrics
-// (Freeze) where the period has some and no population is given, of the newest state else.
-// A published report never changes, and none overlaps another of the same program, or one
-// of all programs: what two differ by could be read from them.
+// Publish makes the public report of a period, and keeps it as it is. A published report
+// never changes, and none overlaps another of the same program, or one of all programs: what
+// two differ by could be read from them.
 func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptions, id syncengine.ID, now time.Time) (*store.PublishedReport, error) {
-	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) {
-		return nil, ErrOpenPeriod
-	}
-	p, err := frozenOr(ctx, st, org.ID, o, now)
+	p, err := Prepare(ctx, st, org, o, now)
 	if err != nil {
 		return nil, err
 	}
 	p.ID, p.CreatedMS = id, now.UnixMilli()
-	err = st.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
-		others, err := tx.PublishedReports()
-		if err != nil {
-			return err
-		}
-		for _, other := range others {
-			same := other.Program == p.Program || other.Program.IsZero() || p.Program.IsZero()
-			if same && other.FirstDay < p.EndDay && p.FirstDay < other.EndDay {
-				return ErrOverlap
-			}
-		}
-		if err := tx.AddPublishedReport(p); err != nil {
-			return err
-		}
-		return tx.Audit(&tandemv1.AuditEntry{
-			Act: tandemv1.AuditAct_AUDIT_ACT_REPORT_PUBLISHED, Subject: p.ID[:], Seq: p.Seq, Hash: p.Hash[:], Code: p.FirstDay + " " + p.EndDay,
-		})
-	})
-	if err != nil {
+	if err := st.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return Keep(tx, p, syncengine.ID{}) }); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// Prepare makes the public report that Publish would keep now: of the frozen metrics (Freeze)
+// where the period has some and no population is given, of the newest state else. It refuses
+// what Publish refuses.
+func Prepare(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
+	others, err := st.PublishedReports(ctx, org.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := MayPublish(o, others, now); err != nil {
+		return nil, err
+	}
+	return frozenOr(ctx, st, org.ID, o, now)
+}
+
+// MayPublish says why a period is not published, beside the reports that are: it is not over,
+// or could be subtracted from one of them.
+func MayPublish(o OutcomeOptions, published []*store.PublishedReport, now time.Time) error {
+	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) || !o.From.Before(o.To) {
+		return ErrOpenPeriod
+	}
+	of := &store.PublishedReport{Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly)}
+	if overlaps(of, published) {
+		return ErrOverlap
+	}
+	return nil
+}
+
+// overlaps reports whether a report could be subtracted from one of others.
+func overlaps(p *store.PublishedReport, others []*store.PublishedReport) bool {
+	return slices.ContainsFunc(others, func(other *store.PublishedReport) bool {
+		same := other.Program == p.Program || other.Program.IsZero() || p.Program.IsZero()
+		return same && other.FirstDay < p.EndDay && p.FirstDay < other.EndDay
+	})
+}
+
+// Keep publishes a report that Prepare has made, with its ID and CreatedMS, in the name of a
+// person; zero is the operator.
+func Keep(tx *store.Tx, p *store.PublishedReport, person syncengine.ID) error {
+	others, err := tx.PublishedReports()
+	if err != nil {
+		return err
+	}
+	if overlaps(p, others) {
+		return ErrOverlap
+	}
+	if err := tx.AddPublishedReport(p); err != nil {
+		return err
+	}
+	e := &tandemv1.AuditEntry{
+		Act: tandemv1.AuditAct_AUDIT_ACT_REPORT_PUBLISHED, Subject: p.ID[:], Seq: p.Seq, Hash: p.Hash[:], Code: p.FirstDay + " " + p.EndDay,
+	}
+	if !person.IsZero() {
+		e.Person = person[:]
+	}
+	return tx.Audit(e)
 }
 
 // frozenOr returns the frozen metrics of a period; where there are none that were taken after

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"strings"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -13,6 +15,16 @@ type Work struct {
 	Reason int
 	DueMS  int64
 	Record syncengine.ID
+	// Person of the staff whose work it is; zero is nobody's.
+	Person syncengine.ID
+}
+
+// Asks narrows work to a reason, to what is due by a time and, where Person is not nil, to
+// whose it is.
+type Asks struct {
+	Reason int
+	ByMS   int64
+	Person *syncengine.ID
 }
 
 // Reader is somebody who has opened a record.
@@ -30,9 +42,12 @@ type DeskView interface {
 	Worked(scope syncengine.ScopeKey) (seq uint64, record syncengine.ID, err error)
 	// Work returns what is due for a reason at a desk by a time, the longest due first.
 	// A desk is named by the scope of its team and compartment in the open tier.
-	Work(desk syncengine.ScopeKey, reason int, byMS int64, limit int) ([]Work, error)
+	Work(desk syncengine.ScopeKey, asks Asks, limit int) ([]Work, error)
 	// CountWork counts that, up to most.
-	CountWork(desk syncengine.ScopeKey, reason int, byMS int64, most int) (int, error)
+	CountWork(desk syncengine.ScopeKey, asks Asks, most int) (int, error)
+	// Load counts, by whose work it is, the records at any of some desks that are due for a
+	// reason in [fromMS, beforeMS); a record at several desks once.
+	Load(desks []syncengine.ScopeKey, reason int, fromMS, beforeMS int64) (map[syncengine.ID]int, error)
 	// WorkOf returns all that a record asks for at a desk, due or not.
 	WorkOf(desk syncengine.ScopeKey, record syncengine.ID) ([]Work, error)
 	// Alike returns the records at a desk that have a key of likeness, LikenessKeys the keys
@@ -81,16 +96,28 @@ func (v *view) Worked(scope syncengine.ScopeKey) (seq uint64, record syncengine.
 	return uint64(at), record, err
 }
 
+// where is the condition of what asks, with its arguments.
+func (a *Asks) where(org, desk int64) (string, []any) {
+	cond, args := "org = $1 AND desk = $2 AND reason = $3 AND due_ms <= $4", []any{org, desk, int64(a.Reason), a.ByMS}
+	if a.Person != nil {
+		cond, args = cond+" AND person = $5", append(args, jobID(*a.Person))
+	}
+	return cond, args
+}
+
 // Work implements DeskView.
-func (v *view) Work(desk syncengine.ScopeKey, reason int, byMS int64, limit int) (work []Work, err error) {
+func (v *view) Work(desk syncengine.ScopeKey, asks Asks, limit int) (work []Work, err error) {
 	num, ok, err := v.scopeNumber(desk)
 	if err != nil || !ok {
 		return nil, err
 	}
-	err = v.c.each("SELECT due_ms, record FROM work WHERE org = $1 AND desk = $2 AND reason = $3 AND due_ms <= $4 ORDER BY due_ms, record LIMIT CAST($5 AS BIGINT)",
-		[]any{v.org.num, num, int64(reason), byMS, int64(limit)}, func(rows *sql.Rows) error {
-			w := Work{Reason: reason}
-			err := rows.Scan(&w.DueMS, (*scanID)(&w.Record))
+	cond, args := asks.where(v.org.num, num)
+	err = v.c.each(fmt.Sprintf("SELECT due_ms, record, person FROM work WHERE %s ORDER BY due_ms, record LIMIT CAST($%d AS BIGINT)", cond, len(args)+1),
+		append(args, int64(limit)), func(rows *sql.Rows) error {
+			w := Work{Reason: asks.Reason}
+			var person []byte
+			err := rows.Scan(&w.DueMS, (*scanID)(&w.Record), &person)
+			copy(w.Person[:], person)
 			work = append(work, w)
 			return err
 		})
@@ -98,15 +125,50 @@ func (v *view) Work(desk syncengine.ScopeKey, reason int, byMS int64, limit int)
 }
 
 // CountWork implements DeskView.
-func (v *view) CountWork(desk syncengine.ScopeKey, reason int, byMS int64, most int) (int, error) {
+func (v *view) CountWork(desk syncengine.ScopeKey, asks Asks, most int) (int, error) {
 	num, ok, err := v.scopeNumber(desk)
 	if err != nil || !ok {
 		return 0, err
 	}
 	var n int64
-	_, err = v.c.one("SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE org = $1 AND desk = $2 AND reason = $3 AND due_ms <= $4 LIMIT CAST($5 AS BIGINT)) found",
-		[]any{v.org.num, num, int64(reason), byMS, int64(most)}, &n)
+	cond, args := asks.where(v.org.num, num)
+	_, err = v.c.one(fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM work WHERE %s LIMIT CAST($%d AS BIGINT)) found", cond, len(args)+1), append(args, int64(most)), &n)
 	return int(n), err
+}
+
+// Load implements DeskView.
+func (v *view) Load(desks []syncengine.ScopeKey, reason int, fromMS, beforeMS int64) (map[syncengine.ID]int, error) {
+	args, in := []any{v.org.num, int64(reason), fromMS, beforeMS}, []string{}
+	for _, desk := range desks {
+		num, ok, err := v.scopeNumber(desk)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			args = append(args, num)
+			in = append(in, fmt.Sprintf("$%d", len(args)))
+		}
+	}
+	load := map[syncengine.ID]int{}
+	if len(in) == 0 {
+		return load, nil
+	}
+	count := "COUNT(DISTINCT record)"
+	if len(in) == 1 {
+		// It is there once.
+		count = "COUNT(*)"
+	}
+	query := "SELECT person, " + count + " FROM work WHERE org = $1 AND reason = $2 AND due_ms >= $3 AND due_ms < $4 AND desk IN (" + strings.Join(in, ", ") + ") GROUP BY person"
+	err := v.c.each(query, args, func(rows *sql.Rows) error {
+		var person []byte
+		var n int64
+		err := rows.Scan(&person, &n)
+		var id syncengine.ID
+		copy(id[:], person)
+		load[id] = int(n)
+		return err
+	})
+	return load, err
 }
 
 // WorkOf implements DeskView.
@@ -138,8 +200,8 @@ func (tx *Tx) SetWork(desk syncengine.ScopeKey, record syncengine.ID, work []Wor
 		return err
 	}
 	for _, w := range work {
-		err := tx.c.exec("INSERT INTO work (org, desk, reason, due_ms, record) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-			tx.org.num, num, int64(w.Reason), w.DueMS, record[:])
+		err := tx.c.exec("INSERT INTO work (org, desk, reason, due_ms, record, person) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+			tx.org.num, num, int64(w.Reason), w.DueMS, record[:], jobID(w.Person))
 		if err != nil {
 			return err
 		}

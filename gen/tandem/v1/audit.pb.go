@@ -216,6 +216,9 @@ const (
 	// The metrics of a program, subject, or of all, for a period, code, were frozen as they
 	// are at seq: hash is theirs.
 	AuditAct_AUDIT_ACT_METRICS_FROZEN AuditAct = 120
+	// Metrics for staff were shown in the console, as they are at seq: subject is the program,
+	// of one, code the form and the period.
+	AuditAct_AUDIT_ACT_METRICS_READ AuditAct = 115
 	// Records, in records, were erased by law: count, by the purge that is subject; of a
 	// replay of the security journal there is none.
 	AuditAct_AUDIT_ACT_ERASED AuditAct = 121
@@ -323,6 +326,7 @@ var (
 		118: "AUDIT_ACT_RETENTION_COUNTED",
 		119: "AUDIT_ACT_BACKUP_DRILLED",
 		120: "AUDIT_ACT_METRICS_FROZEN",
+		115: "AUDIT_ACT_METRICS_READ",
 		121: "AUDIT_ACT_ERASED",
 		111: "AUDIT_ACT_ERASURE_TAKEN_BACK",
 		128: "AUDIT_ACT_PURGE_ASKED",
@@ -417,6 +421,7 @@ var (
 		"AUDIT_ACT_RETENTION_COUNTED":  118,
 		"AUDIT_ACT_BACKUP_DRILLED":     119,
 		"AUDIT_ACT_METRICS_FROZEN":     120,
+		"AUDIT_ACT_METRICS_READ":       115,
 		"AUDIT_ACT_ERASED":             121,
 		"AUDIT_ACT_ERASURE_TAKEN_BACK": 111,
 		"AUDIT_ACT_PURGE_ASKED":        128,
@@ -790,7 +795,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xb1\x13\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xcd\x13\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -877,7 +882,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x15AUDIT_ACT_HOLD_LIFTED\x10u\x12\x1f\n" +
 	"\x1bAUDIT_ACT_RETENTION_COUNTED\x10v\x12\x1c\n" +
 	"\x18AUDIT_ACT_BACKUP_DRILLED\x10w\x12\x1c\n" +
-	"\x18AUDIT_ACT_METRICS_FROZEN\x10x\x12\x14\n" +
+	"\x18AUDIT_ACT_METRICS_FROZEN\x10x\x12\x1a\n" +
+	"\x16AUDIT_ACT_METRICS_READ\x10s\x12\x14\n" +
 	"\x10AUDIT_ACT_ERASED\x10y\x12 \n" +
 	"\x1cAUDIT_ACT_ERASURE_TAKEN_BACK\x10o\x12\x1a\n" +
 	"\x15AUDIT_ACT_PURGE_ASKED\x10\x80\x01\x12\x1c\n" +

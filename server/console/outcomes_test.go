@@ -1,0 +1,231 @@
+package console_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-response/tandem/client"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
+)
+
+// entries are those of the audit log of an act.
+func (o *office) entries(act tandemv1.AuditAct) (all []*tandemv1.AuditEntry) {
+	o.tb.Helper()
+	err := o.st.ReadDesk(o.tb.Context(), o.org.ID, func(view store.DeskView) error {
+		return view.EachAudit(0, 1_000_000, func(_ int64, raw []byte) error {
+			e := &tandemv1.AuditEntry{}
+			if err := proto.Unmarshal(raw, e); err != nil {
+				return err
+			}
+			if e.GetAct() == act {
+				all = append(all, e)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		o.tb.Fatal(err)
+	}
+	return all
+}
+
+// programOf is the program of a team.
+func (o *office) programOf(team syncengine.ID) (program syncengine.ID) {
+	o.tb.Helper()
+	err := o.st.Read(o.tb.Context(), o.org.ID, func(view syncengine.ServerView) error {
+		rec, err := view.Record(team)
+		if err == nil {
+			program, err = syncengine.ParseID(rec.Text(syncengine.FieldProgram))
+		}
+		return err
+	})
+	if err != nil {
+		o.tb.Fatal(err)
+	}
+	return program
+}
+
+// ready asks for a page until it is counted.
+func (b *browser) ready(path string) answer {
+	b.o.tb.Helper()
+	for {
+		a := b.get(path)
+		if a.status != http.StatusOK || !strings.Contains(a.text(), "being counted") {
+			return a
+		}
+		if !strings.HasPrefix(a.head.Get("Refresh"), "3; url=/console/") {
+			b.o.tb.Fatalf("nothing shows how it goes on: %v", a.head)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// metric is a figure of a report: that of all.
+func metric(tb testing.TB, r *report.Outcomes, id, key string) report.Cell {
+	tb.Helper()
+	for _, m := range r.Metrics {
+		for _, x := range m.Measures {
+			if m.ID == id && x.Key == key {
+				return x.All
+			}
+		}
+	}
+	tb.Fatalf("no %s %s", id, key)
+	return report.Cell{}
+}
+
+// figures fetches a report as JSON.
+func (b *browser) figures(query string) *report.Outcomes {
+	b.o.tb.Helper()
+	b.ready("/console/outcomes"+query).want(b.o.tb, http.StatusOK, "For staff: small counts are shown")
+	r := &report.Outcomes{}
+	if err := json.Unmarshal([]byte(b.get("/console/outcomes.json"+query).want(b.o.tb, http.StatusOK).body), r); err != nil {
+		b.o.tb.Fatal(err)
+	}
+	return r
+}
+
+// A lead reads the metrics of the programs whose teams are theirs, an admin those of the
+// agency: the same figures as the command's. Nobody else gets any, and each reading is in the
+// audit log.
+func TestOutcomesPage(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		s := o.play(maya)
+		o.sync(maya)
+		program, elsewhere := o.programOf(o.night), o.programOf(o.day)
+		lena, ada, fred := o.signIn(o.lena, "lena.park"), o.signIn(o.ada, "ada.admin"), o.signIn(o.fred, "fred.foreign")
+
+		page := lena.ready("/console/outcomes?period=year").want(t, http.StatusOK,
+			"Co-response . January 1", "M1 People helped", "M24 Experience", "For staff: small counts are shown. Do not publish.", "Different people with a signed encounter", "Not known", "race")
+		page.never(t, "Elsewhere", "M25", "not counted here: not all")
+		for _, has := range []string{`<svg`, `href="outcomes.csv?period=year"`, `href="static/report.css"`} {
+			if !strings.Contains(page.body, has) {
+				t.Errorf("the page has no %s", has)
+			}
+		}
+		lena.lang = "es"
+		lena.ready("/console/outcomes?period=year").want(t, http.StatusOK, "M1 Personas atendidas", "Para el personal: se muestran recuentos pequeños")
+		lena.get("/console/outcomes.csv?period=year").want(t, http.StatusOK, "metric,measure,label", "Personas atendidas")
+		lena.lang = "en"
+
+		// What it shows is what the command counts.
+		got := lena.figures("?period=year&program=" + program.String())
+		zone := must[*time.Location](t)(time.LoadLocation("America/Chicago"))
+		y, m, d := o.now().In(zone).Date()
+		want := must[*report.Outcomes](t)(report.Of(t.Context(), o.st, o.org.ID, report.OutcomeOptions{
+			Zone: zone, From: time.Date(y, 1, 1, 0, 0, 0, 0, zone), To: time.Date(y, m, d+1, 0, 0, 0, 0, zone), AsOf: time.Date(y, m, d, 0, 0, 0, 0, zone), Program: program,
+		}))
+		if a, b := must[[]byte](t)(json.Marshal(got.Metrics)), must[[]byte](t)(json.Marshal(want.Metrics)); string(a) != string(b) {
+			t.Errorf("the console counts\n%s\nand the command\n%s", a, b)
+		}
+		if n := *metric(t, got, "M1", "people").Count.N; n != 1 {
+			t.Errorf("%d people helped, want 1", n)
+		}
+		if n := *metric(t, ada.figures("?period=year"), "M1", "people").Count.N; n != 1 {
+			t.Errorf("the admin's agency has helped %d, want 1", n)
+		}
+		if n := *metric(t, fred.figures("?period=year"), "M1", "people").Count.N; n != 0 {
+			t.Errorf("a lead of another agency reads of %d people", n)
+		}
+
+		// Whom it is not for.
+		for b, other := range map[*browser]syncengine.ID{fred: program, lena: elsewhere, ada: elsewhere} {
+			for _, path := range []string{"outcomes", "outcomes.csv", "outcomes.json"} {
+				b.get("/console/"+path+"?program="+other.String()).want(t, http.StatusNotFound)
+			}
+			b.post("/console/outcomes", "program", other.String()).want(t, http.StatusNotFound)
+		}
+		before := len(o.entries(tandemv1.AuditAct_AUDIT_ACT_METRICS_READ))
+		for login, who := range map[string]syncengine.ID{"dale.hunt": o.dale, "maya.ortiz": o.maya} {
+			b := o.signIn(who, login)
+			for _, path := range []string{"outcomes", "outcomes.csv", "outcomes.json"} {
+				b.get("/console/"+path).want(t, http.StatusForbidden).never(t, "M1 People", "M1,people")
+			}
+			b.post("/console/outcomes").want(t, http.StatusForbidden)
+		}
+		if n := len(o.entries(tandemv1.AuditAct_AUDIT_ACT_METRICS_READ)); n != before {
+			t.Errorf("%d readings by people who got nothing", n-before)
+		}
+
+		// Each reading is noted, with its form and period.
+		all := o.entries(tandemv1.AuditAct_AUDIT_ACT_METRICS_READ)
+		if len(all) == 0 {
+			t.Fatal("no reading is in the audit log")
+		}
+		if e := all[0]; syncengine.ID(e.GetPerson()) != o.lena || syncengine.ID(e.GetSubject()) != program || !strings.HasPrefix(e.GetCode(), "page ") || e.GetSeq() == 0 || e.GetCount() != 24 {
+			t.Errorf("noted: %v", e)
+		}
+		if !slices.ContainsFunc(all, func(e *tandemv1.AuditEntry) bool { return strings.HasPrefix(e.GetCode(), "csv ") }) {
+			t.Error("the file was not noted")
+		}
+
+		// Days that are none: it is said, and what was typed stands there.
+		lena.get("/console/outcomes?period=own&from=2026-03-02&until=2026-03-01").want(t, http.StatusUnprocessableEntity, "These days are no period").never(t, "M1 People")
+		lena.get("/console/outcomes.csv?period=own&from=2026-03-02").want(t, http.StatusBadRequest)
+		if a := lena.get("/console/outcomes?period=own&from=2026-03-02&until=2026-03-01"); !strings.Contains(a.body, `value="2026-03-02"`) {
+			t.Error("what was typed is gone")
+		}
+		lena.ready("/console/outcomes?period=own&from=2026-01-01&until=2026-01-31").want(t, http.StatusOK, "M1 People helped")
+		_ = s
+	})
+}
+
+// A report is counted once for a state, whoever asks; of a newer state the page says so, and
+// counts anew when it is asked to.
+func TestOutcomesAreKept(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	maya := o.device(o.maya, "Car 12")
+	o.play(maya)
+	lena := o.signIn(o.lena, "lena.park")
+	lena.ready("/console/outcomes").want(t, http.StatusOK).never(t, "Count anew")
+	first := lena.figures("")
+	o.edit(maya, func(e *client.Edit) error {
+		_, err := e.Create(o.call("T3-9"))
+		return err
+	})
+	o.sync(maya)
+	lena.get("/console/outcomes").want(t, http.StatusOK, "Count anew")
+	if again := lena.figures(""); again.Seq != first.Seq {
+		t.Errorf("state %d was counted without being asked for, after %d", again.Seq, first.Seq)
+	}
+	lena.post("/console/outcomes").want(t, http.StatusOK)
+	lena.ready("/console/outcomes").want(t, http.StatusOK).never(t, "Count anew")
+	if anew := lena.figures(""); anew.Seq <= first.Seq || *metric(t, anew, "M2", "calls").Count.N != *metric(t, first, "M2", "calls").Count.N+1 {
+		t.Errorf("state %d has %d calls", anew.Seq, *metric(t, anew, "M2", "calls").Count.N)
+	}
+}
+
+// Records of a substance use program count for a lead of its agency, who reads them, and for
+// nobody else in the console.
+func TestOutcomesWithoutSUD(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	maya := w.device(w.maya, "Car 12")
+	w.play(maya)
+	w.changeAgency()
+	ids := w.playSUD(maya)
+	w.sign(maya, ids[1])
+	w.sync(maya)
+	lena, ada := w.signIn(w.lena, "lena.park"), w.signIn(w.ada, "ada.admin")
+	if n := *metric(t, lena.figures("?period=year"), "M1", "people").Count.N; n != 2 {
+		t.Errorf("the lead of the agency reads of %d people, want 2", n)
+	}
+	lena.get("/console/outcomes?period=year").never(t, "42 CFR Part 2")
+	if n := *metric(t, ada.figures("?period=year"), "M1", "people").Count.N; n != 1 {
+		t.Errorf("the admin reads of %d people, want 1", n)
+	}
+	ada.get("/console/outcomes?period=year").want(t, http.StatusOK, "Records of a substance use program (42 CFR Part 2) are not counted here")
+}

@@ -1,0 +1,126 @@
+package console_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// An admin sees what would be published, confirms it with a second factor, and it is there
+// for everybody: the bytes that the preview showed. Nothing overlaps it, and nobody publishes
+// what is another agency's.
+func TestPublishPage(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		o.play(maya)
+		o.pass(48 * time.Hour)
+		ada := o.signIn(o.ada, "ada.admin")
+		program, elsewhere := o.programOf(o.night).String(), o.programOf(o.day).String()
+		day := func(ago int) string { return o.now().Add(-time.Duration(ago) * 24 * time.Hour).Format(time.DateOnly) }
+		ask := url.Values{"program": {program}, "period": {"own"}, "from": {day(40)}, "until": {day(2)}}
+		at := "/console/publish?" + ask.Encode()
+		published := func() []*store.PublishedReport {
+			t.Helper()
+			return must[[]*store.PublishedReport](t)(o.st.PublishedReports(t.Context(), o.org.ID))
+		}
+
+		ada.get("/console/publish").want(t, http.StatusOK, "Nothing was published yet", "Nothing was frozen yet", "Co-response").never(t, "Elsewhere", "All programs together")
+		page := ada.ready(at).want(t, http.StatusOK, "Preview: nothing is published yet", "M1 People helped", "Counts of 1 and more that are below 11 are not shown", "Figures not shown: ", "nothing was frozen yet", "Co-response")
+		page.never(t, "Figures not shown: 0.", "For staff: small")
+		hash := page.value(t, "hash")
+
+		// Without the right word nothing is published.
+		fields := []string{"program", program, "period", "own", "from", day(40), "until", day(2), "hash", hash}
+		ada.post("/console/publish", append(fields, "code", "000000")...).want(t, http.StatusForbidden, "Preview: nothing is published yet")
+		ada.post("/console/publish", append(fields, "code", "")...).want(t, http.StatusForbidden)
+		other := append([]string{}, fields[:len(fields)-1]...)
+		ada.post("/console/publish", append(other, strings.Repeat("0", 64), "code", ada.code())...).want(t, http.StatusConflict, "not what stood on your screen")
+		if n := len(published()); n != 0 {
+			t.Fatalf("%d reports without a word of the admin's", n)
+		}
+
+		ada.post("/console/publish", append(fields, "code", ada.code())...).want(t, http.StatusOK, "The report is published", "Co-response")
+		all := published()
+		if len(all) != 1 || all[0].Program.String() != program || all[0].FirstDay != day(40) || all[0].EndDay != day(1) {
+			t.Fatalf("published: %+v", all)
+		}
+		for _, e := range o.entries(tandemv1.AuditAct_AUDIT_ACT_REPORT_PUBLISHED) {
+			if syncengine.ID(e.GetPerson()) != o.ada || syncengine.ID(e.GetSubject()) != all[0].ID {
+				t.Errorf("noted: %v", e)
+			}
+		}
+		full := must[*store.PublishedReport](t)(o.st.PublishedReport(t.Context(), o.org.ID, all[0].ID))
+		if _, err := report.ReadPublished(full); err != nil || hash != hexOf(full.Hash) {
+			t.Errorf("published is %x, and the preview showed %s: %v", full.Hash, hash, err)
+		}
+		link := ada.get("/console/publish").link("/outcomes/")
+		o.stranger().get(link).want(t, http.StatusOK, "M1 People helped").never(t, "For staff: small")
+
+		// Nothing overlaps it, in either language; days that are not over, or are none, are none.
+		ada.get(at).want(t, http.StatusConflict, "published already", "subtracted").never(t, "Preview: nothing")
+		ada.lang = "es"
+		ada.get(at).want(t, http.StatusConflict, "Ya hay publicado un informe")
+		ada.lang = "en"
+		ada.post("/console/publish", append(fields, "code", ada.code())...).want(t, http.StatusConflict, "published already")
+		ask.Set("until", day(-5))
+		ada.get("/console/publish?"+ask.Encode()).want(t, http.StatusUnprocessableEntity, "Only a period that is over")
+		ask.Set("until", "x")
+		ada.get("/console/publish?"+ask.Encode()).want(t, http.StatusUnprocessableEntity, "These days are no period")
+		if n := len(published()); n != 1 {
+			t.Errorf("%d reports", n)
+		}
+
+		// Another agency's program, all of them, and whoever is no admin.
+		for _, program := range []string{elsewhere, "every", "x"} {
+			ask := url.Values{"program": {program}, "period": {"last_month"}}
+			ada.get("/console/publish?"+ask.Encode()).want(t, http.StatusNotFound)
+			ada.post("/console/publish", "program", program, "period", "last_month", "hash", hash, "code", ada.code()).want(t, http.StatusNotFound)
+		}
+		for login, who := range map[string]syncengine.ID{"dale.hunt": o.dale, "maya.ortiz": o.maya, "lena.park": o.lena} {
+			b := o.signIn(who, login)
+			b.get(at).want(t, http.StatusForbidden)
+			b.post("/console/publish", append(fields, "code", "000000")...).want(t, http.StatusForbidden)
+		}
+	})
+}
+
+// What was frozen is what is previewed and published, whatever has come in since.
+func TestPublishesWhatWasFrozen(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	maya := w.device(w.maya, "Car 12")
+	w.play(maya)
+	w.pass(200 * 24 * time.Hour)
+	w.work()
+	ada := w.signIn(w.ada, "ada.admin")
+	program := w.programOf(w.night)
+	var frozen *store.PublishedReport
+	for _, f := range must[[]*store.PublishedReport](t)(w.st.FrozenMetrics(t.Context(), w.org.ID)) {
+		if f.Program == program {
+			frozen = f
+			break
+		}
+	}
+	if frozen == nil {
+		t.Fatal("nothing was frozen")
+	}
+	end := must[time.Time](t)(time.Parse(time.DateOnly, frozen.EndDay))
+	ask := url.Values{"program": {program.String()}, "period": {"own"}, "from": {frozen.FirstDay}, "until": {end.AddDate(0, 0, -1).Format(time.DateOnly)}}
+	page := ada.ready("/console/publish?"+ask.Encode()).want(t, http.StatusOK, "It is what was frozen, at state", "Frozen, ready to be published", frozen.FirstDay)
+	if got := page.value(t, "hash"); got != hexOf(frozen.Hash) {
+		t.Errorf("the preview is %s, and %x was frozen", got, frozen.Hash)
+	}
+}
+
+func hexOf(h syncengine.Hash) string { return fmt.Sprintf("%x", h[:]) }
