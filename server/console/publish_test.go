@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -120,6 +121,25 @@ func TestPublishesWhatWasFrozen(t *testing.T) {
 	page := ada.ready("/console/publish?"+ask.Encode()).want(t, http.StatusOK, "It is what was frozen, at state", "Frozen, ready to be published", frozen.FirstDay)
 	if got := page.value(t, "hash"); got != hexOf(frozen.Hash) {
 		t.Errorf("the preview is %s, and %x was frozen", got, frozen.Hash)
+	}
+}
+
+// Of two reports that were previewed at once, one alone is published.
+func TestPublishesOneOfTwo(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	now := o.now()
+	ask := report.OutcomeOptions{Zone: time.UTC, From: now.AddDate(0, 0, -40).Truncate(24 * time.Hour), To: now.AddDate(0, 0, -2).Truncate(24 * time.Hour), AsOf: now}
+	var two [2]*store.PublishedReport
+	for n := range two {
+		two[n] = must[*store.PublishedReport](t)(report.Prepare(t.Context(), o.st, o.org, ask, now))
+	}
+	for n, p := range two {
+		p.ID, p.CreatedMS = syncengine.ID{1, byte(n)}, now.UnixMilli()
+		err := o.st.Write(t.Context(), o.org.ID, 1, func(tx *store.Tx) error { return report.Keep(tx, p, o.ada) })
+		if n == 0 && err != nil || n == 1 && !errors.Is(err, report.ErrOverlap) {
+			t.Errorf("report %d: %v", n, err)
+		}
 	}
 }
 

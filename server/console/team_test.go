@@ -13,6 +13,9 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
+// spoken is what is read out alone.
+var spoken = regexp.MustCompile(`<span class="sr">[^<]*</span>`)
+
 // cells are the numbers of a row of a table.
 func (a answer) cells(tb testing.TB, row string) string {
 	tb.Helper()
@@ -20,7 +23,7 @@ func (a answer) cells(tb testing.TB, row string) string {
 	if m == nil {
 		tb.Fatalf("no row %q at %s:\n%s", row, a.path, a.text())
 	}
-	return strings.Join(strings.Fields(tags.ReplaceAllString(m[1], " ")), " ")
+	return strings.Join(strings.Fields(tags.ReplaceAllString(spoken.ReplaceAllString(m[1], ""), " ")), " ")
 }
 
 // A lead sees what is with whom, follows a number to the records of that person alone, and
