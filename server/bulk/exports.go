@@ -85,7 +85,10 @@ type Done struct {
 func begun(j *store.Job) (*Done, *age.X25519Identity, error) {
 	done := &Done{}
 	if len(j.Result) > 0 && json.Unmarshal(j.Result, done) == nil {
-		if identity, err := age.ParseX25519Identity(done.Key); err == nil && done.Fetched != nil {
+		if identity, err := age.ParseX25519Identity(done.Key); err == nil {
+			if done.Fetched == nil {
+				done.Fetched = map[string]Fetched{}
+			}
 			return done, identity, nil
 		}
 	}
@@ -178,14 +181,14 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	o.Progress = func(n int) {
 		read += int64(n)
 		run.Progress(read)
+		e.o.Log.Debug().Stringer("export", run.Job.ID).Int64("records", read).Msg("export under way")
 	}
 	o.Begin = func(cut export.Cut) error {
-		done.AtMS = e.o.Clock().UnixMilli()
 		note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
 		if r.outgrown(cut.People) {
 			return ErrGrown
 		}
-		// The next one asks for what has changed since.
+		// Who asks for what has changed since asks from there.
 		return e.mark(ctx, run.Org, done.AtMS, cut.Seq)
 	}
 	var digest syncengine.Hash
@@ -211,7 +214,14 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	}
 	// Until it is finished nobody is given the key: an attempt that was broken off has passed
 	// nothing on, and is not accounted for.
-	return run.Finish(ctx, result, func(tx *store.Tx) error { return admin.DiscloseExport(tx, note, done.Manifest.Records, digest) })
+	if err := run.Finish(ctx, result, func(tx *store.Tx) error { return admin.DiscloseExport(tx, note, done.Manifest.Records, digest) }); err != nil {
+		return err
+	}
+	// The spool, whose key has gone with that.
+	if err := export.Discard(e.dir(run.Job.ID)); err != nil {
+		e.o.Log.Error().Stringer("export", run.Job.ID).Err(err).Msg("export's spool not removed")
+	}
+	return nil
 }
 
 // resume has an export go on from what an earlier attempt has kept, and keep what this one
@@ -220,7 +230,10 @@ func (e *Exports) resume(ctx context.Context, run *jobs.Run, o *export.Options, 
 	o.Kept = done.Kept
 	o.Whole = func(path string, f export.File) bool { return whole(path, identity, done.Fetched[f.Name]) }
 	o.Keep = func(k *export.Kept) error {
-		done.Kept = k
+		if done.Kept = k; k.Parts == 0 {
+			// By then all that is in the state had been accepted.
+			done.AtMS = e.o.Clock().UnixMilli()
+		}
 		text, err := json.Marshal(done)
 		if err != nil {
 			return err
@@ -325,7 +338,8 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
+	// Of those that are done the spool may be there still.
+	keep, done := map[string]bool{}, map[string]bool{}
 	for _, org := range orgs {
 		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()) }); err != nil {
 			return err
@@ -333,7 +347,7 @@ func (e *Exports) Sweep(ctx context.Context) error {
 		over := false
 		if err := e.store.Jobs(ctx, org.ID, Kind, 10_000, func(j *store.Job) error {
 			if !j.Ended() || !j.Cancelled && !j.Failed && !e.expired(j) {
-				keep[j.ID.String()] = true
+				keep[j.ID.String()], done[j.ID.String()] = true, j.Ended()
 			}
 			over = over || e.expired(j)
 			return nil
@@ -348,7 +362,7 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	}
 	for _, f := range entries {
 		name := f.Name()
-		if id, err := syncengine.ParseID(name[:min(len(name), 26)]); err == nil && !keep[id.String()] {
+		if id, err := syncengine.ParseID(name[:min(len(name), 26)]); err == nil && (!keep[id.String()] || done[id.String()] && name != id.String()) {
 			err = os.RemoveAll(filepath.Join(e.o.Dir, name))
 			if err != nil {
 				return err

@@ -47,41 +47,57 @@ func TestMemory(t *testing.T) {
 		{export.CSV, export.Limited, 40, 0},
 		{export.CSV, export.SafeHarbor, 40, 150},
 	} {
-		t.Run(c.format+" "+c.set, func(t *testing.T) {
-			raw := w.raw(t)
-			before, most := heap(), uint64(0)
-			o, read := w.options(), 0
-			o.Format, o.Set, o.Agreement = c.format, c.set, "agreement 7 of 2026"
-			var looking time.Duration
-			o.Progress = func(n int) {
-				if read += n; read%20000 < n || n < 1000 {
-					start := time.Now()
-					most = max(most, heap())
-					looking += time.Since(start)
+		for _, spooled := range []bool{false, true} {
+			t.Run(c.format+" "+c.set+map[bool]string{true: ", spooled"}[spooled], func(t *testing.T) {
+				raw := w.raw(t)
+				before, most := heap(), uint64(0)
+				o, read := w.options(), 0
+				o.Format, o.Set, o.Agreement = c.format, c.set, "agreement 7 of 2026"
+				var looking time.Duration
+				o.Progress = func(n int) {
+					if read += n; read%20000 < n || n < 1000 {
+						start := time.Now()
+						most = max(most, heap())
+						looking += time.Since(start)
+					}
 				}
-			}
-			to := filepath.Join(w.t.TempDir(), "out")
-			debug.FreeOSMemory()
-			_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // Where there is none there is no peak to tell.
-			start := time.Now()
-			m, err := export.Write(t.Context(), w.s, w.org, to, o)
-			took := time.Since(start) - looking
-			w.ok(err)
-			if read < *many || m.Records < int64(*many) {
-				t.Errorf("%d of %d records", m.Records, *many)
-			}
-			if grown := int64(most) - int64(before); grown > c.mib<<20+c.each*int64(*many) {
-				t.Errorf("an export of %d records holds %d MiB", m.Records, grown>>20)
-			} else {
-				t.Logf("%d records: %d KiB more than before", m.Records, grown>>10)
-			}
-			if mib := peak(t); mib > mostMiB && !need.Raced {
-				t.Errorf("the process held %d MiB, of %d", mib, mostMiB)
-			} else {
-				t.Logf("the process held %d MiB at most; %v, %.1f times reading the same rows raw", mib, took, float64(took)/float64(raw))
-			}
-			w.ok(os.RemoveAll(to))
-		})
+				to := filepath.Join(w.t.TempDir(), "out")
+				// The blocks of a spool and its index.
+				mib, start := c.mib, time.Time{}
+				if spooled {
+					mib += 12
+					o.Keep = func(k *export.Kept) error {
+						if k.Parts == 0 {
+							info, err := os.Stat(to + ".spool")
+							w.ok(err)
+							t.Logf("spooled in %v, %.1f times reading the same rows raw: %d bytes for each record", time.Since(start)-looking, float64(time.Since(start)-looking)/float64(raw), info.Size()/int64(*many))
+						}
+						return nil
+					}
+				}
+				debug.FreeOSMemory()
+				_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // Where there is none there is no peak to tell.
+				start = time.Now()
+				m, err := export.Write(t.Context(), w.s, w.org, to, o)
+				took := time.Since(start) - looking
+				w.ok(err)
+				if read < *many || m.Records < int64(*many) {
+					t.Errorf("%d of %d records", m.Records, *many)
+				}
+				if grown := int64(most) - int64(before); grown > mib<<20+c.each*int64(*many) {
+					t.Errorf("an export of %d records holds %d MiB", m.Records, grown>>20)
+				} else {
+					t.Logf("%d records: %d KiB more than before", m.Records, grown>>10)
+				}
+				if mib := peak(t); mib > mostMiB && !need.Raced {
+					t.Errorf("the process held %d MiB, of %d", mib, mostMiB)
+				} else {
+					t.Logf("the process held %d MiB at most; %v, %.1f times reading the same rows raw", mib, took, float64(took)/float64(raw))
+				}
+				w.ok(os.RemoveAll(to))
+				w.ok(export.Discard(to))
+			})
+		}
 	}
 }
 

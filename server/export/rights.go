@@ -1,6 +1,9 @@
 package export
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -35,9 +38,11 @@ type rights struct {
 	org    syncengine.ID
 	domain *record.Domain
 	// p is nil for the operator of the server.
-	p    *syncengine.Principal
-	look syncengine.Lookup
-	sud  bool
+	p *syncengine.Principal
+	// second is who approved, nil where nobody did.
+	second *syncengine.Principal
+	look   syncengine.Lookup
+	sud    bool
 	// nameless: nobody is named in the export.
 	nameless bool
 }
@@ -50,10 +55,9 @@ const (
 	analyst = "analyst"
 )
 
-func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
-	view := snap.View()
+func newRights(from source, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
 	r := &rights{org: org.ID, domain: domain, sud: o.SUD, nameless: o.Set == SafeHarbor, look: func(id syncengine.ID) (*syncengine.Record, error) {
-		rec, err := view.Record(id)
+		rec, err := from.Record(id)
 		if err != nil || rec == nil {
 			return nil, err
 		}
@@ -82,7 +86,15 @@ func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *O
 	if err != nil || o.Approver == o.Person || second.Agency != r.p.Agency || !second.HasRole(lead) && !second.HasRole(admin) {
 		return nil, ErrApprover
 	}
+	r.second = second
 	return r, nil
+}
+
+// digest tells these rights from others.
+func (r *rights) digest() (string, error) {
+	text, err := json.Marshal([]*syncengine.Principal{r.p, r.second})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // agency reports whether the person exports the records of the whole agency.
@@ -112,18 +124,10 @@ func (r *rights) principal(person syncengine.ID) (*syncengine.Principal, error) 
 // reads reports whether a record may be in the export. What is private to its author
 // never is.
 func (r *rights) reads(rec *syncengine.StoredRecord, in tandemv1.Compartment) (bool, error) {
-	switch in {
-	case tandemv1.Compartment_COMPARTMENT_PRIVATE, tandemv1.Compartment_COMPARTMENT_SYSTEM, tandemv1.Compartment_COMPARTMENT_UNSPECIFIED:
-		return false, nil
-	case tandemv1.Compartment_COMPARTMENT_SUD:
-		if !r.sud {
-			return false, nil
-		}
-	case tandemv1.Compartment_COMPARTMENT_REF:
-		return true, nil
-	}
 	switch {
-	case r.p == nil:
+	case r.never(in):
+		return false, nil
+	case r.p == nil, in == tandemv1.Compartment_COMPARTMENT_REF:
 		return true, nil
 	case in != tandemv1.Compartment_COMPARTMENT_SUD && r.agency() && !r.p.Agency.IsZero() &&
 		rec.Text(syncengine.FieldAgency) == r.p.Agency.String():
@@ -132,4 +136,13 @@ func (r *rights) reads(rec *syncengine.StoredRecord, in tandemv1.Compartment) (b
 		return r.domain.MayRead(r.org, r.p, rec.Scopes, r.look)
 	}
 	return false, nil
+}
+
+// never reports whether nothing of a compartment is in the export, whoever makes it.
+func (r *rights) never(in tandemv1.Compartment) bool {
+	switch in {
+	case tandemv1.Compartment_COMPARTMENT_PRIVATE, tandemv1.Compartment_COMPARTMENT_SYSTEM, tandemv1.Compartment_COMPARTMENT_UNSPECIFIED:
+		return true
+	}
+	return in == tandemv1.Compartment_COMPARTMENT_SUD && !r.sud
 }

@@ -35,6 +35,9 @@ func (s *Snapshot) Head() (syncengine.HistoryHead, error) { return s.v.Head() }
 // View returns the state as the engine reads it.
 func (s *Snapshot) View() syncengine.ServerView { return s.v }
 
+// Record returns one record, nil where there is none.
+func (s *Snapshot) Record(id syncengine.ID) (*syncengine.StoredRecord, error) { return s.v.Record(id) }
+
 // Each calls f for each record of a kind, of every kind for 0, by id. f may read other
 // records of the snapshot. Memory is bounded, however many records there are.
 func (s *Snapshot) Each(kind uint32, f func(*syncengine.StoredRecord) error) error {
@@ -44,17 +47,17 @@ func (s *Snapshot) Each(kind uint32, f func(*syncengine.StoredRecord) error) err
 	return s.EachOf([]uint32{kind}, f)
 }
 
-// KindCount says how many records of a kind there are, and a sum over their hashes.
+// KindCount says how many records of a kind there are, and how many bytes are in them.
 type KindCount struct {
-	Kind         uint32
-	Records, Sum int64
+	Kind           uint32
+	Records, Bytes int64
 }
 
 // Kinds counts the records, by kind.
 func (s *Snapshot) Kinds() (all []KindCount, err error) {
-	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(hash % 1000000007) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
+	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(LENGTH(body) + LENGTH(stamps)) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
 		var c KindCount
-		err := rows.Scan(&c.Kind, &c.Records, &c.Sum)
+		err := rows.Scan(&c.Kind, &c.Records, &c.Bytes)
 		all = append(all, c)
 		return err
 	})

@@ -1,0 +1,170 @@
+package export
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// spoolOfMany writes a spool of records of two kinds, of which one is larger than a block.
+func spoolOfMany(t *testing.T) (path string, key []byte, all []*syncengine.StoredRecord) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "a.spool")
+	w, err := newSpoolWriter(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.says = spooled{Head: syncengine.HistoryHead{Epoch: syncengine.ID{3}, Seq: 77, Hash: syncengine.Hash{4}}, Kinds: []store.KindCount{{Kind: 1, Records: 2, Bytes: 3}}, Rights: "r"}
+	for n := range 3000 {
+		rec := &syncengine.StoredRecord{Seq: uint64(1000 + n), Scopes: []syncengine.ScopeKey{{OwnerID: syncengine.ID{byte(n % 3)}}, {Open: true}}}
+		rec.ID, rec.Kind, rec.Stamps, rec.Body = syncengine.ID{byte(n >> 8), byte(n), 1}, uint32(5+n%2), []byte{byte(n)}, []byte("body of one")
+		if n == 2900 {
+			rec.Body = make([]byte, 3*spoolBlock)
+		}
+		all = append(all, rec)
+		if err := w.add(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.finish(), w.close()); err != nil {
+		t.Fatal(err)
+	}
+	return path, w.key, all
+}
+
+// TestSpoolRead: what was written is read, in order and one by one.
+func TestSpoolRead(t *testing.T) {
+	t.Parallel()
+	path, key, all := spoolOfMany(t)
+	s, err := openSpool(t.Context(), path, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if head, err := s.Head(); err != nil || head.Seq != 77 || head.Epoch != (syncengine.ID{3}) || s.Rights != "r" || s.blocks() < 3 {
+		t.Errorf("%+v, %d blocks: %v", head, s.blocks(), err)
+	}
+	for _, kinds := range [][]uint32{nil, {5}, {6, 7}, {5, 6}} {
+		var got []*syncengine.StoredRecord
+		if err := s.EachOf(kinds, func(rec *syncengine.StoredRecord) error {
+			got = append(got, rec)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		want := slices.DeleteFunc(slices.Clone(all), func(rec *syncengine.StoredRecord) bool { return kinds != nil && !slices.Contains(kinds, rec.Kind) })
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v: %s", kinds, diff)
+		}
+	}
+	for _, rec := range all {
+		if got, err := s.Record(rec.ID); err != nil || cmp.Diff(rec, got) != "" {
+			t.Errorf("%v: %+v", err, got)
+		}
+	}
+	for _, id := range []syncengine.ID{{}, {0, 7}, {9}} {
+		if got, err := s.Record(id); err != nil || got != nil {
+			t.Errorf("%s: %+v, %v", id, got, err)
+		}
+	}
+}
+
+// TestSpoolDamage: whatever is done to a spool is found before it is gone on from.
+func TestSpoolDamage(t *testing.T) {
+	t.Parallel()
+	path, key, _ := spoolOfMany(t)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(b, key []byte) error {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openSpool(t.Context(), path, key)
+		if err != nil {
+			return err
+		}
+		return errors.Join(s.check(), s.close())
+	}
+	if err := try(whole, key); err != nil {
+		t.Fatal(err)
+	}
+	wrong := map[string][]byte{"empty": nil, "cut": whole[:len(whole)-1], "halved": whole[:len(whole)/2], "longer": append(slices.Clone(whole), 0)}
+	for at := 0; at < len(whole); at += 997 {
+		b := slices.Clone(whole)
+		b[at] ^= 1
+		if err := try(b, key); !errors.Is(err, errSpool) {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+	}
+	for name, b := range wrong {
+		if err := try(b, key); !errors.Is(err, errSpool) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A block in the place of another one of the same length.
+	swapped := slices.Clone(whole)
+	s := &spool{}
+	if err := try(whole, key); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openSpool(t.Context(), path, key); err != nil {
+		t.Fatal(err)
+	}
+	first, second, third := s.at(0), s.at(1), s.at(2)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if second-first != third-second {
+		t.Fatal("the blocks differ in length")
+	}
+	copy(swapped[first:], whole[second:third])
+	copy(swapped[second:], whole[first:second])
+	other := slices.Clone(key)
+	other[0] ^= 1
+	for name, err := range map[string]error{"swapped": try(swapped, key), "another key": try(whole, other), "no key": try(whole, nil)} {
+		if !errors.Is(err, errSpool) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSpoolRoom: nothing is spooled that would not leave room for others.
+func TestSpoolRoom(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	room, err := diskRoom(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spoolRoom(dir, []store.KindCount{{Bytes: room / 4}, {Bytes: 1000, Records: 10}}); err != nil {
+		t.Error(err)
+	}
+	if err := spoolRoom(dir, []store.KindCount{{Bytes: room / 2}, {Bytes: room / 4}}); !errors.Is(err, store.ErrDisk) {
+		t.Error(err)
+	}
+}
+
+// SpoolText is all that is in the records of a spool.
+func SpoolText(t *testing.T, path string, key []byte) (text string) {
+	t.Helper()
+	s, err := openSpool(t.Context(), path, key)
+	if err == nil {
+		err = s.EachOf(nil, func(rec *syncengine.StoredRecord) error {
+			text += string(rec.Body)
+			return nil
+		})
+		err = errors.Join(err, s.close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
