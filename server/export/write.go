@@ -73,10 +73,11 @@ type Options struct {
 	End func(*Manifest, syncengine.Hash) error `json:"-"`
 	// Progress is called with the number of records read since the last call.
 	Progress func(records int) `json:"-"`
-	// Keep is called each time that some files of a full set are whole and on the disk, with
-	// what an export of the same ID that is given it as Kept goes on from. What was kept lies
-	// under the name of what is unfinished until an export of that place begins anew, but for a
-	// full disk, where it goes at once. An error ends the export.
+	// Keep is called when the state is read, which is written down sealed before anything is made
+	// of it, and each time that some files of a full set are whole, with what an export of the same
+	// ID that is given it as Kept goes on from. What was kept lies beside the place of the export
+	// until Discard, but for a full disk and what is refused, where it goes at once. An error ends
+	// the export. Where Keep is nil the database is read as the files are made.
 	Keep func(*Kept) error `json:"-"`
 	Kept *Kept             `json:"-"`
 	// Whole reports whether a file that was kept is what it was, where it lies now; nil: none is.
