@@ -143,11 +143,26 @@ func (e *Exports) dir(id syncengine.ID) string { return filepath.Join(e.o.Dir, i
 // goes from the job.
 func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	err := e.attempt(ctx, run)
+	if errors.Is(err, errFell) {
+		// What was kept is gone: this begins anew, once, as of a later moment.
+		err = e.attempt(ctx, run)
+	}
+	if export.Refused(err) || errors.Is(err, ErrGrown) {
+		err = jobs.Permanent(err)
+	}
 	if err != nil && run.Last(ctx, err) {
-		err = errors.Join(err, export.Discard(e.dir(run.Job.ID)))
+		err = errors.Join(err, e.discard(run.Job.ID))
 	}
 	return err
 }
+
+// discard removes all that there is of an export.
+func (e *Exports) discard(id syncengine.ID) error {
+	return errors.Join(os.RemoveAll(e.dir(id)), export.Discard(e.dir(id)))
+}
+
+// errFell says that an export was made of what does not stand any more.
+var errFell = errors.New("something was erased by law, or the rights of those who export changed, while the export was made: it begins anew")
 
 func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	var r Request
@@ -202,11 +217,9 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 		return err
 	}
 	if done.Manifest, err = export.Write(ctx, e.store, run.Org, e.dir(run.Job.ID), o); err != nil {
-		if export.Refused(err) || errors.Is(err, ErrGrown) {
-			return jobs.Permanent(err)
-		}
 		return err
 	}
+	kept := done.Kept
 	done.Kept = nil
 	result, err := json.Marshal(done)
 	if err != nil {
@@ -214,7 +227,17 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	}
 	// Until it is finished nobody is given the key: an attempt that was broken off has passed
 	// nothing on, and is not accounted for.
-	if err := run.Finish(ctx, result, func(tx *store.Tx) error { return admin.DiscloseExport(tx, note, done.Manifest.Records, digest) }); err != nil {
+	if err := run.Finish(ctx, result, func(tx *store.Tx) error {
+		if stands, err := export.Stands(ctx, tx, run.Org, o, kept); err != nil {
+			return err
+		} else if !stands {
+			return errFell
+		}
+		return admin.DiscloseExport(tx, note, done.Manifest.Records, digest)
+	}); err != nil {
+		if errors.Is(err, errFell) {
+			err = errors.Join(err, e.discard(run.Job.ID))
+		}
 		return err
 	}
 	// The spool, whose key has gone with that.
@@ -306,7 +329,7 @@ func (e *Exports) Delete(ctx context.Context, org *store.Org, person, id synceng
 	}); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(e.dir(id)), export.Discard(e.dir(id)))
+	return e.discard(id)
 }
 
 // Tend removes exports that have expired, or were deleted at another server, now and each

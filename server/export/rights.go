@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
@@ -41,8 +42,11 @@ type rights struct {
 	p *syncengine.Principal
 	// second is who approved, nil where nobody did.
 	second *syncengine.Principal
+	from   source
 	look   syncengine.Lookup
-	sud    bool
+	// teams are those that records were in, as far as they were looked up.
+	teams map[syncengine.ID]*syncengine.Record
+	sud   bool
 	// nameless: nobody is named in the export.
 	nameless bool
 }
@@ -56,7 +60,7 @@ const (
 )
 
 func newRights(from source, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
-	r := &rights{org: org.ID, domain: domain, sud: o.SUD, nameless: o.Set == SafeHarbor, look: func(id syncengine.ID) (*syncengine.Record, error) {
+	r := &rights{org: org.ID, domain: domain, from: from, teams: map[syncengine.ID]*syncengine.Record{}, sud: o.SUD, nameless: o.Set == SafeHarbor, look: func(id syncengine.ID) (*syncengine.Record, error) {
 		rec, err := from.Record(id)
 		if err != nil || rec == nil {
 			return nil, err
@@ -90,9 +94,22 @@ func newRights(from source, org *store.Org, domain *record.Domain, o *Options) (
 	return r, nil
 }
 
-// digest tells these rights from others.
+// digest tells these rights from others: by what the two people are, and by which teams a lead
+// looks into.
 func (r *rights) digest() (string, error) {
-	text, err := json.Marshal([]*syncengine.Principal{r.p, r.second})
+	teams := []string{}
+	if r.p != nil && r.p.HasRole(lead) {
+		if err := r.from.EachOf([]uint32{r.domain.KindByName("team").Number}, func(rec *syncengine.StoredRecord) error {
+			program, err := syncengine.ParseID(rec.Text(syncengine.FieldProgram))
+			if err == nil && slices.Contains(r.p.Programs, program) {
+				teams = append(teams, rec.ID.String(), program.String())
+			}
+			return nil
+		}); err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal([]any{r.p, r.second, teams})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), err
 }
@@ -133,9 +150,20 @@ func (r *rights) reads(rec *syncengine.StoredRecord, in tandemv1.Compartment) (b
 		rec.Text(syncengine.FieldAgency) == r.p.Agency.String():
 		return true, nil
 	case r.p.HasRole(lead):
-		return r.domain.MayRead(r.org, r.p, rec.Scopes, r.look)
+		return r.domain.MayRead(r.org, r.p, rec.Scopes, r.team)
 	}
 	return false, nil
+}
+
+// team looks a team up, once.
+func (r *rights) team(id syncengine.ID) (rec *syncengine.Record, err error) {
+	rec, ok := r.teams[id]
+	if !ok {
+		if rec, err = r.look(id); err == nil {
+			r.teams[id] = rec
+		}
+	}
+	return rec, err
 }
 
 // never reports whether nothing of a compartment is in the export, whoever makes it.

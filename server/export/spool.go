@@ -43,10 +43,8 @@ const (
 type spooled struct {
 	Head  syncengine.HistoryHead `json:"head"`
 	Kinds []store.KindCount      `json:"kinds"`
-	// Erased says what had been erased by law by then, and Rights what the rights of those who
-	// export were.
-	Erased [2]int64 `json:"erased"`
-	Rights string   `json:"rights"`
+	// AtMS is when that was, by the database's clock.
+	AtMS int64 `json:"at_ms"`
 	// IDs is the key of a set whose ids are its own, On the day on which its ages are reckoned.
 	IDs []byte    `json:"ids,omitempty"`
 	On  time.Time `json:"on,omitzero"`

@@ -1,10 +1,12 @@
 package export
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +22,7 @@ func spoolOfMany(t *testing.T) (path string, key []byte, all []*syncengine.Store
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.says = spooled{Head: syncengine.HistoryHead{Epoch: syncengine.ID{3}, Seq: 77, Hash: syncengine.Hash{4}}, Kinds: []store.KindCount{{Kind: 1, Records: 2, Bytes: 3}}, Rights: "r"}
+	w.says = spooled{Head: syncengine.HistoryHead{Epoch: syncengine.ID{3}, Seq: 77, Hash: syncengine.Hash{4}}, Kinds: []store.KindCount{{Kind: 1, Records: 2, Bytes: 3}}, AtMS: 5}
 	for n := range 3000 {
 		rec := &syncengine.StoredRecord{Seq: uint64(1000 + n), Scopes: []syncengine.ScopeKey{{OwnerID: syncengine.ID{byte(n % 3)}}, {Open: true}}}
 		rec.ID, rec.Kind, rec.Stamps, rec.Body = syncengine.ID{byte(n >> 8), byte(n), 1}, uint32(5+n%2), []byte{byte(n)}, []byte("body of one")
@@ -47,7 +49,7 @@ func TestSpoolRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	if head, err := s.Head(); err != nil || head.Seq != 77 || head.Epoch != (syncengine.ID{3}) || s.Rights != "r" || s.blocks() < 3 {
+	if head, err := s.Head(); err != nil || head.Seq != 77 || head.Epoch != (syncengine.ID{3}) || s.AtMS != 5 || s.blocks() < 3 {
 		t.Errorf("%+v, %d blocks: %v", head, s.blocks(), err)
 	}
 	for _, kinds := range [][]uint32{nil, {5}, {6, 7}, {5, 6}} {
@@ -144,11 +146,85 @@ func TestSpoolRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := spoolRoom(dir, []store.KindCount{{Bytes: room / 4}, {Bytes: 1000, Records: 10}}); err != nil {
+	if err := spoolRoom(dir, room/4); err != nil {
 		t.Error(err)
 	}
-	if err := spoolRoom(dir, []store.KindCount{{Bytes: room / 2}, {Bytes: room / 4}}); !errors.Is(err, store.ErrDisk) {
+	if err := spoolRoom(dir, room/4*3); !errors.Is(err, store.ErrDisk) {
 		t.Error(err)
+	}
+	// Only what it has whole counts in full.
+	j := newJob(Options{Kinds: []string{"incident"}})
+	if err := j.choose(); err != nil {
+		t.Fatal(err)
+	}
+	all := []store.KindCount{{Kind: j.domain.KindByName("incident").Number, Records: 2, Bytes: 1000}, {Kind: j.domain.KindByName("note").Number, Records: 3, Bytes: 1 << 40}}
+	if got := j.spoolNeeds(all); got < 1000 || got > 2000 {
+		t.Errorf("%d bytes", got)
+	}
+}
+
+// NoRoom has a disk be full for those who spool, until the test ends.
+func NoRoom(t *testing.T) {
+	t.Helper()
+	was := roomOn
+	roomOn = func(string) (int64, error) { return 4096, nil }
+	t.Cleanup(func() { roomOn = was })
+}
+
+// TestSpoolKeys: the key of one spool opens no other one, and nobody else may read either.
+func TestSpoolKeys(t *testing.T) {
+	t.Parallel()
+	path, key, _ := spoolOfMany(t)
+	other, its, _ := spoolOfMany(t)
+	for at, key := range map[string][]byte{path: its, other: key} {
+		if s, err := openSpool(t.Context(), at, key); !errors.Is(err, errSpool) {
+			t.Errorf("opened by the key of another one: %v, %v", s != nil, err)
+		}
+		if info, err := os.Stat(at); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+}
+
+// TestRowsSealed: rows that wait on the disk to be put in order cannot be read there, and come back.
+func TestRowsSealed(t *testing.T) {
+	t.Parallel()
+	dir, held := t.TempDir(), 0
+	s := &sorter{dir: &directory{at: dir}, held: &held, tables: []*table{{columns: make([]column, 1)}}}
+	row := func(city string) *entry { return &entry{rows: [][][]any{{{city}}}} }
+	var want []string
+	for n := range 300 {
+		city := "PLAINCITY " + strconv.Itoa(1000+n)
+		want = append(want, city)
+		s.add(syncengine.ID{byte(n >> 8), byte(n)}.String(), row(city))
+		if n%100 == 50 {
+			if err := s.spill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, name := range files {
+		if b, err := os.ReadFile(name); err != nil || bytes.Contains(b, []byte("PLAINCITY")) {
+			t.Errorf("in the clear, or not there: %v", err)
+		}
+	}
+	var got []string
+	if err := s.each(func(e *entry) error {
+		city, _ := e.rows[0][0][0].(string)
+		got = append(got, city)
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
@@ -158,7 +234,7 @@ func SpoolText(t *testing.T, path string, key []byte) (text string) {
 	s, err := openSpool(t.Context(), path, key)
 	if err == nil {
 		err = s.EachOf(nil, func(rec *syncengine.StoredRecord) error {
-			text += string(rec.Body)
+			text += string(rec.Body) + string(rec.Stamps)
 			return nil
 		})
 		err = errors.Join(err, s.close())

@@ -81,7 +81,7 @@ func TestSpool(t *testing.T) {
 						t.Fatalf("%v: %+v", err, kept)
 					}
 					w.add(0, w.incident(0, "LATECALL"))
-					_, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
+					_, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[1]})
 					w.ok(err)
 				}
 				text, err := os.ReadFile(to + ".spool")

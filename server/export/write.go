@@ -79,7 +79,8 @@ type Options struct {
 	// until Discard, but for a full disk and what is refused, where it goes at once. An error ends
 	// the export. Where Keep is nil the database is read as the files are made.
 	Keep func(*Kept) error `json:"-"`
-	Kept *Kept             `json:"-"`
+	// Kept holds with the Since that it was made with.
+	Kept *Kept `json:"-"`
 	// Whole reports whether a file that was kept is what it was, where it lies now; nil: none is.
 	Whole func(path string, f File) bool `json:"-"`
 }
@@ -183,6 +184,7 @@ type job struct {
 	veil   *veil
 	period *period
 	dir    *directory
+	from   *sure
 	// parts are the kinds that are read together; state and kept say how far it is.
 	parts [][]uint32
 	state string
@@ -229,7 +231,9 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 }
 
 // make makes an export of one state.
-func (j *job) make(from source, org *store.Org) (*Manifest, error) {
+func (j *job) make(read source, org *store.Org) (*Manifest, error) {
+	from := &sure{source: read}
+	j.from = from
 	if err := j.allow(from, org); err != nil {
 		return nil, err
 	}
@@ -251,7 +255,7 @@ func (j *job) make(from source, org *store.Org) (*Manifest, error) {
 			return nil, err
 		}
 	}
-	if err := j.write(from); err != nil {
+	if err := errors.Join(j.write(from), from.failed); err != nil {
 		return nil, err
 	}
 	return j.finish(org)

@@ -29,6 +29,17 @@ func (s *Store) Snapshot(ctx context.Context, org syncengine.ID, f func(*Snapsho
 	return s.viewing(ctx, o, func(v *view) error { return f(&Snapshot{v: v, ctx: ctx}) })
 }
 
+// Snapshot is the state as the transaction has it, to be read before the transaction writes on.
+func (tx *Tx) Snapshot(ctx context.Context) (*Snapshot, error) {
+	if err := tx.flush(); err != nil {
+		return nil, err
+	}
+	return &Snapshot{v: &tx.view, ctx: ctx}, nil
+}
+
+// NowMS reads the database's clock.
+func (s *Snapshot) NowMS() (int64, error) { return s.v.NowMS() }
+
 // Head returns the newest commit of the state.
 func (s *Snapshot) Head() (syncengine.HistoryHead, error) { return s.v.Head() }
 
@@ -55,7 +66,7 @@ type KindCount struct {
 
 // Kinds counts the records, by kind.
 func (s *Snapshot) Kinds() (all []KindCount, err error) {
-	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(LENGTH(body) + LENGTH(stamps)) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
+	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(COALESCE(LENGTH(body), 0) + COALESCE(LENGTH(stamps), 0)) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
 		var c KindCount
 		err := rows.Scan(&c.Kind, &c.Records, &c.Bytes)
 		all = append(all, c)
