@@ -51,6 +51,9 @@ const (
 	underway = `"records":9000`
 )
 
+// longest is how long a test waits for another process, which takes seconds.
+const longest = 5 * time.Minute
+
 // hanging takes a server's log and, where it hangs, says that it has come there, and no more.
 type hanging struct{ at string }
 
@@ -235,7 +238,12 @@ func (w *world) breakOff(t *testing.T, c broken) {
 	defer kill()
 	var j *store.Job
 	var done *bulk.Done
+	ctx, end := context.WithTimeout(t.Context(), longest)
+	defer end()
 	for done == nil {
+		if ctx.Err() != nil {
+			t.Fatal("not done")
+		}
 		time.Sleep(20 * time.Millisecond)
 		if c.happens == changed {
 			w.change(0)
@@ -262,6 +270,9 @@ func (w *world) breakOff(t *testing.T, c broken) {
 	}
 	// It goes once the job is done.
 	for left := []string{""}; len(left) > 0; time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("left behind", left)
+		}
 		var err error
 		left, err = filepath.Glob(filepath.Join(w.dir, id.String()+".*"))
 		w.ok(err)
@@ -421,13 +432,13 @@ func (w *world) fetch(t *testing.T, id syncengine.ID, ask *bulk.Request, done *b
 	return b
 }
 
-// parts is a log of exports, and calls a function when a part is kept.
+// parts is a log of exports, and calls a function when a part is kept, with 0 when the state is.
 type parts func(part int)
 
 func (p parts) Write(b []byte) (int, error) {
-	var line struct{ Part int }
-	if json.Unmarshal(b, &line) == nil && line.Part > 0 {
-		p(line.Part)
+	var line struct{ Part *int }
+	if json.Unmarshal(b, &line) == nil && line.Part != nil {
+		p(*line.Part)
 	}
 	return len(b), nil
 }
