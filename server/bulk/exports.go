@@ -65,6 +65,11 @@ func New(st *store.Store, worker *jobs.Worker, o Options) (*Exports, error) {
 	}
 	e := &Exports{store: st, worker: worker, o: o}
 	worker.Handle(Kind, e.run)
+	worker.Over(Kind, func(id syncengine.ID) {
+		if err := e.discard(id); err != nil {
+			e.o.Log.Error().Stringer("export", id).Err(err).Msg("export's files not removed")
+		}
+	})
 	return e, nil
 }
 

@@ -359,10 +359,16 @@ func (w *world) secrets(id syncengine.ID, k *export.Kept) ([]byte, time.Time) {
 // free ends the lease of a server that was killed, which is so long that a busy machine loses no job.
 func (w *world) free(id syncengine.ID) {
 	w.t.Helper()
+	w.touch(id, func(j *store.Job) { j.LockedUntilMS = 0 })
+}
+
+// touch changes a job where it lies.
+func (w *world) touch(id syncengine.ID, change func(*store.Job)) {
+	w.t.Helper()
 	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
 		j, err := tx.Job(id)
 		w.ok(err)
-		j.LockedUntilMS = 0
+		change(j)
 		return tx.SaveJob(j)
 	}))
 }
@@ -463,19 +469,21 @@ func TestKeptGone(t *testing.T) {
 			between: func() { w.ok(w.admin.RevokePerson(t.Context(), who[0])) },
 		},
 		"the last attempt fails": {
-			first: func(end context.CancelFunc) { end() },
-			between: func() {
-				w.ok(w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-					j, err := tx.Job(id)
-					w.ok(err)
-					j.Attempt = jobs.Attempts - 1
-					return tx.SaveJob(j)
-				}))
-			},
+			first:   func(end context.CancelFunc) { end() },
+			between: func() { w.touch(id, func(j *store.Job) { j.Attempt = jobs.Attempts - 1 }) },
 			second: func() {
 				// In the way of a file that comes after the parts.
 				w.ok(os.WriteFile(filepath.Join(w.dir, id.String()+".unfinished", "codebook.csv.age"), nil, 0o600))
 			},
+		},
+		"it was taken up too often": {
+			first:   func(end context.CancelFunc) { end() },
+			between: func() { w.touch(id, func(j *store.Job) { j.Attempt = jobs.Attempts }) },
+		},
+		"it was cancelled while nobody was at it": {
+			first:     func(end context.CancelFunc) { end() },
+			between:   func() { w.touch(id, func(j *store.Job) { j.Cancelled = true }) },
+			cancelled: true,
 		},
 		"it is deleted while it is made": {first: func(context.CancelFunc) { w.ok(w.exports.Delete(t.Context(), w.org, who[0], id)) }, cancelled: true},
 	} {

@@ -120,8 +120,16 @@ func TestSpoolCounts(t *testing.T) {
 		notes = append(notes, note)
 	}
 	w.add(0, notes...)
-	w.add(0, &tandemv1.Encounter{AgencyId: agency, ProgramId: program, TeamId: team, PersonId: new(one.String()), EpisodeId: new(episode.String()), Lifecycle: new("signed"), StartedAt: at(3 * 24 * 60)})
-	for _, set := range []string{export.Full, export.Limited} {
+	// Alike, of some people: they are in the de-identified set.
+	for range export.Alike {
+		p := w.person(0, "Testperson")
+		p.Dob, p.Gender = nil, new("woman")
+		w.add(0, &tandemv1.Encounter{
+			AgencyId: agency, ProgramId: program, TeamId: team, Tz: p.Tz, PersonId: new(w.add(0, p)[0].String()), EpisodeId: new(episode.String()), Lifecycle: new("signed"),
+			AgeYears: new(uint32(30)), StartedAt: at(3 * 24 * 60), PresentingPrimary: new("psychosis"), Disposition: new("resolved_on_scene"),
+		})
+	}
+	for _, set := range []string{export.Full, export.SafeHarbor} {
 		o := w.options()
 		o.Set, o.Agreement, o.Key, o.Notes, o.Person = set, "agreement 7", []byte("a key of the test"), true, w.staff["admin"]
 		w.ok(export.Check(t.Context(), w.s, w.org, o))
@@ -133,8 +141,12 @@ func TestSpoolCounts(t *testing.T) {
 		if diff := cmp.Diff(w.files(dir), w.files(to)); diff != "" {
 			t.Errorf("%s: %s", set, diff)
 		}
-		if set == export.Limited {
-			for _, row := range w.read(to)["encounter.csv"] {
+		if set == export.SafeHarbor {
+			rows := w.read(to)["encounters.csv"]
+			if len(rows) != export.Alike {
+				t.Errorf("%d encounters", len(rows))
+			}
+			for _, row := range rows {
 				if day, ok := row["episode_day"]; !ok || day != "" {
 					t.Errorf("tells when an episode of a substance use program began: %q", day)
 				}
