@@ -183,9 +183,8 @@ type job struct {
 	veil   *veil
 	period *period
 	dir    *directory
-	// parts are the kinds that are read together; state and kept say how far it is.
+	// parts are the kinds that are read together; kept says how far it is.
 	parts [][]uint32
-	state string
 	kept  *Kept
 	left  LeftOut
 	n     int64
