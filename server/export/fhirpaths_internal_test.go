@@ -81,8 +81,7 @@ func leavesOf(into map[string]string, path, at string, v any) {
 	case map[string]any:
 		root := !strings.Contains(path, ".")
 		if _, ok := v["coding"]; ok || !root && (v["reference"] != nil || v["display"] != nil || v["url"] != nil || v["identifier"] != nil) || v["system"] != nil && v["code"] != nil {
-			text, _ := json.Marshal(v)
-			into[path+"\n"+at] = string(text)
+			into[path+"\n"+at] = fmt.Sprint(v)
 			return
 		}
 		for name, member := range v {

@@ -48,7 +48,11 @@ func TestSpoolRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if head, err := s.Head(); err != nil || head.Seq != 77 || head.Epoch != (syncengine.ID{3}) || s.AtMS != 5 || s.blocks() < 3 {
 		t.Errorf("%+v, %d blocks: %v", head, s.blocks(), err)
 	}
@@ -113,11 +117,11 @@ func TestSpoolDamage(t *testing.T) {
 	}
 	// A block in the place of another one of the same length.
 	swapped := slices.Clone(whole)
-	s := &spool{}
 	if err := try(whole, key); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = openSpool(t.Context(), path, key); err != nil {
+	s, err := openSpool(t.Context(), path, key)
+	if err != nil {
 		t.Fatal(err)
 	}
 	first, second, third := s.at(0), s.at(1), s.at(2)

@@ -185,9 +185,8 @@ type job struct {
 	period *period
 	dir    *directory
 	from   *sure
-	// parts are the kinds that are read together; state and kept say how far it is.
+	// parts are the kinds that are read together; kept says how far it is.
 	parts [][]uint32
-	state string
 	kept  *Kept
 	left  LeftOut
 	n     int64
