@@ -248,3 +248,36 @@ func SpoolText(t *testing.T, path string, key []byte) (text string) {
 	}
 	return text
 }
+
+// failing is a state of which one record cannot be looked up.
+type failing struct {
+	source
+
+	err error
+}
+
+func (f failing) Record(id syncengine.ID) (*syncengine.StoredRecord, error) {
+	if id == (syncengine.ID{1}) {
+		return nil, f.err
+	}
+	return nil, nil //nolint:nilnil // There is none.
+}
+
+// TestLookupFails: no part is done of which a record could not be looked up, whoever asked for that
+// and went on.
+func TestLookupFails(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	j := newJob(Options{Format: XLSX})
+	j.from, j.form = &sure{source: failing{err: broken}}, &csvForm{}
+	f := &fhirForm{job: j, from: j.from, here: map[syncengine.ID]bool{}}
+	if f.has("person", "Patient", syncengine.ID{2}) || j.keep() != nil {
+		t.Error("what is not there is no error")
+	}
+	if f.has("person", "Patient", syncengine.ID{1}) || !errors.Is(j.keep(), broken) {
+		t.Error("went on")
+	}
+	if f.has("person", "Patient", syncengine.ID{3}) || !errors.Is(j.keep(), broken) {
+		t.Error("forgot it")
+	}
+}
