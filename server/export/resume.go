@@ -241,12 +241,12 @@ func (j *job) spoolOf(snap *store.Snapshot) (key []byte, err error) {
 }
 
 // lookedUp are the kinds of which more than a link is read, whatever is exported: who exports and
-// where, agencies' own codes, and when an episode began.
-var lookedUp = []string{"agency", "program", "team", "staff", "code_set", "episode"}
+// where, and agencies' own codes. A set without moments reads when an episode began besides.
+var lookedUp = []string{"agency", "program", "team", "staff", "code_set"}
 
 // spools reports whether a spool has records of a kind whole.
 func (j *job) spools(kind *syncengine.Kind) bool {
-	return kind != nil && (j.byKind[kind.Number] != nil || slices.Contains(lookedUp, kind.Name))
+	return kind != nil && (j.byKind[kind.Number] != nil || slices.Contains(lookedUp, kind.Name) || j.veil != nil && kind.Name == "episode")
 }
 
 // passed is what a spool has of a record: all of it where it may be passed on. Of others there is

@@ -73,25 +73,27 @@ func TestSpoolWithholds(t *testing.T) {
 			s.Paths = append(s.Paths, &tandemv1.PathStamps{Field: 900, Displayed: 1, Heads: []*tandemv1.Head{{Stamp: 8}, {Stamp: 9, Value: []byte(name + "LOSER")}}})
 		})
 	}
-	w.add(0, w.note(1, "signed", "THEIRWORDS"), w.incident(0, "CALLNUMBER"))
+	w.add(0, w.note(1, "signed", "THEIRWORDS"), w.incident(0, "CALLNUMBER"), &tandemv1.Episode{
+		AgencyId: new(w.agency[0].String()), ProgramId: new(w.program[0].String()), TeamId: new(w.team[0].String()), Lifecycle: new("open"), Goals: new("GOALS"),
+	})
 	for _, c := range []struct {
 		who        string
 		kinds      []string
 		sud, notes bool
 		there      string
 	}{
-		{"", nil, false, true, "OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER"},
-		{"", nil, true, true, "OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER SUDWORDS SUDLOSER"},
-		{"lead", nil, true, true, "OPENWORDS OPENLOSER CALLNUMBER SUDWORDS SUDLOSER"},
-		{"admin", nil, true, true, "OPENWORDS OPENLOSER CALLNUMBER"},
-		{"admin", nil, false, false, "CALLNUMBER"},
+		{"", nil, false, true, "OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER GOALS"},
+		{"", nil, true, true, "OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER GOALS SUDWORDS SUDLOSER"},
+		{"lead", nil, true, true, "OPENWORDS OPENLOSER CALLNUMBER GOALS SUDWORDS SUDLOSER"},
+		{"admin", nil, true, true, "OPENWORDS OPENLOSER CALLNUMBER GOALS"},
+		{"admin", nil, false, false, "CALLNUMBER GOALS"},
 		{"admin", []string{"team"}, false, false, ""},
 	} {
 		o := w.options()
 		o.Person, o.Kinds, o.SUD, o.Notes, o.Basis = w.staff[c.who], c.kinds, c.sud, c.notes, "treatment"
 		to, kept := w.spooled(o)
 		plain, got := export.SpoolText(t, to+".spool", kept.Key), []string{}
-		for _, word := range strings.Fields("OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER SUDWORDS SUDLOSER PRIVATEWORDS PRIVATELOSER") {
+		for _, word := range strings.Fields("OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER GOALS SUDWORDS SUDLOSER PRIVATEWORDS PRIVATELOSER") {
 			if strings.Contains(plain, word) {
 				got = append(got, word)
 			}
