@@ -46,7 +46,7 @@ func (exportCmd) Help() string {
 	return `Writes records as files that other programs read: one moment of the database, under one
 person's rights, with a codebook and a manifest of checksums. Who received what and why
 is in the accounting of disclosures before the first byte is written. Half an export never
-looks whole: what was broken off begins anew.
+looks whole: what was broken off begins anew, as of that later moment.
 
   tandem export --data tandem-data --to q1 --purpose "quarterly report" --recipient "County health" --basis payment_ops
   tandem export --preview --purpose "quarterly report" --recipient "County health" --basis payment_ops

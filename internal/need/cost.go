@@ -28,3 +28,7 @@ func briefly3(tb testing.TB, spent func() time.Duration, most time.Duration, inp
 	}
 	tb.Errorf("%s: this took %v of the processor, at most %v is right", input, least, most)
 }
+
+// CPU is the processor time that this process has used, for figures that say more on a busy
+// machine than a clock does; 0 where it is not known.
+func CPU() time.Duration { return cpuTime() }

@@ -358,6 +358,9 @@ func TestBulk(t *testing.T) {
 		for _, wrong := range []string{"", "?purpose=x&recipient=y&basis=because", "?" + why + "&_type=Binary", "?" + why + "&_since=yesterday", "?" + why + "&_outputFormat=text/csv", "?" + why + "&colour=red", "?" + why + "&approver=" + syncengine.ID{1}.String()} {
 			boss.do(http.MethodGet, "/fhir/$export"+wrong, http.StatusBadRequest)
 		}
+		if _, text := boss.do(http.MethodGet, "/fhir/$export?"+why+"&_until=2026-01-01T00:00:00Z", http.StatusBadRequest); !strings.Contains(text, "_until is not answered") {
+			t.Error(text)
+		}
 		for _, none := range []string{"abc", syncengine.ID{}.String(), syncengine.ID{7}.String(), w.team.String()} {
 			boss.do(http.MethodGet, "/fhir/Group/"+none+"/$export?"+why, http.StatusNotFound)
 		}

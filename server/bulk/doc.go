@@ -1,8 +1,8 @@
 // Package bulk makes exports as jobs, and answers the FHIR Bulk Data Access API with them.
 //
 // An export that is asked for ([Exports.Ask]) is a job of package jobs: whichever server
-// comes first makes it; where that one is killed another one goes on with it, from the files
-// that were whole, or begins anew where the database stands elsewhere by then. They lie in
+// comes first makes it; where that one is killed another one goes on with it, at the same
+// sequence, from the state that was read and the files that were whole. They lie in
 // a directory of the export's own, encrypted with a key that is in the database alone, so
 // that neither the disk nor the database gives them away; they are decrypted on the way to
 // who asked. After [Options.Keep] they are removed.

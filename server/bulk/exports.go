@@ -65,6 +65,11 @@ func New(st *store.Store, worker *jobs.Worker, o Options) (*Exports, error) {
 	}
 	e := &Exports{store: st, worker: worker, o: o}
 	worker.Handle(Kind, e.run)
+	worker.Over(Kind, func(id syncengine.ID) {
+		if err := e.discard(id); err != nil {
+			e.o.Log.Error().Stringer("export", id).Err(err).Msg("export's files not removed")
+		}
+	})
 	return e, nil
 }
 
@@ -85,7 +90,10 @@ type Done struct {
 func begun(j *store.Job) (*Done, *age.X25519Identity, error) {
 	done := &Done{}
 	if len(j.Result) > 0 && json.Unmarshal(j.Result, done) == nil {
-		if identity, err := age.ParseX25519Identity(done.Key); err == nil && done.Fetched != nil {
+		if identity, err := age.ParseX25519Identity(done.Key); err == nil {
+			if done.Fetched == nil {
+				done.Fetched = map[string]Fetched{}
+			}
 			return done, identity, nil
 		}
 	}
@@ -140,11 +148,26 @@ func (e *Exports) dir(id syncengine.ID) string { return filepath.Join(e.o.Dir, i
 // goes from the job.
 func (e *Exports) run(ctx context.Context, run *jobs.Run) error {
 	err := e.attempt(ctx, run)
+	if errors.Is(err, errFell) {
+		// What was kept is gone: this begins anew, once, as of a later moment.
+		err = e.attempt(ctx, run)
+	}
+	if export.Refused(err) || errors.Is(err, ErrGrown) {
+		err = jobs.Permanent(err)
+	}
 	if err != nil && run.Last(ctx, err) {
-		err = errors.Join(err, export.Discard(e.dir(run.Job.ID)))
+		err = errors.Join(err, e.discard(run.Job.ID))
 	}
 	return err
 }
+
+// discard removes all that there is of an export.
+func (e *Exports) discard(id syncengine.ID) error {
+	return errors.Join(os.RemoveAll(e.dir(id)), export.Discard(e.dir(id)))
+}
+
+// errFell says that an export was made of what does not stand any more.
+var errFell = errors.New("something was erased by law, or the rights of those who export changed, while the export was made: it begins anew")
 
 func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	var r Request
@@ -178,14 +201,14 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	o.Progress = func(n int) {
 		read += int64(n)
 		run.Progress(read)
+		e.o.Log.Debug().Stringer("export", run.Job.ID).Int64("records", read).Msg("export under way")
 	}
 	o.Begin = func(cut export.Cut) error {
-		done.AtMS = e.o.Clock().UnixMilli()
 		note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
 		if r.outgrown(cut.People) {
 			return ErrGrown
 		}
-		// The next one asks for what has changed since.
+		// Who asks for what has changed since asks from there.
 		return e.mark(ctx, run.Org, done.AtMS, cut.Seq)
 	}
 	var digest syncengine.Hash
@@ -199,11 +222,9 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 		return err
 	}
 	if done.Manifest, err = export.Write(ctx, e.store, run.Org, e.dir(run.Job.ID), o); err != nil {
-		if export.Refused(err) || errors.Is(err, ErrGrown) {
-			return jobs.Permanent(err)
-		}
 		return err
 	}
+	kept := done.Kept
 	done.Kept = nil
 	result, err := json.Marshal(done)
 	if err != nil {
@@ -211,7 +232,24 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	}
 	// Until it is finished nobody is given the key: an attempt that was broken off has passed
 	// nothing on, and is not accounted for.
-	return run.Finish(ctx, result, func(tx *store.Tx) error { return admin.DiscloseExport(tx, note, done.Manifest.Records, digest) })
+	if err := run.Finish(ctx, result, func(tx *store.Tx) error {
+		if stands, err := export.Stands(ctx, tx, run.Org, o, kept); err != nil {
+			return err
+		} else if !stands {
+			return errFell
+		}
+		return admin.DiscloseExport(tx, note, done.Manifest.Records, digest)
+	}); err != nil {
+		if errors.Is(err, errFell) {
+			err = errors.Join(err, e.discard(run.Job.ID))
+		}
+		return err
+	}
+	// The spool, whose key has gone with that.
+	if err := export.Discard(e.dir(run.Job.ID)); err != nil {
+		e.o.Log.Error().Stringer("export", run.Job.ID).Err(err).Msg("export's spool not removed")
+	}
+	return nil
 }
 
 // resume has an export go on from what an earlier attempt has kept, and keep what this one
@@ -220,7 +258,10 @@ func (e *Exports) resume(ctx context.Context, run *jobs.Run, o *export.Options, 
 	o.Kept = done.Kept
 	o.Whole = func(path string, f export.File) bool { return whole(path, identity, done.Fetched[f.Name]) }
 	o.Keep = func(k *export.Kept) error {
-		done.Kept = k
+		if done.Kept = k; k.Parts == 0 {
+			// By then all that is in the state had been accepted.
+			done.AtMS = e.o.Clock().UnixMilli()
+		}
 		text, err := json.Marshal(done)
 		if err != nil {
 			return err
@@ -293,7 +334,7 @@ func (e *Exports) Delete(ctx context.Context, org *store.Org, person, id synceng
 	}); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(e.dir(id)), export.Discard(e.dir(id)))
+	return e.discard(id)
 }
 
 // Tend removes exports that have expired, or were deleted at another server, now and each
@@ -325,7 +366,8 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
+	// Of those that are done the spool may be there still.
+	keep, done := map[string]bool{}, map[string]bool{}
 	for _, org := range orgs {
 		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()) }); err != nil {
 			return err
@@ -333,7 +375,7 @@ func (e *Exports) Sweep(ctx context.Context) error {
 		over := false
 		if err := e.store.Jobs(ctx, org.ID, Kind, 10_000, func(j *store.Job) error {
 			if !j.Ended() || !j.Cancelled && !j.Failed && !e.expired(j) {
-				keep[j.ID.String()] = true
+				keep[j.ID.String()], done[j.ID.String()] = true, j.Ended()
 			}
 			over = over || e.expired(j)
 			return nil
@@ -348,7 +390,7 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	}
 	for _, f := range entries {
 		name := f.Name()
-		if id, err := syncengine.ParseID(name[:min(len(name), 26)]); err == nil && !keep[id.String()] {
+		if id, err := syncengine.ParseID(name[:min(len(name), 26)]); err == nil && (!keep[id.String()] || done[id.String()] && name != id.String()) {
 			err = os.RemoveAll(filepath.Join(e.o.Dir, name))
 			if err != nil {
 				return err

@@ -97,6 +97,10 @@ func (e *Exports) refuse(w http.ResponseWriter, err error) {
 // errAsync says that the answer comes later.
 var errAsync = errors.New(`the answer comes later: send the header "Prefer: respond-async"`)
 
+// errUntil says why that is not answered: in the standard's words a record counts by its last
+// change.
+var errUntil = errors.New("_until is not answered: an export is of the moment in which it is made, and a record that has changed since _until would be missing from it; ask without it")
+
 // kickOff begins an export.
 func (e *Exports) kickOff(w http.ResponseWriter, r *http.Request, ask Request) {
 	prefer := strings.Join(r.Header.Values("Prefer"), ",")
@@ -196,6 +200,10 @@ func (r *Request) read(values url.Values, lenient bool) error {
 			r.ToAge = strings.FieldsFunc(value, func(c rune) bool { return c == ',' || c == ' ' })
 		case "notes":
 			r.Notes = value == "true"
+		case "_until":
+			if !lenient {
+				return errUntil
+			}
 		default:
 			if !lenient {
 				return fmt.Errorf("the parameter %.40q is not known here", name)

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,19 +37,29 @@ import (
 )
 
 // childEnv makes the test's own program a server of its own that makes exports. With hangEnv
-// it stops for ever once it has kept the second part of one.
+// it stops for ever once its log says that.
 const (
 	childEnv = "TANDEM_BULK_CHILD"
 	hangEnv  = "TANDEM_BULK_HANGS"
 )
 
-// hanging takes a server's log and, where it hangs, says when the second part is kept, and no
-// more.
-type hanging struct{ hangs bool }
+// Places to stop at.
+const (
+	spooled = `"part":0`
+	kept    = `"part":2`
+	// under way: most records are read from the spool, and not all.
+	underway = `"records":9000`
+)
+
+// longest is how long a test waits for another process, which takes seconds.
+const longest = 5 * time.Minute
+
+// hanging takes a server's log and, where it hangs, says that it has come there, and no more.
+type hanging struct{ at string }
 
 func (h hanging) Write(b []byte) (int, error) {
-	if h.hangs && bytes.Contains(b, []byte(`"part":2`)) {
-		fmt.Fprintln(os.Stdout, "kept")
+	if h.at != "" && bytes.Contains(b, []byte(h.at)) {
+		fmt.Fprintln(os.Stdout, "there")
 		select {}
 	}
 	return len(b), nil
@@ -66,7 +79,7 @@ func child(place string) error {
 	if err != nil {
 		return err
 	}
-	log := zerolog.New(hanging{os.Getenv(hangEnv) != ""})
+	log := zerolog.New(hanging{os.Getenv(hangEnv)})
 	if _, err := bulk.New(st, worker, bulk.Options{Dir: at[2], Generator: "test", Log: log}); err != nil {
 		return err
 	}
@@ -79,13 +92,11 @@ func child(place string) error {
 }
 
 // start begins a server; what it says comes out of lines, and kill ends it as a power cut does.
-func (w *world) start(hangs bool) (lines *bufio.Reader, kill func()) {
+func (w *world) start(hangs string) (lines *bufio.Reader, kill func()) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+w.place)
-	if hangs {
-		cmd.Env = append(cmd.Env, hangEnv+"=1")
-	}
+	cmd.Env = append(cmd.Env, hangEnv+"="+hangs)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	w.ok(err)
@@ -131,39 +142,62 @@ const (
 	nothing meanwhile = "nothing"
 	changed meanwhile = "the database has changed"
 	damaged meanwhile = "a file is damaged"
+	spoilt  meanwhile = "the spool is damaged"
+	erased  meanwhile = "a record was erased by law"
+	moved   meanwhile = "who approved has another role"
 )
 
+// anew reports whether the export begins anew, as of a later moment.
+func (m meanwhile) anew() bool { return m == spoilt || m == erased || m == moved }
+
+// broken is how an export is broken off.
+type broken struct {
+	format, set string
+	// at is where it is killed.
+	at      string
+	happens meanwhile
+	key     *age.X25519Identity
+}
+
 // TestResume: an export that is killed in the middle is gone on with by another server, whose
-// files are the same bytes as of one that nothing happened to. What was finished is not made
-// again; where the database stands elsewhere by then, or a file is not what it was, all is.
+// files are the same bytes as of one that nothing happened to at the moment of the first one, while
+// the database takes changes. What was finished is not made again. Where what was read is not what
+// it was, something was erased or rights are others, all is made anew as of that later moment.
 func TestResume(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
 		w := newWorld(t, on)
 		w.fill()
 		key, err := age.GenerateX25519Identity()
 		w.ok(err)
-		for _, c := range []struct {
-			format  string
-			happens meanwhile
-			key     *age.X25519Identity
-		}{
-			{export.CSV, nothing, nil}, {export.Parquet, nothing, nil}, {export.FHIR, nothing, nil}, {export.CSV, nothing, key},
-			{export.CSV, changed, nil}, {export.FHIR, damaged, nil},
+		for _, c := range []broken{
+			{export.CSV, export.Full, kept, nothing, nil},
+			{export.CSV, export.Full, kept, changed, nil},
+			{export.Parquet, export.Full, kept, changed, nil},
+			{export.FHIR, export.Full, kept, changed, nil},
+			{export.CSV, export.Full, kept, changed, key},
+			{export.CSV, export.Full, spooled, changed, nil},
+			{export.XLSX, export.Full, underway, changed, nil},
+			{export.CSV, export.Limited, underway, changed, nil},
+			{export.Parquet, export.SafeHarbor, underway, changed, nil},
+			{export.FHIR, export.Full, kept, damaged, nil},
+			{export.CSV, export.Full, kept, spoilt, nil},
+			{export.CSV, export.Full, kept, erased, nil},
+			{export.CSV, export.Full, kept, moved, nil},
 		} {
-			t.Run(fmt.Sprint(c.format, ", ", c.happens, ", ", c.key != nil), func(t *testing.T) { w.breakOff(t, c.format, c.happens, c.key) })
+			t.Run(fmt.Sprint(c.format, " ", c.set, ", ", c.at, ", ", c.happens, ", ", c.key != nil), func(t *testing.T) { w.breakOff(t, c) })
 		}
 	})
 }
 
 // askAll has everything asked for by one admin, whom a second one has approved.
-func (w *world) askAll(format string, key *age.X25519Identity) (id syncengine.ID, who [2]syncengine.ID, ask bulk.Request) {
+func (w *world) askAll(format, set string, key *age.X25519Identity) (id syncengine.ID, who [2]syncengine.ID, ask bulk.Request) {
 	w.t.Helper()
 	var err error
 	for i := range who {
 		who[i], err = w.admin.AddStaff(w.t.Context(), server.StaffOptions{Name: "Testperson admin", Discipline: "other", Roles: []string{"admin"}, Agency: w.agency, Teams: []syncengine.ID{w.team}})
 		w.ok(err)
 	}
-	ask = bulk.Request{Format: format, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Approver: who[1].String(), ApprovedPeople: 1 << 20}
+	ask = bulk.Request{Format: format, Set: set, Agreement: "agreement 7", Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Approver: who[1].String(), ApprovedPeople: 1 << 20}
 	if key != nil {
 		ask.ToAge = []string{key.Recipient().String()}
 	}
@@ -172,39 +206,48 @@ func (w *world) askAll(format string, key *age.X25519Identity) (id syncengine.ID
 	return id, who, ask
 }
 
-func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *age.X25519Identity) {
+func (w *world) breakOff(t *testing.T, c broken) {
 	w.t = t
-	id, who, ask := w.askAll(format, key)
-	lines, kill := w.start(true)
-	if line, err := lines.ReadString('\n'); err != nil || line != "kept\n" {
+	id, who, ask := w.askAll(c.format, c.set, c.key)
+	lines, kill := w.start(c.at)
+	if line, err := lines.ReadString('\n'); err != nil || line != "there\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
 	kill()
-	before := w.kept(t, id)
+	before, k := w.kept(t, id, map[string]int{kept: 2}[c.at])
 	w.free(id)
-	switch happens {
-	case changed:
-		_, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
-		w.ok(err)
-	case damaged:
-		name := filepath.Join(w.dir, id.String()+".unfinished", slices.Sorted(maps.Keys(before))[0])
-		b, err := os.ReadFile(name)
-		w.ok(err)
-		b[len(b)-1] ^= 1
-		w.ok(os.WriteFile(name, b, 0o600))
+	o := export.Options{
+		ID: id, Person: who[0], Approver: who[1], Purpose: ask.Purpose, Recipient: ask.Recipient, Basis: ask.Basis, Format: c.format, Set: c.set, Agreement: ask.Agreement,
+		ExcelSafe: true, Generator: "test",
 	}
-	want := w.straight(t, export.Options{
-		ID: id, Person: who[0], Approver: who[1], Purpose: ask.Purpose, Recipient: ask.Recipient, Basis: ask.Basis, Format: format, ExcelSafe: true, Generator: "test",
-	}, key != nil)
-	if _, both := want["Task.002.ndjson"]; both != (format == export.FHIR) {
+	if c.set != export.Full {
+		o.Key, o.At = w.secrets(id, k)
+	}
+	want := map[string][]byte{}
+	if !c.happens.anew() {
+		want = w.straight(t, o, c.key != nil)
+	}
+	w.happen(c.happens, id, who, before)
+	if c.happens.anew() {
+		want = w.straight(t, o, c.key != nil)
+	}
+	if _, both := want["Task.002.ndjson"]; both != (c.format == export.FHIR) {
 		t.Fatal("no type of resource is of two parts", slices.Sorted(maps.Keys(want)))
 	}
-	_, kill = w.start(false)
+	_, kill = w.start("")
 	defer kill()
 	var j *store.Job
 	var done *bulk.Done
+	ctx, end := context.WithTimeout(t.Context(), longest)
+	defer end()
 	for done == nil {
+		if ctx.Err() != nil {
+			t.Fatal("not done")
+		}
 		time.Sleep(20 * time.Millisecond)
+		if c.happens == changed {
+			w.change(0)
+		}
 		var err error
 		if j, _, done, err = w.exports.Get(t.Context(), w.org, who[0], id); err != nil || j.Attempt > 2 || j.Error != "" {
 			t.Fatalf("%+v: %v", j, err)
@@ -213,43 +256,132 @@ func (w *world) breakOff(t *testing.T, format string, happens meanwhile, key *ag
 	if j.Attempt != 2 || done.Kept != nil {
 		t.Errorf("attempt %d, still kept: %v", j.Attempt, done.Kept != nil)
 	}
-	got := map[string][]byte{}
-	for name := range want {
-		got[name] = w.fetch(t, id, &ask, done, name, key)
-	}
 	for name, b := range want {
-		if !bytes.Equal(got[name], b) {
-			t.Errorf("%s: %d bytes, and %d of an export that nothing happened to", name, len(got[name]), len(b))
+		if got := w.fetch(t, id, &ask, done, name, c.key); !bytes.Equal(got, b) {
+			t.Errorf("%s: %d bytes, and %d of an export that nothing happened to", name, len(got), len(b))
 		}
 	}
 	for name, was := range before {
 		is, err := os.Stat(filepath.Join(w.dir, id.String(), name))
 		w.ok(err)
-		if again := !is.ModTime().Equal(was.ModTime()); again != (happens != nothing) {
+		if again := !is.ModTime().Equal(was.ModTime()); again != (c.happens.anew() || c.happens == damaged) {
 			t.Errorf("%s was made again: %v", name, again)
 		}
 	}
+	// It goes once the job is done.
+	for left := []string{""}; len(left) > 0; time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("left behind", left)
+		}
+		var err error
+		left, err = filepath.Glob(filepath.Join(w.dir, id.String()+".*"))
+		w.ok(err)
+	}
+}
+
+// change changes one of the people that fill has kept.
+func (w *world) change(n int) {
+	w.t.Helper()
+	msg := &tandemv1.Person{}
+	w.edit(syncengine.ID{9, 0, 0, byte(n)}, msg, func() {
+		msg.Tz = new(map[bool]string{true: "America/New_York", false: "America/Chicago"}[msg.GetTz() == "America/Chicago"])
+	})
+}
+
+// edit changes a record where it lies.
+func (w *world) edit(id syncengine.ID, msg proto.Message, change func()) {
+	w.t.Helper()
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		rec, err := tx.Record(id)
+		if err != nil {
+			return err
+		}
+		next := *rec
+		w.ok(proto.Unmarshal(rec.Body, msg))
+		change()
+		if next.Body, err = record.New().Body(msg); err != nil {
+			return err
+		}
+		next.Hash = next.Record.Hash()
+		return tx.SaveRecord(&next)
+	}))
+}
+
+func (w *world) happen(what meanwhile, id syncengine.ID, who [2]syncengine.ID, before map[string]os.FileInfo) {
+	w.t.Helper()
+	flip := func(name string, at func(size int) int) {
+		name = filepath.Join(w.dir, name)
+		b, err := os.ReadFile(name)
+		w.ok(err)
+		b[at(len(b))] ^= 1
+		w.ok(os.WriteFile(name, b, 0o600))
+	}
+	switch what {
+	case changed:
+		_, err := w.admin.AddTeam(w.t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
+		w.ok(err)
+		w.change(7)
+	case damaged:
+		flip(filepath.Join(id.String()+".unfinished", slices.Sorted(maps.Keys(before))[0]), func(size int) int { return size - 1 })
+	case spoilt:
+		flip(id.String()+".spool", func(size int) int { return size / 2 })
+	case erased:
+		w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return tx.Erase(syncengine.ID{9, 0, 0, 200}, nil, 1) }))
+	case moved:
+		msg := &tandemv1.Staff{}
+		w.edit(who[1], msg, func() { msg.Roles = []string{"lead"} })
+	}
+}
+
+// secrets are what the ids and the ages of a set come from. They are in the spool alone.
+func (w *world) secrets(id syncengine.ID, k *export.Kept) ([]byte, time.Time) {
+	w.t.Helper()
+	b, err := os.ReadFile(filepath.Join(w.dir, id.String()+".spool"))
+	w.ok(err)
+	block, err := aes.NewCipher(k.Key)
+	w.ok(err)
+	seal, err := cipher.NewGCM(block)
+	w.ok(err)
+	last := len(b) - 8
+	text, err := seal.Open(nil, append(make([]byte, 4), bytes.Repeat([]byte{255}, 8)...), b[binary.BigEndian.Uint64(b[last:]):last], nil)
+	w.ok(err)
+	var says struct {
+		IDs []byte    `json:"ids"`
+		On  time.Time `json:"on"`
+	}
+	w.ok(json.Unmarshal(text, &says))
+	if len(says.IDs) != 32 || says.On.IsZero() {
+		w.t.Fatalf("a key of %d bytes, ages as of %v", len(says.IDs), says.On)
+	}
+	return says.IDs, says.On
 }
 
 // free ends the lease of a server that was killed, which is so long that a busy machine loses no job.
 func (w *world) free(id syncengine.ID) {
 	w.t.Helper()
+	w.touch(id, func(j *store.Job) { j.LockedUntilMS = 0 })
+}
+
+// touch changes a job where it lies.
+func (w *world) touch(id syncengine.ID, change func(*store.Job)) {
+	w.t.Helper()
 	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
 		j, err := tx.Job(id)
 		w.ok(err)
-		j.LockedUntilMS = 0
+		change(j)
 		return tx.SaveJob(j)
 	}))
 }
 
-// kept are the files that a killed attempt has left, as they lie there.
-func (w *world) kept(t *testing.T, id syncengine.ID) map[string]os.FileInfo {
+// kept are the files that a killed attempt has left, as they lie there, and what its job says of
+// them.
+func (w *world) kept(t *testing.T, id syncengine.ID, parts int) (map[string]os.FileInfo, *export.Kept) {
 	t.Helper()
 	j, err := w.s.Job(t.Context(), w.org.ID, id)
 	w.ok(err)
 	var done bulk.Done
 	w.ok(json.Unmarshal(j.Result, &done))
-	if j.Ended() || done.Kept == nil || done.Kept.Parts != 2 || len(done.Kept.Files) == 0 {
+	if j.Ended() || done.Kept == nil || done.Kept.Parts != parts || (len(done.Kept.Files) == 0) != (parts == 0) {
 		t.Fatalf("%+v", j)
 	}
 	files := map[string]os.FileInfo{}
@@ -258,7 +390,10 @@ func (w *world) kept(t *testing.T, id syncengine.ID) map[string]os.FileInfo {
 		w.ok(err)
 		files[f.Name+".age"] = info
 	}
-	return files
+	if _, err := os.Stat(filepath.Join(w.dir, id.String()+".spool")); err != nil {
+		t.Error(err)
+	}
+	return files, done.Kept
 }
 
 // straight makes the export at once, in the clear, and returns its files.
@@ -303,13 +438,13 @@ func (w *world) fetch(t *testing.T, id syncengine.ID, ask *bulk.Request, done *b
 	return b
 }
 
-// parts is a log of exports, and calls a function when a part is kept.
+// parts is a log of exports, and calls a function when a part is kept, with 0 when the state is.
 type parts func(part int)
 
 func (p parts) Write(b []byte) (int, error) {
-	var line struct{ Part int }
-	if json.Unmarshal(b, &line) == nil && line.Part > 0 {
-		p(line.Part)
+	var line struct{ Part *int }
+	if json.Unmarshal(b, &line) == nil && line.Part != nil {
+		p(*line.Part)
 	}
 	return len(b), nil
 }
@@ -334,19 +469,21 @@ func TestKeptGone(t *testing.T) {
 			between: func() { w.ok(w.admin.RevokePerson(t.Context(), who[0])) },
 		},
 		"the last attempt fails": {
-			first: func(end context.CancelFunc) { end() },
-			between: func() {
-				w.ok(w.s.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-					j, err := tx.Job(id)
-					w.ok(err)
-					j.Attempt = jobs.Attempts - 1
-					return tx.SaveJob(j)
-				}))
-			},
+			first:   func(end context.CancelFunc) { end() },
+			between: func() { w.touch(id, func(j *store.Job) { j.Attempt = jobs.Attempts - 1 }) },
 			second: func() {
 				// In the way of a file that comes after the parts.
 				w.ok(os.WriteFile(filepath.Join(w.dir, id.String()+".unfinished", "codebook.csv.age"), nil, 0o600))
 			},
+		},
+		"it was taken up too often": {
+			first:   func(end context.CancelFunc) { end() },
+			between: func() { w.touch(id, func(j *store.Job) { j.Attempt = jobs.Attempts }) },
+		},
+		"it was cancelled while nobody was at it": {
+			first:     func(end context.CancelFunc) { end() },
+			between:   func() { w.touch(id, func(j *store.Job) { j.Cancelled = true }) },
+			cancelled: true,
 		},
 		"it is deleted while it is made": {first: func(context.CancelFunc) { w.ok(w.exports.Delete(t.Context(), w.org, who[0], id)) }, cancelled: true},
 	} {
@@ -364,7 +501,7 @@ func TestKeptGone(t *testing.T) {
 			var err error
 			w.exports, err = bulk.New(w.s, w.worker, bulk.Options{Dir: w.dir, Generator: "test", Log: zerolog.New(log), Clock: w.now})
 			w.ok(err)
-			id, who, _ = w.askAll(export.CSV, nil)
+			id, who, _ = w.askAll(export.CSV, export.Full, nil)
 			once := func(ctx context.Context) *store.Job {
 				if n, err := w.worker.Once(ctx); n != 1 || err != nil {
 					t.Fatalf("%d jobs: %v", n, err)
@@ -375,7 +512,7 @@ func TestKeptGone(t *testing.T) {
 			}
 			j := once(ctx)
 			if c.between != nil {
-				w.kept(t, id)
+				w.kept(t, id, 2)
 				c.between()
 				j = once(t.Context())
 			}

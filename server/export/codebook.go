@@ -40,7 +40,7 @@ func codebook(line lines, j *job) error {
 				phi, harbor = ofStamps(c)
 			}
 			if err := line(t.name, c.name, int64(i+1), c.typ, c.required, cardinality, list, strings.Join(codes, " "), c.en, c.es,
-				c.about, phi, compartmentName(t.kind.Compartment), harbor, nil, int64(1), c.deprecated); err != nil {
+				c.about, phi, compartmentName(t.kind.Compartment), harbor, orNil(fhirPaths[t.name+"."+c.name]), firstSchema, c.deprecated); err != nil {
 				return err
 			}
 		}
@@ -185,6 +185,10 @@ Los archivos pueden nombrar a personas y contener información de salud. Guárde
 exige la ley, no los entregue a nadie más que al destinatario de manifest.json y
 destrúyalos cuando hayan cumplido su propósito.
 `
+
+// firstSchema is the version in which every column came to be: there has been one so far. With a
+// second one the fields that it adds are to be told from these (TestCodebook).
+const firstSchema = int64(1)
 
 // schemaVersion is the version of the records that the tables are of.
 const schemaVersion = syncengine.Schema

@@ -25,5 +25,6 @@
 // Files are written under another name and renamed when all of them are on the disk, so
 // that half an export never looks whole. What an export that was killed left behind is
 // removed by the next one to the same place, which begins anew unless it is given what was
-// kept (Options.Kept). Memory does not grow with the number of records.
+// kept (Options.Kept): where there is somebody to keep it (Options.Keep), the state is read once,
+// into a sealed file, and all that follows is made of that. Memory does not grow with the number of records.
 package export

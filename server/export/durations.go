@@ -54,17 +54,20 @@ var durations = []between{
 		}},
 }
 
-// opened is when an episode was opened.
+// opened is when an episode was opened, where that may be passed on.
 func (v *veil) opened(id string) *tandemv1.Instant {
 	episode, err := syncengine.ParseID(id)
 	if err != nil {
 		return nil
 	}
-	rec, err := v.job.rights.look(episode)
-	if err != nil || rec == nil {
+	rec, err := v.job.rights.from.Record(episode)
+	if err != nil || rec == nil || rec.Kind != v.job.domain.KindByName("episode").Number {
 		return nil
 	}
-	msg, err := v.job.domain.Message(rec)
+	if ok, err := v.job.rights.reads(rec, rec.Compartment(v.job.domain.Kind(rec.Kind))); err != nil || !ok {
+		return nil
+	}
+	msg, err := v.job.domain.Message(&rec.Record)
 	if err != nil {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
-	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 )
@@ -34,7 +33,7 @@ type resource = map[string]any
 // fhirForm is one NDJSON file, or several, for each type of resource.
 type fhirForm struct {
 	job   *job
-	snap  *store.Snapshot
+	from  source
 	zones map[string]*time.Location
 	files map[string]*fhirFile
 	// made counts the files of each type, those of earlier parts too.
@@ -51,9 +50,9 @@ type fhirFile struct {
 	bytes int64
 }
 
-func (j *job) newFHIR(snap *store.Snapshot) *fhirForm {
+func (j *job) newFHIR(from source) *fhirForm {
 	return &fhirForm{
-		job: j, snap: snap, zones: map[string]*time.Location{}, files: map[string]*fhirFile{}, made: map[string]int{}, here: map[syncengine.ID]bool{}, lists: map[string]bool{},
+		job: j, from: from, zones: map[string]*time.Location{}, files: map[string]*fhirFile{}, made: map[string]int{}, here: map[syncengine.ID]bool{}, lists: map[string]bool{},
 	}
 }
 
@@ -248,7 +247,7 @@ func (f *fhirForm) has(kind, typ string, id syncengine.ID) bool {
 		clear(f.here)
 	}
 	here := false
-	if rec, err := f.snap.View().Record(id); err == nil && rec != nil && rec.Kind == f.job.domain.KindByName(kind).Number {
+	if rec, err := f.from.Record(id); err == nil && rec != nil && rec.Kind == f.job.domain.KindByName(kind).Number {
 		// What is left out is counted where it is met.
 		left, gone := f.job.left, f.gone
 		r, err := f.job.row(rec, f.zones)

@@ -132,7 +132,7 @@ func (f *fhirForm) incident(id string) *tandemv1.Incident {
 	if err != nil || !f.hasRecord("incident", at) {
 		return nil
 	}
-	rec, err := f.snap.View().Record(at)
+	rec, err := f.from.Record(at)
 	if err != nil || rec == nil {
 		return nil
 	}

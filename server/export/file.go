@@ -34,9 +34,8 @@ type directory struct {
 	kept map[string]bool
 }
 
-// newDirectory makes the directory, and removes what an export that was killed left of
-// its own, but for what it has kept: all of that, or nothing.
-func newDirectory(to string, kept []File, whole func(string, File) bool) (*directory, error) {
+// newDirectory makes the directory, and lets nobody else write to it.
+func newDirectory(to string) (*directory, error) {
 	d := &directory{to: filepath.Clean(to)}
 	d.at = d.to + unfinished
 	if _, err := os.Lstat(d.to); err == nil {
@@ -53,11 +52,20 @@ func newDirectory(to string, kept []File, whole func(string, File) bool) (*direc
 	} else if !ok {
 		return nil, ErrBusy
 	}
+	return d, nil
+}
+
+// spool is where the state lies that the export is made of, where it lies anywhere.
+func (d *directory) spool() string { return d.to + spoolEnd }
+
+// keep removes what an export that was killed left of its own, but for what it has kept: all of
+// that, or nothing.
+func (d *directory) keep(kept []File, whole func(string, File) bool) error {
 	d.kept = d.stillWhole(kept, whole)
 	if err := d.clear(); err != nil {
-		return nil, errors.Join(fmt.Errorf("removing an export that was broken off: %w", err), d.unlock())
+		return fmt.Errorf("removing an export that was broken off: %w", err)
 	}
-	return d, nil
+	return nil
 }
 
 // stillWhole finds the files that were kept as they lie here, none where one is amiss.
@@ -105,13 +113,17 @@ func (d *directory) abandon(leave bool) error {
 		}
 	}
 	if !leave {
-		err = errors.Join(err, os.RemoveAll(d.at))
+		err = errors.Join(err, os.RemoveAll(d.at), os.RemoveAll(d.spool()))
 	}
 	return errors.Join(err, d.unlock())
 }
 
-// Discard removes what an export to a directory has left unfinished.
-func Discard(to string) error { return os.RemoveAll(filepath.Clean(to) + unfinished) }
+// Discard removes what an export to a directory has left unfinished, and the spool of one whose
+// Keep was told of it: that is there until then, whatever becomes of the export.
+func Discard(to string) error {
+	to = filepath.Clean(to)
+	return errors.Join(os.RemoveAll(to+unfinished), os.RemoveAll(to+spoolEnd))
+}
 
 // commit gives the directory its name. Every file is on the disk by then.
 func (d *directory) commit() error {

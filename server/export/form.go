@@ -3,8 +3,6 @@ package export
 import (
 	"errors"
 	"strings"
-
-	"github.com/tandem-response/tandem/server/store"
 )
 
 // Formats of files.
@@ -35,14 +33,14 @@ type form interface {
 	end() error
 }
 
-func (j *job) newForm(snap *store.Snapshot) form {
+func (j *job) newForm(from source) form {
 	switch j.o.Format {
 	case XLSX:
 		return &xlsxForm{job: j}
 	case Parquet:
 		return &parquetForm{job: j}
 	case FHIR:
-		return j.newFHIR(snap)
+		return j.newFHIR(from)
 	}
 	return &csvForm{job: j, files: map[*table]*csvFile{}}
 }

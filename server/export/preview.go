@@ -49,7 +49,7 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 		all := whom{}
 		err := j.read(snap, func(of []*table, r *row) error {
 			if j.counts() {
-				if err := j.name(all, r); err != nil {
+				if err := j.name(all, r.rec); err != nil {
 					return err
 				}
 			}

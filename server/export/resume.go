@@ -1,21 +1,35 @@
 package export
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"time"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+	"google.golang.org/protobuf/proto"
 )
 
-// Kept is what an export that was broken off has finished: whole files, of a state of the
-// database and of what was asked for. It goes on from there where both are what they were.
+// Kept is what an export that was broken off leaves to an attempt that is asked for the same: the
+// state that it is of, and whole files. It goes on from there, whatever has changed meanwhile.
 type Kept struct {
-	// State of the database, and what was Asked, as digests.
-	State string `json:"state"`
+	// Asked is a digest of what was asked for, and Key opens the state that was spooled.
 	Asked string `json:"asked"`
+	Key   []byte `json:"key"`
+	// Standing is what must not be another one by the time that the files are handed out: see
+	// [Stands].
+	Standing Standing `json:"standing"`
+	// Since is that of the options at that time.
+	Since uint64 `json:"since,omitempty"`
 	// Parts that are done, the Records in them, and what they left out.
 	Parts   int     `json:"parts"`
 	Records int64   `json:"records"`
@@ -36,16 +50,12 @@ const (
 // are its own is only known once all of it is.
 func (j *job) whole() bool { return j.veil != nil || j.o.Format == XLSX }
 
-// divide sets the parts, in the order of kinds, and what tells the state from all others: the
-// newest commit, and how many records of each kind there are, with a sum over their hashes.
-func (j *job) divide(snap *store.Snapshot) error {
-	counts, err := snap.Kinds()
+// divide sets the parts, in the order of kinds.
+func (j *job) divide(from source) error {
+	counts, err := from.Kinds()
 	if err != nil {
 		return err
 	}
-	state := sha256.New()
-	fmt.Fprintf(state, "%s %d %x %v", j.cut.Epoch, j.cut.Seq, j.cut.Hash, counts)
-	j.state = hex.EncodeToString(state.Sum(nil))
 	records := map[uint32]int64{}
 	all := int64(0)
 	for _, c := range counts {
@@ -68,38 +78,265 @@ func (j *job) divide(snap *store.Snapshot) error {
 	return nil
 }
 
-// asked is a digest of what was asked for, and of the program that makes it.
+// asked is a digest of what was asked for, and of the program that makes it. Whoever asks by time
+// finds a Since of their own each time: that of the state holds.
 func (j *job) asked() (string, error) {
-	text, err := json.Marshal(j.o)
-	sum := sha256.Sum256(fmt.Appendf(text, " %d %v", schemaVersion, j.parts))
+	o := j.o
+	o.Since = 0
+	text, err := json.Marshal(o)
+	sum := sha256.Sum256(fmt.Appendf(text, " %d %d %d", schemaVersion, leastPart, mostParts))
 	return hex.EncodeToString(sum[:]), err
 }
 
-// resume goes on from what was kept, where that is of this state and of what is asked for, and
-// its files are what they were. Otherwise the export begins anew.
-func (j *job) resume(to string) (err error) {
+// spooled is the state that the export is of, as an earlier attempt has spooled it, or as it is
+// now.
+func (j *job) spooled(ctx context.Context, st *store.Store, org *store.Org) (*spool, error) {
 	asked, err := j.asked()
 	if err != nil {
+		return nil, err
+	}
+	if k := j.o.Kept; k != nil && k.Asked == asked {
+		s, err := j.again(ctx, st, org, k)
+		if err == nil || !errors.Is(err, errSpool) {
+			return s, err
+		}
+	}
+	// What was kept is in the way of what takes its place.
+	if err := errors.Join(os.RemoveAll(j.dir.spool()), j.dir.clear()); err != nil {
+		return nil, err
+	}
+	k := &Kept{Asked: asked, Since: j.o.Since}
+	if err := st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
+		if k.Standing, err = j.standing(snap, org); err == nil {
+			k.Key, err = j.spoolOf(snap)
+		}
 		return err
+	}); err != nil {
+		return nil, err
 	}
-	k := j.o.Kept
-	if k == nil || j.whole() || k.State != j.state || k.Asked != asked || k.Parts > len(j.parts) {
-		k = &Kept{}
+	if err := syncDir(filepath.Dir(j.dir.to)); err != nil {
+		return nil, err
 	}
-	if j.dir, err = newDirectory(to, k.Files, j.o.Whole); err != nil {
+	if err := j.o.Keep(k); err != nil {
+		return nil, err
+	}
+	j.kept = k
+	return openSpool(ctx, j.dir.spool(), k.Key)
+}
+
+// again is what an earlier attempt has spooled. The error is errSpool where that is not to be gone
+// on from: it is not whole, or not here, or too old; the database is another one, or an older state
+// of it; or it does not stand any more.
+func (j *job) again(ctx context.Context, st *store.Store, org *store.Org, k *Kept) (*spool, error) {
+	s, err := openSpool(ctx, j.dir.spool(), k.Key)
+	if err != nil {
+		return nil, err
+	}
+	err = st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) error {
+		is, err := j.standing(snap, org)
+		if err != nil {
+			return err
+		}
+		head, err := snap.Head()
+		if err != nil {
+			return err
+		}
+		now, err := snap.NowMS()
+		if err == nil && (is != k.Standing || head.Seq < s.spooled.Head.Seq || now-s.AtMS > oldest.Milliseconds()) {
+			err = errSpool
+		}
+		return err
+	})
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	j.kept, j.o.Since = k, k.Since
+	// What the set's ids and ages come from.
+	if j.veil != nil {
+		j.veil.key, j.veil.on = s.IDs, s.On
+	}
+	return s, nil
+}
+
+// oldest is how long a state is gone on from: what has changed since is not in the export.
+const oldest = 24 * time.Hour
+
+// Standing is what an export stands on: which database, what had been erased by law there by then,
+// and a digest of the rights of those who export.
+type Standing struct {
+	Epoch  syncengine.ID `json:"epoch"`
+	Erased [2]int64      `json:"erased"`
+	Rights string        `json:"rights"`
+}
+
+// standing finds it.
+func (j *job) standing(snap *store.Snapshot, org *store.Org) (is Standing, err error) {
+	if err := j.allow(snap, org); err != nil {
+		return is, err
+	}
+	if is.Rights, err = j.rights.digest(); err != nil {
+		return is, err
+	}
+	head, err := snap.Head()
+	if err != nil {
+		return is, err
+	}
+	is.Epoch = head.Epoch
+	is.Erased[0], is.Erased[1], err = snap.Erased()
+	return is, err
+}
+
+// Stands reports whether an export that was made of what is kept may be handed out by a
+// transaction: nothing was erased by law since its state was read, and the rights are the same. The
+// error is one that Refused knows where the person may not export any longer.
+func Stands(ctx context.Context, tx *store.Tx, org *store.Org, o Options, k *Kept) (bool, error) {
+	o.Format = cmp.Or(o.Format, CSV)
+	j := newJob(o)
+	snap, err := tx.Snapshot(ctx)
+	if err != nil {
+		return false, err
+	}
+	is, err := j.standing(snap, org)
+	return err == nil && is == k.Standing, err
+}
+
+// spoolOf writes a state down. Of what no export of these options passes on it has no more than
+// that it is there, and what it is about.
+func (j *job) spoolOf(snap *store.Snapshot) (key []byte, err error) {
+	var says spooled
+	if says.Head, err = snap.Head(); err != nil {
+		return nil, err
+	}
+	if says.AtMS, err = snap.NowMS(); err != nil {
+		return nil, err
+	}
+	if says.Kinds, err = snap.Kinds(); err != nil {
+		return nil, err
+	}
+	if err := spoolRoom(filepath.Dir(j.dir.to), j.spoolNeeds(says.Kinds)); err != nil {
+		return nil, err
+	}
+	if j.veil != nil {
+		says.IDs, says.On = j.veil.key, j.veil.on
+	}
+	w, err := newSpoolWriter(j.dir.spool())
+	if err != nil {
+		return nil, err
+	}
+	w.says = says
+	err = snap.EachOf(nil, func(rec *syncengine.StoredRecord) error {
+		rec, err := j.passed(rec)
+		if err != nil {
+			return err
+		}
+		return w.add(rec)
+	})
+	if err == nil {
+		err = w.finish()
+	}
+	return w.key, errors.Join(err, w.close())
+}
+
+// lookedUp are the kinds of which more than a link is read, whatever is exported: who exports and
+// where, and agencies' own codes. A set without moments reads when an episode began besides.
+var lookedUp = []string{"agency", "program", "team", "staff", "code_set"}
+
+// spools reports whether a spool has records of a kind whole.
+func (j *job) spools(kind *syncengine.Kind) bool {
+	return kind != nil && (j.byKind[kind.Number] != nil || slices.Contains(lookedUp, kind.Name) || j.veil != nil && kind.Name == "episode")
+}
+
+// passed is what a spool has of a record: all of it where it may be passed on. Of others there is
+// the compartment, and what they are about, by which people are counted.
+func (j *job) passed(rec *syncengine.StoredRecord) (*syncengine.StoredRecord, error) {
+	less := &syncengine.StoredRecord{}
+	less.ID, less.Kind = rec.ID, rec.Kind
+	kind := j.domain.Kind(rec.Kind)
+	if kind == nil {
+		return less, nil
+	}
+	in := rec.Compartment(kind)
+	if j.spools(kind) {
+		if ok, err := j.rights.reads(rec, in); err != nil || ok {
+			return rec, err
+		}
+	}
+	var err error
+	// Stamps of no time: those of none are not read.
+	if less.Stamps, err = proto.Marshal(&tandemv1.Stamps{Created: 1, Compartment: in}); err != nil {
+		return nil, err
+	}
+	// What cannot be taken apart is about nothing.
+	less.Body, _ = j.domain.Links(&rec.Record)
+	return less, nil
+}
+
+// spoolNeeds is about how many bytes a spool takes.
+func (j *job) spoolNeeds(kinds []store.KindCount) (needs int64) {
+	for _, k := range kinds {
+		if needs += k.Records * spoolEach; j.spools(j.domain.Kind(k.Kind)) {
+			needs += k.Bytes
+		} else {
+			needs += k.Records * spoolLinks
+		}
+	}
+	return needs
+}
+
+// spoolRoom refuses a spool that would not leave as much room on the disk as it takes: what
+// devices send comes before exports.
+func spoolRoom(dir string, needs int64) error {
+	room, err := roomOn(dir)
+	if err == nil && room/2 < needs {
+		err = fmt.Errorf("an export needs %d MiB beside its files, and as much again is left to others: %w", needs>>20+1, store.ErrDisk)
+	}
+	return err
+}
+
+// roomOn is how many bytes may still be written to a disk.
+var roomOn = diskRoom
+
+// What a spool has of a record beside its bytes, and of one that is not passed on, about.
+const (
+	spoolEach  = 32
+	spoolLinks = 96
+)
+
+// goesOn reports whether an export that has come to an error leaves what it has kept to the next
+// attempt. Where a record cannot be taken apart it does not: it may be mended by then.
+func (j *job) goesOn(err error) bool {
+	if _, ok := errors.AsType[*recordError](err); ok {
+		return false
+	}
+	return j.o.Keep != nil && j.kept != nil && !Refused(err) && !noRoom(err) && !errors.Is(err, errSpool)
+}
+
+// resume goes on from the files that were kept, where they are what they were.
+func (j *job) resume() error {
+	if j.kept == nil {
+		j.kept = &Kept{}
+	}
+	k := *j.kept
+	if j.whole() || k.Parts > len(j.parts) {
+		k = Kept{}
+	}
+	if err := j.dir.keep(k.Files, j.o.Whole); err != nil {
 		return err
 	}
 	if len(j.dir.kept) < len(k.Files) {
-		k = &Kept{}
+		k = Kept{}
 	}
-	j.kept = &Kept{State: j.state, Asked: asked, Parts: k.Parts, Records: k.Records, LeftOut: k.LeftOut, Files: slices.Clone(k.Files), Form: k.Form}
+	j.kept = &Kept{Asked: j.kept.Asked, Key: j.kept.Key, Standing: j.kept.Standing, Since: j.kept.Since, Parts: k.Parts, Records: k.Records, LeftOut: k.LeftOut, Files: slices.Clone(k.Files), Form: k.Form}
 	j.n, j.left = k.Records, k.LeftOut
 	return nil
 }
 
 // keep ends a part and, where there are several, notes that it is done.
 func (j *job) keep() (err error) {
-	if err := j.form.part(); err != nil || j.whole() {
+	if err := errors.Join(j.form.part(), j.from.failed); err != nil || j.whole() {
 		return err
 	}
 	for _, f := range j.dir.files {

@@ -1,8 +1,12 @@
 package export
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
@@ -35,9 +39,14 @@ type rights struct {
 	org    syncengine.ID
 	domain *record.Domain
 	// p is nil for the operator of the server.
-	p    *syncengine.Principal
-	look syncengine.Lookup
-	sud  bool
+	p *syncengine.Principal
+	// second is who approved, nil where nobody did.
+	second *syncengine.Principal
+	from   source
+	look   syncengine.Lookup
+	// teams are those that records were in, as far as they were looked up.
+	teams map[syncengine.ID]*syncengine.Record
+	sud   bool
 	// nameless: nobody is named in the export.
 	nameless bool
 }
@@ -50,10 +59,9 @@ const (
 	analyst = "analyst"
 )
 
-func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
-	view := snap.View()
-	r := &rights{org: org.ID, domain: domain, sud: o.SUD, nameless: o.Set == SafeHarbor, look: func(id syncengine.ID) (*syncengine.Record, error) {
-		rec, err := view.Record(id)
+func newRights(from source, org *store.Org, domain *record.Domain, o *Options) (*rights, error) {
+	r := &rights{org: org.ID, domain: domain, from: from, teams: map[syncengine.ID]*syncengine.Record{}, sud: o.SUD, nameless: o.Set == SafeHarbor, look: func(id syncengine.ID) (*syncengine.Record, error) {
+		rec, err := from.Record(id)
 		if err != nil || rec == nil {
 			return nil, err
 		}
@@ -82,7 +90,28 @@ func newRights(snap *store.Snapshot, org *store.Org, domain *record.Domain, o *O
 	if err != nil || o.Approver == o.Person || second.Agency != r.p.Agency || !second.HasRole(lead) && !second.HasRole(admin) {
 		return nil, ErrApprover
 	}
+	r.second = second
 	return r, nil
+}
+
+// digest tells these rights from others: by what the two people are, and by which teams a lead
+// looks into.
+func (r *rights) digest() (string, error) {
+	teams := []string{}
+	if r.p != nil && r.p.HasRole(lead) {
+		if err := r.from.EachOf([]uint32{r.domain.KindByName("team").Number}, func(rec *syncengine.StoredRecord) error {
+			program, err := syncengine.ParseID(rec.Text(syncengine.FieldProgram))
+			if err == nil && slices.Contains(r.p.Programs, program) {
+				teams = append(teams, rec.ID.String(), program.String())
+			}
+			return nil
+		}); err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal([]any{r.p, r.second, teams})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // agency reports whether the person exports the records of the whole agency.
@@ -112,24 +141,36 @@ func (r *rights) principal(person syncengine.ID) (*syncengine.Principal, error) 
 // reads reports whether a record may be in the export. What is private to its author
 // never is.
 func (r *rights) reads(rec *syncengine.StoredRecord, in tandemv1.Compartment) (bool, error) {
-	switch in {
-	case tandemv1.Compartment_COMPARTMENT_PRIVATE, tandemv1.Compartment_COMPARTMENT_SYSTEM, tandemv1.Compartment_COMPARTMENT_UNSPECIFIED:
-		return false, nil
-	case tandemv1.Compartment_COMPARTMENT_SUD:
-		if !r.sud {
-			return false, nil
-		}
-	case tandemv1.Compartment_COMPARTMENT_REF:
-		return true, nil
-	}
 	switch {
-	case r.p == nil:
+	case r.never(in):
+		return false, nil
+	case r.p == nil, in == tandemv1.Compartment_COMPARTMENT_REF:
 		return true, nil
 	case in != tandemv1.Compartment_COMPARTMENT_SUD && r.agency() && !r.p.Agency.IsZero() &&
 		rec.Text(syncengine.FieldAgency) == r.p.Agency.String():
 		return true, nil
 	case r.p.HasRole(lead):
-		return r.domain.MayRead(r.org, r.p, rec.Scopes, r.look)
+		return r.domain.MayRead(r.org, r.p, rec.Scopes, r.team)
 	}
 	return false, nil
+}
+
+// team looks a team up, once.
+func (r *rights) team(id syncengine.ID) (rec *syncengine.Record, err error) {
+	rec, ok := r.teams[id]
+	if !ok {
+		if rec, err = r.look(id); err == nil {
+			r.teams[id] = rec
+		}
+	}
+	return rec, err
+}
+
+// never reports whether nothing of a compartment is in the export, whoever makes it.
+func (r *rights) never(in tandemv1.Compartment) bool {
+	switch in {
+	case tandemv1.Compartment_COMPARTMENT_PRIVATE, tandemv1.Compartment_COMPARTMENT_SYSTEM, tandemv1.Compartment_COMPARTMENT_UNSPECIFIED:
+		return true
+	}
+	return in == tandemv1.Compartment_COMPARTMENT_SUD && !r.sud
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
+	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,8 +29,13 @@ type sorter struct {
 	tables []*table
 	lines  [][]byte
 	size   int
-	runs   []*os.File
-	files  []string
+	runs   []*spilled
+}
+
+// spilled is a file of rows, under a key that nobody keeps.
+type spilled struct {
+	f   *os.File
+	key secret
 }
 
 // add takes an entry: its place is by id.
@@ -81,8 +87,13 @@ func (s *sorter) spill() error {
 	if err != nil {
 		return fmt.Errorf("making room for rows: %w", err)
 	}
-	s.runs, s.files = append(s.runs, f), append(s.files, f.Name())
-	w := bufio.NewWriterSize(f, 64<<10)
+	to := &spilled{f: f}
+	s.runs = append(s.runs, to)
+	stream, err := to.key.begin()
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(cipher.StreamWriter{S: stream, W: f}, 64<<10)
 	var head [4]byte
 	for _, line := range s.lines {
 		binary.BigEndian.PutUint32(head[:], uint32(len(line)))
@@ -149,10 +160,14 @@ func (s *sorter) each(f func(*entry) error) (err error) {
 	slices.SortFunc(s.lines, bytes.Compare)
 	all := runs{{rest: s.lines}}
 	for _, file := range s.runs {
-		if _, err := file.Seek(0, io.SeekStart); err != nil {
+		if _, err := file.f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		all = append(all, &run{r: bufio.NewReaderSize(file, 64<<10)})
+		stream, err := file.key.stream()
+		if err != nil {
+			return err
+		}
+		all = append(all, &run{r: bufio.NewReaderSize(cipher.StreamReader{S: stream, R: file.f}, 64<<10)})
 	}
 	open := runs{}
 	for _, r := range all {
@@ -186,10 +201,10 @@ func (s *sorter) each(f func(*entry) error) (err error) {
 func (s *sorter) remove() (err error) {
 	*s.held -= s.size
 	s.lines, s.size = nil, 0
-	for i, f := range s.runs {
-		err = errors.Join(err, f.Close(), os.Remove(s.files[i]))
+	for _, file := range s.runs {
+		err = errors.Join(err, file.f.Close(), os.Remove(file.f.Name()))
 	}
-	s.runs, s.files = nil, nil
+	s.runs = nil
 	return err
 }
 

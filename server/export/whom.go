@@ -2,7 +2,6 @@ package export
 
 import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
-	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -14,29 +13,43 @@ type whom map[syncengine.ID]struct{}
 func (j *job) counts() bool { return j.rights.p != nil && j.o.Set != SafeHarbor }
 
 // countNamed counts the people of an export before its first byte, where they are counted. It
-// settles the period, and without an approver goes no further than to where one is needed.
-func (j *job) countNamed(snap *store.Snapshot) error {
-	if err := j.settle(snap); err != nil || !j.counts() {
+// settles the period, and without an approver goes no further than to where one is needed. Unless
+// there is a period no record is taken apart for it.
+func (j *job) countNamed(from source) error {
+	if err := j.settle(from); err != nil || !j.counts() {
 		return err
 	}
 	all := whom{}
-	if err := j.look(snap, func(_ []*table, r *row) error {
-		if err := j.name(all, r); err != nil {
+	count := func(rec *syncengine.StoredRecord) error {
+		if err := j.name(all, rec); err != nil {
 			return err
 		}
 		return j.approved(all)
-	}); err != nil {
+	}
+	var err error
+	if j.period != nil {
+		err = j.look(from, func(_ []*table, r *row) error { return count(r.rec) })
+	} else {
+		err = from.EachOf(nil, func(rec *syncengine.StoredRecord) error {
+			if ok, err := j.admits(rec); err != nil || !ok {
+				return err
+			}
+			return count(rec)
+		})
+		j.left = LeftOut{}
+	}
+	if err != nil {
 		return err
 	}
 	return j.approved(all)
 }
 
 // settle notes who is in the period, where there is one.
-func (j *job) settle(snap *store.Snapshot) error {
+func (j *job) settle(from source) error {
 	if j.period == nil {
 		return nil
 	}
-	if err := j.look(snap, j.period.note); err != nil {
+	if err := j.look(from, j.period.note); err != nil {
 		return err
 	}
 	j.period.settle()
@@ -52,19 +65,31 @@ func (j *job) approved(all whom) error {
 }
 
 // name adds whom a record is about.
-func (j *job) name(all whom, r *row) error {
-	if in := r.kind.Compartment; in == tandemv1.Compartment_COMPARTMENT_REF || in == tandemv1.Compartment_COMPARTMENT_OPS && r.kind.Name != "alert_card" {
+func (j *job) name(all whom, rec *syncengine.StoredRecord) error {
+	kind := j.domain.Kind(rec.Kind)
+	if in := kind.Compartment; in == tandemv1.Compartment_COMPARTMENT_REF || in == tandemv1.Compartment_COMPARTMENT_OPS && kind.Name != "alert_card" {
 		return nil
 	}
-	id := personOf(r)
+	id := j.personIn(rec, kind)
 	if id.IsZero() {
 		var err error
-		if id, err = j.caseOf(&r.rec.Record); err != nil {
+		if id, err = j.caseOf(&rec.Record); err != nil {
 			return err
 		}
 	}
 	all[id] = struct{}{}
 	return nil
+}
+
+// personIn is personOf for a record that is not taken apart.
+func (j *job) personIn(rec *syncengine.StoredRecord, kind *syncengine.Kind) (id syncengine.ID) {
+	if kind.Name == "person" {
+		return rec.ID
+	}
+	if f := j.domain.NewMessage(rec.Kind).ProtoReflect().Descriptor().Fields().ByName("person_id"); f != nil {
+		id, _ = syncengine.ParseID(rec.Text(uint32(f.Number())))
+	}
+	return id
 }
 
 // deepest is how far a record may be from the person it is about: an attachment of a note of an

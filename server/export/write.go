@@ -73,12 +73,14 @@ type Options struct {
 	End func(*Manifest, syncengine.Hash) error `json:"-"`
 	// Progress is called with the number of records read since the last call.
 	Progress func(records int) `json:"-"`
-	// Keep is called each time that some files of a full set are whole and on the disk, with
-	// what an export of the same ID that is given it as Kept goes on from. What was kept lies
-	// under the name of what is unfinished until an export of that place begins anew, but for a
-	// full disk, where it goes at once. An error ends the export.
+	// Keep is called when the state is read, which is written down sealed before anything is made
+	// of it, and each time that some files of a full set are whole, with what an export of the same
+	// ID that is given it as Kept goes on from. What was kept lies beside the place of the export
+	// until Discard, but for a full disk and what is refused, where it goes at once. An error ends
+	// the export. Where Keep is nil the database is read as the files are made.
 	Keep func(*Kept) error `json:"-"`
-	Kept *Kept             `json:"-"`
+	// Kept holds with the Since that it was made with.
+	Kept *Kept `json:"-"`
 	// Whole reports whether a file that was kept is what it was, where it lies now; nil: none is.
 	Whole func(path string, f File) bool `json:"-"`
 }
@@ -158,6 +160,18 @@ func (e *UnknownKindError) Error() string {
 	return fmt.Sprintf("%q is no kind of record: kinds are named as in codebook.csv, in the singular, for example incident", e.Kind)
 }
 
+// recordError names a record that cannot be taken apart.
+type recordError struct {
+	id  syncengine.ID
+	err error
+}
+
+// Error implements error.
+func (e *recordError) Error() string { return fmt.Sprintf("record %s: %v", e.id, e.err) }
+
+// Unwrap implements error.
+func (e *recordError) Unwrap() error { return e.err }
+
 // job is one export on its way.
 type job struct {
 	o      Options
@@ -170,9 +184,9 @@ type job struct {
 	veil   *veil
 	period *period
 	dir    *directory
-	// parts are the kinds that are read together; state and kept say how far it is.
+	from   *sure
+	// parts are the kinds that are read together; kept says how far it is.
 	parts [][]uint32
-	state string
 	kept  *Kept
 	left  LeftOut
 	n     int64
@@ -192,41 +206,58 @@ func Write(ctx context.Context, st *store.Store, org *store.Org, to string, o Op
 	if err := j.choose(); err != nil {
 		return nil, err
 	}
-	o = j.o
-	err = st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
-		if err := j.allow(snap, org); err != nil {
+	if j.dir, err = newDirectory(to); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.dir.abandon(j.goesOn(err)))
+		}
+	}()
+	if o.Keep == nil {
+		err = st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) (err error) {
+			m, err = j.make(snap, org)
 			return err
+		})
+		return m, err
+	}
+	from, err := j.spooled(ctx, st, org)
+	if err != nil {
+		return nil, err
+	}
+	m, err = j.make(from, org)
+	return m, errors.Join(err, from.close())
+}
+
+// make makes an export of one state.
+func (j *job) make(read source, org *store.Org) (*Manifest, error) {
+	from := &sure{source: read}
+	j.from = from
+	if err := j.allow(from, org); err != nil {
+		return nil, err
+	}
+	if err := j.survey(from); err != nil {
+		return nil, err
+	}
+	if err := j.countNamed(from); err != nil {
+		return nil, err
+	}
+	if err := j.divide(from); err != nil {
+		return nil, err
+	}
+	if err := j.resume(); err != nil {
+		return nil, err
+	}
+	j.dir.encrypt = j.o.Encrypt
+	if j.o.Begin != nil {
+		if err := j.o.Begin(j.cut); err != nil {
+			return nil, err
 		}
-		if err := j.survey(snap); err != nil {
-			return err
-		}
-		if err := j.countNamed(snap); err != nil {
-			return err
-		}
-		if err := j.divide(snap); err != nil {
-			return err
-		}
-		if err := j.resume(to); err != nil {
-			return err
-		}
-		j.dir.encrypt = o.Encrypt
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, j.dir.abandon(o.Keep != nil && j.kept.Parts > 0 && !Refused(err) && !noRoom(err)))
-			}
-		}()
-		if o.Begin != nil {
-			if err := o.Begin(j.cut); err != nil {
-				return err
-			}
-		}
-		if err := j.write(snap); err != nil {
-			return err
-		}
-		m, err = j.finish(org)
-		return err
-	})
-	return m, err
+	}
+	if err := errors.Join(j.write(from), from.failed); err != nil {
+		return nil, err
+	}
+	return j.finish(org)
 }
 
 var refusals = []error{
@@ -280,8 +311,8 @@ func Check(ctx context.Context, st *store.Store, org *store.Org, o Options) erro
 }
 
 // allow finds the rights of whoever exports.
-func (j *job) allow(snap *store.Snapshot, org *store.Org) (err error) {
-	if j.rights, err = newRights(snap, org, j.domain, &j.o); err != nil || j.o.Program.IsZero() {
+func (j *job) allow(from source, org *store.Org) (err error) {
+	if j.rights, err = newRights(from, org, j.domain, &j.o); err != nil || j.o.Program.IsZero() {
 		return err
 	}
 	program, err := j.rights.look(j.o.Program)
@@ -345,13 +376,13 @@ func (j *job) choose() error {
 }
 
 // survey reads what must be known before the first byte.
-func (j *job) survey(snap *store.Snapshot) error {
-	head, err := snap.Head()
+func (j *job) survey(from source) error {
+	head, err := from.Head()
 	if err != nil {
 		return err
 	}
 	j.cut = Cut{Epoch: head.Epoch, Seq: head.Seq, Hash: head.Hash, What: j.what()}
-	if err := snap.Each(j.domain.KindByName("team").Number, func(rec *syncengine.StoredRecord) error {
+	if err := j.kindOf(from, "team", func(rec *syncengine.StoredRecord) error {
 		in := j.rights.p == nil || slices.Contains(j.rights.p.Teams, rec.ID) ||
 			j.rights.agency() && rec.Text(syncengine.FieldAgency) == j.rights.p.Agency.String()
 		if !in && j.rights.p.HasRole(lead) {
@@ -365,20 +396,23 @@ func (j *job) survey(snap *store.Snapshot) error {
 	}); err != nil {
 		return err
 	}
-	return j.readOwnCodes(snap)
+	return j.readOwnCodes(from)
 }
 
-func (j *job) readOwnCodes(snap *store.Snapshot) error {
+func (j *job) readOwnCodes(from source) error {
 	into := &j.own
 	if j.veil != nil {
 		into = &j.kinds
 	}
-	return snap.Each(j.domain.KindByName("code_set").Number, func(rec *syncengine.StoredRecord) error {
+	return j.kindOf(from, "code_set", func(rec *syncengine.StoredRecord) error {
 		msg, err := j.domain.Message(&rec.Record)
+		if err != nil {
+			return &recordError{rec.ID, err}
+		}
 		if m, ok := msg.(*tandemv1.CodeSet); ok && rec.Lifecycle() == record.Active {
 			into.Add(m)
 		}
-		return err
+		return nil
 	})
 }
 
@@ -409,24 +443,24 @@ func (j *job) what() []string {
 }
 
 // write fills the files.
-func (j *job) write(snap *store.Snapshot) error {
+func (j *job) write(from source) error {
 	if j.veil != nil && j.veil.classes != nil {
-		if err := j.look(snap, j.veil.survey); err != nil {
+		if err := j.look(from, j.veil.survey); err != nil {
 			return err
 		}
 		j.veil.classes.settle()
-		if err := j.look(snap, j.veil.count); err != nil {
+		if err := j.look(from, j.veil.count); err != nil {
 			return err
 		}
 	}
-	j.form = j.newForm(snap)
+	j.form = j.newForm(from)
 	if f, ok := j.form.(*fhirForm); ok {
 		if err := f.restore(j.kept.Form); err != nil {
 			return err
 		}
 	}
 	for _, part := range j.parts[j.kept.Parts:] {
-		if err := j.writePart(snap, part); err != nil {
+		if err := j.writePart(from, part); err != nil {
 			return err
 		}
 	}
@@ -434,7 +468,7 @@ func (j *job) write(snap *store.Snapshot) error {
 }
 
 // writePart fills the files of some kinds.
-func (j *job) writePart(snap *store.Snapshot, part []uint32) error {
+func (j *job) writePart(from source, part []uint32) error {
 	if err := j.form.begin(j.tablesOf(part)); err != nil {
 		return err
 	}
@@ -450,7 +484,7 @@ func (j *job) writePart(snap *store.Snapshot, part []uint32) error {
 	if len(j.parts) == 1 {
 		part = nil
 	}
-	if err := j.read(snap, put, part...); err != nil {
+	if err := j.read(from, put, part...); err != nil {
 		return errors.Join(err, waiting.remove())
 	}
 	if err := waiting.release(); err != nil {
@@ -460,20 +494,20 @@ func (j *job) writePart(snap *store.Snapshot, part []uint32) error {
 }
 
 // look reads everything once before anything is written.
-func (j *job) look(snap *store.Snapshot, f func([]*table, *row) error) error {
+func (j *job) look(from source, f func([]*table, *row) error) error {
 	progress := j.o.Progress
 	j.o.Progress = nil
-	err := j.read(snap, f)
+	err := j.read(from, f)
 	j.o.Progress, j.n, j.left = progress, 0, LeftOut{}
 	return err
 }
 
 // read goes through the records of some kinds once, of every kind for none, by id, and calls f
 // with the tables of each.
-func (j *job) read(snap *store.Snapshot, f func([]*table, *row) error, kinds ...uint32) error {
+func (j *job) read(from source, f func([]*table, *row) error, kinds ...uint32) error {
 	zones := map[string]*time.Location{}
 	read := 0
-	err := snap.EachOf(kinds, func(rec *syncengine.StoredRecord) error {
+	err := from.EachOf(kinds, func(rec *syncengine.StoredRecord) error {
 		if read++; read == 1000 && j.o.Progress != nil {
 			j.o.Progress(read)
 			read = 0
@@ -491,38 +525,45 @@ func (j *job) read(snap *store.Snapshot, f func([]*table, *row) error, kinds ...
 	return err
 }
 
-// row takes a record apart, nil where it is not in the export.
-func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location) (*row, error) {
+// admits reports whether a record is in the export, as far as that is known before it is taken
+// apart.
+func (j *job) admits(rec *syncengine.StoredRecord) (bool, error) {
 	if j.byKind[rec.Kind] == nil {
-		return nil, nil //nolint:nilnil // Said above.
+		return false, nil
 	}
-	r := &row{rec: rec, kind: j.domain.Kind(rec.Kind), stamps: &tandemv1.Stamps{}}
-	if ok, err := j.rights.reads(rec, rec.Compartment(r.kind)); err != nil || !ok {
-		return nil, err
+	kind := j.domain.Kind(rec.Kind)
+	if ok, err := j.rights.reads(rec, rec.Compartment(kind)); err != nil || !ok {
+		return false, err
 	}
 	switch state := rec.Lifecycle(); {
 	case state == record.Draft && !j.o.Drafts:
 		j.left.Drafts++
-		return nil, nil //nolint:nilnil // Said above.
+		return false, nil
 	case state == record.Void && !j.o.Void:
 		j.left.Void++
 		if f, ok := j.form.(*fhirForm); ok && j.o.Since > 0 && rec.Seq > j.o.Since {
-			f.void(r.kind.Name, rec.ID)
+			f.void(kind.Name, rec.ID)
 		}
-		return nil, nil //nolint:nilnil // Said above.
+		return false, nil
 	}
-	if !j.o.Program.IsZero() && r.kind.Compartment != tandemv1.Compartment_COMPARTMENT_REF && rec.Text(syncengine.FieldProgram) != j.o.Program.String() {
-		return nil, nil //nolint:nilnil // Said above.
+	if !j.o.Program.IsZero() && kind.Compartment != tandemv1.Compartment_COMPARTMENT_REF && rec.Text(syncengine.FieldProgram) != j.o.Program.String() {
+		return false, nil
 	}
-	if rec.Seq <= j.o.Since && j.o.Since > 0 {
-		return nil, nil //nolint:nilnil // Said above.
+	return rec.Seq > j.o.Since || j.o.Since == 0, nil
+}
+
+// row takes a record apart, nil where it is not in the export.
+func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location) (*row, error) {
+	if ok, err := j.admits(rec); err != nil || !ok {
+		return nil, err
 	}
+	r := &row{rec: rec, kind: j.domain.Kind(rec.Kind), stamps: &tandemv1.Stamps{}}
 	if err := proto.Unmarshal(rec.Stamps, r.stamps); err != nil {
-		return nil, fmt.Errorf("record %s: %w", rec.ID, err)
+		return nil, &recordError{rec.ID, err}
 	}
 	msg, err := j.domain.Message(&rec.Record)
 	if err != nil {
-		return nil, fmt.Errorf("record %s: %w", rec.ID, err)
+		return nil, &recordError{rec.ID, err}
 	}
 	r.msg = msg.ProtoReflect()
 	name := rec.Text(syncengine.FieldTZ)

@@ -4,9 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"compress/flate"
-	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -380,7 +378,7 @@ type part struct {
 	f      *os.File
 	b      *bufio.Writer
 	z      *flate.Writer
-	key    [32]byte
+	key    secret
 	sum    hash.Hash32
 	plain  uint64
 	packed uint64
@@ -392,24 +390,13 @@ func newPart(dir *directory) (*part, error) {
 		return nil, fmt.Errorf("making a sheet: %w", err)
 	}
 	p := &part{f: f, sum: crc32.NewIEEE()}
-	if _, err := rand.Read(p.key[:]); err != nil {
-		return nil, err
-	}
-	stream, err := p.stream()
+	stream, err := p.key.begin()
 	if err != nil {
 		return nil, err
 	}
 	p.b = bufio.NewWriterSize(cipher.StreamWriter{S: stream, W: f}, 32<<10)
 	p.z, err = flate.NewWriter(p, flate.BestSpeed)
 	return p, err
-}
-
-func (p *part) stream() (cipher.Stream, error) {
-	block, err := aes.NewCipher(p.key[:])
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewCTR(block, make([]byte, aes.BlockSize)), nil //nolint:gosec // Each key is of one stream.
 }
 
 // Write takes what is packed.
@@ -441,7 +428,7 @@ func (p *part) copyTo(z *zip.Writer, name string) error {
 	if _, err := p.f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	stream, err := p.stream()
+	stream, err := p.key.stream()
 	if err != nil {
 		return err
 	}

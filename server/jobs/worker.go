@@ -54,6 +54,7 @@ type Worker struct {
 	id       syncengine.ID
 	mu       sync.Mutex
 	handlers map[string]Handler
+	over     map[string]func(id syncengine.ID)
 	every    []Recurring
 	wake     chan struct{}
 }
@@ -98,7 +99,7 @@ func New(st *store.Store, o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{store: st, o: o, id: id, handlers: map[string]Handler{}, wake: make(chan struct{}, 1)}, nil
+	return &Worker{store: st, o: o, id: id, handlers: map[string]Handler{}, over: map[string]func(syncengine.ID){}, wake: make(chan struct{}, 1)}, nil
 }
 
 // Handle says who does the jobs of a kind. It is called before Work.
@@ -106,6 +107,14 @@ func (w *Worker) Handle(kind string, h Handler) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.handlers[kind] = h
+}
+
+// Over says what is done when this worker ends a job of a kind without its handler: one that was
+// cancelled when it was taken up, or was taken up too often. It is called before Work.
+func (w *Worker) Over(kind string, f func(id syncengine.ID)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over[kind] = f
 }
 
 // Every has a job of a kind done once in each gap, for each org, on whichever server comes
@@ -238,7 +247,7 @@ func (w *Worker) begin(ctx context.Context, org syncengine.ID, nowMS int64) (beg
 // do runs a job and ends it.
 func (w *Worker) do(ctx context.Context, org *store.Org, j *store.Job) error {
 	w.mu.Lock()
-	h := w.handlers[j.Kind]
+	h, over := w.handlers[j.Kind], w.over[j.Kind]
 	w.mu.Unlock()
 	run := &Run{Job: *j, Org: org, w: w, progress: j.Progress}
 	running, cancel := context.WithCancelCause(ctx)
@@ -253,6 +262,7 @@ func (w *Worker) do(ctx context.Context, org *store.Org, j *store.Job) error {
 		} else if h == nil {
 			err = Permanent(fmt.Errorf("this version of the server does no jobs of the kind %q", j.Kind))
 		} else {
+			over = nil
 			err = attempt(running, h, run)
 		}
 	}
@@ -269,7 +279,11 @@ func (w *Worker) do(ctx context.Context, org *store.Org, j *store.Job) error {
 	ending := ctx.Err() != nil
 	after, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer stop()
-	return w.end(after, run, err, ending)
+	ended, err := w.end(after, run, err, ending)
+	if ended && over != nil {
+		over(j.ID)
+	}
+	return err
 }
 
 // attempt calls a handler, whose panic is an error.
@@ -282,10 +296,11 @@ func attempt(ctx context.Context, h Handler, run *Run) (err error) {
 	return h(ctx, run)
 }
 
-// end writes what an attempt came to.
-func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) error {
+// end writes what an attempt came to, and reports whether the job has ended with it.
+func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) (ended bool, err error) {
 	var after store.Job
-	err := w.store.Write(ctx, run.Org.ID, 1, func(tx *store.Tx) error {
+	err = w.store.Write(ctx, run.Org.ID, 1, func(tx *store.Tx) error {
+		after = store.Job{}
 		j, err := tx.Holds(run.Job.ID, w.id, run.Job.Attempt)
 		if err != nil || j == nil {
 			return err
@@ -315,7 +330,7 @@ func (w *Worker) end(ctx context.Context, run *Run, failure error, ending bool) 
 	})
 	w.o.Log.Info().Str("kind", run.Job.Kind).Stringer("job", run.Job.ID).Stringer("org", run.Org.ID).Int("attempt", run.Job.Attempt).
 		Bool("done", after.Ended() && !after.Failed && !after.Cancelled).AnErr("failure", failure).Msg("job attempted")
-	return err
+	return err == nil && after.Ended(), err
 }
 
 // Cancel ends a job without doing it, and at whoever is at it. It reports whether there

@@ -148,6 +148,12 @@ func (v *view) erasedRecords(f func(*ErasedRecord) error) error {
 // EachErased calls f for each record that was erased by law, in order of id.
 func (s *Snapshot) EachErased(f func(*ErasedRecord) error) error { return s.v.erasedRecords(f) }
 
+// Erased says how many records were erased by law, and when the last one was.
+func (s *Snapshot) Erased() (records, lastMS int64, err error) {
+	_, err = s.v.c.one("SELECT COUNT(*), COALESCE(MAX(erased_ms), 0) FROM erased WHERE org = $1", []any{s.v.org.num}, &records, &lastMS)
+	return records, lastMS, err
+}
+
 // wholeLeft is whole for a change of which something was cut out.
 func (row *changeRow) wholeLeft() error {
 	if sum := sha256.Sum256(row.body); !slices.Equal(sum[:], row.left) || len(row.holes) > 0 {

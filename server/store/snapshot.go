@@ -29,11 +29,25 @@ func (s *Store) Snapshot(ctx context.Context, org syncengine.ID, f func(*Snapsho
 	return s.viewing(ctx, o, func(v *view) error { return f(&Snapshot{v: v, ctx: ctx}) })
 }
 
+// Snapshot is the state as the transaction has it, to be read before the transaction writes on.
+func (tx *Tx) Snapshot(ctx context.Context) (*Snapshot, error) {
+	if err := tx.flush(); err != nil {
+		return nil, err
+	}
+	return &Snapshot{v: &tx.view, ctx: ctx}, nil
+}
+
+// NowMS reads the database's clock.
+func (s *Snapshot) NowMS() (int64, error) { return s.v.NowMS() }
+
 // Head returns the newest commit of the state.
 func (s *Snapshot) Head() (syncengine.HistoryHead, error) { return s.v.Head() }
 
 // View returns the state as the engine reads it.
 func (s *Snapshot) View() syncengine.ServerView { return s.v }
+
+// Record returns one record, nil where there is none.
+func (s *Snapshot) Record(id syncengine.ID) (*syncengine.StoredRecord, error) { return s.v.Record(id) }
 
 // Each calls f for each record of a kind, of every kind for 0, by id. f may read other
 // records of the snapshot. Memory is bounded, however many records there are.
@@ -44,17 +58,17 @@ func (s *Snapshot) Each(kind uint32, f func(*syncengine.StoredRecord) error) err
 	return s.EachOf([]uint32{kind}, f)
 }
 
-// KindCount says how many records of a kind there are, and a sum over their hashes.
+// KindCount says how many records of a kind there are, and how many bytes are in them.
 type KindCount struct {
-	Kind         uint32
-	Records, Sum int64
+	Kind           uint32
+	Records, Bytes int64
 }
 
 // Kinds counts the records, by kind.
 func (s *Snapshot) Kinds() (all []KindCount, err error) {
-	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(hash % 1000000007) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
+	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(COALESCE(LENGTH(body), 0) + COALESCE(LENGTH(stamps), 0)) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
 		var c KindCount
-		err := rows.Scan(&c.Kind, &c.Records, &c.Sum)
+		err := rows.Scan(&c.Kind, &c.Records, &c.Bytes)
 		all = append(all, c)
 		return err
 	})

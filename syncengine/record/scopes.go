@@ -161,6 +161,25 @@ func (d *Domain) About(rec *syncengine.Record) (ids []syncengine.ID) {
 	return ids
 }
 
+// Links returns the body of a record with no more in it than what [Domain.About] reads.
+func (d *Domain) Links(rec *syncengine.Record) (body []byte, err error) {
+	k := d.kinds[rec.Kind]
+	if k == nil || !k.ofTeam() {
+		return nil, nil
+	}
+	fields, err := rec.Fields()
+	if err != nil {
+		return nil, err
+	}
+	target := k.target()
+	for _, f := range fields {
+		if slices.Contains(k.about, f.Path.Field) || target != nil && f.Path.Field == target.number {
+			body = append(body, f.Raw...)
+		}
+	}
+	return body, nil
+}
+
 // Scopes returns the scopes that a record belongs to by itself, and the records
 // that follow it into those of its team. Reference data belongs to the org, a
 // private note to its author, everything else to its team; a record without a team

@@ -1,0 +1,209 @@
+package bulk_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
+	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server/bulk"
+	"github.com/tandem-response/tandem/server/export"
+	"github.com/tandem-response/tandem/server/jobs"
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// someone is the nth person of TestStands.
+func someone(n byte) syncengine.ID { return syncengine.ID{9, n} }
+
+func (w *world) eraseNow(id syncengine.ID) {
+	w.t.Helper()
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return tx.Erase(id, nil, 1) }))
+}
+
+// once does one attempt.
+func (w *world) once(ctx context.Context, worker *jobs.Worker, id syncengine.ID) *store.Job {
+	w.t.Helper()
+	if n, err := worker.Once(ctx); n != 1 || err != nil {
+		w.t.Fatalf("%d jobs: %v", n, err)
+	}
+	j, err := w.s.Job(w.t.Context(), w.org.ID, id)
+	w.ok(err)
+	return j
+}
+
+// TestStands: what is handed out is of what stands at that moment. Where something was erased, or
+// rights changed, after the files' state was read, they are made once more; where that happens again
+// nothing is handed out and the next attempt begins anew. Each export is accounted for once.
+func TestStands(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		for n := range byte(20) {
+			w.person(someone(n), "Testperson", "active", 1, 0)
+		}
+		next := byte(0)
+		erase := func() {
+			next++
+			w.eraseNow(someone(next))
+		}
+		var who [2]syncengine.ID
+		demote := func() {
+			msg := &tandemv1.Staff{}
+			w.edit(who[1], msg, func() { msg.Roles = []string{"lead"} })
+		}
+		for name, c := range map[string]struct {
+			// meanwhile is called when the files of the nth making are whole.
+			meanwhile func(n int, end func())
+			// between attempts.
+			between func()
+			// spools and attempts that it takes.
+			spools, attempts int
+			failed           bool
+		}{
+			"nothing": {func(int, func()) {}, nil, 1, 1, false},
+			"something is erased": {func(n int, _ func()) {
+				if n == 1 {
+					erase()
+				}
+			}, nil, 2, 1, false},
+			"something is erased twice": {func(n int, _ func()) {
+				if n <= 2 {
+					erase()
+				}
+			}, nil, 3, 2, false},
+			"who approved is less": {func(n int, _ func()) {
+				if n == 1 {
+					demote()
+				}
+			}, nil, 2, 1, false},
+			"who asked is no longer there": {func(int, func()) { w.ok(w.admin.RevokePerson(t.Context(), who[0])) }, nil, 1, 1, true},
+			"an hour passes": {func(n int, end func()) {
+				if n == 1 {
+					end()
+				}
+			}, func() { w.ahead.Add(int64(time.Hour)) }, 1, 1, false},
+			"more than a day passes": {func(n int, end func()) {
+				if n == 1 {
+					end()
+				}
+			}, func() { w.ahead.Add(int64(25 * time.Hour)) }, 2, 1, false},
+		} {
+			t.Run(name, func(t *testing.T) {
+				w.t = t
+				ctx, end := context.WithCancel(t.Context())
+				defer end()
+				makings, spools := 0, 0
+				log := parts(func(part int) {
+					if part == 0 {
+						spools++
+					} else {
+						makings++
+						c.meanwhile(makings, end)
+					}
+				})
+				var err error
+				w.exports, err = bulk.New(w.s, w.worker, bulk.Options{Dir: w.dir, Generator: "test", Log: zerolog.New(log), Clock: w.now})
+				w.ok(err)
+				before := w.disclosures()
+				var id syncengine.ID
+				var ask bulk.Request
+				id, who, ask = w.askAll(export.CSV, export.Full, nil)
+				j := w.once(ctx, w.worker, id)
+				for range 2 {
+					if j.Ended() {
+						break
+					}
+					if _, _, done, err := w.exports.Get(t.Context(), w.org, who[0], id); err != nil || done != nil || w.disclosures() != before {
+						t.Errorf("handed out: %v", err)
+					}
+					if c.between != nil {
+						c.between()
+					}
+					w.ahead.Add(int64(time.Minute))
+					j = w.once(t.Context(), w.worker, id)
+				}
+				if !j.Ended() || j.Failed != c.failed || j.Attempt != c.attempts || spools != c.spools {
+					t.Fatalf("ended %v, failed %v, attempt %d, spooled %d times: %s", j.Ended(), j.Failed, j.Attempt, spools, j.Error)
+				}
+				if c.failed {
+					if left, err := filepath.Glob(filepath.Join(w.dir, id.String()+"*")); err != nil || len(left) > 0 || len(j.Result) > 0 || w.disclosures() != before {
+						t.Errorf("left behind: %v", left)
+					}
+					return
+				}
+				if n := w.disclosures(); n != before+1 {
+					t.Errorf("%d disclosures", n-before)
+				}
+				_, _, done, err := w.exports.Get(t.Context(), w.org, who[0], id)
+				w.ok(err)
+				people := string(w.fetch(t, id, &ask, done, "people.csv", nil))
+				for n := range byte(20) {
+					if there := strings.Contains(people, someone(n).String()); there != (n == 0 || n > next) {
+						t.Errorf("person %d is there: %v", n, there)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestTwoServers: where one server takes a job for lost that is not, the one is kept from the files
+// of the other, and the export is accounted for once.
+func TestTwoServers(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		w.person(someone(1), "Testperson", "active", 1, 0)
+		second, err := jobs.New(w.s, jobs.Options{Clock: w.now, Log: zerolog.Nop()})
+		w.ok(err)
+		_, err = bulk.New(w.s, second, bulk.Options{Dir: w.dir, Generator: "test", Log: zerolog.Nop(), Clock: w.now})
+		w.ok(err)
+		var id syncengine.ID
+		met := ""
+		log := parts(func(part int) {
+			if part > 0 && met == "" {
+				w.free(id)
+				met = w.once(t.Context(), second, id).Error
+			}
+		})
+		w.exports, err = bulk.New(w.s, w.worker, bulk.Options{Dir: w.dir, Generator: "test", Log: zerolog.New(log), Clock: w.now})
+		w.ok(err)
+		before := w.disclosures()
+		var who [2]syncengine.ID
+		var ask bulk.Request
+		id, who, ask = w.askAll(export.CSV, export.Full, nil)
+		if j := w.once(t.Context(), w.worker, id); j.Ended() || met != export.ErrBusy.Error() || w.disclosures() != before {
+			t.Fatalf("ended %v; the second server met %q", j.Ended(), met)
+		}
+		w.ahead.Add(int64(time.Minute))
+		if j := w.once(t.Context(), second, id); !j.Ended() || j.Failed || w.disclosures() != before+1 {
+			t.Fatalf("ended %v, failed %v, %d disclosures: %s", j.Ended(), j.Failed, w.disclosures()-before, j.Error)
+		}
+		_, _, done, err := w.exports.Get(t.Context(), w.org, who[0], id)
+		w.ok(err)
+		if !strings.Contains(string(w.fetch(t, id, &ask, done, "people.csv", nil)), someone(1).String()) {
+			t.Error("nobody is in it")
+		}
+	})
+}
+
+// TestSweepSpool: of an export that is done what lies beside it goes, and it stays.
+func TestSweepSpool(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite)
+	id, _, _ := w.askAll(export.CSV, export.Full, nil)
+	if j := w.once(t.Context(), w.worker, id); !j.Ended() || j.Failed {
+		t.Fatalf("%+v", j)
+	}
+	at := filepath.Join(w.dir, id.String())
+	w.ok(os.WriteFile(at+".spool", []byte("left"), 0o600))
+	w.ok(os.Mkdir(at+".unfinished", 0o700))
+	w.ok(w.exports.Sweep(t.Context()))
+	if left, err := filepath.Glob(at + "*"); err != nil || len(left) != 1 || left[0] != at {
+		t.Errorf("%v, %v", left, err)
+	}
+}
