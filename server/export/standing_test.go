@@ -93,7 +93,7 @@ func TestSpoolWithholds(t *testing.T) {
 		o.Person, o.Kinds, o.SUD, o.Notes, o.Basis = w.staff[c.who], c.kinds, c.sud, c.notes, "treatment"
 		to, kept := w.spooled(o)
 		plain, got := export.SpoolText(t, to+".spool", kept.Key), []string{}
-		for _, word := range strings.Fields("OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER GOALS SUDWORDS SUDLOSER PRIVATEWORDS PRIVATELOSER") {
+		for word := range strings.FieldsSeq("OPENWORDS OPENLOSER THEIRWORDS CALLNUMBER GOALS SUDWORDS SUDLOSER PRIVATEWORDS PRIVATELOSER") {
 			if strings.Contains(plain, word) {
 				got = append(got, word)
 			}
