@@ -1,7 +1,7 @@
 package console
 
 import (
-	"net/http"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +31,7 @@ type itemData struct {
 	Conditions          []conditionRow
 	Behaviors, Compares []web.Option
 	Faults              []string
+	Moved               *movedForm
 }
 
 type conditionRow struct {
@@ -39,43 +40,61 @@ type conditionRow struct {
 }
 
 // itemPage edits one item of a draft in both languages, or adds one.
-func (v *visit) itemPage() error { return v.itemShow(200, v.r.URL.Query().Get("link"), nil) }
+func (v *visit) itemPage() error { return v.itemShow(v.r.URL.Query().Get("link"), nil) }
 
-func (v *visit) itemShow(status int, link string, faults []string) error {
+// itemShow shows an item, and behind one that was not saved why, with what was typed.
+func (v *visit) itemShow(link string, why error) error {
 	id, err := v.id()
 	if err != nil {
 		return err
 	}
-	d := &itemData{Page: v.page("editItem", "forms/"+id.String()+"/item"), ID: id.String(), Link: link, New: link == "", Faults: faults}
+	d := &itemData{Page: v.page("editItem", "forms/"+id.String()+"/item"), ID: id.String(), Link: link, New: link == "", Faults: lines(why, v.lang)}
 	err = v.look("forms", id, func(s *sight) error {
-		f, err := s.theDraft(id)
+		f, err := s.theEdited(id, why)
 		if err != nil {
 			return err
 		}
 		it := &tandemv1.FormItem{Type: new(form.String)}
 		if i := slices.IndexFunc(f.GetDefinition().GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == link }); i >= 0 {
 			it = f.GetDefinition().GetItems()[i]
-		} else if link != "" {
+		} else if d.New = true; link != "" && why == nil {
 			return errAbsent
 		}
 		d.Title, d.Hash = s.formTitle(f), formHash(f)
 		s.itemForm(d, f.GetDefinition(), it)
-		if len(faults) > 0 {
-			d.typed(v)
+		if why == nil {
+			return nil
+		}
+		now := d.says(v)
+		d.typed(v)
+		switch {
+		case d.New && link != "":
+			d.Link, d.Typed, d.Moved = "", link, &movedForm{Gone: true}
+		case errors.Is(why, server.ErrMoved):
+			d.Moved = beside(now, d.says(v))
+		default: // It is saved over what was shown, and over nothing newer.
+			d.Hash = v.form("hash")
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return v.show(status, "form-edit-item", d)
+	return v.show(statusOf(why), "form-edit-item", d)
 }
 
-// choose marks an option as what was chosen.
-func choose(options []web.Option, code string) {
-	for i := range options {
-		options[i].On = options[i].Code == code
+// choose marks options as what was chosen. What is none of them any more stands behind them.
+func choose(options []web.Option, codes ...string) []web.Option {
+	out := slices.Clone(options)
+	for i := range out {
+		out[i].On = slices.Contains(codes, out[i].Code)
 	}
+	for _, code := range codes {
+		if code != "" && !slices.ContainsFunc(out, func(o web.Option) bool { return o.Code == code }) {
+			out = append(out, web.Option{Code: code, Label: code, On: true})
+		}
+	}
+	return out
 }
 
 // rowsTyped are the lines of an editor as they were typed, and the empty ones behind them.
@@ -93,9 +112,7 @@ func (v *visit) rowsTyped(name, last string) (out []optionRow) {
 func (d *itemData) typed(v *visit) {
 	d.Typed, d.EN, d.ES, d.Prefix, d.Max = v.form("link"), v.form("en"), v.form("es"), v.form("prefix"), v.form("max")
 	d.Required, d.Repeats = v.form("required") == "true", v.form("repeats") == "true"
-	choose(d.Types, v.form("type"))
-	choose(d.Parents, v.form("parent"))
-	choose(d.Behaviors, v.form("behavior"))
+	d.Types, d.Parents, d.Behaviors = choose(d.Types, v.form("type")), choose(d.Parents, v.form("parent")), choose(d.Behaviors, v.form("behavior"))
 	d.Options = v.rowsTyped("option", "points")
 	questions, compares, answers := v.r.PostForm["when"], v.r.PostForm["when.is"], v.r.PostForm["when.answer"]
 	empty := d.Conditions[len(d.Conditions)-1]
@@ -104,10 +121,7 @@ func (d *itemData) typed(v *visit) {
 		if questions[i] == "" && answers[i] == "" {
 			continue
 		}
-		c := conditionRow{slices.Clone(empty.Questions), slices.Clone(empty.Compares), answers[i]}
-		choose(c.Questions, questions[i])
-		choose(c.Compares, compares[i])
-		d.Conditions = append(d.Conditions, c)
+		d.Conditions = append(d.Conditions, conditionRow{choose(empty.Questions, questions[i]), choose(empty.Compares, compares[i]), answers[i]})
 	}
 	d.Conditions = append(d.Conditions, empty)
 }
@@ -115,13 +129,7 @@ func (d *itemData) typed(v *visit) {
 // typed puts back what was typed, which was not saved.
 func (d *scoreData) typed(v *visit) {
 	d.Typed, d.EN, d.ES, d.Least = v.form("code"), v.form("en"), v.form("es"), v.form("least")
-	choose(d.Methods, v.form("method"))
-	for i := range d.Items {
-		d.Items[i].On = slices.Contains(v.r.PostForm["items"], d.Items[i].Code)
-	}
-	for i := range d.Of {
-		d.Of[i].On = slices.Contains(v.r.PostForm["of"], d.Of[i].Code)
-	}
+	d.Methods, d.Items, d.Of = choose(d.Methods, v.form("method")), choose(d.Items, v.r.PostForm["items"]...), choose(d.Of, v.r.PostForm["of"]...)
 	d.Bands = v.rowsTyped("band", "least")
 }
 
@@ -188,8 +196,8 @@ func (v *visit) setItem() error {
 		}
 		return nil
 	})
-	if faults := lines(err); faults != nil {
-		return v.itemShow(http.StatusUnprocessableEntity, was, faults)
+	if v.again(err) {
+		return v.itemShow(was, err)
 	}
 	return v.formDone(err, "okSaved")
 }
@@ -275,7 +283,7 @@ func (v *visit) conditionsOf(def *tandemv1.FormDefinition, it *tandemv1.FormItem
 		}
 		at := slices.IndexFunc(def.GetItems(), func(it *tandemv1.FormItem) bool { return it.GetLinkId() == q })
 		if at < 0 {
-			return form.FaultError{{Item: it.GetLinkId(), What: "the form has no question " + strconv.Quote(q)}}
+			return form.FaultError{{Item: it.GetLinkId(), What: "the form has no question " + strconv.Quote(q), ES: "el formulario no tiene la pregunta " + strconv.Quote(q)}}
 		}
 		c := &tandemv1.FormCondition{Question: &q, Operator: &compares[i]}
 		of := def.GetItems()[at]
@@ -284,7 +292,10 @@ func (v *visit) conditionsOf(def *tandemv1.FormDefinition, it *tandemv1.FormItem
 		}
 		val, ok := form.Read(of, given[i], zone)
 		if !ok {
-			return form.FaultError{{Item: it.GetLinkId(), What: "the answer " + strconv.Quote(given[i]) + " is none that question " + strconv.Quote(q) + " takes"}}
+			return form.FaultError{{
+				Item: it.GetLinkId(), What: "the answer " + strconv.Quote(given[i]) + " is none that question " + strconv.Quote(q) + " takes",
+				ES: "la respuesta " + strconv.Quote(given[i]) + " no es una que admita la pregunta " + strconv.Quote(q),
+			}}
 		}
 		c.Answer = val
 		it.EnableWhen = append(it.EnableWhen, c)
@@ -350,27 +361,29 @@ type scoreData struct {
 	Methods, Items, Of []web.Option
 	Bands              []optionRow
 	Faults             []string
+	Moved              *movedForm
 	Rules              int
 }
 
 // scorePage edits one score of a draft with its bands, or adds one.
-func (v *visit) scorePage() error { return v.scoreShow(200, v.r.URL.Query().Get("code"), nil) }
+func (v *visit) scorePage() error { return v.scoreShow(v.r.URL.Query().Get("code"), nil) }
 
-func (v *visit) scoreShow(status int, code string, faults []string) error {
+// scoreShow shows a score, and behind one that was not saved why, with what was typed.
+func (v *visit) scoreShow(code string, why error) error {
 	id, err := v.id()
 	if err != nil {
 		return err
 	}
-	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()+"/score"), ID: id.String(), Code: code, New: code == "", Faults: faults}
+	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()+"/score"), ID: id.String(), Code: code, New: code == "", Faults: lines(why, v.lang)}
 	err = v.look("forms", id, func(s *sight) error {
-		f, err := s.theDraft(id)
+		f, err := s.theEdited(id, why)
 		if err != nil {
 			return err
 		}
 		sc := &tandemv1.FormScore{}
 		if i := slices.IndexFunc(f.GetDefinition().GetScores(), func(sc *tandemv1.FormScore) bool { return sc.GetCode() == code }); i >= 0 {
 			sc = f.GetDefinition().GetScores()[i]
-		} else if code != "" {
+		} else if d.New = true; code != "" && why == nil {
 			return errAbsent
 		}
 		d.Title, d.Hash, d.EN, d.ES, d.Rules = s.formTitle(f), formHash(f), sc.GetTitle().GetEn(), sc.GetTitle().GetEs(), len(sc.GetRules())
@@ -392,15 +405,25 @@ func (v *visit) scoreShow(status int, code string, faults []string) error {
 			d.Bands = append(d.Bands, optionRow{b.GetCode(), b.GetText().GetEn(), b.GetText().GetEs(), number(b.AtLeast)})
 		}
 		d.Bands = append(d.Bands, make([]optionRow, spare)...)
-		if len(faults) > 0 {
-			d.typed(v)
+		if why == nil {
+			return nil
+		}
+		now := d.says(v)
+		d.typed(v)
+		switch {
+		case d.New && code != "":
+			d.Code, d.Typed, d.Moved = "", code, &movedForm{Gone: true}
+		case errors.Is(why, server.ErrMoved):
+			d.Moved = beside(now, d.says(v))
+		default: // It is saved over what was shown, and over nothing newer.
+			d.Hash = v.form("hash")
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return v.show(status, "form-edit-score", d)
+	return v.show(statusOf(why), "form-edit-score", d)
 }
 
 // setScore saves a score of a draft. Rules stay as the file had them.
@@ -440,8 +463,8 @@ func (v *visit) setScore() error {
 		}
 		return nil
 	})
-	if faults := lines(err); faults != nil {
-		return v.scoreShow(http.StatusUnprocessableEntity, was, faults)
+	if v.again(err) {
+		return v.scoreShow(was, err)
 	}
 	return v.formDone(err, "okSaved")
 }

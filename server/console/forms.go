@@ -24,6 +24,7 @@ type formsData struct {
 	Faults []string
 	// Subjects and Categories are those that a new form can have.
 	Subjects, Categories []web.Option
+	Code, EN, ES         string
 }
 
 // forms lists the forms with all their versions.
@@ -56,7 +57,8 @@ func (v *visit) formsShow(status int, faults []string) error {
 		for _, n := range all {
 			d.Rows = append(d.Rows, n.row)
 		}
-		d.Subjects, d.Categories = s.options(s.c.domain.FieldCodes("form", "subject")), s.options(s.c.domain.FieldCodes("form", "category"))
+		d.Subjects, d.Categories = s.options(s.c.domain.FieldCodes("form", "subject"), v.form("subject")), s.options(s.c.domain.FieldCodes("form", "category"), v.form("category"))
+		d.Code, d.EN, d.ES = v.form("code"), v.form("en"), v.form("es")
 		return nil
 	})
 	if err != nil {
@@ -65,18 +67,37 @@ func (v *visit) formsShow(status int, faults []string) error {
 	return v.show(status, "forms", d)
 }
 
-// lines are what is wrong with a form, with the item or the place in the file.
-func lines(err error) []string {
+// formErrors are errors of a form with their words in Spanish.
+//
+//nolint:misspell // Half of it is Spanish.
+var formErrors = []struct {
+	err error
+	es  string
+}{
+	{server.ErrFormDraft, "la agencia ya tiene un borrador de este formulario: publíquelo, o anúlelo, antes de importar la versión siguiente"},
+	{server.ErrFormSettled, "solo un borrador se edita o se publica: importe el formulario corregido como su versión siguiente"},
+	{server.ErrFormNotPublished, "solo se retira un formulario publicado; un borrador se anula"},
+	{server.ErrFormReason, "diga por qué, en 500 caracteres como máximo"},
+	{server.ErrFormSize, "el formulario es demasiado largo para guardarse: divídalo en varios"},
+}
+
+// lines are what is wrong with a form in a language, with the item or the place in the file.
+func lines(err error, lang string) (out []string) {
 	if faults, ok := errors.AsType[form.FaultError](err); ok {
-		out := make([]string, 0, len(faults))
 		for _, f := range faults {
-			out = append(out, f.String())
+			out = append(out, f.In(lang))
 		}
 		return out
 	}
-	for _, known := range []error{server.ErrFormDraft, server.ErrFormSettled, server.ErrFormNotPublished, server.ErrFormReason, server.ErrFormSize} {
-		if errors.Is(err, known) {
-			return []string{known.Error()}
+	if invalid, ok := errors.AsType[*server.InvalidError](err); ok {
+		for _, p := range invalid.Problems {
+			out = append(out, p.Text(lang))
+		}
+		return out
+	}
+	for _, known := range formErrors {
+		if errors.Is(err, known.err) {
+			return []string{map[bool]string{true: known.es, false: known.err.Error()}[lang == "es"]}
 		}
 	}
 	return nil
@@ -98,7 +119,7 @@ func (v *visit) importForm() error {
 			return v.to("forms/" + id.String() + "?done=okImported")
 		}
 	}
-	if faults := lines(err); faults != nil {
+	if faults := lines(err, v.lang); faults != nil {
 		return v.formsShow(http.StatusUnprocessableEntity, faults)
 	}
 	return err
@@ -115,7 +136,7 @@ func (v *visit) addForm() error {
 		f.AnswersIn = new("ref")
 	}
 	id, err := v.clerk().AddForm(v.ctx(), v.who.Principal.Agency, f)
-	if faults := lines(err); faults != nil {
+	if faults := lines(err, v.lang); faults != nil {
 		return v.formsShow(http.StatusUnprocessableEntity, faults)
 	}
 	if err != nil {
@@ -136,6 +157,9 @@ type formData struct {
 	Draft, Mine, Published bool
 	Missing, English       []string
 	Faults                 []string
+	Moved                  *movedForm
+	// Reason is one that was typed, and not taken.
+	Reason string
 }
 
 type formRow struct {
@@ -186,14 +210,15 @@ func (s *sight) theDraft(id syncengine.ID) (*tandemv1.Form, error) {
 
 // formPage shows a form in both languages, and what can be done with it. Old versions stay
 // readable.
-func (v *visit) formPage() error { return v.formShow(200, nil) }
+func (v *visit) formPage() error { return v.formShow(nil) }
 
-func (v *visit) formShow(status int, faults []string) error {
+// formShow shows a form, and behind an act that was not done why, with what was typed.
+func (v *visit) formShow(why error) error {
 	id, err := v.id()
 	if err != nil {
 		return err
 	}
-	d := &formData{Page: v.page("navForms", "forms/"+id.String()), ID: id.String(), Faults: faults}
+	d := &formData{Page: v.page("navForms", "forms/"+id.String()), ID: id.String(), Faults: lines(why, v.lang)}
 	err = v.look("forms", id, func(s *sight) error {
 		f, err := s.theForm(id)
 		if err != nil {
@@ -217,15 +242,34 @@ func (v *visit) formShow(status int, faults []string) error {
 			d.Scores = append(d.Scores, r)
 		}
 		if f.GetLifecycle() == record.Draft {
-			d.Missing = lines(form.Publishable(f))
-			d.English = lines(form.Untranslated(f))
+			d.Missing = lines(form.Publishable(f), s.lang)
+			d.English = lines(form.Untranslated(f), s.lang)
+		}
+		if why != nil {
+			now := d.says(v)
+			d.typed(v)
+			if errors.Is(why, server.ErrMoved) || !d.Draft {
+				d.Moved = beside(now, d.says(v))
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return v.show(status, "form", d)
+	return v.show(statusOf(why), "form", d)
+}
+
+// typed puts back the head or the reason that was typed, which was not saved.
+func (d *formData) typed(v *visit) {
+	if v.r.PostForm.Has("licence") {
+		d.EN, d.ES, d.Licence = v.form("en"), v.form("es"), v.form("licence")
+	}
+	d.Reason = v.form("reason")
+}
+
+func (d *formData) says(v *visit) []pair {
+	return []pair{{Label: v.t("nameEN"), Value: d.EN}, {Label: v.t("nameES"), Value: d.ES}, {Label: v.t("licence"), Value: d.Licence}, {Label: v.t("reason"), Value: d.Reason}}
 }
 
 func (s *sight) formRow(it *form.Item) formRow {
@@ -322,8 +366,8 @@ func (v *visit) previewForm() error {
 
 // formDone ends an act on a form: what is wrong is shown on its page, and nothing is saved.
 func (v *visit) formDone(err error, done string) error {
-	if faults := lines(err); faults != nil {
-		return v.formShow(http.StatusUnprocessableEntity, faults)
+	if v.again(err) {
+		return v.formShow(err)
 	}
 	if err != nil {
 		return err

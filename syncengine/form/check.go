@@ -30,21 +30,39 @@ type Fault struct {
 	// Item is the link id of the item at fault, Score the code of the score; empty where
 	// it is neither.
 	Item, Score string
-	// What is wrong, and what to do.
-	What string
+	// What is wrong, and what to do; ES is the same in Spanish.
+	What, ES string
 }
 
-// String returns the place and what is wrong.
-func (f Fault) String() string {
-	switch {
-	case f.Path != "":
-		return f.Path + ": " + f.What
-	case f.Item != "":
-		return "item " + f.Item + ": " + f.What
-	case f.Score != "":
-		return "score " + f.Score + ": " + f.What
+// String returns the place and what is wrong, in English.
+func (f Fault) String() string { return f.In("en") }
+
+// In is String in a language: "es", and English for any other.
+func (f Fault) In(lang string) string {
+	what, item, score, line := f.What, "item ", "score ", "line "
+	if lang == "es" && f.ES != "" {
+		what, item, score, line = f.ES, "elemento ", "puntuación ", "línea "
 	}
-	return f.What
+	switch {
+	case strings.HasPrefix(f.Path, "line "):
+		return line + f.Path[len("line "):] + ": " + what
+	case f.Path != "":
+		return f.Path + ": " + what
+	case f.Item != "":
+		return item + f.Item + ": " + what
+	case f.Score != "":
+		return score + f.Score + ": " + what
+	}
+	return what
+}
+
+// says puts words to a fault: the format, and what [spanish] has for it.
+func (f Fault) says(format string, args ...any) Fault {
+	f.What = fmt.Sprintf(format, args...)
+	if es := spanish[format]; es != "" {
+		f.ES = fmt.Sprintf(es, args...)
+	}
+	return f
 }
 
 // FaultError is an error of one or more faults.
@@ -129,11 +147,11 @@ type checker struct {
 }
 
 func (c *checker) item(i int, format string, args ...any) {
-	c.faults = append(c.faults, Fault{Item: c.def.GetItems()[i].GetLinkId(), What: fmt.Sprintf(format, args...)})
+	c.faults = append(c.faults, Fault{Item: c.def.GetItems()[i].GetLinkId()}.says(format, args...))
 }
 
 func (c *checker) score(s *tandemv1.FormScore, format string, args ...any) {
-	c.faults = append(c.faults, Fault{Score: s.GetCode(), What: fmt.Sprintf(format, args...)})
+	c.faults = append(c.faults, Fault{Score: s.GetCode()}.says(format, args...))
 }
 
 // Check returns what is wrong with a definition; none, and it can be played. Texts may be
@@ -141,7 +159,7 @@ func (c *checker) score(s *tandemv1.FormScore, format string, args ...any) {
 func Check(def *tandemv1.FormDefinition) FaultError {
 	c := &checker{index: newIndex(def)}
 	if n := len(def.GetItems()); n == 0 || n > MaxItems {
-		c.faults = append(c.faults, Fault{What: fmt.Sprintf("a form has 1 to %d items, this one %d", MaxItems, n)})
+		c.faults = append(c.faults, Fault{}.says("a form has 1 to %d items, this one %d", MaxItems, n))
 		return c.faults
 	}
 	c.tree()
@@ -151,15 +169,13 @@ func Check(def *tandemv1.FormDefinition) FaultError {
 	for i, it := range def.GetItems() {
 		c.shape(i, it)
 		c.options(i, it)
-		for _, what := range c.conditions(it.GetEnableWhen(), it.EnableBehavior) {
-			c.item(i, "%s", what)
-		}
+		c.faults = append(c.faults, c.conditions(Fault{Item: it.GetLinkId()}, it.GetEnableWhen(), it.EnableBehavior)...)
 	}
 	if len(c.faults) == 0 {
 		c.circles()
 	}
 	if len(def.GetScores()) > maxScores {
-		c.faults = append(c.faults, Fault{What: fmt.Sprintf("a form has at most %d scores", maxScores)})
+		c.faults = append(c.faults, Fault{}.says("a form has at most %d scores", maxScores))
 		return c.faults
 	}
 	for i, s := range def.GetScores() {
@@ -197,7 +213,12 @@ func (c *checker) shape(i int, it *tandemv1.FormItem) {
 	if !slices.Contains(itemTypes, it.GetType()) {
 		c.item(i, "items of the type %s are not played", quote(it.GetType()))
 	}
-	c.long(i, "text", it.GetText(), maxText)
+	if tooLong(it.GetText()) {
+		c.item(i, "its text is longer than %d characters", maxText)
+	}
+	if !legible(it.GetText()) {
+		c.item(i, "its text holds control characters")
+	}
 	switch it.GetType() {
 	case Group:
 		if len(c.children[i]) == 0 {
@@ -226,16 +247,11 @@ func (c *checker) shape(i int, it *tandemv1.FormItem) {
 	}
 }
 
-func (c *checker) long(i int, what string, t *tandemv1.FormText, most int) {
-	for _, s := range []string{t.GetEn(), t.GetEs()} {
-		if utf8.RuneCountInString(s) > most {
-			c.item(i, "its %s is longer than %d characters", what, most)
-		}
-		if !plain(s) {
-			c.item(i, "its %s holds control characters", what)
-		}
-	}
+func tooLong(t *tandemv1.FormText) bool {
+	return max(utf8.RuneCountInString(t.GetEn()), utf8.RuneCountInString(t.GetEs())) > maxText
 }
+
+func legible(t *tandemv1.FormText) bool { return plain(t.GetEn()) && plain(t.GetEs()) }
 
 func (c *checker) options(i int, it *tandemv1.FormItem) {
 	n := len(it.GetOptions())
@@ -257,7 +273,12 @@ func (c *checker) options(i int, it *tandemv1.FormItem) {
 			c.item(i, "the option %s stands twice", quote(code))
 		}
 		seen[code] = true
-		c.long(i, "option "+quote(code), o.GetText(), maxText)
+		if tooLong(o.GetText()) {
+			c.item(i, "the text of the option %s is longer than %d characters", quote(code), maxText)
+		}
+		if !legible(o.GetText()) {
+			c.item(i, "the text of the option %s holds control characters", quote(code))
+		}
 		if v := o.GetOrdinal(); v < -1e6 || v > 1e6 || v != v {
 			c.item(i, "the points of the option %s are out of range", quote(code))
 		}
@@ -275,9 +296,9 @@ const (
 	most   = "le"
 )
 
-// conditions returns what is wrong with conditions.
-func (x *index) conditions(list []*tandemv1.FormCondition, behavior *string) (faults []string) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+// conditions returns what is wrong with the conditions of a place.
+func (x *index) conditions(of Fault, list []*tandemv1.FormCondition, behavior *string) (faults FaultError) {
+	fault := func(format string, args ...any) { faults = append(faults, of.says(format, args...)) }
 	if len(list) > maxConditions {
 		fault("it has more than %d conditions", maxConditions)
 	}
@@ -452,9 +473,7 @@ func (c *checker) bands(s *tandemv1.FormScore) {
 		if !seen[r.GetBand()] {
 			c.score(s, "a rule leads to %s, which is no band", quote(r.GetBand()))
 		}
-		for _, what := range c.conditions(r.GetWhen(), r.Behavior) {
-			c.score(s, "%s", what)
-		}
+		c.faults = append(c.faults, c.conditions(Fault{Score: s.GetCode()}, r.GetWhen(), r.Behavior)...)
 	}
 }
 
@@ -481,18 +500,15 @@ func Publishable(f *tandemv1.Form) FaultError {
 		return faults
 	}
 	if f.GetTitle().GetEn() == "" {
-		faults = append(faults, Fault{What: "the form has no English title"})
+		faults = append(faults, Fault{}.says("the form has no English title"))
 	}
-	eachText(f.GetDefinition(), func(fault Fault, t *tandemv1.FormText) {
+	eachText(f.GetDefinition(), func(of Fault, t *tandemv1.FormText) {
 		switch {
 		case t.GetEn() == "" && t.GetEs() == "":
-			fault.What += " has no wording: load it with tandem admin form wording"
+			faults = append(faults, of.lacks("has no wording: load it with tandem admin form wording"))
 		case t.GetEn() == "":
-			fault.What += " has no English wording"
-		default:
-			return
+			faults = append(faults, of.lacks("has no English wording"))
 		}
-		faults = append(faults, fault)
 	})
 	return faults
 }
@@ -500,31 +516,36 @@ func Publishable(f *tandemv1.Form) FaultError {
 // Untranslated returns what has no Spanish, and is shown in English.
 func Untranslated(f *tandemv1.Form) (faults FaultError) {
 	if f.GetTitle().GetEs() == "" {
-		faults = append(faults, Fault{What: "the title has no Spanish wording"})
+		faults = append(faults, Fault{}.says("the title has no Spanish wording"))
 	}
-	eachText(f.GetDefinition(), func(fault Fault, t *tandemv1.FormText) {
+	eachText(f.GetDefinition(), func(of Fault, t *tandemv1.FormText) {
 		if t.GetEs() == "" {
-			fault.What += " has no Spanish wording"
-			faults = append(faults, fault)
+			faults = append(faults, of.lacks("has no Spanish wording"))
 		}
 	})
 	return faults
 }
 
-// eachText calls do with every text that somebody reads, and the place of it.
+// lacks says what the text of a fault that names one lacks.
+func (f Fault) lacks(what string) Fault {
+	f.What, f.ES = f.What+" "+what, f.ES+" "+spanish[what]
+	return f
+}
+
+// eachText calls words with every text that somebody reads, and the place of it.
 func eachText(def *tandemv1.FormDefinition, words func(Fault, *tandemv1.FormText)) {
 	for _, it := range def.GetItems() {
-		words(Fault{Item: it.GetLinkId(), What: "it"}, it.GetText())
+		words(Fault{Item: it.GetLinkId()}.says("it"), it.GetText())
 		for _, o := range it.GetOptions() {
 			if o.GetText() != nil || o.GetKind() == "" || o.GetKind() == "coding" {
-				words(Fault{Item: it.GetLinkId(), What: "the option " + quote(o.GetCode())}, o.GetText())
+				words(Fault{Item: it.GetLinkId()}.says("the option %s", quote(o.GetCode())), o.GetText())
 			}
 		}
 	}
 	for _, s := range def.GetScores() {
-		words(Fault{Score: s.GetCode(), What: "it"}, s.GetTitle())
+		words(Fault{Score: s.GetCode()}.says("it"), s.GetTitle())
 		for _, b := range s.GetBands() {
-			words(Fault{Score: s.GetCode(), What: "the band " + quote(b.GetCode())}, b.GetText())
+			words(Fault{Score: s.GetCode()}.says("the band %s", quote(b.GetCode())), b.GetText())
 		}
 	}
 }

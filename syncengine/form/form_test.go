@@ -1,6 +1,8 @@
 package form_test
 
 import (
+	"errors"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +89,8 @@ func TestImport(t *testing.T) {
 	if !proto.Equal(g, roundTrip(t, g)) {
 		t.Error("a Spanish questionnaire is another after it was written and read")
 	}
+	inSpanish(t, form.Publishable(g))
+	inSpanish(t, form.Untranslated(g))
 	if faults := form.Publishable(g); len(faults) != 11+2 {
 		t.Errorf("a form without English: %v", faults)
 	}
@@ -106,6 +110,17 @@ func roundTrip(tb testing.TB, f *tandemv1.Form) *tandemv1.Form {
 }
 
 // What would be played otherwise than it is meant is refused, with its place.
+// inSpanish fails where a fault has no Spanish of its own, or words of the English one.
+func inSpanish(tb testing.TB, err error) {
+	tb.Helper()
+	faults, _ := errors.AsType[form.FaultError](err)
+	for _, f := range faults {
+		if es := f.In("es"); f.ES == "" || strings.Contains(es, "%!") || regexp.MustCompile(`(?i)\b(the|it|is|has|are|of|want)\b`).MatchString(es) {
+			tb.Errorf("%q is %q in Spanish", f.String(), es)
+		}
+	}
+}
+
 func TestImportRefuses(t *testing.T) {
 	t.Parallel()
 	q := func(items string) string {
@@ -168,6 +183,7 @@ func TestImportRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.200s:\ngot %v\nwant %s", raw, err, want)
 		}
+		inSpanish(t, err)
 		if f != nil && err != nil {
 			t.Errorf("%.200s: half of it was taken", raw)
 		}
@@ -371,6 +387,7 @@ func TestCheckRefusesScores(t *testing.T) {
 		if faults := form.Check(def); !strings.Contains(faults.Error(), want) {
 			t.Errorf("want %s, got %v", want, faults)
 		}
+		inSpanish(t, form.Check(def))
 	}
 }
 

@@ -3,7 +3,6 @@ package form
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +30,7 @@ const MaxFile = 1 << 20
 // with the place of each in the file; then nothing is returned.
 func Import(data []byte) (*tandemv1.Form, []string, error) {
 	if len(data) > MaxFile {
-		return nil, nil, FaultError{{What: fmt.Sprintf("the file is longer than %d bytes", MaxFile)}}
+		return nil, nil, FaultError{Fault{}.says("the file is longer than %d bytes", MaxFile)}
 	}
 	root, err := parse(data, "Questionnaire")
 	if err != nil {
@@ -43,8 +42,10 @@ func Import(data []byte) (*tandemv1.Form, []string, error) {
 		for _, one := range Check(f.GetDefinition()) {
 			if one.Path = r.paths[one.Item]; one.Path != "" {
 				one.What += " (link id " + one.Item + ")"
+				one.ES += " (link id " + one.Item + ")"
 			} else if one.Path = "Questionnaire"; one.Score != "" {
 				one.What = "score " + one.Score + ": " + one.What
+				one.ES = "puntuación " + one.Score + ": " + one.ES
 			}
 			r.faults = append(r.faults, one)
 		}
@@ -65,7 +66,7 @@ type reader struct {
 }
 
 func (r *reader) fault(path, format string, args ...any) {
-	r.faults = append(r.faults, Fault{Path: path, What: fmt.Sprintf(format, args...)})
+	r.faults = append(r.faults, Fault{Path: path}.says(format, args...))
 }
 
 // get returns a member, nil where there is none.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -38,17 +37,17 @@ func parse(data []byte, root string) (*node, error) {
 			return nil, f
 		}
 		line := 1 + bytes.Count(data[:min(int(dec.InputOffset()), len(data))], []byte("\n"))
-		return nil, FaultError{{Path: "line " + strconv.Itoa(line), What: "this is no JSON: " + err.Error()}}
+		return nil, FaultError{{Path: "line " + strconv.Itoa(line), What: "this is no JSON: " + err.Error(), ES: "esto no es JSON"}}
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, FaultError{{Path: root, What: "something follows the end of the resource"}}
+		return nil, FaultError{Fault{Path: root}.says("something follows the end of the resource")}
 	}
 	return n, nil
 }
 
 func parseValue(dec *json.Decoder, path string, depth int) (*node, error) {
 	if depth > maxNesting {
-		return nil, FaultError{{Path: path, What: fmt.Sprintf("the file nests deeper than %d levels", maxNesting)}}
+		return nil, FaultError{Fault{Path: path}.says("the file nests deeper than %d levels", maxNesting)}
 	}
 	tok, err := dec.Token()
 	if err != nil {
@@ -68,7 +67,7 @@ func parseValue(dec *json.Decoder, path string, depth int) (*node, error) {
 			}
 			key, _ := tok.(string)
 			if n.props[key] != nil {
-				return nil, FaultError{{Path: path + "." + key, What: "the element stands twice"}}
+				return nil, FaultError{Fault{Path: path + "." + key}.says("the element stands twice")}
 			}
 			one, err := parseValue(dec, path+"."+key, depth+1)
 			if err != nil {
