@@ -42,6 +42,8 @@ type result struct {
 	// scopes are those it is in now.
 	scopes    []ScopeKey
 	followers []ID
+	// coAuthors are those of StoredRecord.
+	coAuthors []ID
 	// awaits are the bases that have not arrived. They are stored with the rest: a
 	// change that is refused awaits nothing.
 	awaits []awaitedBase
@@ -88,6 +90,10 @@ func (j *judge) apply(c *StoredChange, change *tandemv1.Change) ([]*result, *Ref
 	}
 	for i, res := range results {
 		if err := j.home(res); err != nil {
+			return nil, nil, err
+		}
+		var err error
+		if res.coAuthors, err = j.b.coAuthors(res); err != nil {
 			return nil, nil, err
 		}
 		if reached, err := j.arrives(res); err != nil {
@@ -151,6 +157,11 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 	})
 	if unread != nil {
 		return nil, nil, unread
+	}
+	if !allowed && res.old != nil && slices.Contains(res.old.CoAuthors, j.p.Person) {
+		// Made on the draft, as far as anybody can tell.
+		allowed = j.b.srv.Rules.AllowedBeside(j.p, w, rec)
+		by.Beside = allowed
 	}
 	if !allowed && !planted.Is(planted.RightsUnchecked) {
 		return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
@@ -235,6 +246,19 @@ func (j *judge) home(res *result) error {
 		}
 	}
 	return nil
+}
+
+// coAuthors returns who might write on a record beside its author when it was sealed: those
+// that were written down then; where a change seals it, who might before that change. Once
+// it is a draft again nobody is, so that the next seal writes down anew.
+func (b *Batch) coAuthors(res *result) ([]ID, error) {
+	switch {
+	case res.old == nil || !res.State.sealed(res.kind):
+		return nil, nil
+	case res.before.sealed(res.kind):
+		return res.old.CoAuthors, nil
+	}
+	return b.srv.Rules.CoAuthors(&res.old.Record, b.look)
 }
 
 // scopesOf returns the scopes a record is in: its own, and those of the teams it

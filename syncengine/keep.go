@@ -61,7 +61,7 @@ const (
 func (b *Batch) save(res *result, c *StoredChange) error {
 	next := &StoredRecord{
 		Record: *res.Record, Hash: res.Record.Hash(), Seq: c.Seq, Scopes: res.scopes,
-		RunReplica: c.Replica, Plain: res.Plain,
+		RunReplica: c.Replica, Plain: res.Plain, CoAuthors: res.coAuthors,
 	}
 	// Others read it from here on, and for longer.
 	next.Split = nil
@@ -342,6 +342,9 @@ func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
 		return nil
 	}
 	res := &result{Applied: m.finish(id, old.Kind, nil), kind: kind, old: old, before: before, awaits: hist.awaits}
+	if res.coAuthors, err = b.coAuthors(res); err != nil {
+		return err
+	}
 	if res.scopes, res.followers, err = b.scopesOf(res.Record); err != nil {
 		return err
 	}
