@@ -244,7 +244,7 @@ func (p *PathState) writtenBy(author ID, stamps []Stamp) (own []Stamp) {
 func (m *merger) late(w Write, join bool) error {
 	p := m.s.ensure(w.Path)
 	held, bases := p.held(), w.Bases
-	if m.by.Beside {
+	if m.by.Beside && !planted.Is(planted.BesideSettles) {
 		bases = p.writtenBy(m.by.Author, bases)
 	}
 	if err := m.leave(p, bases, held); err != nil {

@@ -37,6 +37,8 @@ const (
 	BasesLost
 	SignUnseen
 	LateEditShown
+	NamedLate
+	BesideSettles
 	ClockDecides
 	ConflictUnasked
 	PolicySilent
