@@ -139,6 +139,18 @@ func testBeside(t *testing.T, on engine) {
 				t.Errorf("%x stand", left)
 			}
 		}},
+		{"something is refused that others have written over", func(t *testing.T) {
+			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.sign(t)
+			refused := c.words("and elsewhere")
+			refused.Records[0].Writes = append(c.write(c.other, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `incident_id: "` + w.id().String() + `"`}).Records[0].Writes, refused.Records[0].Writes...)
+			over := c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "over both"`})
+			id, _ := syncengine.IDFromBytes(refused.GetId())
+			over.Records[0].Writes[0].Bases = syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(id)})
+			c.expect(t, c.author, over, besideAsks)
+			c.expect(t, c.other, refused, besideForbidden)
+			c.expect(t, c.other, c.words("late"), besideAsks)
+		}},
 		{"nothing but that", func(t *testing.T) {
 			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
 			c.sign(t)

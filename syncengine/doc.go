@@ -83,6 +83,19 @@
 // ask where the screen was not the present state. Void is a status; nothing is ever
 // deleted.
 //
+// Who may write on a draft of somebody else's because another record says so, as who was at
+// the call, loses that right when the draft is sealed, and may not know yet. So with the
+// change that seals it the server writes down who held that right just before that change
+// ([StoredRecord].CoAuthors): in its own row of the record, no part of the hash, never sent,
+// MaxCoAuthors at most. What those write is a late edit as any other, but takes no head out
+// except their own and awaits none ([Writer].Beside); no other act is theirs. Whatever the
+// other record says afterwards changes nothing, and nobody is looked up. A server cannot tell
+// what was written before the seal from what was written after it. A record that is a draft
+// again has nobody written down, and the next seal writes down anew: those are its last
+// draft's. Nobody is written down on what was sealed before servers did so, or was loaded
+// from a package. A server that was set back to before the seal writes down whoever is named
+// when that arrives again.
+//
 // # Judging
 //
 // [Prepare] decodes a push and judges each change alone: form, size, single fields.
