@@ -151,6 +151,71 @@ func testBeside(t *testing.T, on engine) {
 			c.expect(t, c.other, refused, besideForbidden)
 			c.expect(t, c.other, c.words("late"), besideAsks)
 		}},
+		// A change that is refused takes nothing out that its sender might not, under whatever
+		// stamp.
+		{"something is refused under a stamp that others have named", func(t *testing.T) {
+			for _, signed := range []bool{false, true} {
+				c.open(t, "")
+				of := &matrixCell{kind: "encounter", object: c.visit}
+				first := c.heads()[0]
+				one := c.write(c.author, of, matrixAct{act: mSet, text: `narrative: "one device"`})
+				two := c.write(c.author, of, matrixAct{act: mSet, text: `narrative: "the other"`})
+				if signed {
+					c.sign(t)
+				}
+				c.expect(t, c.author, one, besideApplied, besideAsks)
+				c.refuse(t, first)
+				c.expect(t, c.author, two, besideAsks)
+				want := c.heads()
+				c.refuse(t, first)
+				if left := c.heads(); !slices.Equal(want, left) || len(left) != 2 && !signed || len(left) != 3 && signed {
+					t.Errorf("signed %v: of %x stand %x", signed, want, left)
+				}
+			}
+		}},
+		{"something is refused that they named on the draft", func(t *testing.T) {
+			for _, still := range []bool{true, false} {
+				c.open(t, "")
+				c.expect(t, c.author, c.naming(c.author, "elementA", &c.w.second), besideApplied)
+				own := c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "the author's other device"`})
+				ready := c.words("refused")
+				id, _ := syncengine.IDFromBytes(ready.GetId())
+				draft := c.words("on the draft")
+				draft.Records[0].Writes[0].Bases = append(draft.Records[0].Writes[0].Bases, syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(id)})...)
+				c.expect(t, c.other, draft, besideApplied)
+				if !still {
+					c.expect(t, c.author, c.naming(c.author, "elementA", nil), besideApplied)
+				}
+				c.sign(t)
+				c.expect(t, c.author, own, besideAsks)
+				want := c.heads()
+				ready.Records[0].Writes[0].Bases = syncengine.EncodeStamps(want)
+				c.astray(ready)
+				c.expect(t, c.other, ready, besideForbidden)
+				if left := c.heads(); !slices.Equal(want, left) || len(left) != 2 {
+					t.Errorf("still named %v: of %x stand %x", still, want, left)
+				}
+			}
+		}},
+		// What they write over their own, of which they have named the later first, is theirs.
+		{"own words are refused that were written over", func(t *testing.T) {
+			c.expect(t, c.author, c.naming(c.author, "elementA", &c.w.second), besideApplied)
+			first := c.expect(t, c.other, c.words("first of mine"), besideApplied)
+			apart := c.expect(t, c.author, c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "the author's"`}), besideApplied)
+			ready := c.words("second of mine")
+			id, _ := syncengine.IDFromBytes(first.GetId())
+			other, _ := syncengine.IDFromBytes(apart.GetId())
+			ready.Records[0].Writes[0].Bases = syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(id), syncengine.StampOf(other)})
+			over, _ := syncengine.IDFromBytes(ready.GetId())
+			last := c.words("third of mine")
+			last.Records[0].Writes[0].Bases = syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(over)})
+			c.expect(t, c.other, last, besideAsks)
+			c.astray(ready)
+			c.expect(t, c.other, ready, besideForbidden)
+			if left := c.heads(); len(left) != 1 {
+				t.Errorf("named, and of their own right: %x stand", left)
+			}
+		}},
 		{"nothing but that", func(t *testing.T) {
 			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
 			c.sign(t)
@@ -245,6 +310,22 @@ func (c *crew) signing() *tandemv1.Change {
 func (c *crew) sign(t *testing.T) {
 	t.Helper()
 	c.expect(t, c.author, c.signing(), besideApplied, besideAsks)
+}
+
+// refuse pushes a change of somebody's who was never named, under a stamp and over all that
+// stands.
+func (c *crew) refuse(t *testing.T, stamp syncengine.Stamp) {
+	t.Helper()
+	bad := c.words("refused")
+	copy(bad.Id[8:], syncengine.EncodeStamps([]syncengine.Stamp{stamp}))
+	bad.Records[0].Writes[0].Bases = syncengine.EncodeStamps(c.heads())
+	c.expect(t, c.other, bad, besideForbidden)
+}
+
+// astray gives a change of a visit a field that is not the second clinician's to write.
+func (c *crew) astray(change *tandemv1.Change) {
+	more := c.write(c.other, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `incident_id: "` + c.w.id().String() + `"`})
+	change.Records[0].Writes = append(more.Records[0].Writes, change.Records[0].Writes...)
 }
 
 // words are the second clinician's.
