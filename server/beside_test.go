@@ -42,10 +42,10 @@ func testBeside(t *testing.T, on engine) {
 	}{
 		// A stamp of one's own choosing names nobody before the signature.
 		{"named anew under an old stamp", func(t *testing.T) {
-			old := c.expect(t, c.other, c.naming(c.other, "elementA", &w.second), besideApplied)
-			c.expect(t, c.author, c.naming(c.author, "elementA", nil), besideApplied)
+			old := c.expect(t, c.other, c.naming(c.other, &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, nil), besideApplied)
 			c.sign(t)
-			forged := c.naming(c.other, "elementA", &w.second)
+			forged := c.naming(c.other, &w.second)
 			copy(forged.Id[8:], old.GetId()[8:])
 			c.expect(t, c.other, forged, besideApplied)
 			late := c.expect(t, c.other, c.words("late"), besideForbidden)
@@ -55,24 +55,24 @@ func testBeside(t *testing.T, on engine) {
 		}},
 		{"named and written in one push", func(t *testing.T) {
 			c.sign(t)
-			got := refusals(c.other.must(c.other.push(c.naming(c.other, "elementA", &w.second), c.words("late"))))
+			got := refusals(c.other.must(c.other.push(c.naming(c.other, &w.second), c.words("late"))))
 			if got != besideApplied+" "+besideForbidden {
 				t.Errorf("got %s", got)
 			}
 		}},
 		{"named where it does not show", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.clinician), besideApplied)
-			beside := c.naming(c.other, "elementA", &w.second)
+			c.expect(t, c.author, c.naming(c.author, &w.clinician), besideApplied)
+			beside := c.naming(c.other, &w.second)
 			beside.Records[0].Writes[0].Bases = make([]byte, 8)
 			c.expect(t, c.other, beside, besideAsks)
 			c.sign(t)
 			// What stood beside it shows once the other is gone.
-			gone := c.naming(c.other, "elementA", nil)
+			gone := c.naming(c.other, nil)
 			c.expect(t, c.other, gone, besideApplied, besideAsks)
 			c.expect(t, c.other, c.words("late"), besideForbidden)
 		}},
 		{"signed at the second attempt", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			late := c.words("late")
 			bad := c.signing()
 			bad.Records[0].Reason = string(make([]byte, 5))
@@ -89,15 +89,15 @@ func testBeside(t *testing.T, on engine) {
 			c.expect(t, c.other, c.words("late"), besideAsks)
 		}},
 		{"the name is saved anew", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			c.sign(t)
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			c.expect(t, c.other, c.words("late"), besideAsks)
-			c.expect(t, c.author, c.naming(c.author, "elementA", nil), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, nil), besideApplied)
 			c.expect(t, c.other, c.words("later"), besideAsks)
 		}},
 		{"takes none of the author's words out", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			own := c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "the author's other device"`})
 			c.sign(t)
 			c.expect(t, c.author, own, besideAsks)
@@ -115,7 +115,7 @@ func testBeside(t *testing.T, on engine) {
 		}},
 		// What is named before it comes is kept out of the heads by who may settle alone.
 		{"names the author's words before they come", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			own := c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "still on its way"`})
 			c.sign(t)
 			id, _ := syncengine.IDFromBytes(own.GetId())
@@ -128,7 +128,7 @@ func testBeside(t *testing.T, on engine) {
 			}
 		}},
 		{"takes back words of their own", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			c.sign(t)
 			first := c.expect(t, c.other, c.words("late"), besideAsks)
 			id, _ := syncengine.IDFromBytes(first.GetId())
@@ -140,7 +140,7 @@ func testBeside(t *testing.T, on engine) {
 			}
 		}},
 		{"something is refused that others have written over", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			c.sign(t)
 			refused := c.words("and elsewhere")
 			refused.Records[0].Writes = append(c.write(c.other, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `incident_id: "` + w.id().String() + `"`}).Records[0].Writes, refused.Records[0].Writes...)
@@ -217,7 +217,7 @@ func testBeside(t *testing.T, on engine) {
 			}
 		}},
 		{"nothing but that", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			c.sign(t)
 			c.expect(t, c.other, c.words("late"), besideAsks)
 			for _, spec := range []matrixAct{
@@ -235,7 +235,7 @@ func testBeside(t *testing.T, on engine) {
 		}},
 		{"not yet named, and released", func(t *testing.T) {
 			early := c.expect(t, c.other, c.words("early"), besideForbidden)
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			c.sign(t)
 			if err := release(t, early); err != nil {
 				t.Errorf("who was named meanwhile: %v", err)
@@ -245,12 +245,12 @@ func testBeside(t *testing.T, on engine) {
 			}
 		}},
 		{"voided and drafted again", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &w.second), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, &w.second), besideApplied)
 			of := &matrixCell{kind: "encounter", object: c.visit}
 			c.expect(t, c.author, c.write(c.author, of, matrixAct{act: mVoid, text: voided, reason: "entered twice"}), besideApplied)
 			c.expect(t, c.other, c.words("late"), besideAsks)
 			c.expect(t, c.author, c.write(c.author, of, matrixAct{act: mRestore, text: `lifecycle: "draft"`, reason: "it was not"}), besideApplied, besideAsks)
-			c.expect(t, c.author, c.naming(c.author, "elementA", nil), besideApplied)
+			c.expect(t, c.author, c.naming(c.author, nil), besideApplied)
 			c.sign(t)
 			c.expect(t, c.other, c.words("later"), besideForbidden)
 		}},
@@ -288,8 +288,9 @@ func (c *crew) expect(t *testing.T, d *device, change *tandemv1.Change, want ...
 	return change
 }
 
-// naming writes who was at the call into one of its elements; nil takes them out.
-func (c *crew) naming(by *device, key string, who *syncengine.ID) *tandemv1.Change {
+// naming writes who was at the call into an element of it; nil takes them out.
+func (c *crew) naming(by *device, who *syncengine.ID) *tandemv1.Change {
+	const key = "elementA"
 	path := syncengine.Path{Field: c.responders(), Key: key}
 	change := by.change(c.call, "incident", mSet)
 	var raw []byte

@@ -260,7 +260,7 @@ func (b *Batch) coAuthors(res *result) ([]ID, error) {
 	switch {
 	case res.old == nil || !res.State.sealed(res.kind):
 		return nil, nil
-	case res.before.sealed(res.kind) && !planted.Is(planted.NamedLate):
+	case res.before.sealed(res.kind):
 		return res.old.CoAuthors, nil
 	}
 	return b.srv.Rules.CoAuthors(&res.old.Record, b.look)

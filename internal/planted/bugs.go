@@ -37,7 +37,6 @@ const (
 	BasesLost
 	SignUnseen
 	LateEditShown
-	NamedLate
 	BesideSettles
 	ClockDecides
 	ConflictUnasked

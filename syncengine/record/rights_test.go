@@ -309,10 +309,10 @@ func TestCoAuthors(t *testing.T) {
 	}
 	words := func(m *tandemv1.Encounter) { m.Narrative = new("I was there too.") }
 	edit := actOn(t, tandemv1.Act_ACT_SET, visit, words)
-	looks := 0
+	looks, broken := 0, error(nil)
 	look := func(syncengine.ID) (*syncengine.Record, error) {
 		looks++
-		return stored(t, call), nil
+		return stored(t, call), broken
 	}
 	named := func(msg proto.Message) []syncengine.ID {
 		t.Helper()
@@ -341,9 +341,11 @@ func TestCoAuthors(t *testing.T) {
 	if got := named(note); got != nil {
 		t.Errorf("on a note, which is its author's: %v", got)
 	}
-	if _, err := d.CoAuthors(stored(t, visit), func(syncengine.ID) (*syncengine.Record, error) { return nil, io.ErrUnexpectedEOF }); !errors.Is(err, io.ErrUnexpectedEOF) {
+	broken = io.ErrUnexpectedEOF
+	if _, err := d.CoAuthors(stored(t, visit), look); !errors.Is(err, broken) {
 		t.Errorf("a call that cannot be read: %v", err)
 	}
+	broken = nil
 
 	beside := func(life string, w *tandemv1.RecordWrite, who *syncengine.Principal) bool {
 		visit := proto.CloneOf(visit)
