@@ -176,7 +176,7 @@ func testBeside(t *testing.T, on engine) {
 		{"something is refused that they named on the draft", func(t *testing.T) {
 			for _, still := range []bool{true, false} {
 				c.open(t, "")
-				c.expect(t, c.author, c.naming(c.author, "elementA", &c.w.second), besideApplied)
+				c.expect(t, c.author, c.naming(c.author, &c.w.second), besideApplied)
 				own := c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "the author's other device"`})
 				ready := c.words("refused")
 				id, _ := syncengine.IDFromBytes(ready.GetId())
@@ -184,7 +184,7 @@ func testBeside(t *testing.T, on engine) {
 				draft.Records[0].Writes[0].Bases = append(draft.Records[0].Writes[0].Bases, syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(id)})...)
 				c.expect(t, c.other, draft, besideApplied)
 				if !still {
-					c.expect(t, c.author, c.naming(c.author, "elementA", nil), besideApplied)
+					c.expect(t, c.author, c.naming(c.author, nil), besideApplied)
 				}
 				c.sign(t)
 				c.expect(t, c.author, own, besideAsks)
@@ -197,23 +197,58 @@ func testBeside(t *testing.T, on engine) {
 				}
 			}
 		}},
-		// What they write over their own, of which they have named the later first, is theirs.
-		{"own words are refused that were written over", func(t *testing.T) {
-			c.expect(t, c.author, c.naming(c.author, "elementA", &c.w.second), besideApplied)
-			first := c.expect(t, c.other, c.words("first of mine"), besideApplied)
-			apart := c.expect(t, c.author, c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "the author's"`}), besideApplied)
-			ready := c.words("second of mine")
-			id, _ := syncengine.IDFromBytes(first.GetId())
-			other, _ := syncengine.IDFromBytes(apart.GetId())
-			ready.Records[0].Writes[0].Bases = syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(id), syncengine.StampOf(other)})
-			over, _ := syncengine.IDFromBytes(ready.GetId())
-			last := c.words("third of mine")
-			last.Records[0].Writes[0].Bases = syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(over)})
+		{"something is refused whose sender has lost the right", func(t *testing.T) {
+			c.expect(t, c.author, c.naming(c.author, &c.w.second), besideApplied)
+			apart := c.write(c.author, &matrixCell{kind: "encounter", object: c.visit}, matrixAct{act: mSet, text: `narrative: "the author's"`})
+			c.expect(t, c.other, c.words("first of mine"), besideApplied)
+			c.expect(t, c.author, apart, besideAsks)
+			ready, last := c.words("second of mine"), c.words("third of mine")
+			ready.Records[0].Writes[0].Bases = syncengine.EncodeStamps(c.heads())
+			last.Records[0].Writes[0].Bases = c.stamp(ready)
 			c.expect(t, c.other, last, besideAsks)
+			c.expect(t, c.author, c.naming(c.author, nil), besideApplied)
+			c.expect(t, c.other, ready, besideForbidden)
+			if left := c.heads(); len(left) != 2 || len(c.heads(c.author)) != 1 {
+				t.Errorf("%x stand, where their own alone go", left)
+			}
+		}},
+		{"something is refused on a draft that they may write on", func(t *testing.T) {
+			of := &matrixCell{kind: "encounter", object: c.visit}
+			first := c.heads()[0]
+			one := c.write(c.author, of, matrixAct{act: mSet, text: `narrative: "one device"`})
+			two := c.write(c.author, of, matrixAct{act: mSet, text: `narrative: "the other"`})
+			c.expect(t, c.author, one, besideApplied)
+			c.expect(t, c.author, two, besideAsks)
+			c.expect(t, c.author, c.naming(c.author, &c.w.second), besideApplied)
+			bad := c.words("under the stamp of another")
+			copy(bad.Id[8:], syncengine.EncodeStamps([]syncengine.Stamp{first}))
+			bad.Records[0].Writes[0].Bases = c.stamp(two)
+			c.astray(bad)
+			c.expect(t, c.other, bad, besideForbidden)
+			if left := c.heads(); len(left) != 2 {
+				t.Errorf("under the stamp of another: %x stand", left)
+			}
+			ready, over := c.words("over all"), c.words("over both")
+			over.Records[0].Writes[0].Bases = syncengine.EncodeStamps(append(c.heads(), syncengine.StampOf(syncengine.ID(ready.GetId()))))
+			c.expect(t, c.other, over, besideApplied)
+			ready.Records[0].Writes[0].Bases = c.stamp(over)
 			c.astray(ready)
 			c.expect(t, c.other, ready, besideForbidden)
 			if left := c.heads(); len(left) != 1 {
-				t.Errorf("named, and of their own right: %x stand", left)
+				t.Errorf("over all: %x stand", left)
+			}
+		}},
+		// As it may be where a server was set back: one device shows what is refused now.
+		{"others name what is refused", func(t *testing.T) {
+			of := &matrixCell{kind: "encounter", object: c.visit}
+			two := c.write(c.author, of, matrixAct{act: mSet, text: `narrative: "the other"`})
+			bad := c.words("refused")
+			bad.Records[0].Writes[0].Bases = syncengine.EncodeStamps(c.heads())
+			c.expect(t, c.other, bad, besideForbidden)
+			two.Records[0].Writes[0].Bases = c.stamp(bad)
+			c.expect(t, c.author, two, besideAsks)
+			if left := c.heads(); len(left) != 2 {
+				t.Errorf("%x stand", left)
 			}
 		}},
 		{"nothing but that", func(t *testing.T) {
@@ -321,6 +356,10 @@ func (c *crew) refuse(t *testing.T, stamp syncengine.Stamp) {
 	copy(bad.Id[8:], syncengine.EncodeStamps([]syncengine.Stamp{stamp}))
 	bad.Records[0].Writes[0].Bases = syncengine.EncodeStamps(c.heads())
 	c.expect(t, c.other, bad, besideForbidden)
+}
+
+func (c *crew) stamp(of *tandemv1.Change) []byte {
+	return syncengine.EncodeStamps([]syncengine.Stamp{syncengine.StampOf(syncengine.ID(of.GetId()))})
 }
 
 // astray gives a change of a visit a field that is not the second clinician's to write.
