@@ -65,7 +65,9 @@
 // never comes twice; if its change lies in quarantine, that change's own bases for
 // p count as the write's too, also when it gets there later. Then the write joins H,
 // unless it is itself awaited: somebody has already written over it, and it goes to
-// history. H is the same for every order of arrival.
+// history. H is the same for every order of arrival. What is refused takes nobody's words
+// out by that: its bases count for writes of its own sender, and where it arrives after
+// them, those that its sender might write over then, or wrote; so more may stand, never less.
 //
 // The policy of a field only chooses which head is displayed and whether a human is
 // asked. keep-both: the head accepted first. safest-head: the most cautious by the

@@ -566,8 +566,31 @@ func (d *Domain) CoAuthors(rec *syncengine.Record, look syncengine.Lookup) ([]sy
 		}
 	}
 	slices.SortFunc(ids, syncengine.ID.Compare)
-	ids = slices.Compact(ids)
+	if ids = slices.Compact(ids); len(ids) > syncengine.MaxCoAuthors {
+		if ids, err = d.onStaff(ids[:min(len(ids), maxNamed)], look); err != nil {
+			return nil, err
+		}
+	}
 	return ids[:min(len(ids), syncengine.MaxCoAuthors)], nil
+}
+
+// maxNamed bounds the names at a call that are looked up, where there are more than are
+// written down.
+const maxNamed = 1024
+
+// onStaff returns those of ids that are of members of staff: made-up ones crowd none out.
+func (d *Domain) onStaff(ids []syncengine.ID, look syncengine.Lookup) ([]syncengine.ID, error) {
+	var members []syncengine.ID
+	for _, id := range ids {
+		rec, err := look(id)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil && d.Staff(rec.Kind) {
+			members = append(members, id)
+		}
+	}
+	return members, nil
 }
 
 // AllowedBeside implements syncengine.Rules: what they may write on the draft, and no more.

@@ -334,6 +334,23 @@ func TestCoAuthors(t *testing.T) {
 	for i, r := range call.Responders {
 		r.StaffId = new(syncengine.ID{9, byte(i >> 8), byte(i)}.String())
 	}
+	there := look
+	members := map[syncengine.ID]bool{{9, 0, 70}: true}
+	look = func(id syncengine.ID) (*syncengine.Record, error) {
+		rec, err := there(id)
+		if members[id] {
+			rec = stored(t, &tandemv1.Staff{DisplayName: new("A")})
+		} else if id[0] == 9 {
+			rec = nil
+		}
+		return rec, err
+	}
+	if got := named(visit); len(got) != 1 || !members[got[0]] || looks > 1100 {
+		t.Errorf("one of the staff among very many that are nobody: %v at %d looks", got, looks)
+	}
+	for i := range 1000 {
+		members[syncengine.ID{9, byte(i >> 8), byte(i)}] = true
+	}
 	got := named(visit)
 	if len(got) != syncengine.MaxCoAuthors || !slices.IsSortedFunc(got, syncengine.ID.Compare) {
 		t.Errorf("%d of very many, or in no order", len(got))
@@ -341,7 +358,7 @@ func TestCoAuthors(t *testing.T) {
 	if got := named(note); got != nil {
 		t.Errorf("on a note, which is its author's: %v", got)
 	}
-	broken = io.ErrUnexpectedEOF
+	look, broken = there, io.ErrUnexpectedEOF
 	if _, err := d.CoAuthors(stored(t, visit), look); !errors.Is(err, broken) {
 		t.Errorf("a call that cannot be read: %v", err)
 	}
