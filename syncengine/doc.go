@@ -65,7 +65,9 @@
 // never comes twice; if its change lies in quarantine, that change's own bases for
 // p count as the write's too, also when it gets there later. Then the write joins H,
 // unless it is itself awaited: somebody has already written over it, and it goes to
-// history. H is the same for every order of arrival.
+// history. H is the same for every order of arrival. What is refused takes nobody's words
+// out by that: its bases count for writes of its own sender, and where it arrives after
+// them, those that its sender might write over then, or wrote; so more may stand, never less.
 //
 // The policy of a field only chooses which head is displayed and whether a human is
 // asked. keep-both: the head accepted first. safest-head: the most cautious by the
@@ -82,6 +84,19 @@
 // log; one that never arrived makes the act wait in quarantine. Other acts apply, and
 // ask where the screen was not the present state. Void is a status; nothing is ever
 // deleted.
+//
+// Who may write on a draft of somebody else's because another record says so, as who was at
+// the call, loses that right when the draft is sealed, and may not know yet. So with the
+// change that seals it the server writes down who held that right just before that change
+// ([StoredRecord].CoAuthors): in its own row of the record, no part of the hash, never sent,
+// MaxCoAuthors at most. What those write is a late edit as any other, but takes no head out
+// except their own and awaits none ([Writer].Beside); no other act is theirs. Whatever the
+// other record says afterwards changes nothing, and nobody is looked up. A server cannot tell
+// what was written before the seal from what was written after it. A record that is a draft
+// again has nobody written down, and the next seal writes down anew: those are its last
+// draft's. Nobody is written down on what was sealed before servers did so, or was loaded
+// from a package. A server that was set back to before the seal writes down whoever is named
+// when that arrives again.
 //
 // # Judging
 //

@@ -42,6 +42,8 @@ type result struct {
 	// scopes are those it is in now.
 	scopes    []ScopeKey
 	followers []ID
+	// coAuthors are those of StoredRecord.
+	coAuthors []ID
 	// awaits are the bases that have not arrived. They are stored with the rest: a
 	// change that is refused awaits nothing.
 	awaits []awaitedBase
@@ -88,6 +90,10 @@ func (j *judge) apply(c *StoredChange, change *tandemv1.Change) ([]*result, *Ref
 	}
 	for i, res := range results {
 		if err := j.home(res); err != nil {
+			return nil, nil, err
+		}
+		var err error
+		if res.coAuthors, err = j.b.coAuthors(res); err != nil {
 			return nil, nil, err
 		}
 		if reached, err := j.arrives(res); err != nil {
@@ -142,20 +148,19 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 			return nil, refuse(tandemv1.Refusal_REFUSAL_NO_TARGET, i, "record"), err
 		}
 	}
-	// What cannot be read is no reason to refuse.
-	var unread error
-	allowed := j.b.srv.Rules.AllowedOn(j.p, w, rec, func(id ID) (*Record, error) {
-		rec, err := j.b.look(id)
-		unread = errors.Join(unread, err)
-		return rec, err
-	})
-	if unread != nil {
-		return nil, nil, unread
+	allowed, err := j.allowedOn(w, rec)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !allowed && res.old != nil && slices.Contains(res.old.CoAuthors, j.p.Person) {
+		// Made on the draft, as far as anybody can tell.
+		allowed = j.b.srv.Rules.AllowedBeside(j.p, w, rec)
+		by.Beside = allowed
 	}
 	if !allowed && !planted.Is(planted.RightsUnchecked) {
 		return nil, refuse(tandemv1.Refusal_REFUSAL_FORBIDDEN, i, "act"), nil
 	}
-	hist := &serverHistory{tx: j.b.tx, record: id}
+	hist := &serverHistory{tx: j.b.tx, record: id, author: c.Author}
 	applied, err := Apply(kind, rec, w, by, hist)
 	switch {
 	case errors.Is(err, ErrWaiting):
@@ -173,6 +178,17 @@ func (j *judge) write(i int, w *tandemv1.RecordWrite, c *StoredChange, by Writer
 		res.awaits = append(slices.Clone(done[at].awaits), res.awaits...)
 	}
 	return res, nil, nil
+}
+
+// allowedOn judges the right to a write on the record as it stands. What cannot be read is no
+// reason to refuse.
+func (j *judge) allowedOn(w *tandemv1.RecordWrite, rec *Record) (allowed bool, err error) {
+	allowed = j.b.srv.Rules.AllowedOn(j.p, w, rec, func(id ID) (*Record, error) {
+		found, unread := j.b.look(id)
+		err = errors.Join(err, unread)
+		return found, unread
+	})
+	return allowed && err == nil, err
 }
 
 // absent refuses a write to a record that is not there: in one bundle with its
@@ -237,6 +253,19 @@ func (j *judge) home(res *result) error {
 	return nil
 }
 
+// coAuthors returns who might write on a record beside its author when it was sealed: those
+// that were written down then; where a change seals it, who might before that change. Once
+// it is a draft again nobody is, so that the next seal writes down anew.
+func (b *Batch) coAuthors(res *result) ([]ID, error) {
+	switch {
+	case res.old == nil || !res.State.sealed(res.kind):
+		return nil, nil
+	case res.before.sealed(res.kind):
+		return res.old.CoAuthors, nil
+	}
+	return b.srv.Rules.CoAuthors(&res.old.Record, b.look)
+}
+
 // scopesOf returns the scopes a record is in: its own, and those of the teams it
 // follows.
 func (b *Batch) scopesOf(rec *Record) (scopes []ScopeKey, followers []ID, err error) {
@@ -259,6 +288,8 @@ func (b *Batch) scopesOf(rec *Record) (scopes []ScopeKey, followers []ID, err er
 type serverHistory struct {
 	tx     ServerTx
 	record ID
+	// author is whose write names the bases.
+	author ID
 	awaits []awaitedBase
 	// entry is the log's entry of stamp: most paths of a record come from one change.
 	stamp Stamp
@@ -286,10 +317,14 @@ func (h *serverHistory) Await(p Path, s Stamp) error {
 	return nil
 }
 
-// QuarantinedBases looks among the changes in quarantine.
+// QuarantinedBases looks among the changes in quarantine that the author of the write has
+// sent: whatever stamp another gives to what is refused, it takes nothing out by that.
 func (h *serverHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
 	c, err := h.tx.QuarantinedByStamp(s)
 	if err != nil || c == nil {
+		return nil, h.fail(err)
+	}
+	if own, err := h.sent(c); err != nil || !own {
 		return nil, h.fail(err)
 	}
 	w, ok := writeIn(c.Body, h.record, p)
@@ -297,6 +332,16 @@ func (h *serverHistory) QuarantinedBases(p Path, s Stamp) ([]Stamp, error) {
 		return nil, nil
 	}
 	return w.Bases, nil
+}
+
+// sent reports whether the author of the write has sent a change, whatever it says of
+// itself; what was made at the server says who.
+func (h *serverHistory) sent(c *StoredChange) (bool, error) {
+	if c.Replica.IsZero() {
+		return c.Author == h.author, nil
+	}
+	r, err := h.tx.Replica(c.Replica)
+	return r != nil && r.Person == h.author, err
 }
 
 // Written looks in the change log.

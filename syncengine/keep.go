@@ -61,7 +61,7 @@ const (
 func (b *Batch) save(res *result, c *StoredChange) error {
 	next := &StoredRecord{
 		Record: *res.Record, Hash: res.Record.Hash(), Seq: c.Seq, Scopes: res.scopes,
-		RunReplica: c.Replica, Plain: res.Plain,
+		RunReplica: c.Replica, Plain: res.Plain, CoAuthors: res.coAuthors,
 	}
 	// Others read it from here on, and for longer.
 	next.Split = nil
@@ -267,8 +267,9 @@ func (b *Batch) reviewAmong(results []*result, seq uint64) error {
 }
 
 // quarantine keeps a change that was not applied, and lets its bases count as those
-// of an accepted write that names it.
-func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {
+// of an accepted write that names it. borne: another change has its stamp already, and
+// what names that names the other.
+func (b *Batch) quarantine(j *judge, c *StoredChange, change *tandemv1.Change, borne bool) error {
 	var targets []ID
 	for _, w := range change.GetRecords() {
 		if id, ok := IDFromBytes(w.GetRecord()); ok && !slices.Contains(targets, id) {
@@ -279,7 +280,10 @@ func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {
 		return err
 	}
 	for _, w := range change.GetRecords() {
-		if err := b.stand(c, w); err != nil {
+		if borne {
+			break
+		}
+		if err := b.stand(j, c, w); err != nil {
 			return err
 		}
 	}
@@ -287,8 +291,9 @@ func (b *Batch) quarantine(c *StoredChange, change *tandemv1.Change) error {
 }
 
 // stand takes the bases of a quarantined write out of the heads of each path where
-// an accepted write has already named it.
-func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
+// an accepted write has already named it: those that its sender might take out, and never
+// the last.
+func (b *Batch) stand(j *judge, c *StoredChange, w *tandemv1.RecordWrite) error {
 	id, ok := IDFromBytes(w.GetRecord())
 	if !ok || planted.Is(planted.BasesLost) {
 		return nil
@@ -310,7 +315,7 @@ func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
 	if err != nil {
 		return err
 	}
-	hist := &serverHistory{tx: b.tx, record: id}
+	hist := &serverHistory{tx: b.tx, record: id, author: j.p.Person}
 	m := &merger{kind: kind, s: after, by: Writer{Stamp: StampOf(c.ID)}, hist: hist}
 	changed := false
 	for _, write := range writes {
@@ -322,26 +327,37 @@ func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
 		if !awaited || p == nil {
 			continue
 		}
-		changed = true
+		bases := write.Bases
+		if may, err := j.mayWrite(w, write, old); err != nil {
+			return err
+		} else if !may {
+			bases = p.writtenBy(j.p.Person, bases)
+		}
 		sealed := after.sealed(kind)
-		var held Stamp
+		was, awaits, held := *p, len(hist.awaits), Stamp(0)
 		if sealed {
 			held = p.held()
 		}
-		if err := m.leave(p, write.Bases, held); err != nil {
+		if err := m.leave(p, bases, held); err != nil {
 			return err
 		}
+		if len(p.Heads) == 0 {
+			// What names it left a head of its own, or was written over by one that did.
+			*p, hist.awaits = was, hist.awaits[:awaits]
+			continue
+		}
+		changed = true
 		if !sealed {
 			p.Displayed = kind.choose(write.Path.Field, p.Heads)
-		}
-		if len(p.Heads) == 0 {
-			after.drop(write.Path)
 		}
 	}
 	if !changed {
 		return nil
 	}
 	res := &result{Applied: m.finish(id, old.Kind, nil), kind: kind, old: old, before: before, awaits: hist.awaits}
+	if res.coAuthors, err = b.coAuthors(res); err != nil {
+		return err
+	}
 	if res.scopes, res.followers, err = b.scopesOf(res.Record); err != nil {
 		return err
 	}
@@ -349,6 +365,25 @@ func (b *Batch) stand(c *StoredChange, w *tandemv1.RecordWrite) error {
 		return err
 	}
 	return b.lead(res, c.Seq)
+}
+
+// mayWrite reports whether the principal might write a path of a record as it stands, with
+// nothing else.
+func (j *judge) mayWrite(of *tandemv1.RecordWrite, write Write, rec *StoredRecord) (bool, error) {
+	if j.revoked {
+		return false, nil
+	}
+	if reached, err := j.reached(rec); err != nil || !reached {
+		return false, err
+	}
+	alone := &tandemv1.RecordWrite{
+		Record: of.GetRecord(), Kind: of.GetKind(), Act: tandemv1.Act_ACT_SET,
+		Writes: []*tandemv1.PathWrite{{Field: write.Path.Field, Key: []byte(write.Path.Key), Value: write.Raw, Bases: EncodeStamps(write.Bases)}},
+	}
+	if !j.b.srv.Rules.Allowed(j.p, alone) {
+		return false, nil
+	}
+	return j.allowedOn(alone, &rec.Record)
 }
 
 // touch returns what a record remembers of its latest changes, after one more.

@@ -15,6 +15,8 @@ type Writer struct {
 	Author, Device ID
 	// AtMS is the device's wall clock, ReceivedMS the server's time of receipt.
 	AtMS, ReceivedMS int64
+	// Beside: what it writes beside a sealed record takes no head out but its author's.
+	Beside bool
 }
 
 // Write is a write of one path.
@@ -226,12 +228,26 @@ func (r *FieldRule) caution(raw []byte) int {
 	return r.Caution(raw)
 }
 
+// writtenBy returns those of stamps that are heads which somebody wrote.
+func (p *PathState) writtenBy(author ID, stamps []Stamp) (own []Stamp) {
+	for _, h := range p.Heads {
+		if h.Author == author && slices.Contains(stamps, h.Stamp) {
+			own = append(own, h.Stamp)
+		}
+	}
+	return own
+}
+
 // late applies a write that meets a sealed record: the displayed heads stay, the
-// value stands beside them. A base that is an alternative leaves.
+// value stands beside them. A base that is an alternative leaves; of who writes only
+// beside it, their own.
 func (m *merger) late(w Write, join bool) error {
 	p := m.s.ensure(w.Path)
-	held := p.held()
-	if err := m.leave(p, w.Bases, held); err != nil {
+	held, bases := p.held(), w.Bases
+	if m.by.Beside && !planted.Is(planted.BesideSettles) {
+		bases = p.writtenBy(m.by.Author, bases)
+	}
+	if err := m.leave(p, bases, held); err != nil {
 		return err
 	}
 	awaited, err := m.hist.Awaited(w.Path, m.by.Stamp)

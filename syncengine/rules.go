@@ -124,6 +124,10 @@ func (p *Principal) HasRole(role string) bool {
 // is not there.
 type Lookup func(id ID) (*Record, error)
 
+// MaxCoAuthors bounds how many are written down of those who might write on a record when
+// it was sealed.
+const MaxCoAuthors = 64
+
 // LookAbout reads the records that are about one, as they name it themselves, inside the
 // deciding transaction; there may be others, where there are very many.
 type LookAbout func(id ID) ([]*Record, error)
@@ -152,6 +156,13 @@ type Rules interface {
 	// create): ownership and transitions. Reach into the record's scopes is the
 	// engine's own test. look reads other records that a right rests on.
 	AllowedOn(p *Principal, w *tandemv1.RecordWrite, rec *Record, look Lookup) bool
+	// CoAuthors returns who may write on a record of somebody else's as it stands, because
+	// of what another record says; at most MaxCoAuthors, ascending. For the moment at which
+	// it is sealed.
+	CoAuthors(rec *Record, look Lookup) ([]ID, error)
+	// AllowedBeside judges the right of one of those to write beside the record, which is
+	// sealed since, what they may have written before they knew.
+	AllowedBeside(p *Principal, w *tandemv1.RecordWrite, rec *Record) bool
 	// Principal returns who a staff record describes: roles, teams, agency, and the
 	// programs of those teams. Device and Replica are left to the caller.
 	Principal(staff *Record, look Lookup) (*Principal, error)

@@ -484,11 +484,18 @@ func (b *Batch) keep(j *judge, c *StoredChange, change *tandemv1.Change, results
 	if planted.Is(planted.GroupLosesMember) && b.changes > 1 {
 		return nil
 	}
-	if err := b.tx.SaveChange(c); err != nil {
+	if refusal == nil {
+		if err := b.tx.SaveChange(c); err != nil {
+			return err
+		}
+		return b.accept(j, c, change, results)
+	}
+	borne, err := b.tx.ChangeByStamp(StampOf(c.ID))
+	if err != nil {
 		return err
 	}
-	if refusal == nil {
-		return b.accept(j, c, change, results)
+	if err := b.tx.SaveChange(c); err != nil {
+		return err
 	}
 	if !j.held {
 		if err := b.hold(j.p); err != nil {
@@ -496,7 +503,7 @@ func (b *Batch) keep(j *judge, c *StoredChange, change *tandemv1.Change, results
 		}
 		j.held = true
 	}
-	return b.quarantine(c, change)
+	return b.quarantine(j, c, change, borne != nil)
 }
 
 // accept stores what an applied change did, closes what it replaces, and lets out of

@@ -134,6 +134,10 @@ type StoredRecord struct {
 	RunBase    uint64
 	// Plain: every path has one head and it is displayed.
 	Plain bool
+	// CoAuthors are those who might write on it beside its author when it was sealed,
+	// ascending, MaxCoAuthors at most; none while it is not sealed. They are the server's
+	// alone and no part of the hash.
+	CoAuthors []ID
 	// Touches are the paths that its latest changes touched, oldest first, and
 	// TouchBase the sequence of the state before the oldest: who holds that state or
 	// a later one can be sent those paths alone.

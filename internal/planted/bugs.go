@@ -37,6 +37,7 @@ const (
 	BasesLost
 	SignUnseen
 	LateEditShown
+	BesideSettles
 	ClockDecides
 	ConflictUnasked
 	PolicySilent

@@ -32,6 +32,7 @@ var Table = []Row{
 	{BasesLost, "BasesLost", "base lost on quarantine", "what a change in quarantine was written over stays beside what replaced both"},
 	{SignUnseen, "SignUnseen", "sign over the unseen", "a signature covers what stands there, not what its signer saw"},
 	{LateEditShown, "LateEditShown", "late edit displaces the signed", "a plain write to a sealed record is displayed"},
+	{BesideSettles, "BesideSettles", "alternative taken out by who may not settle", "who writes beside a signed visit takes another's words out"},
 	{ClockDecides, "ClockDecides", "last writer wins by clock", "of two values the one with the later clock is displayed"},
 	{ConflictUnasked, "ConflictUnasked", "conflict without a question", "two values stand side by side and nobody is asked"},
 	{PolicySilent, "PolicySilent", "silent loser", "a value that a policy sets aside leaves no note"},

@@ -170,7 +170,7 @@ func (tx *Tx) flushRecords() error {
 	if len(tx.dirty) == 0 {
 		return nil
 	}
-	const width = 14
+	const width = 15
 	var fresh, known []any
 	for _, e := range tx.dirty {
 		if e.was != nil && e.shared && !bytes.Equal(e.was.Body, e.rec.Body) {
@@ -192,18 +192,19 @@ func (tx *Tx) flushRecords() error {
 		tx.saved = append(tx.saved, e.rec)
 	}
 	tx.dirty = nil
-	const head = `record (org, kind, plain, shared, run_replica, run_base, scopes, touches, seq, hash, touch_base, id, stamps, body)`
-	const alike = 8
+	const head = `record (org, kind, plain, shared, run_replica, run_base, scopes, touches, co_authors, seq, hash, touch_base, id, stamps, body)`
+	const alike = 9
 	if err := tx.insert(head, "", alike, width, fresh); err != nil {
 		return err
 	}
 	return tx.insert(head, ` ON CONFLICT (org, id) DO UPDATE SET kind = excluded.kind, seq = excluded.seq, hash = excluded.hash,
 		plain = excluded.plain, shared = excluded.shared, run_replica = excluded.run_replica, run_base = excluded.run_base,
-		touch_base = excluded.touch_base, scopes = excluded.scopes, touches = excluded.touches, stamps = excluded.stamps,
+		touch_base = excluded.touch_base, scopes = excluded.scopes, touches = excluded.touches,
+		co_authors = excluded.co_authors, stamps = excluded.stamps,
 		body = excluded.body`, alike, width, known)
 }
 
-func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
+func (tx *Tx) recordArgs(e *recordEntry) (row [15]any, err error) {
 	rec := e.rec
 	nums := make([]int64, 0, 4)
 	for _, k := range rec.Scopes {
@@ -213,9 +214,9 @@ func (tx *Tx) recordArgs(e *recordEntry) (row [14]any, err error) {
 		}
 		nums = append(nums, num)
 	}
-	row = [14]any{
+	row = [15]any{
 		tx.org.num, int64(rec.Kind), boolArg(rec.Plain), boolArg(e.shared), nil, int64(rec.RunBase), bytesArg(packNumbers(nums)),
-		bytesArg(packTouches(rec.Touches)), int64(rec.Seq), int64(rec.Hash), int64(rec.TouchBase), rec.ID[:],
+		bytesArg(packTouches(rec.Touches)), bytesArg(joinIDs(rec.CoAuthors)), int64(rec.Seq), int64(rec.Hash), int64(rec.TouchBase), rec.ID[:],
 		bytesArg(rec.Stamps), bytesArg(rec.Body),
 	}
 	if !rec.RunReplica.IsZero() {

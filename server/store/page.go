@@ -20,7 +20,7 @@ func (v *view) Page(scope syncengine.ScopeKey, seq uint64, record syncengine.ID,
 	members := make([]syncengine.Member, 0, limit)
 	rows := make([]*recordRow, 0, limit)
 	err = v.c.each(`SELECT s.seq, s.record, s.live, r.kind, r.seq, r.hash, r.plain, r.run_replica, r.run_base, r.touch_base,
-			r.scopes, r.touches, r.stamps, r.body
+			r.scopes, r.touches, r.co_authors, r.stamps, r.body
 		FROM scope_index s LEFT JOIN record r ON r.org = s.org AND r.id = s.record
 		WHERE s.org = $1 AND s.scope = $2 AND (s.seq, s.record) > ($3, $4) ORDER BY s.seq, s.record LIMIT CAST($5 AS BIGINT)`,
 		[]any{v.org.num, num, int64(seq), record[:], int64(limit)}, func(r *sql.Rows) error {
@@ -51,9 +51,9 @@ func scanMember(rows *sql.Rows) (m syncengine.Member, row *recordRow, err error)
 	row = &recordRow{StoredRecord: rec}
 	var at, live int64
 	var kind, seq, hash, plain, runBase, touchBase scanInt
-	var touches []byte
+	var touches, coAuthors []byte
 	err = rows.Scan(&at, (*scanID)(&m.Record), &live, &kind, &seq, &hash, &plain, &row.run, &runBase, &touchBase,
-		&row.scopes, &touches, &rec.Stamps, &rec.Body)
+		&row.scopes, &touches, &coAuthors, &rec.Stamps, &rec.Body)
 	if err != nil {
 		return m, nil, err
 	}
@@ -63,6 +63,7 @@ func scanMember(rows *sql.Rows) (m syncengine.Member, row *recordRow, err error)
 	}
 	rec.ID, rec.Kind, rec.Seq, rec.Hash, rec.Plain = m.Record, uint32(kind), uint64(seq), syncengine.RowHash(hash), plain != 0
 	rec.RunBase, rec.TouchBase = uint64(runBase), uint64(touchBase)
+	rec.CoAuthors = splitIDs(coAuthors)
 	rec.Touches, err = unpackTouches(touches)
 	return m, row, err
 }

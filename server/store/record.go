@@ -8,7 +8,7 @@ import (
 )
 
 // recordColumns are read by scanRecord, in this order.
-const recordColumns = "kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, stamps, body"
+const recordColumns = "kind, seq, hash, plain, shared, run_replica, run_base, touch_base, id, scopes, touches, co_authors, stamps, body"
 
 // recordRow is a row of the table of records.
 type recordRow struct {
@@ -24,13 +24,14 @@ func scanRecord(rows *sql.Rows) (*recordRow, error) {
 	rec := &syncengine.StoredRecord{}
 	row := &recordRow{StoredRecord: rec}
 	var kind, seq, hash, plain, shared, runBase, touchBase int64
-	var touches []byte
-	err := rows.Scan(&kind, &seq, &hash, &plain, &shared, &row.run, &runBase, &touchBase, (*scanID)(&rec.ID), &row.scopes, &touches, &rec.Stamps, &rec.Body)
+	var touches, coAuthors []byte
+	err := rows.Scan(&kind, &seq, &hash, &plain, &shared, &row.run, &runBase, &touchBase, (*scanID)(&rec.ID), &row.scopes, &touches, &coAuthors, &rec.Stamps, &rec.Body)
 	if err != nil {
 		return nil, err
 	}
 	rec.Kind, rec.Seq, rec.Hash, rec.Plain, row.shared = uint32(kind), uint64(seq), syncengine.RowHash(hash), plain != 0, shared != 0
 	rec.RunBase, rec.TouchBase = uint64(runBase), uint64(touchBase)
+	rec.CoAuthors = splitIDs(coAuthors)
 	rec.Touches, err = unpackTouches(touches)
 	return row, err
 }

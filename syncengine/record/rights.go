@@ -41,8 +41,8 @@ const (
 	ofAssigned
 	// ofProposed: the records one made, while they are proposed.
 	ofProposed
-	// ofShared: the drafts of others about a call that one was at. A record does not tell
-	// whether one was named before it was signed, and one may name oneself.
+	// ofShared: the drafts of others about a call that one was at. Who was named there when
+	// one was sealed the server writes down: see AllowedBeside.
 	ofShared
 	// ofAgencyProposed: the same as ofProposed, of reference data of one's own agency.
 	ofAgencyProposed
@@ -126,7 +126,7 @@ var matrix = map[string]map[string][]cell{
 			{acts: acts{create}},
 			{acts: acts{set, appends, resolve, sign, amend, void, restore}, reach: ofOwn},
 			// Who was at the call writes on the draft, and its author signs it. What comes
-			// after that lies in quarantine, for a lead to decide on.
+			// after that stands beside what was signed, as a late edit.
 			{acts: acts{set, appends}, reach: ofShared, without: []string{"lifecycle", "incident_id", "team_id", "program_id", "agency_id", "signed_by", "signed_at", "void_reason"}},
 		},
 		peer: {
@@ -367,6 +367,7 @@ func (d *Domain) fillRights() error {
 				return fmt.Errorf("rights on %s name the role %s, which is none", name, role)
 			}
 			for _, c := range cells {
+				k.shared = k.shared || c.reach == ofShared
 				for _, f := range c.fields {
 					if k.table.byName[f] == nil {
 						return fmt.Errorf("rights of %s on %s name the field %s, which is none", role, name, f)
@@ -396,8 +397,9 @@ func (d *Domain) Allowed(p *syncengine.Principal, w *tandemv1.RecordWrite) bool 
 }
 
 // AllowedOn judges the right to act on the record as it stands; rec is nil for a
-// create. A create that meets a record is an edit of it, unless both come from an
-// import: the same file may be imported on two devices.
+// create. A create that meets a record is an edit of it, unless both come from the same row
+// of an import: the same file may be imported on two devices. What was sealed since is its
+// author's.
 func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record, look syncengine.Lookup) bool {
 	k := d.kinds[w.GetKind()]
 	if k == nil || rec != nil && rec.Kind != w.GetKind() {
@@ -424,7 +426,7 @@ func (d *Domain) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, rec
 		return false // It is restored first.
 	}
 	if w.GetAct() == create {
-		if w.GetImportedFrom() != nil && imported(rec) {
+		if sameRow(w.GetImportedFrom(), rec) && !k.Sealed[rec.Lifecycle()] {
 			return d.anyCell(p, w, func(c *cell) bool { return c.holdsIn(held) })
 		}
 		if !d.Allowed(p, w) {
@@ -545,26 +547,93 @@ func (k *kind) mayWrite(c *cell, number uint32, raw []byte) bool {
 	return slices.Contains(codes, code)
 }
 
-// wasAt reports whether a person is named as one who was at the call that a record is about.
-func (d *Domain) wasAt(person syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) bool {
+// CoAuthors implements syncengine.Rules: who is named as one who was at the call that a
+// draft is about, where a role gives them a right by that.
+func (d *Domain) CoAuthors(rec *syncengine.Record, look syncengine.Lookup) ([]syncengine.ID, error) {
+	k := d.kinds[rec.Kind]
+	if k == nil || !k.shared || rec.Lifecycle() != Draft {
+		return nil, nil
+	}
+	names, err := d.wereAt(rec, look)
+	if err != nil {
+		return nil, err
+	}
+	var ids []syncengine.ID
+	for _, name := range names {
+		// They are compared as they are written.
+		if id, err := syncengine.ParseID(name); err == nil && id.String() == name {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, syncengine.ID.Compare)
+	if ids = slices.Compact(ids); len(ids) > syncengine.MaxCoAuthors {
+		if ids, err = d.onStaff(ids[:min(len(ids), maxNamed)], look); err != nil {
+			return nil, err
+		}
+	}
+	return ids[:min(len(ids), syncengine.MaxCoAuthors)], nil
+}
+
+// maxNamed bounds the names at a call that are looked up, where there are more than are
+// written down.
+const maxNamed = 1024
+
+// onStaff returns those of ids that are of members of staff: made-up ones crowd none out.
+func (d *Domain) onStaff(ids []syncengine.ID, look syncengine.Lookup) ([]syncengine.ID, error) {
+	var members []syncengine.ID
+	for _, id := range ids {
+		rec, err := look(id)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil && d.Staff(rec.Kind) {
+			members = append(members, id)
+		}
+	}
+	return members, nil
+}
+
+// AllowedBeside implements syncengine.Rules: what they may write on the draft, and no more.
+func (d *Domain) AllowedBeside(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	k := d.kinds[w.GetKind()]
+	if k == nil || rec.Kind != w.GetKind() || !k.Sealed[rec.Lifecycle()] {
+		return false
+	}
+	held := rec.Compartment(&k.Kind)
+	return held != private && k.formAllows(w, rec, held) &&
+		d.anyCell(p, w, func(c *cell) bool { return c.reach == ofShared && c.holdsIn(held) })
+}
+
+// wereAt returns the staff ids that the call which a record is about names as those who were
+// there.
+func (d *Domain) wereAt(rec *syncengine.Record, look syncengine.Lookup) (names []string, err error) {
 	field := d.kinds[rec.Kind].table.byName["incident_id"]
 	if field == nil || look == nil {
-		return false
+		return nil, nil
 	}
 	id, err := syncengine.ParseID(rec.Text(field.number))
 	if err != nil {
-		return false
+		return nil, nil //nolint:nilerr // What names no call is about none.
 	}
 	call, err := look(id)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	v := d.viewOf(call, incident)
 	if v == nil {
-		return false
+		return nil, nil
 	}
 	staffID := v.kind.table.byName["responders"].message.byName["staff_id"].number
-	return slices.ContainsFunc(v.raw("responders"), func(f syncengine.Field) bool { return textIn(f.Raw, staffID) == person.String() })
+	for _, f := range v.raw("responders") {
+		names = append(names, textIn(f.Raw, staffID))
+	}
+	return names, nil
+}
+
+// wasAt reports whether a person is one of those.
+func (d *Domain) wasAt(person syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) bool {
+	names, err := d.wereAt(rec, look)
+	return err == nil && slices.Contains(names, person.String())
 }
 
 // reaches reports whether a cell reaches a record; rec is nil for a create. wasAt says

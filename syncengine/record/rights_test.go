@@ -1,8 +1,12 @@
 package record_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -50,6 +54,13 @@ func TestRights(t *testing.T) {
 	asImport := func(w *tandemv1.RecordWrite) {
 		w.ImportedFrom = &tandemv1.Import{Mapping: "m", File: make([]byte, 32), Row: 2}
 	}
+	from := func(mapping string, file byte, row uint64) func(*tandemv1.RecordWrite) {
+		return func(w *tandemv1.RecordWrite) {
+			w.ImportedFrom = &tandemv1.Import{Mapping: mapping, File: bytes.Repeat([]byte{file}, 32), Row: row}
+		}
+	}
+	signedVisit := proto.CloneOf(enc)
+	signedVisit.Lifecycle = new(record.Signed)
 	stateMessage := func(state string) *tandemv1.Referral {
 		m := referralMessage(t)
 		m.State = new(state)
@@ -141,6 +152,13 @@ func TestRights(t *testing.T) {
 		{"a create over another's is an edit of it", someone("clinician"), create(them, nil), stored(t, enc), false},
 		{"a create over one's own", theAuthor("clinician"), create(them, nil), stored(t, enc), true},
 		{"an import over an import", someone("clinician"), create(inc, asImport), storedBy(t, author, inc, asImport), true},
+		{"a visit imported again by somebody else", someone("clinician"), create(enc, asImport), storedBy(t, author, enc, asImport), true},
+		{"another row over it", someone("clinician"), create(enc, from("m", 0, 3)), storedBy(t, author, enc, asImport), false},
+		{"another file over it", someone("clinician"), create(enc, from("m", 1, 2)), storedBy(t, author, enc, asImport), false},
+		{"another mapping over it", someone("clinician"), create(enc, from("n", 0, 2)), storedBy(t, author, enc, asImport), false},
+		{"an import over what was not imported", someone("clinician"), create(enc, asImport), stored(t, enc), false},
+		{"a visit that was signed since imported again", someone("clinician"), create(enc, asImport), storedBy(t, author, signedVisit, asImport), false},
+		{"by its author", theAuthor("clinician"), create(enc, asImport), storedBy(t, author, signedVisit, asImport), true},
 		{"another kind's act", someone("lead"), voided, stored(t, inc), false},
 
 		{"clinician edits a person", someone("clinician"), name, stored(t, per), true},
@@ -278,6 +296,109 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// Who might write on a draft is told by one look at its call, however often that names
+// anybody, and what they may write once it is sealed by none.
+func TestCoAuthors(t *testing.T) {
+	t.Parallel()
+	d := record.New()
+	call, visit, note := incidentMessage(t), encounterMessage(t), noteMessage(t)
+	visit.Lifecycle, note.Lifecycle = new(record.Draft), new(record.Draft)
+	call.Responders = nil
+	for i := range 2000 {
+		call.Responders = append(call.Responders, &tandemv1.Responder{Element: fmt.Appendf(nil, "%08d", i), StaffId: new(other.String())})
+	}
+	words := func(m *tandemv1.Encounter) { m.Narrative = new("I was there too.") }
+	edit := actOn(t, tandemv1.Act_ACT_SET, visit, words)
+	looks, broken := 0, error(nil)
+	look := func(syncengine.ID) (*syncengine.Record, error) {
+		looks++
+		return stored(t, call), broken
+	}
+	named := func(msg proto.Message) []syncengine.ID {
+		t.Helper()
+		ids, err := d.CoAuthors(stored(t, msg), look)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	if got := named(visit); len(got) != 1 || got[0] != other || looks != 1 {
+		t.Errorf("2,000 namings of one: %v at %d looks", got, looks)
+	}
+	for _, r := range call.Responders {
+		r.StaffId = new(strings.ToLower(other.String()))
+	}
+	if got := named(visit); got != nil || d.AllowedOn(someone("clinician"), edit, stored(t, visit), look) {
+		t.Errorf("by another way to write an id, which names nobody on the draft: %v", got)
+	}
+	for i, r := range call.Responders {
+		r.StaffId = new(syncengine.ID{9, byte(i >> 8), byte(i)}.String())
+	}
+	there := look
+	members := map[syncengine.ID]bool{{9, 0, 70}: true}
+	look = func(id syncengine.ID) (*syncengine.Record, error) {
+		rec, err := there(id)
+		if members[id] {
+			rec = stored(t, &tandemv1.Staff{DisplayName: new("A")})
+		} else if id[0] == 9 {
+			rec = nil
+		}
+		return rec, err
+	}
+	if got := named(visit); len(got) != 1 || !members[got[0]] || looks > 1100 {
+		t.Errorf("one of the staff among very many that are nobody: %v at %d looks", got, looks)
+	}
+	for i := range 1000 {
+		members[syncengine.ID{9, byte(i >> 8), byte(i)}] = true
+	}
+	got := named(visit)
+	if len(got) != syncengine.MaxCoAuthors || !slices.IsSortedFunc(got, syncengine.ID.Compare) {
+		t.Errorf("%d of very many, or in no order", len(got))
+	}
+	if got := named(note); got != nil {
+		t.Errorf("on a note, which is its author's: %v", got)
+	}
+	look, broken = there, io.ErrUnexpectedEOF
+	if _, err := d.CoAuthors(stored(t, visit), look); !errors.Is(err, broken) {
+		t.Errorf("a call that cannot be read: %v", err)
+	}
+	broken = nil
+
+	beside := func(life string, w *tandemv1.RecordWrite, who *syncengine.Principal) bool {
+		visit := proto.CloneOf(visit)
+		visit.Lifecycle = new(life)
+		return d.AllowedBeside(who, w, stored(t, visit))
+	}
+	for life, want := range map[string]bool{record.Draft: false, record.Signed: true, record.Amended: true, record.Void: true} {
+		if got := beside(life, edit, someone("clinician")); got != want {
+			t.Errorf("beside what is %s: %t", life, got)
+		}
+	}
+	signedVisit := proto.CloneOf(visit)
+	signedVisit.Lifecycle = new(record.Signed)
+	for want, visit := range []*tandemv1.Encounter{signedVisit, visit} {
+		looks = 0
+		if d.AllowedOn(someone("clinician"), edit, stored(t, visit), look); looks != want {
+			t.Errorf("%d looks at an edit of what is %s, want %d", looks, visit.GetLifecycle(), want)
+		}
+	}
+	for _, role := range []string{"peer", "lead", "le_partner", "admin"} {
+		if beside(record.Signed, edit, someone(role)) {
+			t.Errorf("a %s writes beside", role)
+		}
+	}
+	elsewhere := actOn(t, tandemv1.Act_ACT_SET, visit, func(m *tandemv1.Encounter) { m.IncidentId = new(other.String()) })
+	for name, w := range map[string]*tandemv1.RecordWrite{
+		"signs": actOn(t, tandemv1.Act_ACT_SIGN, visit, words), "amends": actOn(t, tandemv1.Act_ACT_AMEND, visit, words),
+		"voids": actOn(t, tandemv1.Act_ACT_VOID, visit, words), "settles": actOn(t, tandemv1.Act_ACT_RESOLVE, visit, words),
+		"makes it anew": createOf(t, visit), "takes it elsewhere": elsewhere,
+	} {
+		if beside(record.Signed, w, someone("clinician")) {
+			t.Errorf("who writes beside %s", name)
+		}
+	}
+}
+
 // Nothing that a device sends makes the judgements panic.
 func TestRightsOfGarbage(t *testing.T) {
 	t.Parallel()
@@ -292,6 +413,7 @@ func TestRightsOfGarbage(t *testing.T) {
 			d.Allowed(someone(role), w)
 			d.AllowedOn(someone(role), w, nil, nil)
 			d.AllowedOn(someone(role), w, rec, nil)
+			d.AllowedBeside(someone(role), w, rec)
 			d.AllowedOn(someone(role), w, &syncengine.Record{Kind: 20, Body: []byte{1}, Stamps: []byte{9}}, nil)
 		}
 	}

@@ -19,7 +19,9 @@ type kind struct {
 	message protoreflect.MessageType
 	table   *table
 	// rights by role; required fields by lifecycle code; rules over several fields.
+	// shared: there is a right on the drafts of others (ofShared).
 	rights   map[string][]cell
+	shared   bool
 	required map[string][]need
 	review   []*rule
 	// among are its rules over other records too; readBy the kinds whose rules read it.

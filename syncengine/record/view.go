@@ -1,12 +1,15 @@
 package record
 
 import (
+	"bytes"
 	"slices"
 	"sort"
 	"strings"
 
+	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/syncengine"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // view reads a record's displayed values by name, for rules over several fields.
@@ -97,22 +100,37 @@ func instantOf(msg []byte) (ms int64, ok bool) {
 	return ms, known
 }
 
-// imported reports whether a record came from an import: its stamps say so in
-// field 7.
-func imported(rec *syncengine.Record) bool {
+// imported reports whether a record came from an import.
+func imported(rec *syncengine.Record) bool { return importOf(rec) != nil }
+
+// importOf returns the encoded import that a record came from, nil for none: its stamps say
+// so in field 7.
+func importOf(rec *syncengine.Record) []byte {
 	for b := rec.Stamps; len(b) > 0; {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return false
+			return nil
 		}
 		m := protowire.ConsumeFieldValue(num, typ, b[n:])
 		if m < 0 {
-			return false
+			return nil
 		}
 		if num >= 7 {
-			return num == 7
+			from, _ := protowire.ConsumeBytes(b[n:])
+			if num > 7 {
+				return nil
+			}
+			return from
 		}
 		b = b[n+m:]
 	}
-	return false
+	return nil
+}
+
+// sameRow reports whether a record came from the same row of the same file by the same
+// mapping.
+func sameRow(from *tandemv1.Import, rec *syncengine.Record) bool {
+	raw, was := importOf(rec), &tandemv1.Import{}
+	return from != nil && raw != nil && proto.Unmarshal(raw, was) == nil &&
+		was.GetMapping() == from.GetMapping() && bytes.Equal(was.GetFile(), from.GetFile()) && was.GetRow() == from.GetRow()
 }

@@ -91,7 +91,7 @@ func (w *town) setUp() {
 	for name, as := range map[string]struct {
 		discipline, role string
 		agency           syncengine.ID
-	}{"ana": {"social_worker", "clinician", health}, "ben": {"nurse", "clinician", health}, "officer": {"officer", "le_partner", police}} {
+	}{"ana": {"social_worker", "clinician", health}, "ben": {"nurse", "clinician", health}, "lea": {"supervisor", "lead", health}, "officer": {"officer", "le_partner", police}} {
 		w.staff[name] = made(w.admin.AddStaff(ctx, server.StaffOptions{
 			Name: name, Discipline: as.discipline, Roles: []string{as.role}, Agency: as.agency, Teams: []syncengine.ID{team},
 		}))
@@ -313,6 +313,84 @@ func TestDevicesAndServer(t *testing.T) {
 		}
 		if bytes.Contains(content, []byte(marker)) {
 			t.Errorf("%s holds clinical text", filepath.Base(name))
+		}
+	}
+}
+
+// What somebody who was at the call saved on the draft, before their device heard that it was
+// signed, stands beside what was signed: who wrote it, its author and a lead see both, and the
+// author settles it. What they would save after that their device does not take.
+func TestSignedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	ana, _ := w.device("ana")
+	ben, _ := w.device("ben")
+	lea, _ := w.device("lea")
+	syncAll(t, ana, ben, lea)
+	at := &tandemv1.Instant{AtMs: new(int64(1_790_000_000_000)), Origin: new("tap")}
+	visit := save(t, ana, func(e *client.Edit) error {
+		call, err := e.Create(&tandemv1.Incident{
+			Source: new("dispatch_911"), CallType: new("welfare_check"), ResponseMode: new("co_response"), ReceivedAt: at,
+			Responders: []*tandemv1.Responder{{StaffId: new(w.staff["ana"].String())}, {StaffId: new(w.staff["ben"].String())}},
+		})
+		if err != nil {
+			return err
+		}
+		person, err := e.Create(&tandemv1.Person{Names: []*tandemv1.PersonName{{Given: new("Maria"), Family: new("Nunez")}}})
+		if err != nil {
+			return err
+		}
+		_, err = e.Create(&tandemv1.Encounter{
+			IncidentId: new(call.String()), PersonId: new(person.String()), Identity: new("identified"), Type: new("crisis_response"), StartedAt: at, EndedAt: at,
+			PresentingPrimary: new("psychosis"), Substance: new("none"), DangerSelf: new("none"), DangerOthers: new("none"), CannotCareForSelf: new("no"),
+			Interventions: []string{"deescalation"}, Disposition: new("resolved_on_scene"), LegalStatus: new("voluntary"),
+			CfEd: new("no"), CfArrest: new("no"), CfHold: new("no"), FollowUpPlan: new("opened_episode"), Narrative: new("What ana saw."),
+		})
+		return err
+	}).Records[2]
+	syncAll(t, ana, ben, lea)
+	write := func(c *client.Client, text string) error {
+		v := get(t, c, visit)
+		message[*tandemv1.Encounter](t, v).Narrative = new(text)
+		_, err := c.Edit(t.Context(), func(e *client.Edit) error { return e.Set(v, v.Message) })
+		return err
+	}
+	if err := write(ben, "What ben saw."); err != nil {
+		t.Fatal(err)
+	}
+	v := get(t, ana, visit)
+	save(t, ana, func(e *client.Edit) error { return e.Sign(v, v.Message) })
+	syncAll(t, ana, ben, ana, lea)
+	for name, c := range map[string]*client.Client{"ana": ana, "ben": ben, "lea": lea} {
+		v := get(t, c, visit)
+		if got := message[*tandemv1.Encounter](t, v); got.GetNarrative() != "What ana saw." || got.GetLifecycle() != "signed" {
+			t.Errorf("%s reads %q, %s", name, got.GetNarrative(), got.GetLifecycle())
+		}
+		open, err := c.Conflicts(t.Context())
+		if err != nil || len(open) != 1 || len(open[0].Conflicts) != 1 {
+			t.Fatalf("%s has %d records in conflict, error %v", name, len(open), err)
+		}
+		sides := open[0].Conflicts[0].Choices
+		if len(sides) != 2 || sides[0].Author != w.staff["ana"] || sides[1].Author != w.staff["ben"] ||
+			message[*tandemv1.Encounter](t, &client.View{Message: sides[1].Message}).GetNarrative() != "What ben saw." {
+			t.Errorf("%s sees %+v", name, sides)
+		}
+		if lying, err := c.Quarantined(t.Context()); err != nil || len(lying) != 0 {
+			t.Errorf("%s: %d not accepted, %v", name, len(lying), err)
+		}
+	}
+	if _, ok := errors.AsType[*client.InvalidError](write(ben, "And more.")); !ok {
+		t.Error("what is signed takes a save on the device of who did not sign it")
+	}
+	sameDigests(t, ana, ben)
+	v = get(t, ana, visit)
+	if _, err := ana.Resolve(t.Context(), v, v.Conflicts[0].Path, client.Choose{Stamp: v.Conflicts[0].Choices[0].Stamp}); err != nil {
+		t.Fatal(err)
+	}
+	syncAll(t, ana, ben, lea)
+	for name, c := range map[string]*client.Client{"ana": ana, "ben": ben, "lea": lea} {
+		if open, err := c.Conflicts(t.Context()); err != nil || len(open) != 0 {
+			t.Errorf("%s has %d records in conflict after that, %v", name, len(open), err)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (w *World) setUp() error {
 		w.calm = true
 		return nil
 	}
-	if w.rng.IntN(5) < 3 {
+	if w.rng.IntN(5) < 3 && !w.habits.together {
 		return nil
 	}
 	return w.warmUp()
@@ -214,6 +214,7 @@ func (w *World) settleIn() {
 	h.pageBytes = one(w, [][]uint32{{1}, {1, 700}, {700, 4000}, {1 << 20}, {1, 700, 4000, 1 << 20}})
 	h.pushBytes = one(w, [][]int{{1}, {1, 1500}, {1 << 20}, {1, 1500, 1 << 20}})
 	h.realKeys = w.odds(8)
+	h.together = w.script == nil && w.Seed%5 == 1
 	h.restBytes = one(w, restBytes)
 	h.inFlight = 1 + w.rng.IntN(4)
 	h.disorder = one(w, []int{1, 1, 3, 12})
@@ -230,6 +231,9 @@ func (w *World) settleIn() {
 		// A world has some faults often and others never: so they meet.
 		if a.fault {
 			weight *= one(w, []int{0, 0, 1, 5})
+			if h.together {
+				weight = 0 // Enough comes to pass there without.
+			}
 		}
 		h.weights = append(h.weights, weight)
 		h.total += weight
@@ -248,6 +252,9 @@ func (w *World) crew() []*person {
 		near = slices.DeleteFunc(slices.Clone(all), func(p *person) bool { return p.teams[0] != w.office.teams[0] })
 	}
 	crew := []*person{all[w.rng.IntN(2)], all[3+w.rng.IntN(2)], all[5+w.rng.IntN(2)]}
+	if w.habits.together {
+		crew = []*person{all[0], all[1]}
+	}
 	for range 2 + w.rng.IntN(5)/4 {
 		crew = append(crew, one(w, near))
 	}

@@ -53,7 +53,7 @@ func (w *World) quiet() error {
 			return err
 		}
 	}
-	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.signed, w.overtaken, w.retried} {
+	for _, check := range []func() error{w.whole, w.homes, w.once, w.nothingLost, w.signed, w.beside, w.overtaken, w.retried} {
 		if err := check(); err != nil {
 			return err
 		}

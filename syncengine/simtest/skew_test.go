@@ -73,6 +73,16 @@ func (r newerRules) AllowedOn(p *syncengine.Principal, w *tandemv1.RecordWrite, 
 	return r.Domain.AllowedOn(p, r.write(w), r.record(rec), look)
 }
 
+// CoAuthors implements syncengine.Rules.
+func (r newerRules) CoAuthors(rec *syncengine.Record, look syncengine.Lookup) ([]syncengine.ID, error) {
+	return r.Domain.CoAuthors(r.record(rec), look)
+}
+
+// AllowedBeside implements syncengine.Rules.
+func (r newerRules) AllowedBeside(p *syncengine.Principal, w *tandemv1.RecordWrite, rec *syncengine.Record) bool {
+	return r.Domain.AllowedBeside(p, r.write(w), r.record(rec))
+}
+
 // Scopes implements syncengine.Rules.
 func (r newerRules) Scopes(org syncengine.ID, rec *syncengine.Record, look syncengine.Lookup) ([]syncengine.ScopeKey, []syncengine.ID, error) {
 	return r.Domain.Scopes(org, r.record(rec), look)

@@ -75,7 +75,7 @@ var Rare = []string{
 	"quarantined REFUSAL_FORBIDDEN", "quarantined REFUSAL_NO_TARGET", "quarantined REFUSAL_UNDECODABLE",
 	"quarantined REFUSAL_WAITING", "request refused", "resolve", "retired", "revoked", "rolled back",
 	"rolled back over a save", "row delta", "row drop", "row echo", "row whole", "rows from a chunk", "rubbish", "scopes changed",
-	"server died before a commit", "staged", "waited for news", "whole row wanted",
+	"server died before a commit", "staged", "waited for news", "whole row wanted", "written beside",
 }
 
 // World is one run.
@@ -139,6 +139,8 @@ type habits struct {
 	pushBytes []int
 	// realKeys: signatures are Ed25519's; else they cost nothing.
 	realKeys bool
+	// together: clinicians write on each other's visits to a call that both were at.
+	together bool
 	inFlight int
 	disorder int // once in so many deliveries any message is next, not the oldest
 	weights  []int
@@ -295,6 +297,9 @@ func (w *World) newID() syncengine.ID {
 
 // act does one action of the table.
 func (w *World) act() error {
+	if w.habits.together && w.odds(2) {
+		return w.writeTogether()
+	}
 	n := w.rng.IntN(w.habits.total)
 	for i, weight := range w.habits.weights {
 		if n -= weight; n < 0 {
