@@ -155,51 +155,69 @@ func (in *intake) lose() error {
 	return in.loseUpTo(in.st.NextOp - 1)
 }
 
+// loseUpTo does so for the ops up to one, each after what it needs: that may have a
+// greater number, where it was made in an earlier life of the store. In another order an
+// op could come to need what needs it, and neither would ever be sent.
 func (in *intake) loseUpTo(newest uint64) error {
-	for _, gap := range gaps(in.processed, newest) {
+	gone, seen := gaps(in.processed, newest), map[uint64]bool{}
+	for _, gap := range gone {
 		for n := gap.First; n <= gap.Last; n++ {
-			op, err := in.tx.Op(n)
-			if err != nil {
-				return err
-			}
-			if op == nil {
-				continue
-			}
-			next := *op
-			switch {
-			case op.State == OpApplied:
-				next.State, next.Outcome = OpQueued, nil
-			case op.State == OpQuarantined, op.State == OpDismissed, op.State == OpReplaced, op.State == OpSettled && op.Raw != nil:
-				next.State = OpReoffered
-			case op.State == OpSettled:
-				in.st.LostOps++
-				continue
-			case op.State == OpDamaged:
-				// Its sealed copy is to be delivered again.
-				if op.Outcome != nil {
-					in.got.Reoffered++
-				}
-				next.Outcome = nil
-				if err := in.tx.SaveOp(&next); err != nil {
-					return err
-				}
-				continue
-			case op.State == OpQueued, op.State == OpReoffered:
-				if in.follow(&next) {
-					if err := in.tx.SaveOp(&next); err != nil {
-						return err
-					}
-				}
-				continue
-			}
-			in.follow(&next)
-			in.got.Reoffered++
-			if err := in.tx.SaveOp(&next); err != nil {
+			if err := in.loseAfterNeeds(n, gone, seen); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// loseAfterNeeds loses an op, where it is among those that are gone, after what it needs.
+func (in *intake) loseAfterNeeds(n uint64, gone []OpRange, seen map[uint64]bool) error {
+	if seen[n] {
+		return nil
+	}
+	seen[n] = true
+	op, err := in.tx.Op(n)
+	if err != nil || op == nil {
+		return err
+	}
+	for _, need := range op.Needs {
+		if err := in.loseAfterNeeds(need, gone, seen); err != nil {
+			return err
+		}
+	}
+	if !HoldsOp(gone, n) {
+		return nil
+	}
+	return in.loseOne(op)
+}
+
+// loseOne makes one op be sent again.
+func (in *intake) loseOne(op *Op) error {
+	next := *op
+	switch {
+	case op.State == OpApplied:
+		next.State, next.Outcome = OpQueued, nil
+	case op.State == OpQuarantined, op.State == OpDismissed, op.State == OpReplaced, op.State == OpSettled && op.Raw != nil:
+		next.State = OpReoffered
+	case op.State == OpSettled:
+		in.st.LostOps++
+		return nil
+	case op.State == OpDamaged:
+		// Its sealed copy is to be delivered again.
+		if op.Outcome != nil {
+			in.got.Reoffered++
+		}
+		next.Outcome = nil
+		return in.tx.SaveOp(&next)
+	case op.State == OpQueued, op.State == OpReoffered:
+		if !in.follow(&next) {
+			return nil
+		}
+		return in.tx.SaveOp(&next)
+	}
+	in.follow(&next)
+	in.got.Reoffered++
+	return in.tx.SaveOp(&next)
 }
 
 // follow makes an op need those before it that the server has lost, on the records

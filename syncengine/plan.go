@@ -226,7 +226,7 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 	}
 	chosen := make(map[uint64]*Op, len(queued))
 	alone := map[uint64]*Op{}
-	var large map[uint64]*Op
+	var large, stuck map[uint64]*Op
 	left := o.PushBytes
 	for _, op := range queued {
 		urgent := op.Class == tandemv1.Class_CLASS_URGENT
@@ -244,6 +244,9 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 			return err
 		}
 		if bundle == nil {
+			if stuck == nil {
+				stuck = map[uint64]*Op{op.Number: op}
+			}
 			continue
 		}
 		size := 0
@@ -265,6 +268,11 @@ func (d *Device) choose(tx DeviceTx, plan *Planned, o PlanOptions) error {
 	}
 	if len(chosen) == 0 && len(o.InFlight) == 0 {
 		maps.Copy(chosen, large)
+	}
+	if len(chosen) == 0 && len(o.InFlight) == 0 {
+		// Nothing that it needs is under way or can be: they need one another, as a store of
+		// an earlier version may have it. The server keeps apart what comes too early.
+		maps.Copy(chosen, stuck)
 	}
 	plan.fill(chosen)
 	return nil

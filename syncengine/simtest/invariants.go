@@ -17,7 +17,7 @@ var Invariants = []struct{ Name, Promise, Checked string }{
 	{"I12", "what a record names is there when the record is", "showsCut"},
 	{"I13", "no change appears behind a position", "showsCut, whole"},
 	{"I16", "a change id has one content; a second history is told", "verdict, received, once"},
-	{"I17", "all outboxes empty; a bad change blocks nothing", "rest, receive, settled, overtaken"},
+	{"I17", "all outboxes empty; a bad change blocks nothing", "rest, receive, settled, needsItself, overtaken"},
 	{"I18", "at rest nothing is sent", "idle"},
 	{"I19", "no clock decides anything", "heads, tidyUp, and every other check in worlds of wrong clocks"},
 	{"I20", "what a newer app writes is kept", "nothingLost, heads"},

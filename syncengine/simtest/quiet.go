@@ -202,6 +202,22 @@ func (w *World) standing(d *device) [sha256.Size]byte {
 	return sha(b)
 }
 
+// needsItself reports whether what an op needs needs it. checked are those looked at, true
+// where that has come to its end.
+func needsItself(ops map[uint64]*syncengine.Op, n uint64, checked map[uint64]bool) bool {
+	if end, met := checked[n]; met || ops[n] == nil {
+		return met && !end
+	}
+	checked[n] = false
+	for _, need := range ops[n].Needs {
+		if needsItself(ops, need, checked) {
+			return true
+		}
+	}
+	checked[n] = true
+	return false
+}
+
 // settled is I17 and I18 for each device: its outbox is empty but for what lies in
 // quarantine, all scopes are shown, and a further sync carries nothing.
 func (w *World) settled() error {
@@ -213,8 +229,12 @@ func (w *World) settled() error {
 			}
 			continue
 		}
+		checked := map[uint64]bool{}
 		for n := uint64(1); n < st.state.NextOp; n++ {
 			op := st.ops[n]
+			if needsItself(st.ops, n, checked) {
+				return &ViolationError{"I17", fmt.Sprintf("op %d of %s has to come after itself", n, d.name)}
+			}
 			if op.State == syncengine.OpDamaged {
 				c, err := w.server.ChangeByOp(d.replica, n)
 				if err == nil {

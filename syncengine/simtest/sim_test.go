@@ -163,6 +163,7 @@ var once = []struct {
 	{11973, 70, "I17: the sealed copy of a damaged save was delivered before a save that it needs"},
 	{8739, 200, "I11: a change that was to be read again was taken for shown"},
 	{5278, 70, "I1: a verdict on a delivered copy was of a history that the server had lost"},
+	{836, 70, "I17: saves of two lives of a store came to wait for one another, and were never sent"},
 }
 
 // TestOnceFailed reruns them.
