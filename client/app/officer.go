@@ -57,11 +57,13 @@ func (v *visit) newOfficerCallPage() error {
 	if _, err := v.dev.Get(v.ctx(), id); err == nil {
 		return v.to("call/" + id.String())
 	}
-	return v.showOfficerCall(id.String(), v.presetCall(), nil)
+	return v.showOfficerCall(id.String(), presetCall(), nil)
 }
 
-func (v *visit) presetCall() *tandemv1.Incident {
-	return &tandemv1.Incident{Source: new("dispatch_911"), ResponseMode: new("officer_only_cit"), DispatchedAt: v.tapNow()}
+// presetCall is what a call starts from. No time is among it: the call is saved when it is
+// over, and nothing but its author knows when it began.
+func presetCall() *tandemv1.Incident {
+	return &tandemv1.Incident{Source: new("dispatch_911"), ResponseMode: new("officer_only_cit")}
 }
 
 func (v *visit) showOfficerCall(id string, msg proto.Message, problems []record.Problem) error {
@@ -93,7 +95,7 @@ func (v *visit) newOfficerCall() error {
 	if err := v.posted("incident", id.String()); err != nil {
 		return err
 	}
-	m := v.presetCall()
+	m := presetCall()
 	if err := v.lay("incident", id.String(), m); err != nil && !errors.Is(err, errValue) {
 		return err
 	}
