@@ -31,6 +31,8 @@ func TestDirectoryInPages(t *testing.T) {
 		if i%300 == 299 {
 			r.Langs = append(r.Langs, "es")
 		}
+		// Whatever the hour, the last ones are open.
+		r.Open_24_7 = new(i >= n-12)
 		all = append(all, r)
 	}
 	if _, err := o.admin.ImportDirectory(t.Context(), o.clinic, all, false); err != nil {
@@ -74,6 +76,14 @@ func TestDirectoryInPages(t *testing.T) {
 	}
 	if got := strings.Count(a.get("referral/new?person="+a.person("Rosa").String()), `name="resource"`); got != 12 {
 		t.Errorf("the picker shows %d places", got)
+	}
+	// The open ones come first, wherever in the directory they stand.
+	for page, row := range map[string]*regexp.Regexp{"directory": row, "referral/new?person=" + a.person("Luz").String(): regexp.MustCompile(`<b>(Place [0-9]+\.)</b>`)} {
+		for _, m := range row.FindAllStringSubmatch(a.get(page), 12) {
+			if m[1] < fmt.Sprintf("Place %03d.", n-12) {
+				t.Errorf("%s shows %s before one that is open", page, m[1])
+			}
+		}
 	}
 }
 
