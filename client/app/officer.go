@@ -39,6 +39,7 @@ type callFormData struct {
 	ID      string
 	Sheet   *sheet
 	Missing []string
+	Place   placeCard
 }
 
 // newOfficerCallPage is the form of a call that a police partner opens. They write the whole of
@@ -77,6 +78,18 @@ func (v *visit) showOfficerCall(id string, msg proto.Message, problems []record.
 	}
 	var err error
 	if d.Sheet, err = v.sheetOf("incident", id, msg, problems); err != nil {
+		return err
+	}
+	m, ok := msg.(*tandemv1.Incident)
+	rid, err := parseID(id)
+	if !ok || err != nil {
+		return client.ErrNotFound
+	}
+	at, err := v.placeTyped(&client.View{ID: rid, Message: m})
+	if err != nil {
+		return err
+	}
+	if d.Place, err = v.placeOf(at, nil); err != nil {
 		return err
 	}
 	return v.show("call_form", d)

@@ -96,6 +96,12 @@ func TestOfficerCallTimes(t *testing.T) {
 	a := o.ask(who)
 	_, rest, _ := strings.Cut(a.get("call/new"), `name="id" value="`)
 	id, _, _ := strings.Cut(rest, `"`)
+	if page := a.get("call/new?id=" + id); !strings.Contains(page, `id="place"`) {
+		t.Error("there is no room for what is known of the address")
+	}
+	if w := a.post("sheet/incident/"+id+"/draft", url.Values{"field": {"location.address"}, "v.location.address": {"12 Elm St"}}); !strings.Contains(w.Body.String(), `"place"`) {
+		t.Errorf("what is known of the address is not said while it is typed: %s", w.Body)
+	}
 	typed := url.Values{}
 	for name, value := range map[string]string{
 		"call_type": "welfare_check", "place_type": "home", "contact": "contact_made", "arrived_at": "2026-01-02T03:04", "cleared_at": "2026-01-02T03:30",
