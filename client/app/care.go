@@ -208,9 +208,12 @@ func span(hours uint32) string {
 	return fmt.Sprintf("%d h", hours)
 }
 
+// mostDue is how many calls that are due the first page shows at once.
+const mostDue = 30
+
 // due lists the calls that are due within a day.
 func (v *visit) due() (out []lineItem, err error) {
-	views, err := v.dev.List(v.ctx(), "follow_up", client.Filter{Lifecycle: "planned", ToMS: v.a.o.Now().Add(24 * time.Hour).UnixMilli()}, client.Oldest, 30)
+	views, err := v.dev.List(v.ctx(), "follow_up", client.Filter{Lifecycle: "planned", ToMS: v.a.o.Now().Add(24 * time.Hour).UnixMilli()}, client.Oldest, 1000)
 	for _, view := range views {
 		out = append(out, v.followUpLine(view, true))
 	}
@@ -532,13 +535,16 @@ type cardLine struct {
 
 // cards lists the alert cards that the team with its police partner sees.
 func (v *visit) cards() (out []cardLine, err error) {
-	views, err := v.dev.List(v.ctx(), "alert_card", client.Filter{Lifecycle: record.Active}, client.Newest, 50)
+	today := v.now().Format(time.DateOnly)
+	views, err := v.first("alert_card", client.Filter{Lifecycle: record.Active}, client.Newest, placeAlertsRead, func(view *client.View) bool {
+		m, ok := view.Message.(*tandemv1.AlertCard)
+		return ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today)
+	})
 	if err != nil {
 		return nil, err
 	}
-	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
-		if m, ok := view.Message.(*tandemv1.AlertCard); ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
+		if m, ok := view.Message.(*tandemv1.AlertCard); ok {
 			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), v.dated(m.GetExpiresOn())})
 		}
 	}

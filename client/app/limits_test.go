@@ -87,6 +87,24 @@ func TestDirectoryInPages(t *testing.T) {
 	}
 }
 
+// Of many calls that are overdue those of today are on the first page too, which says how many
+// are folded up.
+func TestDueInPages(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := o.ask(o.maya)
+	who := a.person("Rosa").String()
+	episode := a.make(&tandemv1.Episode{PersonId: &who, WindowDays: new(uint32(90)), OpenedAt: &tandemv1.Instant{AtMs: new(time.Now().UnixMilli()), Origin: new("tap")}}).String()
+	for i := range 32 {
+		due := time.Now().Add(time.Duration(i-32) * time.Hour).UnixMilli()
+		a.make(&tandemv1.FollowUp{PersonId: &who, EpisodeId: &episode, Lifecycle: new("planned"), DueAt: &tandemv1.Instant{AtMs: &due, Origin: new("tap")}})
+	}
+	page := a.get("today")
+	if got := strings.Count(page, `href="followup/`); got != 32 || !strings.Contains(page, fmt.Sprintf(app.In("en", "andMore"), 2)) {
+		t.Errorf("%d of 32 are shown", got)
+	}
+}
+
 // The newest consents are offered and the others where somebody asks for them; one that was
 // chosen stays chosen, and counts, however old.
 func TestConsentsInPages(t *testing.T) {
