@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -207,9 +208,12 @@ func span(hours uint32) string {
 	return fmt.Sprintf("%d h", hours)
 }
 
+// mostDue is how many calls that are due the first page shows at once.
+const mostDue = 30
+
 // due lists the calls that are due within a day.
 func (v *visit) due() (out []lineItem, err error) {
-	views, err := v.dev.List(v.ctx(), "follow_up", client.Filter{Lifecycle: "planned", ToMS: v.a.o.Now().Add(24 * time.Hour).UnixMilli()}, client.Oldest, 30)
+	views, err := v.dev.List(v.ctx(), "follow_up", client.Filter{Lifecycle: "planned", ToMS: v.a.o.Now().Add(24 * time.Hour).UnixMilli()}, client.Oldest, 1000)
 	for _, view := range views {
 		out = append(out, v.followUpLine(view, true))
 	}
@@ -531,13 +535,16 @@ type cardLine struct {
 
 // cards lists the alert cards that the team with its police partner sees.
 func (v *visit) cards() (out []cardLine, err error) {
-	views, err := v.dev.List(v.ctx(), "alert_card", client.Filter{Lifecycle: record.Active}, client.Newest, 50)
+	today := v.now().Format(time.DateOnly)
+	views, err := v.first("alert_card", client.Filter{Lifecycle: record.Active}, client.Newest, placeAlertsRead, func(view *client.View) bool {
+		m, ok := view.Message.(*tandemv1.AlertCard)
+		return ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today)
+	})
 	if err != nil {
 		return nil, err
 	}
-	today := v.now().Format(time.DateOnly)
 	for _, view := range views {
-		if m, ok := view.Message.(*tandemv1.AlertCard); ok && (m.GetExpiresOn() == "" || m.GetExpiresOn() >= today) {
+		if m, ok := view.Message.(*tandemv1.AlertCard); ok {
 			out = append(out, cardLine{m.GetName(), m.GetAddress(), v.code("alert_category", m.GetCategory()), m.GetText(), v.dated(m.GetExpiresOn())})
 		}
 	}
@@ -581,13 +588,15 @@ func (v *visit) directory() error {
 	d.Need = v.field("referral", spec{name: "need"})
 	d.Need.Fill([]string{q.Get("need")})
 	var err error
-	var next *placesFrom
-	if d.Places, next, err = v.places(q.Get("need"), d.Text, d.Only, placesAt(q.Get("from")), mostPlaces); err != nil {
+	from, _ := strconv.Atoi(q.Get("from"))
+	from = min(max(from, 0), 1<<20)
+	var more bool
+	if d.Places, more, err = v.places(q.Get("need"), d.Text, d.Only, from, mostPlaces); err != nil {
 		return err
 	}
 	d.None = len(d.Places) == 0
-	if next != nil {
-		q.Set("from", next.String())
+	if more {
+		q.Set("from", strconv.Itoa(from+mostPlaces))
 		d.More = "directory?" + q.Encode()
 	}
 	return v.show("directory", d)
@@ -600,28 +609,14 @@ func (v *visit) serves(m *tandemv1.Resource, need string) bool {
 }
 
 // mostPlaces is how many places a page of the directory shows, and placesRead how many of the
-// directory are looked at together: among those the open ones come first.
+// directory are read together.
 const mostPlaces, placesRead = 100, 400
 
-// placesFrom is where a page of places begins: at a place of those that are looked at
-// together, which begin with one of the directory.
-type placesFrom struct{ first, at int }
-
-func (f placesFrom) String() string { return fmt.Sprintf("%d-%d", f.first, f.at) }
-
-// placesAt reads where a page begins; what cannot be read is the first.
-func placesAt(s string) (f placesFrom) {
-	if n, err := fmt.Sscanf(s, "%d-%d", &f.first, &f.at); err != nil || n != 2 || f.first < 0 || f.at < 0 {
-		return placesFrom{}
-	}
-	return f
-}
-
-// places are services of the directory that fit, at most so many; next is where the following
-// ones begin, nil where there are none.
-func (v *visit) places(need, text string, only map[string]bool, from placesFrom, most int) (out []placeLine, next *placesFrom, err error) {
-	read, all := from.first, false
-	for !all && len(out) < most {
+// places are services of the directory that fit, from one on at most so many, and whether
+// there are more. Of the whole directory the open ones come first.
+func (v *visit) places(need, text string, only map[string]bool, from, most int) (out []placeLine, more bool, err error) {
+	keep := from + most + 1
+	for read, all := 0, false; !all; read += placesRead {
 		var views []*client.View
 		if text != "" {
 			views, err = v.dev.Search(v.ctx(), text, most)
@@ -629,30 +624,23 @@ func (v *visit) places(need, text string, only map[string]bool, from placesFrom,
 			views, err = v.dev.List(v.ctx(), "resource", client.Filter{Lifecycle: record.Active, Skip: read}, client.Oldest, placesRead)
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, false, err
 		}
 		for _, view := range views {
 			if l, ok := v.placeLine(view, need, only); ok {
 				out = append(out, l)
 			}
 		}
-		read, all = read+placesRead, text != "" || len(views) < placesRead
+		slices.SortStableFunc(out, func(a, b placeLine) int {
+			if a.Open != b.Open {
+				return map[bool]int{true: -1, false: 1}[a.Open]
+			}
+			return strings.Compare(a.Name, b.Name)
+		})
+		out, all = out[:min(len(out), keep)], text != "" || len(views) < placesRead
 	}
-	slices.SortStableFunc(out, func(a, b placeLine) int {
-		if a.Open != b.Open {
-			return map[bool]int{true: -1, false: 1}[a.Open]
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	first := min(from.at, len(out))
-	last := min(first+most, len(out))
-	switch {
-	case last < len(out):
-		next = &placesFrom{from.first, last}
-	case !all:
-		next = &placesFrom{read, 0}
-	}
-	return out[first:last], next, nil
+	last := min(from+most, len(out))
+	return out[min(from, last):last], len(out) > last, nil
 }
 
 // placeLine is a service as a list shows it, where it fits.

@@ -31,6 +31,8 @@ func TestDirectoryInPages(t *testing.T) {
 		if i%300 == 299 {
 			r.Langs = append(r.Langs, "es")
 		}
+		// Whatever the hour, the last ones are open.
+		r.Open_24_7 = new(i >= n-12)
 		all = append(all, r)
 	}
 	if _, err := o.admin.ImportDirectory(t.Context(), o.clinic, all, false); err != nil {
@@ -74,6 +76,32 @@ func TestDirectoryInPages(t *testing.T) {
 	}
 	if got := strings.Count(a.get("referral/new?person="+a.person("Rosa").String()), `name="resource"`); got != 12 {
 		t.Errorf("the picker shows %d places", got)
+	}
+	// The open ones come first, wherever in the directory they stand.
+	for page, row := range map[string]*regexp.Regexp{"directory": row, "referral/new?person=" + a.person("Luz").String(): regexp.MustCompile(`<b>(Place [0-9]+\.)</b>`)} {
+		for _, m := range row.FindAllStringSubmatch(a.get(page), 12) {
+			if m[1] < fmt.Sprintf("Place %03d.", n-12) {
+				t.Errorf("%s shows %s before one that is open", page, m[1])
+			}
+		}
+	}
+}
+
+// Of many calls that are overdue those of today are on the first page too, which says how many
+// are folded up.
+func TestDueInPages(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := o.ask(o.maya)
+	who := a.person("Rosa").String()
+	episode := a.make(&tandemv1.Episode{PersonId: &who, WindowDays: new(uint32(90)), OpenedAt: &tandemv1.Instant{AtMs: new(time.Now().UnixMilli()), Origin: new("tap")}}).String()
+	for i := range 32 {
+		due := time.Now().Add(time.Duration(i-32) * time.Hour).UnixMilli()
+		a.make(&tandemv1.FollowUp{PersonId: &who, EpisodeId: &episode, Lifecycle: new("planned"), DueAt: &tandemv1.Instant{AtMs: &due, Origin: new("tap")}})
+	}
+	page := a.get("today")
+	if got := strings.Count(page, `href="followup/`); got != 32 || !strings.Contains(page, fmt.Sprintf(app.In("en", "andMore"), 2)) {
+		t.Errorf("%d of 32 are shown", got)
 	}
 }
 

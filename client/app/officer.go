@@ -39,6 +39,7 @@ type callFormData struct {
 	ID      string
 	Sheet   *sheet
 	Missing []string
+	Place   placeCard
 }
 
 // newOfficerCallPage is the form of a call that a police partner opens. They write the whole of
@@ -57,11 +58,13 @@ func (v *visit) newOfficerCallPage() error {
 	if _, err := v.dev.Get(v.ctx(), id); err == nil {
 		return v.to("call/" + id.String())
 	}
-	return v.showOfficerCall(id.String(), v.presetCall(), nil)
+	return v.showOfficerCall(id.String(), presetCall(), nil)
 }
 
-func (v *visit) presetCall() *tandemv1.Incident {
-	return &tandemv1.Incident{Source: new("dispatch_911"), ResponseMode: new("officer_only_cit"), DispatchedAt: v.tapNow()}
+// presetCall is what a call starts from. No time is among it: the call is saved when it is
+// over, and nothing but its author knows when it began.
+func presetCall() *tandemv1.Incident {
+	return &tandemv1.Incident{Source: new("dispatch_911"), ResponseMode: new("officer_only_cit")}
 }
 
 func (v *visit) showOfficerCall(id string, msg proto.Message, problems []record.Problem) error {
@@ -75,6 +78,18 @@ func (v *visit) showOfficerCall(id string, msg proto.Message, problems []record.
 	}
 	var err error
 	if d.Sheet, err = v.sheetOf("incident", id, msg, problems); err != nil {
+		return err
+	}
+	m, ok := msg.(*tandemv1.Incident)
+	rid, err := parseID(id)
+	if !ok || err != nil {
+		return client.ErrNotFound
+	}
+	at, err := v.placeTyped(&client.View{ID: rid, Message: m})
+	if err != nil {
+		return err
+	}
+	if d.Place, err = v.placeOf(at, nil); err != nil {
 		return err
 	}
 	return v.show("call_form", d)
@@ -93,7 +108,7 @@ func (v *visit) newOfficerCall() error {
 	if err := v.posted("incident", id.String()); err != nil {
 		return err
 	}
-	m := v.presetCall()
+	m := presetCall()
 	if err := v.lay("incident", id.String(), m); err != nil && !errors.Is(err, errValue) {
 		return err
 	}

@@ -87,6 +87,43 @@ func TestOfficerOpensCall(t *testing.T) {
 	}
 }
 
+// The times of a call that a police partner opens are those that they say, and never the one
+// of the save: a page with a script says that it has sent what was typed.
+func TestOfficerCallTimes(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	who, _ := o.cit()
+	a := o.ask(who)
+	_, rest, _ := strings.Cut(a.get("call/new"), `name="id" value="`)
+	id, _, _ := strings.Cut(rest, `"`)
+	if page := a.get("call/new?id=" + id); !strings.Contains(page, `id="place"`) {
+		t.Error("there is no room for what is known of the address")
+	}
+	if w := a.post("sheet/incident/"+id+"/draft", url.Values{"field": {"location.address"}, "v.location.address": {"12 Elm St"}}); !strings.Contains(w.Body.String(), `"place"`) {
+		t.Errorf("what is known of the address is not said while it is typed: %s", w.Body)
+	}
+	typed := url.Values{}
+	for name, value := range map[string]string{
+		"call_type": "welfare_check", "place_type": "home", "contact": "contact_made", "arrived_at": "2026-01-02T03:04", "cleared_at": "2026-01-02T03:30",
+		"le_involvement": "already_on_scene", "le_actions": "standby", "force_used": "no",
+	} {
+		typed.Add("field", name)
+		typed.Set("v."+name, value)
+	}
+	a.post("sheet/incident/"+id+"/draft", typed)
+	a.post("call/new", url.Values{"id": {id}, "kept": {"1"}})
+	a.post("sheet/incident/"+id+"/draft", url.Values{"field": {"dispatched_at"}, "v.dispatched_at": {"2026-01-02T03:00"}})
+	a.post("call/new", url.Values{"id": {id}, "kept": {"1"}})
+	calls, err := a.dev.List(t.Context(), "incident", client.Filter{}, client.Newest, 0)
+	if err != nil || len(calls) != 1 {
+		t.Fatalf("%d calls, %v", len(calls), err)
+	}
+	m, ok := calls[0].Message.(*tandemv1.Incident)
+	if !ok || m.GetDispatchedAt().GetOrigin() == "tap" || m.GetDispatchedAt().GetAtMs() > m.GetArrivedAt().GetAtMs() {
+		t.Errorf("the call says %v", calls[0].Message)
+	}
+}
+
 // The page of it, on both devices and in both languages: what is typed there is kept.
 func TestOfficerCallPage(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -35,7 +36,21 @@ func TestSameAddress(t *testing.T) {
 		{"Avenida de la Constitución 4", "avenida de la constitución, 4", "", "", true},
 
 		{"12 Elm St, Shelbyville", "12 Elm St", "Springfield", "", false},
-		{"12 Elm St, Springfield", "12 Elm St", "", "", false},
+		{"12 Elm St, Springfield", "12 Elm St", "", "", true},
+		{"12 Elm St, Springfield, IL 62704", "12 Elm St", "Springfield", "", true},
+		{"12 Elm St, Springfield, IL 62704", "12 Elm St", "Springfield", "62704", true},
+		{"12 Elm St", "12 Elm St, Springfield", "", "", true},
+		{"12 Elm St, 2nd Floor", "12 Elm St", "", "", true},
+		{"12 Elm St Apt 3 B", "12 Elm St", "", "", true},
+		{"12 Elm St.Apt 3", "12 Elm St", "", "", true},
+		{"12 Elm St, Apto 3", "12 Elm St", "", "", true},
+		{"Calle Luna 12, Depto 3", "calle luna 12", "", "", true},
+
+		{"12 Elm St, Springfield 62704", "12 Elm St", "Springfield", "62799", false},
+		{"Bus Stop #4", "Bus Stop #9", "", "", false},
+		{"Highway 101 mile #45", "Highway 101 mile #12", "", "", false},
+		{"5 Old Lot Rd", "5 Old Lot Ln", "", "", false},
+		{"12.5 Elm St", "125 Elm St", "", "", false},
 		{"12 Elm St", "21 Elm St", "", "", false},
 		{"12 Elm St", "12 Elms St", "", "", false},
 		{"12 Elm St", "12 Elm Ave", "", "", false},
@@ -54,6 +69,33 @@ func TestSameAddress(t *testing.T) {
 		if got := app.AtAddress(tc.alert, at); got != tc.want {
 			t.Errorf("%q and %q in %q: %t, as %q and %q", tc.alert, tc.call, tc.city, got, app.AddressKey(tc.alert), app.AddressKey(tc.call))
 		}
+	}
+}
+
+// Of an address that is another one, or not known to be the same, the words say so.
+func TestHowSameAddress(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := o.ask(o.maya)
+	rosa, until := a.person("Rosa").String(), time.Now().AddDate(0, 0, 30).Format(time.DateOnly)
+	for i := range 12 {
+		a.make(&tandemv1.SafetyAlert{PersonId: &rosa, Category: new("animal"), Text: new(fmt.Sprintf("Danger in %d.", i)), Audience: new("clinical"), ExpiresOn: &until, Lifecycle: new("active"), Address: new(fmt.Sprintf("400 Main St, Apt %d, Springfield", i))})
+	}
+	call := func(number, address, city string) string {
+		t.Helper()
+		id := a.make(&tandemv1.Incident{Number: &number, Source: new("dispatch_911"), CallType: new("welfare_check"), ResponseMode: new("co_response"), Location: &tandemv1.Location{Address: &address, City: &city}})
+		return a.get("call/" + id.String())
+	}
+	same, other, unit, town := app.In("en", "sameAddress"), app.In("en", "otherUnit"), app.In("en", "unitUnsaid"), app.In("en", "townUnsaid")
+	page := call("C12-1", "400 Main St, Apt 0", "Springfield")
+	if strings.Count(page, "Danger in ") != 12 || strings.Count(page, same) != 1 || strings.Count(page, other) != 11 || strings.Contains(page, town) {
+		t.Errorf("not all are told apart:\n%s", page)
+	}
+	if first := strings.Index(page, "Danger in "); !strings.HasPrefix(page[first:], "Danger in 0.") || !strings.Contains(page, fmt.Sprintf(app.In("en", "andMore"), 2)) {
+		t.Errorf("the own one is not first, or nothing says that there are more:\n%s", page)
+	}
+	if page = call("C12-2", "400 Main St", ""); strings.Contains(page, same) || strings.Count(page, unit+", "+town) != 12 {
+		t.Errorf("what is not known is not said:\n%s", page)
 	}
 }
 

@@ -81,7 +81,7 @@ func (v *visit) showNewReferral(id, person, encounter string, problems []record.
 	if typed, err := v.typedIn("referral", id); err == nil && typed != nil && typed.Fields["need"] != nil {
 		need = last(typed.Fields["need"].Values)
 	}
-	if d.Places, _, err = v.places(need, "", d.Only, placesFrom{}, 12); err != nil {
+	if d.Places, _, err = v.places(need, "", d.Only, 0, 12); err != nil {
 		return err
 	}
 	// Where people were sent before stands at hand.

@@ -130,6 +130,8 @@ type todayData struct {
 	// Opens: it is a police partner who opens calls.
 	Opens bool
 	Due   []lineItem
+	// DueMore are those that follow, folded up behind their number.
+	DueMore []lineItem
 }
 
 // today is the page of a shift: the calls under way, a new one, what is not finished.
@@ -162,6 +164,8 @@ func (v *visit) today() error {
 		if d.Due, err = v.due(); err != nil {
 			return err
 		}
+		shown := min(len(d.Due), mostDue)
+		d.Due, d.DueMore = d.Due[:shown], d.Due[shown:]
 		if d.Chips, d.More, err = v.atHand("call_type"); err != nil {
 			return err
 		}

@@ -40,9 +40,15 @@
   };
   // Of a form: which questions are asked now, and what the answers come to. Of a call: what
   // is known of its address.
-  const ask = (m) => {
+  const ask = async (m) => {
     const place = $("#place");
-    if (m.place !== undefined && place && place.innerHTML !== m.place) place.innerHTML = m.place;
+    if (m.place !== undefined && place) {
+      // As the page writes it: what has not changed is not said again.
+      const fresh = document.createElement("template");
+      fresh.innerHTML = m.place;
+      await lifted;
+      if (place.innerHTML !== fresh.innerHTML) place.innerHTML = m.place;
+    }
     if (!m.off) return;
     for (const el of $$("[data-item]")) el.hidden = m.off.includes(el.dataset.item);
     const el = $("#result");
@@ -100,16 +106,19 @@
       Object.assign(this.seen, answer.seen || {});
       ask(answer);
       if (windows) windows.postMessage({ url: this.url, seen: answer.seen || {}, off: answer.off, result: answer.result, place: answer.place, values: Object.fromEntries(names.map((n) => [n, valuesOf(this.form, n)])) });
-      this.state("kept");
+      // A later key, or one of another form of the page, is not kept yet.
+      this.state(forms.some((k) => k.dirty.size || k.flying) ? "typing" : "kept");
       if (this.dirty.size) this.send(); else poll();
     }
     // What another window typed shows here, where nobody types.
     take(m) {
+      const changed = [];
       for (const [n, values] of Object.entries(m.values)) {
         if (this.dirty.has(n) || (document.activeElement && document.activeElement.name === n && document.hasFocus())) continue;
         const codes = [];
         for (const el of this.form.elements) {
           if (el.name !== n || el.type === "hidden") continue;
+          changed.push(el);
           if (el.type === "radio" || el.type === "checkbox") { el.checked = values.includes(el.value); codes.push(el.value); }
           else el.value = values.find((v) => !codes.includes(v)) || "";
         }
@@ -118,6 +127,7 @@
       ask(m);
       scales();
       when();
+      for (const el of changed) sums(el);
     }
     unkept() { return [...new Set([...this.dirty, ...(this.flying || [])])]; }
     long() { const names = this.unkept(); return names.length > 0 && this.pack(names).toString().length >= 60000; }
@@ -196,33 +206,45 @@
     const out = $(":scope > summary > small", box);
     if (!out) return;
     const says = [];
+    out.dataset.usual ??= out.dataset.says === undefined ? "" : out.textContent;
     for (const el of $$("input[type=radio]:checked, input[type=checkbox]:checked, .stops input, textarea", box)) {
       if (el.tagName === "TEXTAREA") {
         const words = el.value.split(/\s+/).filter(Boolean).join(" ");
         if (words) says.push(words.length > 60 ? [...words].slice(0, 59).join("") + "…" : words);
         continue;
       }
-      const scale = el.type === "range", text = scale ? (Number(el.value) > 0 ? $$("span > span", el.parentElement)[Number(el.value)].textContent : "") : el.nextElementSibling.textContent;
+      const scale = el.type === "range", text = scale ? (Number(el.value) > 0 ? $$("span > span", el.parentElement)[Number(el.value)].textContent : "") : el.nextElementSibling?.textContent;
       if (!text || el.value === "true") continue;
       const asks = $("legend", el.closest("fieldset"));
       says.push((scale || plain.includes(el.value)) && asks ? asks.firstChild.textContent.trim() + " " + text : text);
     }
-    out.textContent = says.join(", ");
+    // Where nothing is chosen, the usual one holds.
+    out.textContent = says.join(", ") || out.dataset.usual;
   };
-  document.addEventListener("input", (e) => { for (let el = e.target; (el = el.parentElement?.closest("details"));) if (el.closest("form[data-draft]") || $("small[data-says]", el)) sum(el); });
+  const sums = (el) => { while ((el = el.parentElement?.closest("details"))) if (el.closest("form[data-draft]") || $("small[data-says]", el)) sum(el); };
+  for (const kind of ["input", "change"]) document.addEventListener(kind, (e) => sums(e.target));
+  // What the browser has put back into a form is said too.
+  addEventListener("pageshow", () => { for (const el of $$("small[data-says]")) sum(el.closest("details")); });
 
   // What was folded by hand stays so; where the page is shown again, all of it does.
   const folds = $$("details[data-fold]"), foldKey = "fold " + (body.dataset.record || location.pathname);
   if (folds.length) {
     const kept = JSON.parse(sessionStorage.getItem(foldKey) || "{}"), hand = kept.hand || {};
+    const each = (f) => Object.fromEntries(folds.map((el) => [el.dataset.fold, f(el)]));
+    const given = each((el) => el.open);
+    const keep = () => sessionStorage.setItem(foldKey, JSON.stringify({ hand, given, all: each((el) => el.open) }));
     const again = ["reload", "back_forward"].includes(performance.getEntriesByType("navigation")[0]?.type);
     for (const el of folds) {
-      const was = (again && kept.all ? kept.all : hand)[el.dataset.fold];
-      // A fault is seen, and so is what a link leads to.
-      if (was !== undefined && !$(".wrong", el) && location.hash !== "#" + el.dataset.fold) el.open = was;
-      $(":scope > summary", el).addEventListener("click", () => setTimeout(() => { hand[el.dataset.fold] = el.open; sum(el); }));
+      const key = el.dataset.fold, was = (again && kept.all ? kept.all : hand)[key];
+      // A fault is seen, and so is what another window has typed, what is to do since, and
+      // what a link leads to.
+      const since = given[key] && kept.given && !kept.given[key];
+      if (was !== undefined && !since && !$(".wrong, .other", el) && location.hash !== "#" + key) el.open = was;
+      $(":scope > summary", el).addEventListener("click", () => setTimeout(() => { hand[key] = el.open; sum(el); keep(); }));
     }
-    addEventListener("pagehide", () => sessionStorage.setItem(foldKey, JSON.stringify({ hand, all: Object.fromEntries(folds.map((el) => [el.dataset.fold, el.open])) })));
+    // Not every browser opens what a link of the page leads to.
+    document.addEventListener("click", (e) => { const to = e.target.closest?.(".jump a"), box = to && document.getElementById(to.hash.slice(1))?.closest("details"); if (box) box.open = true; });
+    addEventListener("pagehide", keep);
   }
 
   // Fields that are asked only after an answer.
