@@ -1,15 +1,18 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // Of a device that is suspended nothing is taken and nothing is sent to it, by no call of
@@ -184,5 +187,35 @@ func testSuspendedEnrolment(t *testing.T, on engine) {
 	one.must(&tandemv1.SyncRequest{})
 	if err := enrol(w.newDevice(5), before); err != nil {
 		t.Errorf("after it was lifted: %v", err)
+	}
+}
+
+// suspending suspends a device once, while a change is looked at for the first time.
+type suspending struct {
+	syncengine.Rules
+	suspend func()
+}
+
+func (r *suspending) Check(c *tandemv1.Change) *syncengine.Refusal {
+	r.suspend()
+	return r.Rules.Check(c)
+}
+
+// One that is suspended while a delivery is judged is answered so by entry: the caller's own
+// device is not the one that is.
+func TestSuspendedAmidDelivery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite, 86)
+	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	entries := one.sealedOf(one.creation(encounter(w, marker)))
+	server.SetRules(w.srv, func(r syncengine.Rules) syncengine.Rules {
+		return &suspending{r, sync.OnceFunc(func() {
+			if err := w.admin.SuspendDevice(context.Background(), one.dev); err != nil {
+				t.Error(err)
+			}
+		})}
+	})
+	if got := results(other.deliver(entries...)); got != "TAKEN,SUSPENDED" {
+		t.Errorf("got %s", got)
 	}
 }
