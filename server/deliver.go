@@ -251,13 +251,19 @@ func (d *delivery) judge(ctx context.Context, p *parcel) error {
 		}
 		return nil
 	}
-	if by.Shut() {
+	err := syncengine.ErrSuspended
+	if !by.Shut() {
+		err = d.push(ctx, p, by)
+	}
+	if errors.Is(err, syncengine.ErrSuspended) {
+		// Since it was read, maybe: it is not the caller's device that is, or they hear of
+		// that with their next call.
 		for _, i := range slices.Concat(p.changeAt, p.witnessAt, p.draftAt) {
-			d.answer.Delivered[i].Result = tandemv1.Delivery_DELIVERY_SUSPENDED
+			d.answer.Delivered[i].Result, d.answer.Delivered[i].Outcome = tandemv1.Delivery_DELIVERY_SUSPENDED, nil
 		}
 		return nil
 	}
-	if err := d.push(ctx, p, by); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := d.witness(ctx, p, by); err != nil {

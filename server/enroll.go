@@ -109,12 +109,18 @@ func (e *enrolment) run(tx *store.Tx) error {
 		e.refused = ErrCodeUsed
 		return tx.SaveEnrolment(stored)
 	}
+	if err := e.outlived(tx); err != nil {
+		return err
+	}
 	r, err := tx.Replica(e.identity.Replica)
 	if err != nil {
 		return err
 	}
 	same := r != nil && r.Person == stored.Staff && r.Device == stored.Device && bytes.Equal(r.Key, e.identity.Key) && !r.Revoked
 	switch {
+	case r != nil && r.Shut():
+		// A code is no way around that.
+		return syncengine.ErrSuspended
 	case r == nil:
 		r = &syncengine.Replica{ID: e.identity.Replica, Person: stored.Staff, Device: stored.Device, Key: e.identity.Key}
 	case r.Unconfirmed && bytes.Equal(r.Key, e.identity.Key):
@@ -148,6 +154,25 @@ func (e *enrolment) run(tx *store.Tx) error {
 	}
 	stored.UsedKey, stored.UsedReplica, stored.UsedMS = e.identity.Key, e.identity.Replica, e.nowMS
 	return tx.SaveEnrolment(stored)
+}
+
+// outlived refuses a code that was made before a device of its person was suspended, for as
+// long as that is: whoever has the device might have the code.
+func (e *enrolment) outlived(tx *store.Tx) error {
+	suspended, err := tx.Suspensions()
+	if err != nil || len(suspended) == 0 {
+		return err
+	}
+	all, err := tx.Replicas()
+	if err != nil {
+		return err
+	}
+	for _, s := range suspended {
+		if s.SinceMS >= e.stored.CreatedMS && slices.ContainsFunc(all, func(r *syncengine.Replica) bool { return r.Device == s.Device && r.Person == e.stored.Staff }) {
+			return ErrCode
+		}
+	}
+	return nil
 }
 
 // confirm ends the time in which a replica of the same person is write-only. The

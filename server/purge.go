@@ -114,16 +114,21 @@ func (a *Admin) WordOnPurge(ctx context.Context, by, id syncengine.ID, approve b
 		if p == nil || p.DecidedMS != 0 && !brokenOff {
 			return store.ErrNoPurge
 		}
-		if err := mayDecide(tx, p, by, approve); err != nil || brokenOff {
-			return err
-		}
-		p.DecidedBy, p.Approved = by, approve
-		if err := tx.DecidePurge(p); err != nil {
+		if err := mayDecide(tx, p, by, approve); err != nil {
 			return err
 		}
 		code := "refused"
-		if approve {
+		switch {
+		case brokenOff:
+			code = "resumed"
+		case approve:
 			code = "approved"
+		}
+		if !brokenOff {
+			p.DecidedBy, p.Approved = by, approve
+			if err := tx.DecidePurge(p); err != nil {
+				return err
+			}
 		}
 		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_PURGE_DECIDED, Person: by[:], Subject: id[:], Count: uint64(len(p.Records)), Code: code})
 	})

@@ -16,6 +16,8 @@ var (
 	ErrDeviceOut = errors.New("the device is shut out already, or was never enrolled: there is nothing to suspend")
 	// ErrNotSuspended: there is nothing to lift.
 	ErrNotSuspended = errors.New("the device is not suspended: there is nothing to lift")
+	// ErrDeviceMoved: somebody has done something with the device meanwhile.
+	ErrDeviceMoved = errors.New("the device stands otherwise than it did, and nothing was done with it: look at it again")
 )
 
 // Within makes the transaction in which something is done: the store's own, or one in which
@@ -44,8 +46,21 @@ const (
 )
 
 // ActOnDevice does something with a device as an act of somebody: an active admin of its
-// agency, or, zero, whoever runs the server. It is done in a transaction that within makes.
+// agency, or, zero, whoever runs the server. It is done in a transaction that within makes,
+// and an admin's is refused ([ErrDeviceMoved]) where the device does not stand so that they
+// could ([DeviceState.Acts]).
 func (a *Admin) ActOnDevice(ctx context.Context, by, device syncengine.ID, act DeviceAct, within Within) error {
+	if !by.IsZero() {
+		made := within
+		within = func(do func(*store.Tx) error) error {
+			return made(func(tx *store.Tx) error {
+				if err := a.mayAct(tx, by, device, act); err != nil {
+					return err
+				}
+				return do(tx)
+			})
+		}
+	}
 	switch act {
 	case Suspend, Lift:
 		return a.suspension(by, device, act == Suspend, within)
@@ -62,6 +77,47 @@ func (a *Admin) ActOnDevice(ctx context.Context, by, device syncengine.ID, act D
 				r.Revoked, r.WipeShut = true, false
 			}
 		}, by, within)
+}
+
+// Acts are what an admin can do with a device as it stands, the mildest first.
+func (d *DeviceState) Acts() []DeviceAct {
+	switch {
+	case d.Stores == 0 || d.WipedMS != 0 || d.ToldMS != 0:
+		return nil
+	case d.OrderedMS != 0:
+		return []DeviceAct{KeepUnwiped}
+	case d.Revoked:
+		return []DeviceAct{Wipe}
+	case d.SuspendedMS != 0:
+		return []DeviceAct{Lift, Revoke, Wipe}
+	}
+	return []DeviceAct{Suspend, Revoke, Wipe}
+}
+
+// mayAct refuses who does not oversee a device, and what cannot be done with it now.
+func (a *Admin) mayAct(tx *store.Tx, by, device syncengine.ID, act DeviceAct) error {
+	rec, err := a.find(tx, "device", device)
+	if err != nil {
+		return err
+	}
+	if err := oversees(tx, by, rec); err != nil {
+		return err
+	}
+	all, err := tx.Replicas()
+	if err != nil {
+		return err
+	}
+	suspended, err := tx.Suspensions()
+	if err != nil {
+		return err
+	}
+	d := &DeviceState{ID: device}
+	d.count(all)
+	d.suspendedBy(suspended)
+	if !slices.Contains(d.Acts(), act) {
+		return ErrDeviceMoved
+	}
+	return nil
 }
 
 // RevokeDevice shuts a device out: what it still sends goes to quarantine, and it is
@@ -93,9 +149,6 @@ func (a *Admin) suspension(by, device syncengine.ID, begin bool, within Within) 
 	}
 	return within(func(tx *store.Tx) error {
 		rec, err := a.find(tx, "device", device)
-		if err == nil && !by.IsZero() {
-			err = oversees(tx, by, rec)
-		}
 		if err != nil {
 			return err
 		}

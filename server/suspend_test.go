@@ -1,14 +1,18 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // Of a device that is suspended nothing is taken and nothing is sent to it, by no call of
@@ -139,6 +143,79 @@ func TestSuspendedDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := results(other.deliver(entries...)); got != "TAKEN,TAKEN" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A code is no way around a suspension: not one that was made before it, and not one by which
+// the suspended store itself would be enrolled again. Another device of its person is enrolled
+// by a code that was made since, and all is as before once it is lifted.
+func TestSuspendedEnrolment(t *testing.T) { each(t, testSuspendedEnrolment) }
+
+func testSuspendedEnrolment(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 85)
+	ctx := t.Context()
+	one := w.enrolled(1, w.clinician)
+	before, others := w.code(w.clinician), w.code(w.second)
+	w.pass(time.Second)
+	if err := w.admin.SuspendDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Second)
+	enrol := func(d *device, code string) error {
+		_, err := d.enroll.Enroll(ctx, d.enrolment(code))
+		return err
+	}
+	if err := enrol(w.newDevice(2), before); err == nil || !strings.Contains(err.Error(), server.ErrCode.Error()) {
+		t.Errorf("by a code from before: %v", err)
+	}
+	var refusal *connect.Error
+	if err := enrol(one, w.code(w.clinician)); !errors.As(err, &refusal) || refusal.Meta().Get(server.SuspendedHeader) == "" {
+		t.Errorf("the suspended store: %v", err)
+	}
+	for what, err := range map[string]error{
+		"another person's": enrol(w.newDevice(3), others), "by a code since": enrol(w.newDevice(4), w.code(w.clinician)),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := w.admin.LiftDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	one.must(&tandemv1.SyncRequest{})
+	if err := enrol(w.newDevice(5), before); err != nil {
+		t.Errorf("after it was lifted: %v", err)
+	}
+}
+
+// suspending suspends a device once, while a change is looked at for the first time.
+type suspending struct {
+	syncengine.Rules
+	suspend func()
+}
+
+func (r *suspending) Check(c *tandemv1.Change) *syncengine.Refusal {
+	r.suspend()
+	return r.Rules.Check(c)
+}
+
+// One that is suspended while a delivery is judged is answered so by entry: the caller's own
+// device is not the one that is.
+func TestSuspendedAmidDelivery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqlite, 86)
+	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	entries := one.sealedOf(one.creation(encounter(w, marker)))
+	server.SetRules(w.srv, func(r syncengine.Rules) syncengine.Rules {
+		return &suspending{r, sync.OnceFunc(func() {
+			if err := w.admin.SuspendDevice(context.Background(), one.dev); err != nil {
+				t.Error(err)
+			}
+		})}
+	})
+	if got := results(other.deliver(entries...)); got != "TAKEN,SUSPENDED" {
 		t.Errorf("got %s", got)
 	}
 }

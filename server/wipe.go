@@ -46,6 +46,9 @@ func (a *Admin) WipeDevice(ctx context.Context, device syncengine.ID) error {
 }
 
 func (a *Admin) wipeDevice(ctx context.Context, device, by syncengine.ID, within Within) error {
+	if !by.IsZero() {
+		return a.giveWipe(device, by, within)
+	}
 	all, err := a.Replicas(ctx)
 	if err != nil {
 		return err
@@ -54,6 +57,10 @@ func (a *Admin) wipeDevice(ctx context.Context, device, by syncengine.ID, within
 	if len(mine) > 0 && !slices.ContainsFunc(mine, func(r *syncengine.Replica) bool { return r.WipeOrderedMS == 0 }) {
 		return nil
 	}
+	return a.giveWipe(device, by, within)
+}
+
+func (a *Admin) giveWipe(device, by syncengine.ID, within Within) error {
 	now := a.now().UnixMilli()
 	return a.revoke("device", device, fieldDeviceState, "wipe_pending",
 		&store.JournalEvent{What: store.EventWiped, Device: device.String()}, tandemv1.AuditAct_AUDIT_ACT_WIPE_ORDERED,
@@ -96,9 +103,6 @@ func (a *Admin) withdrawWipe(device, by syncengine.ID, within Within) error {
 	}
 	return within(func(tx *store.Tx) error {
 		rec, err := a.find(tx, "device", device)
-		if err == nil && !by.IsZero() {
-			err = oversees(tx, by, rec)
-		}
 		if err != nil {
 			return err
 		}
@@ -223,11 +227,7 @@ func (a *Admin) Devices(ctx context.Context) (devices []*DeviceState, err error)
 	}
 	for _, d := range devices {
 		d.count(all)
-		for _, s := range suspended {
-			if s.Device == d.ID && !d.Revoked {
-				d.SuspendedMS = s.SinceMS
-			}
-		}
+		d.suspendedBy(suspended)
 	}
 	slices.SortFunc(devices, func(x, y *DeviceState) int { return x.ID.Compare(y.ID) })
 	return devices, nil
@@ -258,6 +258,15 @@ func (d *DeviceState) count(all []*syncengine.Replica) {
 	d.Revoked = d.Stores > 0 && revoked == d.Stores
 	if d.Wiped < d.Stores {
 		d.WipedMS = 0
+	}
+}
+
+// suspendedBy fills in since when it is suspended; count goes before.
+func (d *DeviceState) suspendedBy(all []store.Suspension) {
+	for _, s := range all {
+		if s.Device == d.ID && !d.Revoked {
+			d.SuspendedMS = s.SinceMS
+		}
 	}
 }
 

@@ -138,9 +138,10 @@ func (c *enrollCmd) Run(a *app) (err error) {
 	}
 	again := st.Unconfirmed
 	if _, err := dev.Session(); err == nil && !again && c.Server == "" {
-		// Where the server has another key for it by now, it is enrolled again.
+		// Where the server has another key for it by now, it is enrolled again; where its
+		// device is suspended, it waits until that is lifted.
 		_, err := dev.Sync(a.ctx)
-		if again = errors.Is(err, client.ErrRefused); !again {
+		if again = errors.Is(err, client.ErrRefused) && !errors.Is(err, client.ErrSuspended); !again {
 			return cmp.Or(err, client.ErrEnrolled)
 		}
 	}

@@ -103,21 +103,16 @@ var deviceActs = map[string]server.DeviceAct{
 	"suspend": server.Suspend, "lift": server.Lift, "revoke": server.Revoke, "wipe": server.Wipe, "keep": server.KeepUnwiped,
 }
 
-// actsOn are those that make sense as a device stands, the mildest first.
+// actsOn are those that can be done with a device as it stands, the mildest first.
 func actsOn(d *server.DeviceState) (acts []string) {
-	switch {
-	case d.Stores == 0 || d.WipedMS != 0:
-		return nil
-	case d.OrderedMS != 0 && d.ToldMS == 0:
-		return []string{"keep"}
-	case d.OrderedMS != 0:
-		return nil
-	case d.Revoked:
-		return []string{"wipe"}
-	case d.SuspendedMS != 0:
-		return []string{"lift", "revoke", "wipe"}
+	for _, can := range d.Acts() {
+		for name, act := range deviceActs {
+			if act == can {
+				acts = append(acts, name)
+			}
+		}
 	}
-	return []string{"suspend", "revoke", "wipe"}
+	return acts
 }
 
 type deviceData struct {
@@ -213,9 +208,7 @@ func (v *visit) actOnDevice() error {
 	if status, why := v.unconfirmed(err); why != "" {
 		return v.deviceShow(status, name, why)
 	}
-	_, told := errors.AsType[*server.WipeToldError](err)
-	if told || errors.Is(err, server.ErrNoWipe) || errors.Is(err, server.ErrDeviceOut) || errors.Is(err, server.ErrNotSuspended) {
-		// It stands otherwise than the page said.
+	if errors.Is(err, server.ErrDeviceMoved) {
 		return v.deviceShow(http.StatusConflict, "", v.t("errDeviceMoved"))
 	}
 	if err != nil {

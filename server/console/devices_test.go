@@ -90,6 +90,14 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 
 	// An order to wipe it, taken back while it was not told; another that stands.
 	ada.post(at, "act", "wipe", "code", code()).want(t, http.StatusOK, "The order is given", "The device was told not yet", "The device has confirmed not yet", "Take the order to wipe it back")
+	// What an older page still offers is not done: not without a code, nor with one.
+	ada.post(at, "act", "wipe", "code", "000000").want(t, http.StatusForbidden, "The code is not right")
+	ada.post(at, "act", "wipe", "code", code()).want(t, http.StatusConflict, "stands otherwise")
+	ada.post(at, "act", "revoke", "code", code()).want(t, http.StatusConflict, "stands otherwise")
+	olga.post(at, "act", "wipe", "code", totp(olga.secret, o.now())).want(t, http.StatusNotFound)
+	if got := o.state(id); got != "wipe_pending" {
+		t.Errorf("the device is %s", got)
+	}
 	ada.post(at, "act", "keep", "code", code()).want(t, http.StatusOK, "The order was taken back.", "Suspend it")
 	ada.post(at, "act", "wipe", "code", code()).want(t, http.StatusOK, "The order is given")
 	for range 3 {
@@ -99,6 +107,10 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 	}
 	a := ada.get(at).want(t, http.StatusOK, "Nothing can be done with it")
 	a.never(t, "not yet")
+	ada.post(at, "act", "revoke", "code", code()).want(t, http.StatusConflict, "stands otherwise")
+	if got := o.state(id); got != "wiped" {
+		t.Errorf("the device is %s", got)
+	}
 	seven := "/console/devices/" + o.idOf(luis).String()
 	ada.post(seven, "act", "revoke", "code", code()).want(t, http.StatusOK, "The device is shut out.", "Wipe it")
 

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -246,11 +247,15 @@ func (v *visit) purgeShow(status int, act, why string) error {
 	}
 	i := slices.IndexFunc(all, func(p *store.Purge) bool { return p.ID == id })
 	d := &purgeData{Page: v.page("purgeTitle", "purges/"+id.String()), ID: id.String(), Why: why}
+	job, err := v.purgeJob(id)
+	if err != nil {
+		return err
+	}
 	err = v.look("purge", id, func(s *sight) error {
 		if i < 0 || all[i].Agency != s.p.Agency {
 			return errAbsent
 		}
-		d.Facts, d.Acts = s.purgeFacts(all[i]), purgeActs(all[i], v.who.Staff)
+		d.Facts, d.Acts = s.purgeFacts(all[i], job), purgeActs(all[i], job, v.who.Staff)
 		return nil
 	})
 	if err != nil {
@@ -266,15 +271,29 @@ func (v *visit) purgeShow(status int, act, why string) error {
 	return v.show(status, "purge", d)
 }
 
+// purgeJob is the newest job that does a purge; nil where there is none.
+func (v *visit) purgeJob(id syncengine.ID) (*store.Job, error) {
+	all, err := v.jobs(jobPurge, mostJobs)
+	i := slices.IndexFunc(all, func(j *store.Job) bool { return bytes.Equal(j.Payload, id[:]) })
+	if err != nil || i < 0 {
+		return nil, err
+	}
+	return all[i], nil
+}
+
+// brokenOff reports whether an approved purge is not done, and no job goes on with it.
+func brokenOff(p *store.Purge, job *store.Job) bool {
+	return p.Approved && p.DoneMS == 0 && (job == nil || job.Ended())
+}
+
 // purgeActs are what somebody can do with a purge. Nobody approves their own.
-func purgeActs(p *store.Purge, who syncengine.ID) []string {
+func purgeActs(p *store.Purge, job *store.Job, who syncengine.ID) []string {
 	switch {
 	case p.DecidedMS == 0 && p.AskedBy == who:
 		return []string{"refuse"}
 	case p.DecidedMS == 0:
 		return []string{"approve", "refuse"}
-	case p.Approved && p.DoneMS == 0 && p.AskedBy != who:
-		// It was broken off, or waits for its turn.
+	case brokenOff(p, job) && p.AskedBy != who:
 		return []string{"approve"}
 	}
 	return nil
@@ -282,9 +301,13 @@ func purgeActs(p *store.Purge, who syncengine.ID) []string {
 
 // purgeFacts are what is known of a purge, its certificate among it. It names nobody of whom
 // something was purged.
-func (s *sight) purgeFacts(p *store.Purge) []fact {
+func (s *sight) purgeFacts(p *store.Purge, job *store.Job) []fact {
+	state := purgeState(p)
+	if brokenOff(p, job) {
+		state = "purgeBroken"
+	}
 	facts := []fact{
-		{s.t("state"), s.t(purgeState(p))}, {s.t("askedBy"), s.staffName(p.AskedBy) + " · " + s.moment(p.AskedMS)}, {s.t("purgeReason"), p.Reason},
+		{s.t("state"), s.t(state)}, {s.t("askedBy"), s.staffName(p.AskedBy) + " · " + s.moment(p.AskedMS)}, {s.t("purgeReason"), p.Reason},
 		{s.t("purgeWhat"), sprintf(s.t("purgeOf"), p.People, p.Calls, len(p.Records))},
 	}
 	if p.DecidedMS != 0 {
@@ -329,10 +352,14 @@ func (v *visit) decidePurge() error {
 			if err := do(tx); err != nil || !approve {
 				return err
 			}
-			if open, err := tx.OpenJobs(jobPurge, v.who.Staff); err != nil || open > 0 {
+			open, err := tx.OpenJobOf(jobPurge, id[:])
+			if err == nil && open {
+				err = store.ErrNoPurge
+			}
+			if err != nil {
 				return err
 			}
-			_, err := tx.AddJob(job)
+			_, err = tx.AddJob(job)
 			return err
 		})
 	})

@@ -92,6 +92,20 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	bea.post(at, "act", "refuse", "code", bea.code()).want(t, http.StatusOK, "Nothing was removed.", "Refused")
 	at = ada.post("/console/purges", "reason", "past its retention, again").want(t, http.StatusOK, "Asked for.").path
 	bea.post(at, "act", "approve", "code", bea.code()).want(t, http.StatusOK, "Approved. The server is doing it.", "under way")
+	// While a job does it, nobody has another one do it, and nothing is noted.
+	cleo := w.signIn(must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Cleo Third", Discipline: "other", Roles: []string{"admin"}, Agency: w.clinic, Teams: []syncengine.ID{w.night}})), "cleo.third")
+	w.pass(8 * 24 * time.Hour)
+	ada.back("ada.admin")
+	bea.back("bea.second")
+	cleo.back("cleo.third")
+	cleo.get(at).want(t, http.StatusOK, "under way").never(t, "Approve the purge")
+	for _, b := range []*browser{bea, cleo} {
+		b.post(at, "act", "approve", "code", b.code()).want(t, http.StatusConflict, "does not wait for a decision")
+	}
+	jobs := 0
+	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 10, func(*store.Job) error { jobs++; return nil }); err != nil || jobs != 1 {
+		t.Errorf("%d jobs, %v", jobs, err)
+	}
 	w.work()
 	ada.get(at).want(t, http.StatusOK, "Done", "Records erased", "Bea Second", "past its retention, again").never(t, "Goneaway")
 	w.sync(maya)

@@ -77,6 +77,12 @@ func (tx *Tx) OpenJobs(kind string, person syncengine.ID) (n int, err error) {
 	return int(count), err
 }
 
+// OpenJobOf reports whether a job of a kind with a payload has not ended, whoever asked for it.
+func (tx *Tx) OpenJobOf(kind string, payload []byte) (bool, error) {
+	found, err := tx.firstJob("AND ended_ms = 0 AND kind = $2 AND payload = $3", kind, jobBytes(payload))
+	return found != nil, err
+}
+
 // NowMS reads the database's clock: what servers judge leases and due times by, since
 // their own may differ.
 func (v *view) NowMS() (ms int64, err error) {
