@@ -64,9 +64,9 @@ func days(period, from, until string, today time.Time) (first, end time.Time, er
 }
 
 // measured are the programs whose metrics the person reads: those whose teams they lead,
-// and of an admin those of the agency.
-func (s *sight) measured() (programs []*item) {
-	led := map[string]bool{}
+// and of an admin those of the agency; led are the former.
+func (s *sight) measured() (programs []*item, led map[string]bool) {
+	led = map[string]bool{}
 	if s.lead {
 		for _, team := range s.p.Teams {
 			if it := s.see(team); it != nil && it.rec.Lifecycle() != record.Void {
@@ -80,7 +80,7 @@ func (s *sight) measured() (programs []*item) {
 			programs = append(programs, it)
 		}
 	}
-	return programs
+	return programs, led
 }
 
 // asked is a report that somebody asks for, as they may have it.
@@ -121,7 +121,8 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 		m, ok := it.msg.(*tandemv1.Agency)
 		part2[it.rec.ID.String()] = ok && m.GetPart2Program()
 	}
-	for _, it := range s.measured() {
+	programs, led := s.measured()
+	for _, it := range programs {
 		id := it.rec.ID.String()
 		a.programs = append(a.programs, web.Option{Code: id, Label: s.title(it), On: id == program})
 		if program != "" && id != program {
@@ -130,7 +131,7 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 		a.options.Programs = append(a.options.Programs, it.rec.ID)
 		m, _ := it.msg.(*tandemv1.Program)
 		// Who reads these records as a lead counts them; all of a report, or none.
-		if m.GetAgencyId() != s.p.Agency.String() || !s.part2() {
+		if !led[id] || m.GetAgencyId() != s.p.Agency.String() || !s.part2() {
 			a.options.WithoutSUD = true
 		}
 		a.withheld = a.withheld || part2[m.GetAgencyId()]
@@ -212,9 +213,7 @@ func (v *visit) outcomes() error {
 	n, err := v.counted(ask, false)
 	switch {
 	case errors.Is(err, errCounting):
-		d.Why = v.t("errBusy")
-		v.w.Header().Set("Retry-After", "30")
-		return v.show(http.StatusServiceUnavailable, "outcomes", d)
+		return v.busyCounting(ask)
 	case err != nil:
 		return err
 	case !n.ended():
@@ -292,6 +291,14 @@ func (v *visit) staffReport(n *count, ask *metricsAsk, form string) (*report.Out
 		Act: tandemv1.AuditAct_AUDIT_ACT_METRICS_READ, Seq: r.Seq, Count: uint64(len(r.Metrics)),
 		Code: form + " " + ask.options.From.Format(time.DateOnly) + " " + ask.options.To.Format(time.DateOnly),
 	}
+	// Whether those of a substance use program were counted.
+	if ask.options.WithoutSUD {
+		e.Code += " no"
+	}
+	e.Code += " sud"
+	for _, program := range ask.options.Programs {
+		e.Records = append(e.Records, program[:]...)
+	}
 	if len(ask.options.Programs) == 1 {
 		e.Subject = slices.Clone(ask.options.Programs[0][:])
 	}
@@ -310,10 +317,23 @@ func (v *visit) countOutcomes() error {
 	if len(ask.programs) == 0 {
 		return errAbsent
 	}
-	if _, err := v.counted(ask, true); err != nil && !errors.Is(err, errCounting) {
+	if _, err := v.counted(ask, true); errors.Is(err, errCounting) {
+		// What there is of an older state would seem to be the new one.
+		return v.busyCounting(ask)
+	} else if err != nil {
 		return err
 	}
 	return v.to("outcomes?" + ask.query.Encode())
+}
+
+// busyCounting says that too much is being counted to count a report anew.
+func (v *visit) busyCounting(ask *metricsAsk) error {
+	d := &outcomesData{
+		Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, Why: v.t("errBusy"),
+		Programs: ask.programs, Periods: ask.periods, From: ask.from, Until: ask.until,
+	}
+	v.w.Header().Set("Retry-After", "30")
+	return v.show(http.StatusServiceUnavailable, "outcomes", d)
 }
 
 func (v *visit) outcomesCSV() error { return v.outcomesFile("csv", "text/csv; charset=utf-8") }

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -139,6 +141,9 @@ func TestOutcomesPage(t *testing.T) {
 		if n := *metric(t, fred.figures("?period=year"), "M1", "people").Count.N; n != 0 {
 			t.Errorf("a lead of another agency reads of %d people", n)
 		}
+		if of := metric(t, fred.figures("?period=year"), "M20", "conflicts").Denominator; of.N != nil && *of.N != 0 {
+			t.Errorf("a lead of another agency reads of %d records that may differ", *of.N)
+		}
 
 		// Whom it is not for.
 		for b, other := range map[*browser]syncengine.ID{fred: program, lena: elsewhere, ada: elsewhere} {
@@ -228,4 +233,45 @@ func TestOutcomesWithoutSUD(t *testing.T) {
 		t.Errorf("the admin reads of %d people, want 1", n)
 	}
 	ada.get("/console/outcomes?period=year").want(t, http.StatusOK, "Records of a substance use program (42 CFR Part 2) are not counted here")
+
+	// Who is an admin there and leads elsewhere does not read those records either.
+	both := must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Bo Both", Discipline: "other", Roles: []string{"admin", "lead"}, Agency: w.clinic}))
+	program := w.programOf(w.night)
+	if n := *metric(t, w.signIn(both, "bo.both").figures("?period=year&program="+program.String()), "M1", "people").Count.N; n != 1 {
+		t.Errorf("an admin who leads no team of the program reads of %d people, want 1", n)
+	}
+
+	// The audit log says of which programs, and whether those records were counted.
+	for _, e := range w.entries(tandemv1.AuditAct_AUDIT_ACT_METRICS_READ) {
+		if want := syncengine.ID(e.GetPerson()) != w.lena; strings.HasSuffix(e.GetCode(), " no sud") != want || !strings.HasSuffix(e.GetCode(), " sud") {
+			t.Errorf("noted: %q", e.GetCode())
+		}
+		if string(e.GetRecords()) != string(program[:]) {
+			t.Errorf("noted of %x, want %x", e.GetRecords(), program[:])
+		}
+	}
+}
+
+// Records of a substance use program are in no public report either: what an admin may not
+// read could be subtracted from it, and the report says so.
+func TestPublicWithoutSUD(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	maya := w.device(w.maya, "Car 12")
+	w.changeAgency()
+	w.sign(maya, w.playSUD(maya)[1])
+	w.sync(maya)
+	w.pass(48 * time.Hour)
+	now := w.now()
+	o := report.OutcomeOptions{Zone: time.UTC, From: now.AddDate(0, 0, -40).Truncate(24 * time.Hour), To: now.Truncate(24 * time.Hour), AsOf: now}
+	r := must[*report.Outcomes](t)(report.ReadPublished(must[*store.PublishedReport](t)(report.Prepare(t.Context(), w.st, w.org, o, now))))
+	if n := metric(t, r, "M1", "people").Count.N; n == nil || *n != 0 {
+		t.Error("the public report counts a person of a substance use program")
+	}
+	for lang, says := range map[string]string{"en": "(42 CFR Part 2) are not counted", "es": "(42 CFR parte 2)"} {
+		var b bytes.Buffer
+		if err := r.WriteBody(&b, lang); err != nil || !strings.Contains(b.String(), says) {
+			t.Errorf("the report does not say what it leaves out in %s: %v", lang, err)
+		}
+	}
 }

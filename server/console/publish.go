@@ -352,6 +352,8 @@ func (v *visit) publish() error {
 		return v.publishShow(http.StatusForbidden, form, v.t("errWrongCode"))
 	case errors.Is(err, people.ErrTooOften):
 		return v.publishShow(http.StatusTooManyRequests, form, v.t("errTooOften"))
+	case errors.Is(err, report.ErrNotAdmin):
+		return errArea
 	case errors.Is(err, report.ErrOverlap):
 		return v.publishShow(http.StatusConflict, form, v.t("errOverlap"))
 	case err != nil:

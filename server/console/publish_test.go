@@ -143,4 +143,28 @@ func TestPublishesOneOfTwo(t *testing.T) {
 	}
 }
 
+// A report is kept for an admin alone, of a program of their agency, as they are at that
+// moment.
+func TestKeepsForAnAdminAlone(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	now := o.now()
+	ask := report.OutcomeOptions{Zone: time.UTC, From: now.AddDate(0, 0, -40).Truncate(24 * time.Hour), To: now.AddDate(0, 0, -2).Truncate(24 * time.Hour), AsOf: now}
+	keep := func(who, program syncengine.ID) error {
+		ask.Program = program
+		p := must[*store.PublishedReport](t)(report.Prepare(t.Context(), o.st, o.org, ask, now))
+		p.ID, p.CreatedMS = syncengine.ID{1, 1}, now.UnixMilli()
+		return o.st.Write(t.Context(), o.org.ID, 1, func(tx *store.Tx) error { return report.Keep(tx, p, who) })
+	}
+	if keep(o.lena, o.programOf(o.night)) == nil {
+		t.Error("a lead has published")
+	}
+	if keep(o.ada, o.programOf(o.day)) == nil {
+		t.Error("an admin has published what is another agency's")
+	}
+	if err := keep(o.ada, o.programOf(o.night)); err != nil {
+		t.Error(err)
+	}
+}
+
 func hexOf(h syncengine.Hash) string { return fmt.Sprintf("%x", h[:]) }

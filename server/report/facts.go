@@ -169,11 +169,21 @@ type book struct {
 
 	// open conflicts among, and records of, the kinds that staff write in the field.
 	conflicted, written int
-	uncertain, undated  int
+	// seen are the people whom a counted record is about, persons all records of people.
+	seen               map[int32]bool
+	persons            []personRecord
+	uncertain, undated int
 	// clock places rows to the period, year to what of the reporting year has passed.
 	clock, year *counter
 	// own are the codes of agencies, which count as what they are a kind of.
 	own record.OwnCodes
+}
+
+// personRecord is the record of a person, which is counted where it is of the report's
+// programs or what they have written is about that person.
+type personRecord struct {
+	id               syncengine.ID
+	ours, conflicted bool
 }
 
 // firstFact is a person's first encounter in a program.
@@ -185,7 +195,7 @@ type firstFact struct {
 func newBook(o *OutcomeOptions) *book {
 	return &book{
 		o: o, asOf: o.AsOf.UnixMilli(), words: map[string]string{}, byProgram: map[syncengine.ID]int32{}, teams: map[syncengine.ID]int32{},
-		byPerson: map[syncengine.ID]int32{}, byIncident: map[syncengine.ID]int32{}, byEpisode: map[syncengine.ID]int32{},
+		byPerson: map[syncengine.ID]int32{}, byIncident: map[syncengine.ID]int32{}, seen: map[int32]bool{}, byEpisode: map[syncengine.ID]int32{},
 		forms: map[syncengine.ID]*tandemv1.Form{}, clock: newCounter(CallOptions{Zone: o.Zone, From: o.From, To: o.To}),
 	}
 }
@@ -207,6 +217,7 @@ func (b *book) read(src Source) error {
 			b.merge()
 		}
 	}
+	b.writesPeople()
 	b.link()
 	return nil
 }
@@ -388,7 +399,8 @@ func (b *book) team(rec *syncengine.StoredRecord, m *tandemv1.Team) error {
 }
 
 func (b *book) person(rec *syncengine.StoredRecord, m *tandemv1.Person) error {
-	b.writes(rec)
+	_, ours := b.of(m)
+	b.persons = append(b.persons, personRecord{rec.ID, ours, !rec.Plain})
 	p := personFact{
 		id: rec.ID, gender: b.word(m.GetGender()), lang: b.word(strings.ToLower(m.GetLang())), housing: b.word(m.GetHousing()), approxAge: -1,
 		doNotContact: m.GetDoNotContact(), dead: m.GetDeceasedOn() != "",
@@ -427,6 +439,19 @@ func (b *book) merge() {
 		to[b.people[i].id] = at
 	}
 	b.byPerson = to
+}
+
+// writesPeople counts the records of the people whom the report's programs know.
+func (b *book) writesPeople() {
+	for _, p := range b.persons {
+		if !p.ours && !b.seen[b.byPerson[p.id]] {
+			continue
+		}
+		b.written++
+		if p.conflicted {
+			b.conflicted++
+		}
+	}
 }
 
 func (b *book) writes(rec *syncengine.StoredRecord) {
@@ -513,6 +538,7 @@ func (b *book) encounter(rec *syncengine.StoredRecord, m *tandemv1.Encounter) er
 	if m.AgeYears != nil {
 		e.age = int16(min(m.GetAgeYears(), 150))
 	}
+	b.seen[e.person] = true
 	b.encounters = append(b.encounters, e)
 	return nil
 }
@@ -545,6 +571,7 @@ func (b *book) episode(rec *syncengine.StoredRecord, m *tandemv1.Episode) error 
 		e.closedOn = time.UnixMilli(e.closed).In(zone).Format(time.DateOnly)
 	}
 	b.byEpisode[rec.ID] = int32(len(b.episodes))
+	b.seen[e.person] = true
 	b.episodes = append(b.episodes, e)
 	return nil
 }
@@ -564,6 +591,7 @@ func (b *book) followUp(rec *syncengine.StoredRecord, m *tandemv1.FollowUp) erro
 		f.supersedes = id(m.GetSupersedes())
 	}
 	f.at, f.dated = b.moment(m.GetOccurredAt(), m.GetTz())
+	b.seen[f.person] = true
 	b.followUps = append(b.followUps, f)
 	return nil
 }
@@ -598,6 +626,7 @@ func (b *book) referral(rec *syncengine.StoredRecord, m *tandemv1.Referral) erro
 	if r.sent != 0 {
 		r.first = r.sent
 	}
+	b.seen[r.person] = true
 	b.referrals = append(b.referrals, r)
 	return nil
 }

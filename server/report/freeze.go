@@ -112,12 +112,16 @@ func freeze(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptio
 	return frozen, err
 }
 
-// publicOf makes the report of a period, as it may be published.
+// publicOf makes the report of a period, as it may be published. It leaves out records of a
+// substance use program, as the figures do of staff who may not read them: those people could
+// be told by subtracting the one from the other.
 func publicOf(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
+	o.WithoutSUD = true
 	r, err := Of(ctx, st, org, o)
 	if err != nil {
 		return nil, err
 	}
+	r.WithoutSUD = true
 	var body bytes.Buffer
 	if err := r.ForPublic().WriteJSON(&body); err != nil {
 		return nil, err

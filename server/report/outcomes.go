@@ -64,6 +64,8 @@ type Outcomes struct {
 	// Public: small counts and what would give them away are withheld, Withheld of them.
 	Public   bool `json:"public"`
 	Withheld int  `json:"withheld"`
+	// WithoutSUD: records of a substance use program (42 CFR Part 2) are not counted.
+	WithoutSUD bool `json:"without_sud,omitempty"`
 	// Uncertain calls are in no figure: their time is too coarse to tell whether they are
 	// in the period. Undated ones have none.
 	Uncertain Figure `json:"uncertain"`

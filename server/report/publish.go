@@ -11,6 +11,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // Errors of publishing.
@@ -19,6 +20,8 @@ var (
 	ErrOpenPeriod = errors.New("only a period that has a beginning and an end, and is over, is published")
 	// ErrOverlap: two reports of overlapping periods could be subtracted.
 	ErrOverlap = errors.New("a report on some of these days is published already, and the two could be subtracted from each other: publish other days, or show the one that there is (tandem report list)")
+	// ErrNotAdmin: who publishes is no admin, or not of the program's agency.
+	ErrNotAdmin = errors.New("only an admin of the program's agency publishes its report")
 	// ErrNoReport: there is no published report of that id.
 	ErrNoReport = errors.New("there is no published report of that id: \"tandem report list\" shows them")
 )
@@ -92,6 +95,11 @@ func overlaps(p *store.PublishedReport, others []*store.PublishedReport) bool {
 // Keep publishes a report that Prepare has made, with its ID and CreatedMS, in the name of a
 // person; zero is the operator.
 func Keep(tx *store.Tx, p *store.PublishedReport, person syncengine.ID) error {
+	if !person.IsZero() {
+		if err := mayKeep(tx, p.Program, person); err != nil {
+			return err
+		}
+	}
 	others, err := tx.PublishedReports()
 	if err != nil {
 		return err
@@ -109,6 +117,43 @@ func Keep(tx *store.Tx, p *store.PublishedReport, person syncengine.ID) error {
 		e.Person = person[:]
 	}
 	return tx.Audit(e)
+}
+
+// mayKeep refuses who is not, at this moment, an admin of the agency of a program.
+func mayKeep(view syncengine.ServerView, program, person syncengine.ID) error {
+	rec, err := view.Record(person)
+	if err != nil {
+		return err
+	}
+	if rec == nil || rec.Lifecycle() != record.Active {
+		return ErrNotAdmin
+	}
+	domain := record.New()
+	who, err := (&syncengine.Server{Rules: domain}).Principal(view, &syncengine.Replica{Person: person})
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(who.Roles, "admin") {
+		return ErrNotAdmin
+	}
+	if program.IsZero() {
+		return nil
+	}
+	of, err := view.Record(program)
+	if err != nil {
+		return err
+	}
+	if of == nil {
+		return ErrNoProgram
+	}
+	msg, err := domain.Message(&of.Record)
+	if err != nil {
+		return err
+	}
+	if m, ok := msg.(*tandemv1.Program); !ok || m.GetAgencyId() != who.Agency.String() {
+		return ErrNotAdmin
+	}
+	return nil
 }
 
 // frozenOr returns the frozen metrics of a period; where there are none that were taken after
