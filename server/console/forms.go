@@ -68,8 +68,6 @@ func (v *visit) formsShow(status int, faults []string) error {
 }
 
 // formErrors are errors of a form with their words in Spanish.
-//
-//nolint:misspell // Half of it is Spanish.
 var formErrors = []struct {
 	err error
 	es  string

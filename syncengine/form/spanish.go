@@ -1,8 +1,6 @@
 package form
 
 // spanish is what a fault says in Spanish, by what it says in English.
-//
-//nolint:misspell // Half of it is Spanish.
 var spanish = map[string]string{
 	// Of a definition.
 	"a form has 1 to %d items, this one %d":                                      "un formulario tiene de 1 a %d elementos, y este %d",
