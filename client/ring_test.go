@@ -18,8 +18,9 @@ func TestSavesThatWaitForOneAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.Message.(*tandemv1.Incident).NotesOps = new("Three dogs.")
-	if _, err := c.Edit(t.Context(), func(e *Edit) error { return e.Set(v, v.Message) }); err != nil {
+	msg := as[*tandemv1.Incident](t, v)
+	msg.NotesOps = new("Three dogs.")
+	if _, err := c.Edit(t.Context(), func(e *Edit) error { return e.Set(v, msg) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.store.write(t.Context(), "making the first save wait for the second", func(t *tx) error {

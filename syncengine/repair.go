@@ -346,7 +346,7 @@ func (in *intake) totals(ans *tandemv1.ReconcileAnswer) error {
 			}
 			// The bytes are what was compared.
 			next := *rec
-			next.BaseHash = h.Hash
+			next.BaseHash, next.Conflicts = h.Hash, in.d.conflicts(&next.Record)
 			if err := in.tx.SaveRecord(&next); err != nil {
 				return err
 			}

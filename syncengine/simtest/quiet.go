@@ -202,8 +202,8 @@ func (w *World) standing(d *device) [sha256.Size]byte {
 	return sha(b)
 }
 
-// needsItself reports whether what an op needs needs it. checked are those looked at, true
-// where that has come to its end.
+// needsItself reports whether an op stands behind itself, by what it needs. checked are
+// those looked at, true where that has come to its end.
 func needsItself(ops map[uint64]*syncengine.Op, n uint64, checked map[uint64]bool) bool {
 	if end, met := checked[n]; met || ops[n] == nil {
 		return met && !end

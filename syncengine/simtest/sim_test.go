@@ -164,6 +164,7 @@ var once = []struct {
 	{8739, 200, "I11: a change that was to be read again was taken for shown"},
 	{5278, 70, "I1: a verdict on a delivered copy was of a history that the server had lost"},
 	{836, 70, "I17: saves of two lives of a store came to wait for one another, and were never sent"},
+	{6256, 70, "I9: of a row that was damaged into what the server has, the questions were those of before"},
 }
 
 // TestOnceFailed reruns them.
