@@ -253,9 +253,9 @@ func (s *Server) answer(ctx context.Context, org *store.Org, id *auth.Identity, 
 			// The outcomes are given anew each time, since the answer extends them.
 			answer, err = engine.Answer(view, id.Replica, req, outcomes[:len(outcomes):len(outcomes)], s.now().UnixMilli())
 			if after := req.GetSeenAfter(); err == nil && after > 0 && after <= math.MaxInt64 {
-				var any bool
-				any, err = store.AnySeen(view, id.Person, after-1)
-				quiet = !any
+				var news bool
+				news, err = store.AnySeen(view, id.Person, after-1)
+				quiet = !news
 			}
 			return err
 		})

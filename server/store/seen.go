@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -63,7 +64,11 @@ func (s *Store) Seen(ctx context.Context, org, person syncengine.ID, after uint6
 // AnySeen reports whether leads have opened records of a person after a number, as a view
 // of [Store.Read] has it.
 func AnySeen(of syncengine.ServerView, person syncengine.ID, after uint64) (bool, error) {
-	page, err := of.(*view).seen(person, after, 1)
+	v, ok := of.(*view)
+	if !ok {
+		return false, fmt.Errorf("a view of another store: %T", of)
+	}
+	page, err := v.seen(person, after, 1)
 	return len(page) > 0, err
 }
 
