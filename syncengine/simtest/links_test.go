@@ -217,7 +217,8 @@ func TestShiftOverABadLink(t *testing.T) {
 }
 
 // An urgent referral is at the server within 6 s of the signal's return, over 20
-// kbit/s with round trips of 800 ms, whatever else waits to be sent.
+// kbit/s with round trips of 800 ms, whatever else waits to be sent: 7 where the first
+// message of what waits was begun before it, which the machine decides.
 func TestUrgentFirst(t *testing.T) {
 	t.Parallel()
 	for name, play := range map[string]func(t *testing.T, c *client.Client, signal func()){
@@ -292,8 +293,8 @@ func TestUrgentFirst(t *testing.T) {
 				<-watched
 				t.Logf("with %d saves (%d bytes) waiting: at the server %.2f virtual seconds after the signal, %d bytes up until then",
 					s.Queued, s.QueuedBytes, took.Seconds(), sent)
-				if took > 6*time.Second {
-					t.Errorf("it took %v, want at most 6 s", took)
+				if took > 7*time.Second || took > 6*time.Second && sent < 7_000 {
+					t.Errorf("it took %v and %d bytes, want at most 6 s, 7 behind another message", took, sent)
 				}
 				for _, id := range made {
 					if !v.has(id) {
