@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -210,7 +209,7 @@ func TestSuspendedAmidDelivery(t *testing.T) {
 	entries := one.sealedOf(one.creation(encounter(w, marker)))
 	server.SetRules(w.srv, func(r syncengine.Rules) syncengine.Rules {
 		return &suspending{r, sync.OnceFunc(func() {
-			if err := w.admin.SuspendDevice(context.Background(), one.dev); err != nil {
+			if err := w.admin.SuspendDevice(t.Context(), one.dev); err != nil {
 				t.Error(err)
 			}
 		})}

@@ -199,10 +199,11 @@ func (how sameness) says(v *visit) string {
 	if how < townUnsaid+samePlace {
 		return v.t(unit[how])
 	}
-	if how -= townUnsaid; how == samePlace {
+	known := how - townUnsaid
+	if known == samePlace {
 		return v.t("townUnsaid")
 	}
-	return v.t(unit[how]) + ", " + v.t("townUnsaid")
+	return v.t(unit[known]) + ", " + v.t("townUnsaid")
 }
 
 // mostPlaceAlerts is how many alerts of an address a page shows at once; the others are folded

@@ -11,5 +11,5 @@ func freeSpace(dir string) (free uint64, ok bool) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, false
 	}
-	return s.Bavail * uint64(s.Bsize), true //nolint:unconvert // A block has a size; its type is the system's.
+	return s.Bavail * uint64(s.Bsize), true // Their types are each system's own.
 }
