@@ -183,6 +183,9 @@ func TestRetentionOfWhatIsShared(t *testing.T) {
 		if r := w.retained(60, 0); r.People != 0 || r.Calls != 0 || r.Records != 0 || r.Incomplete != 1 {
 			t.Errorf("of a newer version: %+v", r)
 		}
-		w.signIn(w.ada, "ada.admin").get("/console/retention").want(t, http.StatusOK, "1 records were written by a newer version")
+		b := w.signIn(w.ada, "ada.admin")
+		b.post("/console/jobs", "kind", "propose", "to", "retention").want(t, http.StatusOK, "How long")
+		w.work()
+		b.get("/console/retention").want(t, http.StatusOK, "1 records were written by a newer version")
 	})
 }
