@@ -78,4 +78,6 @@ func (r standRules) AllowedOn(*Principal, *tandemv1.RecordWrite, *Record, Lookup
 
 func (r standRules) Review(*Record) []string { return nil }
 
+func (r standRules) CoAuthors(*Record, Lookup) ([]ID, error) { return nil, nil }
+
 func (r standRules) About(*Record) []ID { return nil }
