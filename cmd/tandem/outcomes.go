@@ -130,13 +130,13 @@ func (c *reportOutcomesCmd) Run(a *app) (err error) {
 				return err
 			}
 		}
-		r, err := report.Of(a.ctx, st, org.ID, o)
+		of, what := report.Of, "report outcomes"
+		if c.Public {
+			of, what = report.PublicOf, "report outcomes for the public"
+		}
+		r, err := of(a.ctx, st, org.ID, o)
 		if err != nil {
 			return reportExit(err)
-		}
-		what := "report outcomes"
-		if c.Public {
-			r, what = r.ForPublic(), "report outcomes for the public"
 		}
 		// What is not in the log is not shown.
 		if err := ad.Exported(a.ctx, what, len(r.Metrics)); err != nil {

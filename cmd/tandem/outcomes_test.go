@@ -94,6 +94,9 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%v: twice not the same", more)
 		}
 	}
+	if got := ok("", append(args, "--json")...); !strings.Contains(got, `"without_sud":true`) {
+		t.Errorf("for the public it does not leave Part 2 records out: %.300s", got)
+	}
 	population := filepath.Join(t.TempDir(), "population.csv")
 	if err := os.WriteFile(population, []byte("breakdown,group,people\ngender,woman,many\n"), 0o600); err != nil {
 		t.Fatal(err)

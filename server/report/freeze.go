@@ -116,14 +116,12 @@ func freeze(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptio
 // substance use program, as the figures do of staff who may not read them: those people could
 // be told by subtracting the one from the other.
 func publicOf(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
-	o.WithoutSUD = true
-	r, err := Of(ctx, st, org, o)
+	r, err := PublicOf(ctx, st, org, o)
 	if err != nil {
 		return nil, err
 	}
-	r.WithoutSUD = true
 	var body bytes.Buffer
-	if err := r.ForPublic().WriteJSON(&body); err != nil {
+	if err := r.WriteJSON(&body); err != nil {
 		return nil, err
 	}
 	return &store.PublishedReport{
@@ -177,4 +175,16 @@ func programZones(ctx context.Context, st *store.Store, org syncengine.ID) (all 
 		return nil
 	})
 	return all, err
+}
+
+// PublicOf computes the metrics of an org as they may be published: small counts are hidden, and
+// records of a substance use program are left out. Errors are those of Of.
+func PublicOf(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions) (*Outcomes, error) {
+	o.WithoutSUD = true
+	r, err := Of(ctx, st, org, o)
+	if err != nil {
+		return nil, err
+	}
+	r.WithoutSUD = true
+	return r.ForPublic(), nil
 }
