@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/tandem-response/tandem/syncengine"
@@ -64,15 +66,30 @@ type KindCount struct {
 	Records, Bytes int64
 }
 
-// Kinds counts the records, by kind.
-func (s *Snapshot) Kinds() (all []KindCount, err error) {
-	err = s.v.c.each("SELECT kind, COUNT(*), CAST(SUM(COALESCE(LENGTH(body), 0) + COALESCE(LENGTH(stamps), 0)) AS BIGINT) FROM record WHERE org = $1 GROUP BY kind ORDER BY kind", []any{s.v.org.num}, func(rows *sql.Rows) error {
-		var c KindCount
-		err := rows.Scan(&c.Kind, &c.Records, &c.Bytes)
-		all = append(all, c)
-		return err
-	})
-	return all, err
+// Kinds counts the records, by kind. It adds them up here: SQLite would sort all of them in
+// memory to group them.
+func (s *Snapshot) Kinds() ([]KindCount, error) {
+	of := map[uint32]*KindCount{}
+	if err := s.v.c.each("SELECT kind, COALESCE(LENGTH(body), 0) + COALESCE(LENGTH(stamps), 0) FROM record WHERE org = $1", []any{s.v.org.num}, func(rows *sql.Rows) error {
+		var kind uint32
+		var bytes int64
+		if err := rows.Scan(&kind, &bytes); err != nil {
+			return err
+		}
+		if of[kind] == nil {
+			of[kind] = &KindCount{Kind: kind}
+		}
+		of[kind].Records++
+		of[kind].Bytes += bytes
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var all []KindCount
+	for _, kind := range slices.Sorted(maps.Keys(of)) {
+		all = append(all, *of[kind])
+	}
+	return all, nil
 }
 
 // EachOf is Each for several kinds, all of them for none.
