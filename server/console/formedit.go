@@ -20,7 +20,9 @@ const spare = 3
 type itemData struct {
 	Page            *web.Page
 	ID, Hash, Title string
-	Link, EN, ES    string
+	// Shown tells what stood in the fields.
+	Shown        string
+	Link, EN, ES string
 	// Typed is the name of a new item.
 	Typed               string
 	Prefix, Max         string
@@ -62,18 +64,20 @@ func (v *visit) itemShow(link string, why error) error {
 		}
 		d.Title, d.Hash = s.formTitle(f), formHash(f)
 		s.itemForm(d, f.GetDefinition(), it)
+		now := *d
+		says := now.fields(v)
+		d.Shown = shown(says)
 		if why == nil {
 			return nil
 		}
-		now := d.says(v)
 		d.typed(v)
 		switch {
 		case d.New && link != "":
-			d.Link, d.Typed, d.Moved = "", link, &movedForm{Gone: true}
+			d.Link, d.Typed, d.Shown, d.Moved = "", link, "", &movedForm{Gone: true}
 		case errors.Is(why, server.ErrMoved):
-			d.Moved = beside(now, d.says(v))
+			d.Moved = beside(&now, says, d.fields(v), v.form("shown"))
 		default: // It is saved over what was shown, and over nothing newer.
-			d.Hash = v.form("hash")
+			d.Hash, d.Shown = v.form("hash"), v.form("shown")
 		}
 		return nil
 	})
@@ -95,6 +99,14 @@ func choose(options []web.Option, codes ...string) []web.Option {
 		}
 	}
 	return out
+}
+
+// preset marks the first option where none is chosen, as a browser does.
+func preset(options []web.Option) []web.Option {
+	if len(options) > 0 && codesOn(options) == "" {
+		options[0].On = true
+	}
+	return options
 }
 
 // rowsTyped are the lines of an editor as they were typed, and the empty ones behind them.
@@ -138,7 +150,7 @@ func (s *sight) itemForm(d *itemData, def *tandemv1.FormDefinition, it *tandemv1
 	if it.MaxLength != nil {
 		d.Max = strconv.Itoa(int(it.GetMaxLength()))
 	}
-	d.Types, d.Behaviors = s.options("form_item_type", it.GetType()), s.options("form_behavior", it.GetEnableBehavior())
+	d.Types, d.Behaviors = s.options("form_item_type", it.GetType()), preset(s.options("form_behavior", it.GetEnableBehavior()))
 	questions := func(on string) (out []web.Option) {
 		for _, q := range def.GetItems() {
 			if q.GetType() != form.Group && q.GetType() != form.Display && q.GetLinkId() != it.GetLinkId() {
@@ -194,6 +206,7 @@ func (v *visit) setItem() error {
 		if parent != it.GetParent() || at < 0 {
 			under(def, it)
 		}
+		begin(def, it)
 		return nil
 	})
 	if v.again(err) {
@@ -214,6 +227,27 @@ func text2(en, es string) *tandemv1.FormText {
 		return t
 	}
 	return nil
+}
+
+// firstItem is the question that a form or a group begins with.
+func firstItem(link string, parent *string) *tandemv1.FormItem {
+	return &tandemv1.FormItem{
+		LinkId: &link, Parent: parent, Type: new(form.String),
+		Text: &tandemv1.FormText{En: new(said.In("en", "firstQuestion")), Es: new(said.In("es", "firstQuestion"))},
+	}
+}
+
+// begin puts a question into a group that holds nothing, as no form may have such a one.
+func begin(def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
+	at := slices.Index(def.GetItems(), it)
+	if it.GetType() != form.Group || slices.ContainsFunc(def.GetItems(), func(one *tandemv1.FormItem) bool { return one.GetParent() == it.GetLinkId() }) {
+		return
+	}
+	link := it.GetLinkId() + ".1"
+	for n := 2; slices.ContainsFunc(def.GetItems(), func(one *tandemv1.FormItem) bool { return one.GetLinkId() == link }); n++ {
+		link = it.GetLinkId() + "." + strconv.Itoa(n)
+	}
+	def.Items = slices.Insert(def.Items, at+1, firstItem(link, it.LinkId))
 }
 
 // under moves an item, with what stands in it, behind everything else that stands in the
@@ -354,6 +388,7 @@ func (v *visit) moveItem() error {
 type scoreData struct {
 	Page                *web.Page
 	ID, Hash, Title     string
+	Shown               string
 	Code, EN, ES, Least string
 	// Typed is the code of a new score.
 	Typed              string
@@ -390,7 +425,7 @@ func (v *visit) scoreShow(code string, why error) error {
 		if sc.MinAnswered != nil {
 			d.Least = strconv.Itoa(int(sc.GetMinAnswered()))
 		}
-		d.Methods = s.options("form_method", sc.GetMethod())
+		d.Methods = preset(s.options("form_method", sc.GetMethod()))
 		for _, it := range f.GetDefinition().GetItems() {
 			if it.GetType() != form.Display {
 				d.Items = append(d.Items, web.Option{Code: it.GetLinkId(), Label: it.GetLinkId() + " " + clip(form.In(it.GetText(), s.lang), 60), On: slices.Contains(sc.GetItems(), it.GetLinkId())})
@@ -405,18 +440,20 @@ func (v *visit) scoreShow(code string, why error) error {
 			d.Bands = append(d.Bands, optionRow{b.GetCode(), b.GetText().GetEn(), b.GetText().GetEs(), number(b.AtLeast)})
 		}
 		d.Bands = append(d.Bands, make([]optionRow, spare)...)
+		now := *d
+		says := now.fields(v)
+		d.Shown = shown(says)
 		if why == nil {
 			return nil
 		}
-		now := d.says(v)
 		d.typed(v)
 		switch {
 		case d.New && code != "":
-			d.Code, d.Typed, d.Moved = "", code, &movedForm{Gone: true}
+			d.Code, d.Typed, d.Shown, d.Moved = "", code, "", &movedForm{Gone: true}
 		case errors.Is(why, server.ErrMoved):
-			d.Moved = beside(now, d.says(v))
+			d.Moved = beside(&now, says, d.fields(v), v.form("shown"))
 		default: // It is saved over what was shown, and over nothing newer.
-			d.Hash = v.form("hash")
+			d.Hash, d.Shown = v.form("hash"), v.form("shown")
 		}
 		return nil
 	})

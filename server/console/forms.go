@@ -127,7 +127,7 @@ func (v *visit) importForm() error {
 func (v *visit) addForm() error {
 	f := &tandemv1.Form{
 		Code: words1(v.form("code")), Title: &tandemv1.LocalizedText{En: words1(v.form("en")), Es: words1(v.form("es"))}, Subject: words1(v.form("subject")), Category: words1(v.form("category")),
-		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{{LinkId: new("1"), Type: new(form.String), Text: &tandemv1.FormText{En: new(said.In("en", "firstQuestion")), Es: new(said.In("es", "firstQuestion"))}}}},
+		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{firstItem("1", nil)}},
 	}
 	f.AnswersIn = new("clinical")
 	if record.Impersonal(f.GetSubject()) {
@@ -146,6 +146,7 @@ func (v *visit) addForm() error {
 type formData struct {
 	Page                         *web.Page
 	ID, Hash, Title, State, Code string
+	Shown                        string
 	Agency, About, Category      string
 	Version                      uint32
 	EN, ES, Licence              string
@@ -243,11 +244,13 @@ func (v *visit) formShow(why error) error {
 			d.Missing = lines(form.Publishable(f), s.lang)
 			d.English = lines(form.Untranslated(f), s.lang)
 		}
+		now := *d
+		says := now.fields(v)
+		d.Shown = shown(says)
 		if why != nil {
-			now := d.says(v)
 			d.typed(v)
 			if errors.Is(why, server.ErrMoved) || !d.Draft {
-				d.Moved = beside(now, d.says(v))
+				d.Moved = beside(&now, says, d.fields(v), v.form("shown"))
 			}
 		}
 		return nil
@@ -264,10 +267,6 @@ func (d *formData) typed(v *visit) {
 		d.EN, d.ES, d.Licence = v.form("en"), v.form("es"), v.form("licence")
 	}
 	d.Reason = v.form("reason")
-}
-
-func (d *formData) says(v *visit) []pair {
-	return []pair{{Label: v.t("nameEN"), Value: d.EN}, {Label: v.t("nameES"), Value: d.ES}, {Label: v.t("licence"), Value: d.Licence}, {Label: v.t("reason"), Value: d.Reason}}
 }
 
 func (s *sight) formRow(it *form.Item) formRow {

@@ -389,7 +389,9 @@
     for (const [part, fresh] of changed) {
       const at = document.activeElement, mark = at && part.contains(at) ? (at.id ? "#" + CSS.escape(at.id) : at.getAttribute("href") ? `a[href="${CSS.escape(at.getAttribute("href"))}"]` : at.name && at.value ? `[name="${CSS.escape(at.name)}"][value="${CSS.escape(at.value)}"]` : "") : "";
       const open = $$("details[open][id]", part).map((e) => e.id);
+      const moved = $$("ul, .wide", part).map((e) => e.scrollLeft);
       part.innerHTML = fresh.innerHTML; part.dataset.was = fresh.innerHTML;
+      $$("ul, .wide", part).forEach((e, i) => { if (moved[i]) e.scrollLeft = moved[i]; });
       for (const id of open) { const e = document.getElementById(id); if (e) e.open = true; }
       if (mark) $(mark, part)?.focus();
     }
@@ -419,6 +421,11 @@
     }
   };
   if (body.dataset.follow) { for (const part of $$("[data-part]")) part.dataset.was = part.innerHTML; news(); }
+  // Where one is in a line that is moved sideways is seen.
+  for (const at of $$(".rail [aria-current], .reasons [aria-current]")) {
+    const line = at.closest("ul"), l = line.getBoundingClientRect(), a = at.getBoundingClientRect();
+    line.scrollLeft += a.left - l.left - (l.width - a.width) / 2;
+  }
   for (const b of $$("[data-print]")) { b.hidden = false; b.addEventListener("click", () => print()); }
   for (const b of $$("[data-noscript]")) b.hidden = true;
   document.documentElement.dataset.ready = "1";
