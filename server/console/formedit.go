@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -212,7 +213,7 @@ func (v *visit) setItem() error {
 	if v.again(err) {
 		return v.itemShow(was, err)
 	}
-	return v.formDone(err, "okSaved")
+	return v.formDoneAt(err, "item", cmp.Or(was, link))
 }
 
 func yes(text string) *bool {
@@ -356,7 +357,7 @@ func (v *visit) dropItem() error {
 
 // moveItem puts an item before or behind its neighbour, each with what stands in it.
 func (v *visit) moveItem() error {
-	return v.formDone(v.editForm(func(f *tandemv1.Form) error {
+	return v.formDoneAt(v.editForm(func(f *tandemv1.Form) error {
 		items := f.GetDefinition().GetItems()
 		at := slices.IndexFunc(items, func(it *tandemv1.FormItem) bool { return it.GetLinkId() == v.form("was") })
 		if at < 0 {
@@ -382,7 +383,7 @@ func (v *visit) moveItem() error {
 		}
 		f.Definition.Items = slices.Concat(items[:first], items[second:end(second)], items[first:second], items[end(second):])
 		return nil
-	}), "okSaved")
+	}), "item", v.form("was"))
 }
 
 type scoreData struct {
@@ -503,5 +504,5 @@ func (v *visit) setScore() error {
 	if v.again(err) {
 		return v.scoreShow(was, err)
 	}
-	return v.formDone(err, "okSaved")
+	return v.formDoneAt(err, "score", cmp.Or(was, code))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -370,6 +371,14 @@ func (v *visit) formDone(err error, done string) error {
 		return err
 	}
 	return v.to("forms/" + v.r.PathValue("id") + "?done=" + done)
+}
+
+// formDoneAt is formDone that ends where a part of the form stands on its page.
+func (v *visit) formDoneAt(err error, part, name string) error {
+	if err == nil {
+		return v.to("forms/" + v.r.PathValue("id") + "?done=okSaved#" + part + "-" + url.PathEscape(name))
+	}
+	return v.formDone(err, "")
 }
 
 // copyForm makes the next version of a form, as a draft of the person's own agency.
