@@ -53,9 +53,7 @@ func beside[D any](now *D, says, typed []line[D], was string) *movedForm {
 			typed[i].Take(now)
 			continue
 		}
-		if says[i].Says != typed[i].Says {
-			m.Rows = append(m.Rows, sideRow{says[i].Label, says[i].Says, typed[i].Says})
-		}
+		m.Rows = append(m.Rows, sideRow{says[i].Label, says[i].Says, typed[i].Says})
 	}
 	return m
 }
@@ -148,7 +146,7 @@ func (d *itemData) fields(v *visit) []line[itemData] {
 	}
 	several := choiceLine(v, "ifSeveral", d, func(d *itemData) *[]web.Option { return &d.Behaviors })
 	if !strings.Contains(conditionsSay(d.Conditions, codesOn), "\n") {
-		several.Says = ""
+		several.Says, several.Kept = "", ""
 	}
 	return []line[itemData]{
 		choiceLine(v, "itemType", d, func(d *itemData) *[]web.Option { return &d.Types }),
