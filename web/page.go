@@ -28,10 +28,10 @@ type Page struct {
 	Undo         *Undo
 }
 
-// NavItem is a place of the menu.
+// NavItem is a place of the menu. Here is the page itself, Within one that it leads to.
 type NavItem struct {
 	Href, Icon, Word string
-	Here             bool
+	Here, Within     bool
 	Count            int
 }
 

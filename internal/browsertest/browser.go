@@ -356,7 +356,26 @@ func (b *Browser) Look(name string) {
 	if cut := Eval[string](b, `[...document.querySelectorAll("table")].filter(t => !t.closest(".wide") && t.scrollWidth > t.parentElement.clientWidth).map(t => t.innerText.slice(0, 80)).join("; ")`); cut != "" {
 		b.TB.Errorf("%s: a table is cut off: %s", name, cut)
 	}
+	for _, wide := range Eval[[]string](b, `document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !e.closest(".wide, .skip, .jump *, .rail *, .reasons *") && e.getBoundingClientRect().right > innerWidth + .5).slice(0, 3).map((e) => e.outerHTML.slice(0, 100))`) {
+		b.TB.Errorf("%s: the page is wider than its window: %s", name, wide)
+	}
+	for _, wrong := range Eval[[]string](b, menu) {
+		b.TB.Errorf("%s: the menu: %s", name, wrong)
+	}
 }
+
+// menu says which words of the menu are broken, and whether it hides where one is.
+const menu = `(() => {
+  const out = [], broken = document.createTreeWalker(document.querySelector("nav.rail") || document.createElement("p"), NodeFilter.SHOW_TEXT);
+  for (let n; (n = broken.nextNode());) for (const m of n.textContent.matchAll(/\S+/g)) {
+    const r = document.createRange();
+    r.setStart(n, m.index);
+    r.setEnd(n, m.index + m[0].length);
+    if (new Set([...r.getClientRects()].map((c) => c.top)).size > 1) out.push("it breaks the word " + m[0]);
+  }
+  for (const a of document.querySelectorAll("nav.rail [aria-current]")) { const r = a.getBoundingClientRect(); if (r.left < -1 || r.right > innerWidth + 1) out.push("it hides where one is: " + a.innerText); }
+  return out;
+})()`
 
 // Axe has every rule of WCAG 2.2 at level AA checked, and that targets are 48 pixels.
 func (b *Browser) Axe(name string) {

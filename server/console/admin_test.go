@@ -243,3 +243,30 @@ func TestCodePictureAddress(t *testing.T) {
 		t.Error("the picture names another address")
 	}
 }
+
+// The menu marks the page that is shown, or the place that it belongs to; and each list of
+// codes has a name in the language of the page.
+func TestMenu(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	b := o.signIn(o.ada, "ada.admin")
+	b.lang = "es"
+	form := b.post("/console/forms", "code", "debrief", "en", "Debrief", "es", "Repaso", "subject", "encounter", "category", "custom").want(t, http.StatusOK).path
+	marked := regexp.MustCompile(`<a href="([^"]*)" aria-current="([^"]*)"`)
+	for path, want := range map[string]string{
+		"/console/staff": "staff page", "/console/staff/" + o.maya.String(): "staff true", form: "forms true", form + "/item?link=1": "forms true", "/console/codes": "forms true",
+		"/console/jobs": "jobs page", "/console/backups": "jobs true", "/console/retention": "jobs true", "/console/purges": "jobs true", "/console/publish": "outcomes true", "/console/nowhere": "",
+	} {
+		got := ""
+		for _, m := range marked.FindAllStringSubmatch(b.get(path).body, -1) {
+			got += m[1] + " " + m[2]
+		}
+		if got != want {
+			t.Errorf("%s: the menu marks %q, want %q", path, got, want)
+		}
+	}
+	page := b.get("/console/codes")
+	if options := regexp.MustCompile(`(?s)name="list">.*?</select>`).FindString(page.body); !strings.Contains(options, "Tipos de llamada") || strings.Contains(options, ">list.") || strings.Count(options, "<option") != 8 {
+		t.Errorf("the lists are %s", options)
+	}
+}

@@ -69,7 +69,7 @@ func (v *visit) codes() error {
 			if d.List == "" {
 				d.List = list
 			}
-			d.Lists = append(d.Lists, web.Option{Code: list, Label: strings.ReplaceAll(list, "_", " "), On: list == d.List})
+			d.Lists = append(d.Lists, web.Option{Code: list, Label: s.t("list." + list), On: list == d.List})
 		}
 		if !slices.ContainsFunc(d.Lists, func(o web.Option) bool { return o.On }) {
 			return errAbsent

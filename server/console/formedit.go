@@ -1,7 +1,9 @@
 package console
 
 import (
+	"cmp"
 	"errors"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +22,9 @@ const spare = 3
 type itemData struct {
 	Page            *web.Page
 	ID, Hash, Title string
-	Link, EN, ES    string
+	// Shown tells what stood in the fields.
+	Shown        string
+	Link, EN, ES string
 	// Typed is the name of a new item.
 	Typed               string
 	Prefix, Max         string
@@ -62,18 +66,20 @@ func (v *visit) itemShow(link string, why error) error {
 		}
 		d.Title, d.Hash = s.formTitle(f), formHash(f)
 		s.itemForm(d, f.GetDefinition(), it)
+		now := *d
+		says := now.fields(v)
+		d.Shown = shown(says)
 		if why == nil {
 			return nil
 		}
-		now := d.says(v)
 		d.typed(v)
 		switch {
 		case d.New && link != "":
-			d.Link, d.Typed, d.Moved = "", link, &movedForm{Gone: true}
+			d.Link, d.Typed, d.Shown, d.Moved = "", link, "", &movedForm{Gone: true}
 		case errors.Is(why, server.ErrMoved):
-			d.Moved = beside(now, d.says(v))
+			d.Moved = beside(&now, says, d.fields(v), v.form("shown"))
 		default: // It is saved over what was shown, and over nothing newer.
-			d.Hash = v.form("hash")
+			d.Hash, d.Shown = v.form("hash"), v.form("shown")
 		}
 		return nil
 	})
@@ -95,6 +101,14 @@ func choose(options []web.Option, codes ...string) []web.Option {
 		}
 	}
 	return out
+}
+
+// preset marks the first option where none is chosen, as a browser does.
+func preset(options []web.Option) []web.Option {
+	if len(options) > 0 && codesOn(options) == "" {
+		options[0].On = true
+	}
+	return options
 }
 
 // rowsTyped are the lines of an editor as they were typed, and the empty ones behind them.
@@ -126,19 +140,12 @@ func (d *itemData) typed(v *visit) {
 	d.Conditions = append(d.Conditions, empty)
 }
 
-// typed puts back what was typed, which was not saved.
-func (d *scoreData) typed(v *visit) {
-	d.Typed, d.EN, d.ES, d.Least = v.form("code"), v.form("en"), v.form("es"), v.form("least")
-	d.Methods, d.Items, d.Of = choose(d.Methods, v.form("method")), choose(d.Items, v.r.PostForm["items"]...), choose(d.Of, v.r.PostForm["of"]...)
-	d.Bands = v.rowsTyped("band", "least")
-}
-
 func (s *sight) itemForm(d *itemData, def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
 	d.EN, d.ES, d.Prefix, d.Required, d.Repeats = it.GetText().GetEn(), it.GetText().GetEs(), it.GetPrefix(), it.GetRequired(), it.GetRepeats()
 	if it.MaxLength != nil {
 		d.Max = strconv.Itoa(int(it.GetMaxLength()))
 	}
-	d.Types, d.Behaviors = s.options("form_item_type", it.GetType()), s.options("form_behavior", it.GetEnableBehavior())
+	d.Types, d.Behaviors = s.options("form_item_type", it.GetType()), preset(s.options("form_behavior", it.GetEnableBehavior()))
 	questions := func(on string) (out []web.Option) {
 		for _, q := range def.GetItems() {
 			if q.GetType() != form.Group && q.GetType() != form.Display && q.GetLinkId() != it.GetLinkId() {
@@ -183,23 +190,27 @@ func (v *visit) setItem() error {
 		}
 		parent := it.GetParent()
 		it.Type, it.Text, it.Prefix, it.Parent = words1(v.form("type")), text2(v.form("en"), v.form("es")), words1(v.form("prefix")), words1(v.form("parent"))
-		it.Required, it.Repeats, it.MaxLength = yes(v.form("required")), yes(v.form("repeats")), nil
-		if n, err := strconv.ParseUint(v.form("max"), 10, 32); err == nil {
-			it.MaxLength = new(uint32(n))
+		it.Required, it.Repeats = yes(v.form("required")), yes(v.form("repeats"))
+		place := form.Fault{Item: it.GetLinkId()}
+		if it.MaxLength, err = countTyped(v.form("max"), place); err != nil {
+			return err
 		}
-		it.Options = v.optionsOf(it)
+		if it.Options, err = v.optionsOf(it, place); err != nil {
+			return err
+		}
 		if err := v.conditionsOf(def, it, zone); err != nil {
 			return err
 		}
 		if parent != it.GetParent() || at < 0 {
 			under(def, it)
 		}
+		begin(def, it)
 		return nil
 	})
 	if v.again(err) {
 		return v.itemShow(was, err)
 	}
-	return v.formDone(err, "okSaved")
+	return v.formDoneAt(err, "item", cmp.Or(was, link))
 }
 
 func yes(text string) *bool {
@@ -214,6 +225,27 @@ func text2(en, es string) *tandemv1.FormText {
 		return t
 	}
 	return nil
+}
+
+// firstItem is the question that a form or a group begins with.
+func firstItem(link string, parent *string) *tandemv1.FormItem {
+	return &tandemv1.FormItem{
+		LinkId: &link, Parent: parent, Type: new(form.String),
+		Text: &tandemv1.FormText{En: new(said.In("en", "firstQuestion")), Es: new(said.In("es", "firstQuestion"))},
+	}
+}
+
+// begin puts a question into a group that holds nothing, as no form may have such a one.
+func begin(def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
+	at := slices.Index(def.GetItems(), it)
+	if it.GetType() != form.Group || slices.ContainsFunc(def.GetItems(), func(one *tandemv1.FormItem) bool { return one.GetParent() == it.GetLinkId() }) {
+		return
+	}
+	link := it.GetLinkId() + ".1"
+	for n := 2; slices.ContainsFunc(def.GetItems(), func(one *tandemv1.FormItem) bool { return one.GetLinkId() == link }); n++ {
+		link = it.GetLinkId() + "." + strconv.Itoa(n)
+	}
+	def.Items = slices.Insert(def.Items, at+1, firstItem(link, it.LinkId))
 }
 
 // under moves an item, with what stands in it, behind everything else that stands in the
@@ -242,7 +274,7 @@ func under(def *tandemv1.FormDefinition, it *tandemv1.FormItem) {
 }
 
 // optionsOf are the options of the form that was sent; what an option has besides stays.
-func (v *visit) optionsOf(it *tandemv1.FormItem) (out []*tandemv1.FormOption) {
+func (v *visit) optionsOf(it *tandemv1.FormItem, place form.Fault) (out []*tandemv1.FormOption, err error) {
 	codes, en, es, points := v.r.PostForm["option"], v.r.PostForm["option.en"], v.r.PostForm["option.es"], v.r.PostForm["option.points"]
 	for i, code := range codes {
 		if code = strings.TrimSpace(code); code == "" || i >= len(en) || i >= len(es) || i >= len(points) {
@@ -252,13 +284,47 @@ func (v *visit) optionsOf(it *tandemv1.FormItem) (out []*tandemv1.FormOption) {
 		if at := slices.IndexFunc(it.GetOptions(), func(o *tandemv1.FormOption) bool { return o.GetCode() == code }); at >= 0 {
 			o = it.GetOptions()[at]
 		}
-		o.Text, o.Ordinal = text2(en[i], es[i]), nil
-		if n, err := strconv.ParseFloat(strings.Replace(strings.TrimSpace(points[i]), ",", ".", 1), 64); err == nil {
-			o.Ordinal = &n
+		o.Text = text2(en[i], es[i])
+		if o.Ordinal, err = numberTyped(points[i], place); err != nil {
+			return nil, err
 		}
 		out = append(out, o)
 	}
-	return out
+	return out, nil
+}
+
+// typedNumber is a number as people write it, in English or in Spanish.
+var typedNumber = regexp.MustCompile(`^-?[0-9]+([.,][0-9]+)?$`)
+
+// numberTyped reads a number, nil where nothing was typed. What is none is refused at its place:
+// it is not left out as if nobody had written it.
+func numberTyped(typed string, place form.Fault) (*float64, error) {
+	if typed = strings.TrimSpace(typed); typed == "" {
+		return nil, nil
+	}
+	// Before three digits a comma may be meant for thousands.
+	_, after, comma := strings.Cut(typed, ",")
+	n, err := strconv.ParseFloat(strings.Replace(typed, ",", ".", 1), 64)
+	if err != nil || !typedNumber.MatchString(typed) || comma && len(after) == 3 {
+		place.What = strconv.Quote(typed) + " is no number: write one such as 2 or 1.5, or leave the field empty"
+		place.ES = strconv.Quote(typed) + " no es un número: escriba uno como 2 o 1,5, o deje el campo vacío"
+		return nil, form.FaultError{place}
+	}
+	return &n, nil
+}
+
+// countTyped is numberTyped for a count.
+func countTyped(typed string, place form.Fault) (*uint32, error) {
+	n, err := strconv.ParseUint(typed, 10, 32)
+	if typed == "" {
+		return nil, nil
+	}
+	if err != nil {
+		place.What = strconv.Quote(typed) + " is no whole number: write one such as 200, or leave the field empty"
+		place.ES = strconv.Quote(typed) + " no es un número entero: escriba uno como 200, o deje el campo vacío"
+		return nil, form.FaultError{place}
+	}
+	return new(uint32(n)), nil
 }
 
 // zone is that of the person's agency, in which times are shown and read.
@@ -322,7 +388,7 @@ func (v *visit) dropItem() error {
 
 // moveItem puts an item before or behind its neighbour, each with what stands in it.
 func (v *visit) moveItem() error {
-	return v.formDone(v.editForm(func(f *tandemv1.Form) error {
+	return v.formDoneAt(v.editForm(func(f *tandemv1.Form) error {
 		items := f.GetDefinition().GetItems()
 		at := slices.IndexFunc(items, func(it *tandemv1.FormItem) bool { return it.GetLinkId() == v.form("was") })
 		if at < 0 {
@@ -348,123 +414,5 @@ func (v *visit) moveItem() error {
 		}
 		f.Definition.Items = slices.Concat(items[:first], items[second:end(second)], items[first:second], items[end(second):])
 		return nil
-	}), "okSaved")
-}
-
-type scoreData struct {
-	Page                *web.Page
-	ID, Hash, Title     string
-	Code, EN, ES, Least string
-	// Typed is the code of a new score.
-	Typed              string
-	New                bool
-	Methods, Items, Of []web.Option
-	Bands              []optionRow
-	Faults             []string
-	Moved              *movedForm
-	Rules              int
-}
-
-// scorePage edits one score of a draft with its bands, or adds one.
-func (v *visit) scorePage() error { return v.scoreShow(v.r.URL.Query().Get("code"), nil) }
-
-// scoreShow shows a score, and behind one that was not saved why, with what was typed.
-func (v *visit) scoreShow(code string, why error) error {
-	id, err := v.id()
-	if err != nil {
-		return err
-	}
-	d := &scoreData{Page: v.page("editScore", "forms/"+id.String()+"/score"), ID: id.String(), Code: code, New: code == "", Faults: lines(why, v.lang)}
-	err = v.look("forms", id, func(s *sight) error {
-		f, err := s.theEdited(id, why)
-		if err != nil {
-			return err
-		}
-		sc := &tandemv1.FormScore{}
-		if i := slices.IndexFunc(f.GetDefinition().GetScores(), func(sc *tandemv1.FormScore) bool { return sc.GetCode() == code }); i >= 0 {
-			sc = f.GetDefinition().GetScores()[i]
-		} else if d.New = true; code != "" && why == nil {
-			return errAbsent
-		}
-		d.Title, d.Hash, d.EN, d.ES, d.Rules = s.formTitle(f), formHash(f), sc.GetTitle().GetEn(), sc.GetTitle().GetEs(), len(sc.GetRules())
-		if sc.MinAnswered != nil {
-			d.Least = strconv.Itoa(int(sc.GetMinAnswered()))
-		}
-		d.Methods = s.options("form_method", sc.GetMethod())
-		for _, it := range f.GetDefinition().GetItems() {
-			if it.GetType() != form.Display {
-				d.Items = append(d.Items, web.Option{Code: it.GetLinkId(), Label: it.GetLinkId() + " " + clip(form.In(it.GetText(), s.lang), 60), On: slices.Contains(sc.GetItems(), it.GetLinkId())})
-			}
-		}
-		for _, o := range f.GetDefinition().GetScores() {
-			if o.GetCode() != code {
-				d.Of = append(d.Of, web.Option{Code: o.GetCode(), Label: form.In(o.GetTitle(), s.lang), On: slices.Contains(sc.GetOf(), o.GetCode())})
-			}
-		}
-		for _, b := range sc.GetBands() {
-			d.Bands = append(d.Bands, optionRow{b.GetCode(), b.GetText().GetEn(), b.GetText().GetEs(), number(b.AtLeast)})
-		}
-		d.Bands = append(d.Bands, make([]optionRow, spare)...)
-		if why == nil {
-			return nil
-		}
-		now := d.says(v)
-		d.typed(v)
-		switch {
-		case d.New && code != "":
-			d.Code, d.Typed, d.Moved = "", code, &movedForm{Gone: true}
-		case errors.Is(why, server.ErrMoved):
-			d.Moved = beside(now, d.says(v))
-		default: // It is saved over what was shown, and over nothing newer.
-			d.Hash = v.form("hash")
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return v.show(statusOf(why), "form-edit-score", d)
-}
-
-// setScore saves a score of a draft. Rules stay as the file had them.
-func (v *visit) setScore() error {
-	code, was := v.form("code"), v.form("was")
-	err := v.editForm(func(f *tandemv1.Form) error {
-		def := f.GetDefinition()
-		at := slices.IndexFunc(def.GetScores(), func(sc *tandemv1.FormScore) bool { return sc.GetCode() == was })
-		if was != "" && at < 0 {
-			return server.ErrMoved
-		}
-		if v.form("drop") != "" && at >= 0 {
-			def.Scores = slices.Delete(def.Scores, at, at+1)
-			return nil
-		}
-		sc := &tandemv1.FormScore{Code: &code}
-		if at >= 0 {
-			sc = def.GetScores()[at]
-		} else {
-			def.Scores = append(def.Scores, sc)
-		}
-		sc.Title, sc.Method, sc.Items, sc.Of, sc.MinAnswered = text2(v.form("en"), v.form("es")), words1(v.form("method")), v.r.PostForm["items"], v.r.PostForm["of"], nil
-		if n, err := strconv.ParseUint(v.form("least"), 10, 32); err == nil {
-			sc.MinAnswered = new(uint32(n))
-		}
-		codes, en, es, least := v.r.PostForm["band"], v.r.PostForm["band.en"], v.r.PostForm["band.es"], v.r.PostForm["band.least"]
-		sc.Bands = nil
-		for i, c := range codes {
-			if c = strings.TrimSpace(c); c == "" || i >= len(en) || i >= len(es) || i >= len(least) {
-				continue
-			}
-			b := &tandemv1.FormBand{Code: &c, Text: text2(en[i], es[i])}
-			if n, err := strconv.ParseFloat(strings.Replace(strings.TrimSpace(least[i]), ",", ".", 1), 64); err == nil {
-				b.AtLeast = &n
-			}
-			sc.Bands = append(sc.Bands, b)
-		}
-		return nil
-	})
-	if v.again(err) {
-		return v.scoreShow(was, err)
-	}
-	return v.formDone(err, "okSaved")
+	}), "item", v.form("was"))
 }

@@ -85,6 +85,90 @@ func TestTypingOutlivesAnotherAdmin(t *testing.T) {
 	})
 }
 
+// A field that nobody touched on a page is not something that was typed: it is taken as the
+// form says it by now, and what another admin wrote there stays.
+func TestUntouchedFields(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	b, second := o.signIn(o.ada, "ada.admin"), o.signIn(o.secondAdmin(), "bea.second")
+	at := b.post("/console/forms", "code", "debrief", "en", "Debrief", "es", "Repaso", "subject", "encounter", "category", "custom").want(t, http.StatusOK).path
+	post := func(of *browser, page answer, path string, pairs ...string) answer {
+		return of.post(at+path, append([]string{"hash", page.value(t, "hash"), "shown", page.value(t, "shown")}, pairs...)...)
+	}
+	add := func(pairs ...string) { post(b, b.get(at), "/item", pairs...).want(t, http.StatusOK) }
+	add("link", "g", "type", "group", "en", "A group", "es", "Un grupo")
+	add("link", "q", "type", "choice", "en", "How was it?", "es", "¿Cómo fue?", "option", "good", "option.en", "Good", "option.es", "Bien", "option.points", "2")
+	whole := func(page, en, prefix string, pairs ...string) []string {
+		return append([]string{"was", page, "type", "choice", "en", en, "es", "¿Cómo fue?", "prefix", prefix, "behavior", "all", "option", "good", "option.en", "Good", "option.es", "Bien", "option.points", "2"}, pairs...)
+	}
+	shown := b.get(at + "/item?link=q")
+	// Bea changes every field but the number before the question, and Ada that alone.
+	post(second, second.get(at+"/item?link=q"), "/item", "was", "q", "type", "open_choice", "en", "How did it go?", "es", "¿Qué tal?", "parent", "g", "required", "true", "repeats", "true", "max", "40",
+		"option", "bad", "option.en", "Bad", "option.es", "Mal", "option.points", "0", "when", "1", "when.is", "eq", "when.answer", "x", "when", "g.1", "when.is", "eq", "when.answer", "y", "behavior", "any").want(t, http.StatusOK)
+	a := post(b, shown, "/item", whole("q", "How was it?", "7b")...).want(t, http.StatusConflict, "Number before it It says now – You typed 7b")
+	a.never(t, "Text in English It says now", "Options It says now", "Type It says now", "With several conditions It says now", "Must be answered It says now", "Asked when It says now", "Good")
+	for _, v := range []string{"7b", "How did it go?", "¿Qué tal?", "40", "bad", "Mal", "x", "y"} {
+		a.field(t, v)
+	}
+	for _, want := range []string{`<option value="open_choice" selected>`, `<option value="g" selected>`, `name="required" value="true" checked`, `name="repeats" value="true" checked`, `<option value="1" selected>`, `<option value="any" selected>`} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	// Both have written one field: both versions are shown, twice in a row.
+	shown = b.get(at + "/item?link=q")
+	bea := []string{"was", "q", "type", "choice", "en", "Bea's words", "es", "¿Qué tal?", "option", "good", "option.en", "Good", "option.es", "Bien", "option.points", "2"}
+	post(second, shown, "/item", bea...).want(t, http.StatusOK)
+	a = post(b, shown, "/item", whole("q", "Ada's words", "")...).want(t, http.StatusConflict, "Text in English It says now Bea's words You typed Ada's words")
+	bea[5] = "Bea's other words"
+	post(second, second.get(at+"/item?link=q"), "/item", bea...).want(t, http.StatusOK)
+	post(b, a, "/item", whole("q", "Ada's words", "")...).want(t, http.StatusConflict, "It says now Bea's other words You typed Ada's words")
+	// Refused for a fault, then beaten: what was shown at first is what counts.
+	shown = b.get(at + "/item?link=q")
+	a = post(b, shown, "/item", append(whole("q", "Bea's other words", "9"), "when", "1", "when.is", "gt", "when.answer", "x")...).want(t, http.StatusUnprocessableEntity)
+	bea[5] = "Bea's last words"
+	post(second, second.get(at+"/item?link=q"), "/item", bea...).want(t, http.StatusOK)
+	a = post(b, a, "/item", whole("q", "Bea's other words", "9")...).want(t, http.StatusConflict, "You typed 9").never(t, "Text in English It says now")
+	a.field(t, "Bea's last words")
+
+	// A score, and the head of the form.
+	score := func(page answer, of *browser, en, es, least, band string) answer {
+		return post(of, page, "/score", "code", "all", "was", map[bool]string{true: "", false: "all"}[strings.Contains(page.body, `id="code"`)], "en", en, "es", es, "method", "sum", "items", "q", "least", least, "band", "low", "band.least", "", "band.en", band, "band.es", "")
+	}
+	score(b.get(at+"/score"), b, "All", "Todo", "", "Low").want(t, http.StatusOK)
+	shown = b.get(at + "/score?code=all")
+	score(shown, second, "All of it", "Todo", "50", "Lowest").want(t, http.StatusOK)
+	a = score(shown, b, "All", "Todo ello", "", "Low").want(t, http.StatusConflict, "Text in Spanish It says now Todo You typed Todo ello").never(t, "Text in English It says now", "Bands It says now", "percent It says now")
+	for _, v := range []string{"All of it", "Todo ello", "50", "Lowest"} {
+		a.field(t, v)
+	}
+	shown = b.get(at)
+	post(second, shown, "/head", "en", "Debriefing", "es", "Repaso", "licence", "Bea's terms").want(t, http.StatusOK)
+	a = post(b, shown, "/head", "en", "Debrief", "es", "Revisión", "licence", "").want(t, http.StatusConflict, "Name in Spanish It says now Repaso You typed Revisión").never(t, "Name in English It says now", "Terms of use It says now")
+	for _, v := range []string{"Debriefing", "Revisión", "Bea's terms"} {
+		a.field(t, v)
+	}
+}
+
+// A group holds a question from the beginning, whatever its name is taken by.
+func TestGroupBegins(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	b := o.signIn(o.ada, "ada.admin")
+	at := b.post("/console/forms", "code", "debrief", "en", "Debrief", "es", "Repaso", "subject", "encounter", "category", "custom").want(t, http.StatusOK).path
+	post := func(path string, pairs ...string) answer {
+		return b.post(at+path, append([]string{"hash", b.get(at).value(t, "hash")}, pairs...)...)
+	}
+	post("/item", "link", "g.1", "type", "text", "en", "Taken", "es", "Ocupado").want(t, http.StatusOK)
+	post("/item", "link", "g", "type", "group", "en", "A group", "es", "Un grupo").want(t, http.StatusOK, "A group", "g.2 Short text")
+	if !strings.Contains(b.get(at+"/item?link=g.2").body, `<option value="g" selected>`) {
+		t.Error("the question is not in its group")
+	}
+	// Saved again, it is left as it is; a question that becomes a group begins so too.
+	post("/item", "was", "g", "type", "group", "en", "The group", "es", "El grupo").want(t, http.StatusOK, "The group").never(t, "g.3")
+	post("/item", "was", "1", "type", "group", "en", "Another", "es", "Otro").want(t, http.StatusOK, "1.1 Short text")
+}
+
 // What is wrong with a form is said in Spanish on a Spanish page, wherever it is said. That
 // each fault has its Spanish is shown beside the checker.
 func TestFaultsOnSpanishPages(t *testing.T) {
@@ -153,10 +237,13 @@ func TestFormMovedLook(t *testing.T) {
 			b.Types("prefix", "1a")
 			bea.post(at+"/item", "hash", bea.get(at).value(t, "hash"), "was", "1", "type", "text", "en", "How did it go for everybody?", "es", "¿Cómo les fue a todos?").want(t, http.StatusOK)
 			b.Goes(save)
-			b.Says("How did it go for everybody?")
+			if now := browsertest.Eval[string](b, `document.querySelector("#en").value`); now != "How did it go for everybody?" {
+				t.Errorf("what was not touched says %q", now)
+			}
+			b.Says("1a")
 			b.Look("form-moved")
 			b.Goes(save)
-			b.Says("1a")
+			b.Says("1a", "How did it go for everybody?")
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,7 +128,7 @@ func (v *visit) importForm() error {
 func (v *visit) addForm() error {
 	f := &tandemv1.Form{
 		Code: words1(v.form("code")), Title: &tandemv1.LocalizedText{En: words1(v.form("en")), Es: words1(v.form("es"))}, Subject: words1(v.form("subject")), Category: words1(v.form("category")),
-		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{{LinkId: new("1"), Type: new(form.String), Text: &tandemv1.FormText{En: new(said.In("en", "firstQuestion")), Es: new(said.In("es", "firstQuestion"))}}}},
+		Definition: &tandemv1.FormDefinition{Items: []*tandemv1.FormItem{firstItem("1", nil)}},
 	}
 	f.AnswersIn = new("clinical")
 	if record.Impersonal(f.GetSubject()) {
@@ -146,6 +147,7 @@ func (v *visit) addForm() error {
 type formData struct {
 	Page                         *web.Page
 	ID, Hash, Title, State, Code string
+	Shown                        string
 	Agency, About, Category      string
 	Version                      uint32
 	EN, ES, Licence              string
@@ -243,11 +245,13 @@ func (v *visit) formShow(why error) error {
 			d.Missing = lines(form.Publishable(f), s.lang)
 			d.English = lines(form.Untranslated(f), s.lang)
 		}
+		now := *d
+		says := now.fields(v)
+		d.Shown = shown(says)
 		if why != nil {
-			now := d.says(v)
 			d.typed(v)
 			if errors.Is(why, server.ErrMoved) || !d.Draft {
-				d.Moved = beside(now, d.says(v))
+				d.Moved = beside(&now, says, d.fields(v), v.form("shown"))
 			}
 		}
 		return nil
@@ -264,10 +268,6 @@ func (d *formData) typed(v *visit) {
 		d.EN, d.ES, d.Licence = v.form("en"), v.form("es"), v.form("licence")
 	}
 	d.Reason = v.form("reason")
-}
-
-func (d *formData) says(v *visit) []pair {
-	return []pair{{Label: v.t("nameEN"), Value: d.EN}, {Label: v.t("nameES"), Value: d.ES}, {Label: v.t("licence"), Value: d.Licence}, {Label: v.t("reason"), Value: d.Reason}}
 }
 
 func (s *sight) formRow(it *form.Item) formRow {
@@ -371,6 +371,14 @@ func (v *visit) formDone(err error, done string) error {
 		return err
 	}
 	return v.to("forms/" + v.r.PathValue("id") + "?done=" + done)
+}
+
+// formDoneAt is formDone that ends where a part of the form stands on its page.
+func (v *visit) formDoneAt(err error, part, name string) error {
+	if err == nil {
+		return v.to("forms/" + v.r.PathValue("id") + "?done=okSaved#" + part + "-" + url.PathEscape(name))
+	}
+	return v.formDone(err, "")
 }
 
 // copyForm makes the next version of a form, as a draft of the person's own agency.

@@ -61,6 +61,9 @@ func TestOutcomesLook(t *testing.T) {
 			browsertest.Eval[bool](a, `(document.querySelector("#program").selectedIndex = 1, document.querySelector("#period").value = "last_month", true)`)
 			a.Goes(word("Preview", "Vista previa"))
 			a.Says(word("Preview: nothing is published yet", "Vista previa: aún no se ha publicado nada"), "M1")
+			if browsertest.Eval[bool](a, `[...document.querySelectorAll("tbody")].some((b) => b.rows.length === 0)`) {
+				t.Error("the preview has a table of nothing")
+			}
 			a.Axe("preview")
 			short(a)
 			a.Look("preview")

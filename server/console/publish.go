@@ -151,9 +151,6 @@ func (v *visit) publishShow(status int, form url.Values, why string) error {
 	if v.r.Method == http.MethodPost {
 		d.Page.Here = "publish"
 	}
-	for i := range d.Page.Nav {
-		d.Page.Nav[i].Here = d.Page.Nav[i].Href == "outcomes"
-	}
 	ask, err := v.publicAsk(form, d)
 	if ask == nil {
 		return err

@@ -93,7 +93,7 @@ func share(a *form.Area) string {
 	if a.Value == nil {
 		return ""
 	}
-	return strconv.FormatFloat(*a.Value, 'f', 0, 64) + " %"
+	return strconv.FormatFloat(*a.Value, 'f', 0, 64) + "\u00a0%"
 }
 
 type assessmentData struct {
@@ -130,7 +130,7 @@ func (s *sight) area(a *form.Area) areaLine {
 		l.Band = form.In(a.Band.GetText(), s.lang)
 	}
 	if by, ok := a.Change(); ok {
-		l.Before, l.Change = strconv.FormatFloat(*a.Before, 'f', 0, 64)+" %", sprintf("%+.0f", by)
+		l.Before, l.Change = strconv.FormatFloat(*a.Before, 'f', 0, 64)+"\u00a0%", sprintf("%+.0f", by)
 	}
 	return l
 }

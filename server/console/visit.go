@@ -111,6 +111,9 @@ func (v *visit) id() (syncengine.ID, error) {
 	return id, nil
 }
 
+// within is the place of the menu that leads to pages whose addresses do not begin with its own.
+var within = map[string]string{"codes": "forms", "backups": "jobs", "retention": "jobs", "purges": "jobs", "approvals": "exports", "publish": "outcomes"}
+
 // page is the frame of a page.
 func (v *visit) page(title, here string) *web.Page {
 	p := &web.Page{Title: v.t(title), Base: base, Here: here, Theme: v.theme}
@@ -118,8 +121,9 @@ func (v *visit) page(title, here string) *web.Page {
 		p.Here += "?" + q
 	}
 	p.Status = web.Status{State: "verified", Word: v.t("console")}
+	first, _, _ := strings.Cut(here, "/")
 	add := func(href, icon, word string) {
-		p.Nav = append(p.Nav, web.NavItem{Href: href, Icon: icon, Word: word, Here: href == here})
+		p.Nav = append(p.Nav, web.NavItem{Href: href, Icon: icon, Word: word, Here: href == here, Within: href == first || href == within[first]})
 	}
 	if v.lead {
 		add("queue", "tray", "navQueue")

@@ -9,7 +9,7 @@ var deskWords = web.Words{
 	// Frame.
 	"console": {"Console", "Consola"}, "lockNow": {"Sign out", "Cerrar sesión"}, "signOut": {"Sign out", "Cerrar sesión"}, "look": {"Dark or light", "Oscuro o claro"},
 	"unsaved": {"Not saved.", "Sin guardar."}, "changedElsewhere": {"There is something new.", "Hay novedades."}, "showIt": {"Show it", "Mostrarlo"}, "newsSay": {"The page shows something new.", "La página muestra novedades."},
-	"navQueue": {"Queue", "Cola"}, "navEpisodes": {"Episodes", "Episodios"}, "navReferrals": {"Referrals", "Derivaciones"}, "navQuarantine": {"Held back", "Retenido"},
+	"navQueue": {"Queue", "Cola"}, "navEpisodes": {"Episodes", "Episodios"}, "navReferrals": {"Referrals", "Referencias"}, "navQuarantine": {"Held back", "Retenido"},
 	"navSetup": {"Set-up", "Configuración"}, "navStaff": {"Staff", "Personal"}, "navDevices": {"Devices", "Dispositivos"}, "navAudit": {"Audit log", "Auditoría"},
 	"theServer": {"The server", "El servidor"}, "somebody.staff": {"Somebody", "Alguien"}, "somebody.record": {"(not shown here)", "(no se muestra aquí)"},
 	"unnamed": {"Person without a name", "Persona sin nombre"}, "unreadable": {"(of a newer version)", "(de una versión más nueva)"}, "unknownKind": {"Record of a newer version", "Registro de una versión más nueva"},

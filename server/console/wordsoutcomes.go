@@ -22,11 +22,11 @@ var outcomeWords = web.Words{
 	"navTeam": {"Team", "Equipo"}, "notAssigned": {"Not assigned", "Sin asignar"}, "onlyOf": {"Only what is with: %s", "Solo lo que lleva: %s"}, "ofAll": {"Of everybody", "De todos"},
 	"weeksTitle": {"This week and the last", "Esta semana y la anterior"}, "weeksSay": {"Weeks begin on Monday; this one on %s.", "Las semanas empiezan en lunes; esta, el %s."},
 	"weekThis": {"This week so far", "Esta semana hasta ahora"}, "weekThen": {"Last week until the same hour", "La anterior hasta la misma hora"}, "weekLast": {"All of last week", "Toda la semana anterior"},
-	"weekCalls": {"Calls", "Llamadas"}, "weekCrises": {"Crisis responses, signed", "Respuestas a crisis firmadas"}, "weekFollowUps": {"Follow-ups done", "Seguimientos hechos"}, "weekReferrals": {"Referrals connected", "Derivaciones conectadas"},
+	"weekCalls": {"Calls", "Llamadas"}, "weekCrises": {"Crisis responses, signed", "Respuestas a crisis firmadas"}, "weekFollowUps": {"Follow-ups done", "Seguimientos hechos"}, "weekReferrals": {"Referrals connected", "Referencias conectadas"},
 	"loadTitle": {"What is with whom", "Qué lleva cada quien"}, "loadSays": {"A follow-up is with whom it was given to, an episode with who leads it, everything else with who wrote it. A number leads to the records.", "Un seguimiento es de quien lo tiene asignado, un episodio de quien lo dirige, todo lo demás de quien lo escribió. Cada número lleva a los registros."},
 	"loadOverdue": {"Follow-ups overdue", "Seguimientos vencidos"}, "loadPlanned": {"Follow-ups to come", "Seguimientos por venir"}, "loadDrafts": {"Drafts over 24 h", "Borradores de más de 24 h"}, "loadUnreviewed": {"Unreviewed", "Sin revisar"},
 	"loadEpisodes": {"Open episodes", "Episodios abiertos"}, "loadEnding": {"of them in the last 15 days or over", "de ellos en los últimos 15 días o terminados"},
-	"loadReferrals7": {"Referrals up to 7 days", "Derivaciones de hasta 7 días"}, "loadReferrals14": {"Referrals of 7 to 14 days", "Derivaciones de 7 a 14 días"}, "loadReferralsOld": {"Referrals older than 14 days", "Derivaciones de más de 14 días"}, "loadAll": {"All", "Total"},
+	"loadReferrals7": {"Referrals up to 7 days", "Referencias de hasta 7 días"}, "loadReferrals14": {"Referrals of 7 to 14 days", "Referencias de 7 a 14 días"}, "loadReferralsOld": {"Referrals older than 14 days", "Referencias de más de 14 días"}, "loadAll": {"All", "Total"},
 
 	// The public report.
 	"navPublish": {"Public report", "Informe público"}, "everyProgram": {"All programs together", "Todos los programas juntos"}, "noProgramsOurs": {"Your agency has no program.", "Su agencia no tiene ningún programa."},

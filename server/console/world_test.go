@@ -261,13 +261,14 @@ func (a answer) want(tb testing.TB, status int, says ...string) answer {
 }
 
 // never fails where a page says something.
-func (a answer) never(tb testing.TB, words ...string) {
+func (a answer) never(tb testing.TB, words ...string) answer {
 	tb.Helper()
 	for _, s := range words {
 		if strings.Contains(a.body, s) || strings.Contains(a.text(), s) {
 			tb.Errorf("%s says %q", a.path, s)
 		}
 	}
+	return a
 }
 
 var tags = regexp.MustCompile(`(?s)<script.*?</script>|<[^>]*>`)

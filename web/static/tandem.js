@@ -381,17 +381,28 @@
     if (at && part.contains(at) && at.matches("input, textarea, select")) return true;
     return $$("input, textarea, select", part).some((e) => (e.type === "checkbox" || e.type === "radio" ? e.checked !== e.defaultChecked : e.tagName === "SELECT" ? [...e.options].some((o) => o.selected !== o.defaultSelected) && e.selectedIndex > 0 : e.type !== "hidden" && e.value !== e.defaultValue));
   };
+  // What has the focus is found again by what it is, not by where it stood.
+  const markOf = (at) => {
+    const has = (...names) => names.map((n) => (at.getAttribute(n) ? `[${n}="${CSS.escape(at.getAttribute(n))}"]` : "")).join("");
+    if (at.id) return "#" + CSS.escape(at.id);
+    if (at.matches("summary")) return at.parentElement.id && "#" + CSS.escape(at.parentElement.id) + " > summary";
+    return has("href") || (at.value ? has("name", "value") : "") || has("aria-labelledby");
+  };
   const take = (html) => {
     const next = new DOMParser().parseFromString(html, "text/html");
     const changed = $$("[data-part]").map((part) => [part, $(`[data-part="${part.dataset.part}"]`, next)]).filter(([part, fresh]) => fresh && fresh.innerHTML !== part.dataset.was);
     // A decision is about what stands above it: either all of the page is new, or nothing.
     if (changed.some(([part]) => busyIn(part))) { $("#moved").hidden = false; return; }
     for (const [part, fresh] of changed) {
-      const at = document.activeElement, mark = at && part.contains(at) ? (at.id ? "#" + CSS.escape(at.id) : at.getAttribute("href") ? `a[href="${CSS.escape(at.getAttribute("href"))}"]` : at.name && at.value ? `[name="${CSS.escape(at.name)}"][value="${CSS.escape(at.value)}"]` : "") : "";
+      const at = part.contains(document.activeElement) ? document.activeElement : null, links = () => $$("a[href]", part), nth = links().indexOf(at), mark = at ? markOf(at) : "";
       const open = $$("details[open][id]", part).map((e) => e.id);
+      const moved = $$("ul, .wide", part).map((e) => e.scrollLeft);
       part.innerHTML = fresh.innerHTML; part.dataset.was = fresh.innerHTML;
+      $$("ul, .wide", part).forEach((e, i) => { if (moved[i]) e.scrollLeft = moved[i]; });
       for (const id of open) { const e = document.getElementById(id); if (e) e.open = true; }
-      if (mark) $(mark, part)?.focus();
+      // A link that has gone gives the focus to the one that stands there now; nothing else does,
+      // so that no key that was meant for it does something else.
+      if (at) ((mark && $(mark, part)) || links().slice(0, nth + 1).at(-1) || $("#main")).focus({ preventScroll: !mark });
     }
     const said = $("#news");
     if (changed.length && said) said.textContent = said.dataset.says;
@@ -419,6 +430,11 @@
     }
   };
   if (body.dataset.follow) { for (const part of $$("[data-part]")) part.dataset.was = part.innerHTML; news(); }
+  // Where one is in a line that is moved sideways is seen.
+  for (const at of $$(".rail [aria-current], .reasons [aria-current]")) {
+    const line = at.closest("ul"), l = line.getBoundingClientRect(), a = at.getBoundingClientRect();
+    line.scrollLeft += a.left - l.left - (l.width - a.width) / 2;
+  }
   for (const b of $$("[data-print]")) { b.hidden = false; b.addEventListener("click", () => print()); }
   for (const b of $$("[data-noscript]")) b.hidden = true;
   document.documentElement.dataset.ready = "1";
