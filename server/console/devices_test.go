@@ -80,6 +80,11 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 	if !st.Suspended || st.Queued != 1 {
 		t.Errorf("the device stands so: %+v", st)
 	}
+	// A code is no way in, and it is not the code that is wrong.
+	fresh := must[*server.Code](t)(o.admin.IssueCode(t.Context(), o.maya, "Car 12 again"))
+	if err := maya.Confirm(t.Context(), fresh.Code); !errors.Is(err, client.ErrSuspended) {
+		t.Errorf("with a code: %v", err)
+	}
 	o.sync(luis)
 	ada.get("/console/devices").want(t, http.StatusOK, "suspended")
 	ada.post(at, "act", "lift", "code", code()).want(t, http.StatusOK, "The suspension is lifted.")
