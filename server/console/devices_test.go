@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"slices"
@@ -14,7 +15,10 @@ import (
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
 )
 
 // idOf is a device as the server names it.
@@ -131,6 +135,67 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 	es := o.signIn(must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Eva Es", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}})), "eva.es")
 	es.lang = "es"
 	es.get(seven+"?act=wipe").want(t, http.StatusOK, "destruye su clave", "Borrarlo")
+}
+
+// A device is listed for the agency that it is of, where its acts are: also once its person
+// works for another one.
+func TestDevicesOfAnAgency(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		other := must[syncengine.ID](t)(o.agencyOf(o.fred))
+		olga := o.signIn(must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Olga Other", Discipline: "other", Roles: []string{"admin"}, Agency: other, Teams: []syncengine.ID{o.day}})), "olga.other")
+		o.moves(o.maya, other)
+		if now := must[syncengine.ID](t)(o.agencyOf(o.maya)); now != other {
+			t.Fatalf("Maya is of %s", now)
+		}
+		ada := o.signIn(o.ada, "ada.admin")
+		ada.get("/console/devices").want(t, http.StatusOK, "Car 12", "Maya Ortiz")
+		ada.get("/console/devices/"+o.idOf(maya).String()).want(t, http.StatusOK, "Suspend it")
+		olga.get("/console/devices").want(t, http.StatusOK).never(t, "Car 12")
+		olga.get("/console/devices/"+o.idOf(maya).String()).want(t, http.StatusNotFound)
+	})
+}
+
+// moves has a member of staff work for another agency, which nobody but the server may.
+func (o *office) moves(staff, agency syncengine.ID) {
+	o.tb.Helper()
+	if err := o.st.Write(o.tb.Context(), o.org.ID, 1, func(tx *store.Tx) error {
+		rec, err := tx.Record(staff)
+		if err != nil {
+			return err
+		}
+		state, err := syncengine.Decode(&rec.Record)
+		if err != nil {
+			return err
+		}
+		now, at := o.now().UnixMilli(), syncengine.Path{Field: syncengine.FieldAgency}
+		id, err := syncengine.NewID(now, rand.Reader)
+		if err != nil {
+			return err
+		}
+		raw, err := proto.Marshal(&tandemv1.Change{
+			Id: id[:], Author: o.org.ID[:], Class: tandemv1.Class_CLASS_NORMAL, Schema: syncengine.Schema, Time: &tandemv1.ChangeTime{WallMs: now, OffsetKnown: true},
+			Records: []*tandemv1.RecordWrite{{Record: staff[:], Kind: rec.Kind, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{{
+				Field: at.Field, Value: syncengine.StringField(at.Field, agency.String()), Bases: syncengine.EncodeStamps(state.Bases(at, true)),
+			}}}},
+		})
+		if err != nil {
+			return err
+		}
+		batch, err := (&syncengine.Server{Rules: record.New(), Secrets: o.org.Secrets}).Begin(tx, now)
+		if err != nil {
+			return err
+		}
+		if _, err := batch.Local(&syncengine.Principal{Server: true}, raw); err != nil {
+			return err
+		}
+		_, err = batch.Commit()
+		return err
+	}); err != nil {
+		o.tb.Fatal(err)
+	}
 }
 
 // agencyOf is the agency of a member of staff.
