@@ -209,6 +209,16 @@ func (tx *Tx) SetWork(desk syncengine.ScopeKey, record syncengine.ID, work []Wor
 	return nil
 }
 
+// DropWork drops what stands at a desk for a reason and was due before a moment.
+func (tx *Tx) DropWork(desk syncengine.ScopeKey, reason int, beforeMS int64) error {
+	num, err := tx.mustScope(desk)
+	if err != nil {
+		return err
+	}
+	tx.writes++
+	return tx.c.exec("DELETE FROM work WHERE org = $1 AND desk = $2 AND reason = $3 AND due_ms < $4", tx.org.num, num, int64(reason), beforeMS)
+}
+
 // SetWorked notes up to which row of the scope index a scope is worked out.
 func (tx *Tx) SetWorked(scope syncengine.ScopeKey, seq uint64, record syncengine.ID) error {
 	num, err := tx.mustScope(scope)
