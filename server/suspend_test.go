@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -215,6 +216,64 @@ func testSuspendedEnrolment(t *testing.T, on engine) {
 	one.must(&tandemv1.SyncRequest{})
 	if err := enrol(w.newDevice(5), before); err != nil {
 		t.Errorf("after it was lifted: %v", err)
+	}
+}
+
+// Who is shut out for good is suspended no more, be it the device or its person, also where an
+// older copy comes back; an order to wipe one leaves that as it is, and in sight.
+func TestSuspendedAndOut(t *testing.T) { each(t, testSuspendedAndOut) }
+
+func testSuspendedAndOut(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 88)
+	ctx := t.Context()
+	one, other, third := w.enrolled(1, w.clinician), w.enrolled(2, w.second), w.enrolled(3, w.second)
+	since := func() (at map[syncengine.ID]int64) {
+		t.Helper()
+		at = map[syncengine.ID]int64{}
+		for _, s := range must[[]store.Suspension](t)(w.s.Suspensions(ctx, w.org.ID)) {
+			at[s.Device] = s.SinceMS
+		}
+		for _, d := range must[[]*server.DeviceState](t)(w.admin.Devices(ctx)) {
+			if d.SuspendedMS != at[d.ID] {
+				t.Errorf("the list says suspended %d, the table %d", d.SuspendedMS, at[d.ID])
+			}
+		}
+		return at
+	}
+	for _, d := range []*device{one, other, third} {
+		if err := w.admin.SuspendDevice(ctx, d.dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.admin.WipeDevice(ctx, third.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); len(got) != 3 {
+		t.Errorf("of three that are suspended %d are", len(got))
+	}
+	back := w.copied()
+	if err := w.admin.RevokeDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); len(got) != 2 || got[one.dev] != 0 {
+		t.Errorf("after one was shut out %d are", len(got))
+	}
+	w.restart(back, one, other)
+	if got := since(); len(got) != 2 || got[one.dev] != 0 {
+		t.Errorf("after an older copy has come back %d are", len(got))
+	}
+	if err := w.admin.WithdrawWipe(ctx, third.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); got[third.dev] == 0 {
+		t.Error("after the order was taken back it is not suspended as it was")
+	}
+	if err := w.admin.RevokePerson(ctx, w.second); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); len(got) != 0 {
+		t.Errorf("after their person was shut out %d are", len(got))
 	}
 }
 
