@@ -104,7 +104,7 @@ func (s *sight) deviceRow(r *syncengine.Replica, seen map[syncengine.ID]server.D
 		}
 	}
 	for is, key := range map[string]bool{
-		"devSuspended": r.Shut(), "devRevoked": r.Revoked, "devForked": r.Forked, "devUnconfirmed": r.Unconfirmed,
+		"devSuspended": r.Suspended && r.WipeToldMS == 0 && r.WipedMS == 0, "devRevoked": r.Revoked, "devForked": r.Forked, "devUnconfirmed": r.Unconfirmed,
 		"devWipe": r.WipeOrderedMS > 0 && r.WipedMS == 0, "devWiped": r.WipedMS > 0,
 	} {
 		if key {

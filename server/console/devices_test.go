@@ -120,7 +120,11 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 	if got := o.state(id); got != "wiped" {
 		t.Errorf("the device is %s", got)
 	}
+	// An order to wipe one that is suspended leaves that as it is, and in sight.
 	seven := "/console/devices/" + o.idOf(luis).String()
+	ada.post(seven, "act", "suspend", "code", code()).want(t, http.StatusOK, "The device is suspended.")
+	ada.post(seven, "act", "wipe", "code", code()).want(t, http.StatusOK, "The order is given", "suspended")
+	ada.post(seven, "act", "keep", "code", code()).want(t, http.StatusOK, "The order was taken back.", "Lift the suspension")
 	ada.post(seven, "act", "revoke", "code", code()).want(t, http.StatusOK, "The device is shut out.", "Wipe it")
 
 	var acts []string
@@ -129,7 +133,7 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 			acts = append(acts, strings.Fields(act)[0])
 		}
 	}
-	if want := []string{"DEVICE_SUSPENDED", "DEVICE_LIFTED", "WIPE_ORDERED", "WIPE_WITHDRAWN", "WIPE_ORDERED", "REVOKED"}; !slices.Equal(acts, want) {
+	if want := []string{"DEVICE_SUSPENDED", "DEVICE_LIFTED", "WIPE_ORDERED", "WIPE_WITHDRAWN", "WIPE_ORDERED", "DEVICE_SUSPENDED", "WIPE_ORDERED", "WIPE_WITHDRAWN", "REVOKED"}; !slices.Equal(acts, want) {
 		t.Errorf("the audit log has %q, want %q", acts, want)
 	}
 	es := o.signIn(must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Eva Es", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}})), "eva.es")
@@ -258,6 +262,8 @@ func TestDevicesLook(t *testing.T) {
 			if _, err := d.Sync(t.Context()); !errors.Is(err, client.ErrSuspended) {
 				t.Errorf("the device hears %v", err)
 			}
+			b.Page("staff/" + o.maya.String() + "?act=revoke")
+			b.Look("staff-out")
 			b.Page("devices/" + o.idOf(d).String() + "?act=wipe")
 			b.Look("device-wipe")
 			o.pass(time.Minute)
@@ -265,6 +271,14 @@ func TestDevicesLook(t *testing.T) {
 			b.Keys(kb.Enter)
 			b.Says(word("The order is given", "La orden está dada"))
 			b.Look("device-ordered")
+			// Their person, with all that they have.
+			b.Page("staff/" + o.maya.String())
+			b.PressGoes(word("Shut this person out", "Excluir a esta persona"))
+			o.pass(time.Minute)
+			b.Press("code", kb.End)
+			b.Keys(totp(secret, o.now()))
+			b.Keys(kb.Enter)
+			b.Says(word("This person is shut out, with all their devices.", "Esta persona está excluida, con todos sus dispositivos."))
 		})
 	}
 }

@@ -250,6 +250,21 @@ func TestPurgeAskedAtOnce(t *testing.T) {
 	a.want(t, http.StatusOK, "Asked for.")
 }
 
+// givenUp has the job of a purge be one that has failed for good.
+func (w *whole) givenUp(t *testing.T) {
+	t.Helper()
+	var job *store.Job
+	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 1, func(j *store.Job) error { job = j; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		job.EndedMS, job.Attempt, job.Failed, job.Error = w.now().UnixMilli(), 5, true, server.ErrPurgeMoved.Error()
+		return tx.SaveJob(job)
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The way of a second admin through a purge, by keyboard; screenshots of it.
 func TestPurgesLook(t *testing.T) {
 	t.Parallel()
@@ -292,8 +307,20 @@ func TestPurgesLook(t *testing.T) {
 			b.Keys(totp(secret, w.now()))
 			b.Keys(kb.Enter)
 			b.Says(word("Approved.", "Aprobada."))
+			at := browsertest.Eval[string](b, `location.pathname.replace("/console/", "")`)
+			w.givenUp(t)
+			b.Page("purges")
+			b.Look("purges-failed")
+			b.Page(at)
+			b.Look("purge-failed")
+			b.PressGoes(word("Approve the purge", "Aprobar la purga"))
+			w.pass(time.Minute)
+			b.Press("code", kb.End)
+			b.Keys(totp(secret, w.now()))
+			b.Keys(kb.Enter)
+			b.Says(word("Approved.", "Aprobada."))
 			w.work()
-			b.Page(browsertest.Eval[string](b, `location.pathname.replace("/console/", "")`))
+			b.Page(at)
 			b.Look("purge-done")
 		})
 	}
