@@ -95,8 +95,12 @@ func (c *Client) Enroll(ctx context.Context, server, code string) error {
 	return c.loadIdentity(ctx)
 }
 
-// enrollError words a refusal in terms of the code.
+// enrollError words a refusal in terms of the code. That of a suspended device has nothing to
+// do with one.
 func enrollError(err error) error {
+	if errors.Is(err, ErrSuspended) {
+		return err
+	}
 	if e, ok := errors.AsType[*ContactError](err); ok && (errors.Is(err, ErrRefused) || errors.Is(err, ErrRejected)) {
 		return &ContactError{
 			Kind: ErrRefused, Err: e.Err,

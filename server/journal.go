@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -139,7 +140,7 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 			return err
 		}
 	}
-	n, err := replaySuspensions(tx, suspended)
+	n, err := replaySuspensions(tx, suspended, slices.Collect(maps.Values(state)))
 	if err != nil {
 		return err
 	}
@@ -178,13 +179,41 @@ func (s *Server) replay(tx *store.Tx, org *store.Org, events []*store.JournalEve
 // RevokePerson shuts a person out: the staff record is retired, and every device that
 // was enrolled for the person may write to quarantine alone and read nothing.
 func (a *Admin) RevokePerson(ctx context.Context, staff syncengine.ID) error {
+	return a.revokePerson(staff, syncengine.ID{}, a.writing(ctx))
+}
+
+// ShutOut is RevokePerson as an act of somebody: an active admin of the person's agency, and
+// nobody themself. It is done in a transaction that within makes, and not where the person is
+// out already ([ErrMoved]).
+func (a *Admin) ShutOut(by, staff syncengine.ID, within Within) error {
+	return a.revokePerson(staff, by, func(do func(*store.Tx) error) error {
+		return within(func(tx *store.Tx) error {
+			rec, err := a.find(tx, "staff", staff)
+			if err != nil {
+				return err
+			}
+			if err := oversees(tx, by, rec, "staff"); err != nil {
+				return err
+			}
+			if by == staff {
+				return &RefusedError{Code: tandemv1.Refusal_REFUSAL_FORBIDDEN}
+			}
+			if rec.Lifecycle() != record.Active {
+				return ErrMoved
+			}
+			return do(tx)
+		})
+	})
+}
+
+func (a *Admin) revokePerson(staff, by syncengine.ID, within Within) error {
 	return a.revoke("staff", staff, syncengine.FieldLifecycle, "retired",
 		&store.JournalEvent{What: store.EventRevoked, Person: staff.String()}, tandemv1.AuditAct_AUDIT_ACT_REVOKED,
 		func(r *syncengine.Replica) {
 			if r.Person == staff {
 				r.Revoked, r.WipeShut = true, false
 			}
-		}, syncengine.ID{}, a.writing(ctx))
+		}, by, within)
 }
 
 // fieldDeviceState is where a device's record says how it stands.
@@ -219,7 +248,7 @@ func (a *Admin) revoke(kind string, id syncengine.ID, field uint32, code string,
 		if err := tx.Journal(event); err != nil {
 			return err
 		}
-		for _, r := range all {
+		for i, r := range all {
 			next := *r
 			if shut(&next); next.Revoked == r.Revoked && next.WipeOrderedMS == r.WipeOrderedMS && next.WipeShut == r.WipeShut {
 				continue
@@ -227,6 +256,10 @@ func (a *Admin) revoke(kind string, id syncengine.ID, field uint32, code string,
 			if err := tx.SaveReplica(&next); err != nil {
 				return err
 			}
+			all[i] = &next
+		}
+		if err := endSuspensions(tx, all); err != nil {
+			return err
 		}
 		if err := applyLocal(engine, tx, encoded, now); err != nil {
 			return err

@@ -43,16 +43,14 @@ func (a *Admin) AskPurge(ctx context.Context, by syncengine.ID, reason string) (
 	if n := len([]rune(reason)); n < 10 || n > 300 {
 		return nil, &InvalidError{Problems: []record.Problem{{Fields: []string{"reason"}, EN: "The reason is of 10 to 300 characters.", ES: "El motivo tiene de 10 a 300 caracteres."}}}
 	}
+	// Before all records are read, and again after that.
 	var agency syncengine.ID
-	err := a.store.Read(ctx, a.org.ID, func(view syncengine.ServerView) (err error) {
-		agency, err = purgerOf(view, by)
+	err := a.store.Write(ctx, a.org.ID, 0, func(tx *store.Tx) (err error) {
+		agency, err = mayAsk(tx, by)
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if agency.IsZero() {
-		return nil, ErrPurgeNobody
 	}
 	found, err := a.Retention(ctx, agency)
 	if err != nil {
@@ -64,18 +62,11 @@ func (a *Admin) AskPurge(ctx context.Context, by syncengine.ID, reason string) (
 	}
 	p := &store.Purge{ID: id, Agency: agency, AskedBy: by, Reason: reason, Records: found.Purgeable, People: found.PurgePeople, Calls: found.PurgeCalls}
 	err = a.store.Write(ctx, a.org.ID, 1, func(tx *store.Tx) error {
-		if err := reported(tx); err != nil {
-			return err
-		}
-		if still, err := purgerOf(tx, by); err != nil || still != agency {
-			return errors.Join(err, ErrPurgeNobody)
-		}
-		open, err := tx.OpenPurges(agency)
-		switch {
+		switch still, err := mayAsk(tx, by); {
 		case err != nil:
 			return err
-		case open > 0:
-			return ErrPurgeOpen
+		case still != agency:
+			return ErrPurgeNobody
 		case len(p.Records) == 0:
 			return ErrNothingToPurge
 		}
@@ -85,6 +76,24 @@ func (a *Admin) AskPurge(ctx context.Context, by syncengine.ID, reason string) (
 		return tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_PURGE_ASKED, Person: by[:], Subject: id[:], Count: uint64(len(p.Records)), Seq: found.Seq})
 	})
 	return p, err
+}
+
+// mayAsk is the agency that somebody may ask for a purge of now.
+func mayAsk(tx *store.Tx, by syncengine.ID) (agency syncengine.ID, err error) {
+	if agency, err = purgerOf(tx, by); err != nil {
+		return agency, err
+	}
+	if agency.IsZero() {
+		return agency, ErrPurgeNobody
+	}
+	if err := reported(tx); err != nil {
+		return agency, err
+	}
+	open, err := tx.OpenPurges(agency)
+	if err == nil && open > 0 {
+		err = ErrPurgeOpen
+	}
+	return agency, err
 }
 
 // DecidePurge stores a second person's word on a purge, and does it where it is approved:

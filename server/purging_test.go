@@ -479,8 +479,12 @@ func testPurgeSecondPerson(t *testing.T, on engine) {
 		t.Error("not refused")
 	}
 	anew := must[*store.Purge](t)(p.late.AskPurge(t.Context(), p.two, "past its retention"))
+	p.calls = 0
 	if _, err := p.late.AskPurge(t.Context(), p.three, "past its retention"); !errors.Is(err, server.ErrPurgeOpen) {
 		t.Errorf("asked for twice: %v", err)
+	}
+	if p.calls > 0 {
+		t.Error("all records were read for a purge that cannot be asked for")
 	}
 	if back := must[*store.Purge](t)(p.late.DecidePurge(t.Context(), p.two, anew.ID, false)); back.Open() {
 		t.Error("not taken back by whoever asked")
@@ -508,5 +512,48 @@ func testPurgeOfAChain(t *testing.T, on engine) {
 	done := must[*store.Purge](t)(p.late.DecidePurge(t.Context(), p.two, p.ask().ID, true))
 	if done.Erased != 11 || done.Kept != 0 {
 		t.Errorf("erased %d, kept %d", done.Erased, done.Kept)
+	}
+}
+
+// Two who do the same purge at once, a command beside the server's job, erase each record once,
+// and note it once: the one that comes late finds nothing to erase.
+func TestPurgeByTwo(t *testing.T) { each(t, testPurgeByTwo) }
+
+func testPurgeByTwo(t *testing.T, on engine) {
+	t.Parallel()
+	p := newPurging(t, on, 89)
+	who := p.made(p.someone())
+	p.made(p.alert(who))
+	asked := p.ask()
+	other := server.NewAdmin(p.s, p.org, server.AdminOptions{Rand: p.rand, Clock: func() time.Time { return p.clock().AddDate(10, 0, 0) }})
+	// It has counted, and erased nothing yet.
+	p.at(3, func() {
+		if done, err := other.DoPurge(t.Context(), asked.ID); err != nil || done.Erased != 2 {
+			t.Errorf("the other: %+v, %v", done, err)
+		}
+	})
+	if done, err := p.late.DecidePurge(t.Context(), p.two, asked.ID, true); err != nil || done.Erased != 2 {
+		t.Errorf("who came late: %+v, %v", done, err)
+	}
+	if _, err := p.late.DoPurge(t.Context(), asked.ID); !errors.Is(err, store.ErrNoPurge) {
+		t.Errorf("once more: %v", err)
+	}
+	if now := p.purge(); now.DoneMS == 0 || now.Erased != 2 || now.Kept != 0 {
+		t.Errorf("%+v", now)
+	}
+	noted := map[string]int{}
+	for _, e := range p.audited(tandemv1.AuditAct_AUDIT_ACT_ERASED) {
+		for id := range slices.Chunk(e.GetRecords(), len(who)) {
+			noted[string(id)]++
+		}
+	}
+	for id, n := range noted {
+		if n != 1 {
+			t.Errorf("%x is noted %d times", id, n)
+		}
+	}
+	// With the card that the alert would have had.
+	if r := must[*store.Report](t)(p.s.Verify(t.Context(), p.org.ID)); len(r.Faults) > 0 || len(noted) != 3 {
+		t.Errorf("%d are noted as erased; %v", len(noted), r.Faults)
 	}
 }

@@ -100,7 +100,7 @@ func (a *Admin) mayAct(tx *store.Tx, by, device syncengine.ID, act DeviceAct) er
 	if err != nil {
 		return err
 	}
-	if err := oversees(tx, by, rec); err != nil {
+	if err := oversees(tx, by, rec, "device"); err != nil {
 		return err
 	}
 	all, err := tx.Replicas()
@@ -198,10 +198,35 @@ func isSuspended(tx *store.Tx, device syncengine.ID) (bool, error) {
 	return slices.ContainsFunc(all, func(s store.Suspension) bool { return s.Device == device }), err
 }
 
-// replaySuspensions makes the suspensions true to the security journal, and counts those that
-// were not.
-func replaySuspensions(tx *store.Tx, suspended map[syncengine.ID]bool) (replayed uint64, err error) {
+// outForGood reports whether a device is shut out, and not by an order to wipe it alone: who
+// takes that back finds it suspended as it was.
+func outForGood(all []*syncengine.Replica, device syncengine.ID) bool {
+	stores := current(all, device)
+	return len(stores) > 0 && !slices.ContainsFunc(stores, func(r *syncengine.Replica) bool { return !r.Revoked || r.WipeShut })
+}
+
+// endSuspensions ends those of devices that are out for good.
+func endSuspensions(tx *store.Tx, all []*syncengine.Replica) error {
+	suspended, err := tx.Suspensions()
+	if err != nil {
+		return err
+	}
+	for _, s := range suspended {
+		if !outForGood(all, s.Device) {
+			continue
+		}
+		if err := tx.LiftSuspension(s.Device); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaySuspensions makes the suspensions true to the security journal, by the replicas as it
+// has them, and counts those that were not.
+func replaySuspensions(tx *store.Tx, suspended map[syncengine.ID]bool, all []*syncengine.Replica) (replayed uint64, err error) {
 	for device, should := range suspended {
+		should = should && !outForGood(all, device)
 		is, err := isSuspended(tx, device)
 		if err != nil {
 			return 0, err
@@ -217,12 +242,12 @@ func replaySuspensions(tx *store.Tx, suspended map[syncengine.ID]bool) (replayed
 	return replayed, nil
 }
 
-// oversees refuses who is no active admin of the agency that a device is of. That there is
-// none and that it is not theirs is one answer.
-func oversees(tx *store.Tx, by syncengine.ID, device *syncengine.StoredRecord) error {
+// oversees refuses who is no active admin of the agency that a record is of. That there is none
+// and that it is not theirs is one answer.
+func oversees(tx *store.Tx, by syncengine.ID, rec *syncengine.StoredRecord, kind string) error {
 	agency, err := purgerOf(tx, by)
-	if err == nil && (agency.IsZero() || device.Text(syncengine.FieldAgency) != agency.String()) {
-		err = &AbsentError{Kind: "device"}
+	if err == nil && (agency.IsZero() || rec.Text(syncengine.FieldAgency) != agency.String()) {
+		err = &AbsentError{Kind: kind}
 	}
 	return err
 }

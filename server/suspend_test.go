@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"slices"
 	"strings"
@@ -11,25 +12,28 @@ import (
 	"connectrpc.com/connect"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
 // Of a device that is suspended nothing is taken and nothing is sent to it, by no call of
-// its own and by no sealed outbox that another hands in, also after the database was set
-// back; its other devices work on. What it has kept is applied once that is lifted.
+// any of its stores, also after the database was set back; another device of its person, and
+// other people's, work on. What it has kept is applied once that is lifted.
 func TestSuspendedDevice(t *testing.T) { each(t, testSuspendedDevice) }
 
 func testSuspendedDevice(t *testing.T, on engine) {
 	t.Parallel()
 	w := newWorld(t, on, 83)
 	ctx := t.Context()
-	one, other := w.enrolled(1, w.clinician), w.enrolled(2, w.second)
+	one, own, other := w.enrolled(1, w.clinician), w.enrolled(3, w.clinician), w.enrolled(2, w.second)
 	one.must(one.push(one.creation(encounter(w, "before"))))
+	// Its store was copied: both are of the one device.
+	twin := one.copied(9)
+	all := []*device{one, twin, own, other}
 	back := w.copied()
 	w.pass(time.Second)
-	one.connect(w.http.URL)
-	other.connect(w.http.URL)
-	for _, d := range []*device{one, other} {
+	for _, d := range all {
+		d.connect(w.http.URL)
 		// The nonce is that of the server before.
 		_, _ = d.call(ctx, &tandemv1.SyncRequest{})
 	}
@@ -58,33 +62,42 @@ func testSuspendedDevice(t *testing.T, on engine) {
 	shut := func() {
 		t.Helper()
 		head := w.head()
-		for what, req := range map[string]*tandemv1.SyncRequest{"a push": kept, "a pull": {}} {
-			_, err := one.call(ctx, req)
-			refused(what, err)
+		_, err := one.call(ctx, kept)
+		refused("a push", err)
+		for store, d := range map[string]*device{"": one, ", by its other store": twin} {
+			_, err := d.call(ctx, &tandemv1.SyncRequest{})
+			refused("a pull"+store, err)
+			_, err = d.sync.Reconcile(ctx, &tandemv1.ReconcileRequest{})
+			refused("a comparison"+store, err)
+			_, err = d.sync.Audit(ctx, &tandemv1.AuditRequest{})
+			refused("its own log"+store, err)
+			_, err = d.sync.Deliver(ctx, &tandemv1.DeliverRequest{})
+			refused("a delivery"+store, err)
+			_, err = d.sync.BreakGlass(ctx, &tandemv1.BreakGlassRequest{})
+			refused("an emergency"+store, err)
+			_, err = d.sync.GetBlobChunk(ctx, &tandemv1.GetBlobChunkRequest{})
+			refused("a file"+store, err)
+			_, err = d.put(w.id(), 0, nil)
+			refused("a piece of a file"+store, err)
+			_, err = d.enroll.Rekey(ctx, &tandemv1.RekeyRequest{Rollover: d.rollover(keyOf(90), 0).sign(t)})
+			refused("another key"+store, err)
+			_, err = d.enroll.Reinstance(ctx, d.reinstance(w.newDevice(91)))
+			refused("another replica"+store, err)
 		}
-		_, err := one.sync.Reconcile(ctx, &tandemv1.ReconcileRequest{})
-		refused("a comparison", err)
-		_, err = one.sync.Audit(ctx, &tandemv1.AuditRequest{})
-		refused("its own log", err)
-		_, err = one.sync.Deliver(ctx, &tandemv1.DeliverRequest{})
-		refused("a delivery", err)
-		_, err = one.sync.BreakGlass(ctx, &tandemv1.BreakGlassRequest{})
-		refused("an emergency", err)
-		_, err = one.sync.GetBlobChunk(ctx, &tandemv1.GetBlobChunkRequest{})
-		refused("a file", err)
 		if w.head() != head {
 			t.Error("something of it was taken")
 		}
+		own.must(&tandemv1.SyncRequest{})
 		other.must(&tandemv1.SyncRequest{})
 	}
 	shut()
-	all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
-	i := slices.IndexFunc(all, func(s *server.DeviceState) bool { return s.ID == one.dev })
-	if s := all[i]; s.State != "suspended" || s.SuspendedMS == 0 || s.Revoked {
+	devices := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+	i := slices.IndexFunc(devices, func(s *server.DeviceState) bool { return s.ID == one.dev })
+	if s := devices[i]; s.State != "suspended" || s.SuspendedMS == 0 || s.Revoked {
 		t.Errorf("the list says %+v", s)
 	}
 
-	w.restart(back, one, other)
+	w.restart(back, all...)
 	shut()
 	head := w.head()
 	if err := w.srv.ReplayJournal(ctx); err != nil || w.head() != head {
@@ -124,6 +137,23 @@ func testSuspendedDevice(t *testing.T, on engine) {
 			t.Errorf("%s is not in the audit log", act)
 		}
 	}
+}
+
+// reinstance is what a store asks that was copied: another becomes a replica of its own.
+func (d *device) reinstance(copied *device) *tandemv1.ReinstanceRequest {
+	return &tandemv1.ReinstanceRequest{
+		PublicKey: copied.key[ed25519.SeedSize:], Replica: copied.replica[:],
+		Proof: ed25519.Sign(copied.key, slices.Concat([]byte("tandem-reinstance-v1"), d.replica[:], copied.replica[:])),
+	}
+}
+
+// copied is a second store of a device.
+func (d *device) copied(fill byte) *device {
+	d.w.t.Helper()
+	twin := d.w.newDevice(fill)
+	answer := must[*tandemv1.ReinstanceResponse](d.w.t)(d.enroll.Reinstance(d.w.t.Context(), d.reinstance(twin)))
+	twin.way.certificate, twin.person, twin.dev = answer.GetCertificate(), d.person, d.dev
+	return twin
 }
 
 // What another device hands in of one that is suspended stays where it is.
@@ -186,6 +216,64 @@ func testSuspendedEnrolment(t *testing.T, on engine) {
 	one.must(&tandemv1.SyncRequest{})
 	if err := enrol(w.newDevice(5), before); err != nil {
 		t.Errorf("after it was lifted: %v", err)
+	}
+}
+
+// Who is shut out for good is suspended no more, be it the device or its person, also where an
+// older copy comes back; an order to wipe one leaves that as it is, and in sight.
+func TestSuspendedAndOut(t *testing.T) { each(t, testSuspendedAndOut) }
+
+func testSuspendedAndOut(t *testing.T, on engine) {
+	t.Parallel()
+	w := newWorld(t, on, 88)
+	ctx := t.Context()
+	one, other, third := w.enrolled(1, w.clinician), w.enrolled(2, w.second), w.enrolled(3, w.second)
+	since := func() (at map[syncengine.ID]int64) {
+		t.Helper()
+		at = map[syncengine.ID]int64{}
+		for _, s := range must[[]store.Suspension](t)(w.s.Suspensions(ctx, w.org.ID)) {
+			at[s.Device] = s.SinceMS
+		}
+		for _, d := range must[[]*server.DeviceState](t)(w.admin.Devices(ctx)) {
+			if d.SuspendedMS != at[d.ID] {
+				t.Errorf("the list says suspended %d, the table %d", d.SuspendedMS, at[d.ID])
+			}
+		}
+		return at
+	}
+	for _, d := range []*device{one, other, third} {
+		if err := w.admin.SuspendDevice(ctx, d.dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.admin.WipeDevice(ctx, third.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); len(got) != 3 {
+		t.Errorf("of three that are suspended %d are", len(got))
+	}
+	back := w.copied()
+	if err := w.admin.RevokeDevice(ctx, one.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); len(got) != 2 || got[one.dev] != 0 {
+		t.Errorf("after one was shut out %d are", len(got))
+	}
+	w.restart(back, one, other)
+	if got := since(); len(got) != 2 || got[one.dev] != 0 {
+		t.Errorf("after an older copy has come back %d are", len(got))
+	}
+	if err := w.admin.WithdrawWipe(ctx, third.dev); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); got[third.dev] == 0 {
+		t.Error("after the order was taken back it is not suspended as it was")
+	}
+	if err := w.admin.RevokePerson(ctx, w.second); err != nil {
+		t.Fatal(err)
+	}
+	if got := since(); len(got) != 0 {
+		t.Errorf("after their person was shut out %d are", len(got))
 	}
 }
 

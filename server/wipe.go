@@ -194,8 +194,8 @@ type DeviceState struct {
 	// ToldMS is when one of them was first told: the order can be taken back while it is 0.
 	OrderedMS, WipedMS, ToldMS int64
 	Wiped                      int
-	// SuspendedMS is since when it is suspended, 0 where it is not. Of one that is shut out
-	// it says nothing any more.
+	// SuspendedMS is since when it is suspended, 0 where it is not: also of one that is ordered
+	// to wipe itself, until it is told.
 	SuspendedMS int64
 }
 
@@ -264,7 +264,7 @@ func (d *DeviceState) count(all []*syncengine.Replica) {
 // suspendedBy fills in since when it is suspended; count goes before.
 func (d *DeviceState) suspendedBy(all []store.Suspension) {
 	for _, s := range all {
-		if s.Device == d.ID && !d.Revoked {
+		if s.Device == d.ID && d.ToldMS == 0 && d.WipedMS == 0 {
 			d.SuspendedMS = s.SinceMS
 		}
 	}

@@ -18,6 +18,9 @@ const (
 	// who answers is not the server that the device knows. A person must act.
 	CodeRefused = "refused"
 	CodeKey     = "key"
+	// CodeSuspended: an administrator has suspended the device, and can lift that; what is
+	// unsent stays here until then.
+	CodeSuspended = "suspended"
 	// CodeInvalid: a save was not taken because of what it would write; the words name
 	// fields, never values.
 	CodeInvalid = "invalid"
@@ -50,6 +53,7 @@ var codes = []struct {
 	{client.ErrNetwork, CodeNetwork},
 	{context.DeadlineExceeded, CodeNetwork},
 	{context.Canceled, CodeNetwork},
+	{client.ErrSuspended, CodeSuspended},
 	{client.ErrRefused, CodeRefused},
 	{client.ErrRejected, CodeRefused},
 	{client.ErrLocked, CodeLocked},

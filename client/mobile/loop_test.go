@@ -286,6 +286,43 @@ func TestLoopStops(t *testing.T) {
 	})
 }
 
+// A suspended device is told that it is, and not that it is refused, until that is lifted.
+func TestSuspended(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		d, _ := o.phone("Ana")
+		who, err := d.Who()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := syncengine.ParseID(who.DeviceID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.admin.SuspendDevice(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.SyncOnce(60_000)
+		if ErrorCode(text(err)) != CodeSuspended || ErrorWords(text(err)) == "" {
+			t.Errorf("a contact: %v", err)
+		}
+		if st, err := d.Status(); err != nil || !st.Suspended {
+			t.Errorf("it stands so: %+v, %v", st, err)
+		}
+		if err := o.admin.LiftDevice(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.SyncOnce(60_000); err != nil {
+			t.Errorf("after that was lifted: %v", err)
+		}
+		if st, err := d.Status(); err != nil || st.Suspended {
+			t.Errorf("after that was lifted it stands so: %+v, %v", st, err)
+		}
+		closed(t, d)
+	})
+}
+
 // A store that was never there is made; the same one is not opened twice.
 func TestOpenTwice(t *testing.T) {
 	t.Parallel()

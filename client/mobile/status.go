@@ -13,6 +13,8 @@ type Status struct {
 	Enrolled, Locked, Closed bool
 	// WipeOrdered: an administrator has ordered the store to be wiped.
 	WipeOrdered bool
+	// Suspended: an administrator has suspended the device, by the newest word of the server's.
+	Suspended bool
 	// Queued saves are not known to be at the server, and the oldest was made at
 	// OldestMS, 0 for none. Applied ones are there and not in a cut that is shown yet.
 	Queued, Applied int
@@ -42,7 +44,7 @@ func (d *Device) Status() (*Status, error) {
 		return nil, fail(err)
 	}
 	return &Status{
-		Enrolled: s.Enrolled, Locked: s.Locked, Closed: s.Closed, WipeOrdered: s.WipeOrdered,
+		Enrolled: s.Enrolled, Locked: s.Locked, Closed: s.Closed, WipeOrdered: s.WipeOrdered, Suspended: s.Suspended,
 		Queued: s.Queued, Applied: s.Applied, OldestMS: s.OldestMS, NotAccepted: s.NotAccepted,
 		Records: s.Records, Conflicts: s.Conflicts, Drafts: s.Drafts,
 		LastContactMS: s.LastContactMS, LeaseEndsMS: s.LeaseEndsMS, VerifiedMS: s.VerifiedMS,

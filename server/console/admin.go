@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"image/png"
+	"net/http"
 	"slices"
 	"sort"
 	"strconv"
@@ -361,12 +362,20 @@ type personData struct {
 	// Picture is the QR code of a device's code.
 	Picture template.URL
 	Until   time.Time
+	// Out is what is said before the person is shut out, nil for nothing yet.
+	Out *outData
+	Why string
 }
 
 // staffPage shows a member of staff.
-func (v *visit) staffPage() error { return v.personPage(nil) }
+func (v *visit) staffPage() error {
+	if v.r.URL.Query().Get("act") == actShutOut {
+		return v.shutOutPage(http.StatusOK, "")
+	}
+	return v.personPage(http.StatusOK, nil)
+}
 
-func (v *visit) personPage(with func(*personData)) error {
+func (v *visit) personPage(status int, with func(*personData)) error {
 	id, err := v.id()
 	if err != nil {
 		return err
@@ -399,7 +408,7 @@ func (v *visit) personPage(with func(*personData)) error {
 	if with != nil {
 		with(d)
 	}
-	return v.show(200, "person", d)
+	return v.show(status, "person", d)
 }
 
 // ofMine refuses codes for whoever is of another agency, and for oneself.
@@ -445,7 +454,7 @@ func (v *visit) enrolCode() error {
 	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Subject: id[:], Code: "device code", Count: 1}); err != nil {
 		return err
 	}
-	return v.personPage(func(d *personData) {
+	return v.personPage(http.StatusOK, func(d *personData) {
 		d.Code, d.For, d.Until = code.Code, v.t("codeDevice"), code.Expires.UTC()
 		d.Picture = template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(drawn.Bytes())) //nolint:gosec // A picture that was made here.
 	})
@@ -474,25 +483,9 @@ func (v *visit) accountCode() error {
 	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Subject: id[:], Code: "account code", Count: 1}); err != nil {
 		return err
 	}
-	return v.personPage(func(d *personData) {
+	return v.personPage(http.StatusOK, func(d *personData) {
 		d.Code, d.For, d.CodeLogin, d.Until = code.Code, v.t("codeAccount"), code.Login, code.Expires.UTC()
 	})
-}
-
-// revokeStaff shuts a person out: no sign-in, and every device of theirs only hands in what
-// it still has.
-func (v *visit) revokeStaff() error {
-	id, err := v.ofMine()
-	if err != nil {
-		return err
-	}
-	if err := v.office().RevokePerson(v.ctx(), id); err != nil {
-		return err
-	}
-	if err := v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_CHANGED, Subject: id[:], Code: "revoked", Count: 1}); err != nil {
-		return err
-	}
-	return v.to("staff/" + id.String() + "?done=okSaved")
 }
 
 // endSessions signs a person out everywhere.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,21 @@ func TestAdminSetsUp(t *testing.T) {
 			t.Errorf("after the sessions were ended: %d at %s", a.status, a.path)
 		}
 
-		b.post(at+"/revoke").want(t, http.StatusOK, "shut out")
+		// Not by a press alone, nor by another agency's admin; what it means is said before.
+		b.get(at+"?act=revoke").want(t, http.StatusOK, "so does work on all of their devices", "Tablet 9")
+		for _, code := range []string{"", "000000"} {
+			b.post(at+"/revoke", "code", code).want(t, http.StatusForbidden, "The code is not right", "Tablet 9")
+		}
+		signIn().want(t, http.StatusOK, "You are signed in as Nia Newly")
+		olga := o.signIn(must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Olga Other", Discipline: "other", Roles: []string{"admin"}, Agency: must[syncengine.ID](t)(o.agencyOf(o.fred)), Teams: []syncengine.ID{o.day}})), "olga.other")
+		if a := olga.post(at+"/revoke", "code", olga.code()); a.status != http.StatusForbidden {
+			t.Errorf("another agency's admin shuts them out: %d", a.status)
+		}
+		b.post(at+"/revoke", "code", b.code()).want(t, http.StatusOK, "This person is shut out, with all their devices.").never(t, "Give a code")
+		b.post(at+"/revoke", "code", b.code()).want(t, http.StatusConflict, "This person is shut out.")
+		if acts := o.acts(o.ada); !slices.Contains(acts, "REVOKED  "+nia) {
+			t.Errorf("the audit log has %q", acts)
+		}
 		signIn().never(t, "You are signed in")
 		o.edit(dev, func(e *client.Edit) error {
 			_, err := e.Create(person("Nobody", "Afterwards"))

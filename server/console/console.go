@@ -71,6 +71,8 @@ type Console struct {
 	// working holds one lock an org: work is worked out by one goroutine at a time.
 	workingMu sync.Mutex
 	working   map[syncengine.ID]chan struct{}
+	// asking are the orgs for which a purge is being asked for.
+	asking sync.Map
 }
 
 // New returns the console of a server, over its store.

@@ -41,7 +41,7 @@ const (
 	didReferral
 )
 
-// lately is how far back what was done is kept at hand, from when it is worked out.
+// lately is how far back what was done is kept at hand: what is older goes when a desk is worked out.
 const lately = 35 * dayMS
 
 // dayMS is a day in milliseconds.
@@ -208,6 +208,11 @@ func (c *Console) portion(tx *store.Tx, desk, scope syncengine.ScopeKey) (more b
 					return false, err
 				}
 			}
+		}
+	}
+	for reason := didCall; reason <= didReferral; reason++ {
+		if err := tx.DropWork(desk, reason, c.o.Clock().UnixMilli()-lately); err != nil {
+			return false, err
 		}
 	}
 	end := members[len(members)-1]

@@ -32,7 +32,8 @@ type deviceRow struct {
 	Kept string
 }
 
-// devices lists the devices of the person's agency.
+// devices lists the devices of the person's agency: whoever works with one may be of another by
+// now.
 func (v *visit) devices() error {
 	d := &devicesData{Page: v.page("navDevices", "devices")}
 	replicas, err := v.office().Replicas(v.ctx())
@@ -40,14 +41,30 @@ func (v *visit) devices() error {
 		return err
 	}
 	err = v.look("devices", syncengine.ID{}, func(s *sight) error {
-		mine := s.colleagues()
-		d.Rows = s.deviceRows(replicas, v.c.srv.Seen(v.who.Org.ID), func(r *syncengine.Replica) bool { return mine[r.Person] })
+		ids := make([]syncengine.ID, 0, len(replicas))
+		for _, r := range replicas {
+			ids = append(ids, r.Device)
+		}
+		s.load(ids...)
+		d.Rows = s.deviceRows(replicas, v.c.srv.Seen(v.who.Org.ID), func(r *syncengine.Replica) bool { return s.ownDevice(r.Device) != nil })
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return v.show(200, "devices", d)
+}
+
+// ownDevice is a device of the person's agency, nil for every other.
+func (s *sight) ownDevice(id syncengine.ID) *tandemv1.Device {
+	it := s.see(id)
+	if it == nil {
+		return nil
+	}
+	if m, ok := it.msg.(*tandemv1.Device); ok && m.GetAgencyId() == s.p.Agency.String() {
+		return m
+	}
+	return nil
 }
 
 // deviceRows are the stores that no other has replaced, of those that are asked for.
@@ -87,7 +104,7 @@ func (s *sight) deviceRow(r *syncengine.Replica, seen map[syncengine.ID]server.D
 		}
 	}
 	for is, key := range map[string]bool{
-		"devSuspended": r.Shut(), "devRevoked": r.Revoked, "devForked": r.Forked, "devUnconfirmed": r.Unconfirmed,
+		"devSuspended": r.Suspended && r.WipeToldMS == 0 && r.WipedMS == 0, "devRevoked": r.Revoked, "devForked": r.Forked, "devUnconfirmed": r.Unconfirmed,
 		"devWipe": r.WipeOrderedMS > 0 && r.WipedMS == 0, "devWiped": r.WipedMS > 0,
 	} {
 		if key {
@@ -149,12 +166,8 @@ func (v *visit) deviceShow(status int, act, why string) error {
 	}
 	d := &deviceData{Page: v.page("navDevices", "devices/"+id.String()), ID: id.String(), Why: why}
 	err = v.look("device", id, func(s *sight) error {
-		it := s.see(id)
-		if it == nil || i < 0 {
-			return errAbsent
-		}
-		m, ok := it.msg.(*tandemv1.Device)
-		if !ok || m.GetAgencyId() != s.p.Agency.String() {
+		m := s.ownDevice(id)
+		if m == nil || i < 0 {
 			return errAbsent
 		}
 		d.Page.Title = m.GetLabel()

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"slices"
@@ -14,7 +15,10 @@ import (
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
 )
 
 // idOf is a device as the server names it.
@@ -80,6 +84,11 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 	if !st.Suspended || st.Queued != 1 {
 		t.Errorf("the device stands so: %+v", st)
 	}
+	// A code is no way in, and it is not the code that is wrong.
+	fresh := must[*server.Code](t)(o.admin.IssueCode(t.Context(), o.maya, "Car 12 again"))
+	if err := maya.Confirm(t.Context(), fresh.Code); !errors.Is(err, client.ErrSuspended) {
+		t.Errorf("with a code: %v", err)
+	}
 	o.sync(luis)
 	ada.get("/console/devices").want(t, http.StatusOK, "suspended")
 	ada.post(at, "act", "lift", "code", code()).want(t, http.StatusOK, "The suspension is lifted.")
@@ -111,7 +120,11 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 	if got := o.state(id); got != "wiped" {
 		t.Errorf("the device is %s", got)
 	}
+	// An order to wipe one that is suspended leaves that as it is, and in sight.
 	seven := "/console/devices/" + o.idOf(luis).String()
+	ada.post(seven, "act", "suspend", "code", code()).want(t, http.StatusOK, "The device is suspended.")
+	ada.post(seven, "act", "wipe", "code", code()).want(t, http.StatusOK, "The order is given", "suspended")
+	ada.post(seven, "act", "keep", "code", code()).want(t, http.StatusOK, "The order was taken back.", "Lift the suspension")
 	ada.post(seven, "act", "revoke", "code", code()).want(t, http.StatusOK, "The device is shut out.", "Wipe it")
 
 	var acts []string
@@ -120,12 +133,73 @@ func testDeviceActs(t *testing.T, on storetest.Engine) {
 			acts = append(acts, strings.Fields(act)[0])
 		}
 	}
-	if want := []string{"DEVICE_SUSPENDED", "DEVICE_LIFTED", "WIPE_ORDERED", "WIPE_WITHDRAWN", "WIPE_ORDERED", "REVOKED"}; !slices.Equal(acts, want) {
+	if want := []string{"DEVICE_SUSPENDED", "DEVICE_LIFTED", "WIPE_ORDERED", "WIPE_WITHDRAWN", "WIPE_ORDERED", "DEVICE_SUSPENDED", "WIPE_ORDERED", "WIPE_WITHDRAWN", "REVOKED"}; !slices.Equal(acts, want) {
 		t.Errorf("the audit log has %q, want %q", acts, want)
 	}
 	es := o.signIn(must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Eva Es", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}})), "eva.es")
 	es.lang = "es"
 	es.get(seven+"?act=wipe").want(t, http.StatusOK, "destruye su clave", "Borrarlo")
+}
+
+// A device is listed for the agency that it is of, where its acts are: also once its person
+// works for another one.
+func TestDevicesOfAnAgency(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		other := must[syncengine.ID](t)(o.agencyOf(o.fred))
+		olga := o.signIn(must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Olga Other", Discipline: "other", Roles: []string{"admin"}, Agency: other, Teams: []syncengine.ID{o.day}})), "olga.other")
+		o.moves(o.maya, other)
+		if now := must[syncengine.ID](t)(o.agencyOf(o.maya)); now != other {
+			t.Fatalf("Maya is of %s", now)
+		}
+		ada := o.signIn(o.ada, "ada.admin")
+		ada.get("/console/devices").want(t, http.StatusOK, "Car 12", "Maya Ortiz")
+		ada.get("/console/devices/"+o.idOf(maya).String()).want(t, http.StatusOK, "Suspend it")
+		olga.get("/console/devices").want(t, http.StatusOK).never(t, "Car 12")
+		olga.get("/console/devices/"+o.idOf(maya).String()).want(t, http.StatusNotFound)
+	})
+}
+
+// moves has a member of staff work for another agency, which nobody but the server may.
+func (o *office) moves(staff, agency syncengine.ID) {
+	o.tb.Helper()
+	if err := o.st.Write(o.tb.Context(), o.org.ID, 1, func(tx *store.Tx) error {
+		rec, err := tx.Record(staff)
+		if err != nil {
+			return err
+		}
+		state, err := syncengine.Decode(&rec.Record)
+		if err != nil {
+			return err
+		}
+		now, at := o.now().UnixMilli(), syncengine.Path{Field: syncengine.FieldAgency}
+		id, err := syncengine.NewID(now, rand.Reader)
+		if err != nil {
+			return err
+		}
+		raw, err := proto.Marshal(&tandemv1.Change{
+			Id: id[:], Author: o.org.ID[:], Class: tandemv1.Class_CLASS_NORMAL, Schema: syncengine.Schema, Time: &tandemv1.ChangeTime{WallMs: now, OffsetKnown: true},
+			Records: []*tandemv1.RecordWrite{{Record: staff[:], Kind: rec.Kind, Act: tandemv1.Act_ACT_SET, Writes: []*tandemv1.PathWrite{{
+				Field: at.Field, Value: syncengine.StringField(at.Field, agency.String()), Bases: syncengine.EncodeStamps(state.Bases(at, true)),
+			}}}},
+		})
+		if err != nil {
+			return err
+		}
+		batch, err := (&syncengine.Server{Rules: record.New(), Secrets: o.org.Secrets}).Begin(tx, now)
+		if err != nil {
+			return err
+		}
+		if _, err := batch.Local(&syncengine.Principal{Server: true}, raw); err != nil {
+			return err
+		}
+		_, err = batch.Commit()
+		return err
+	}); err != nil {
+		o.tb.Fatal(err)
+	}
 }
 
 // agencyOf is the agency of a member of staff.
@@ -188,6 +262,8 @@ func TestDevicesLook(t *testing.T) {
 			if _, err := d.Sync(t.Context()); !errors.Is(err, client.ErrSuspended) {
 				t.Errorf("the device hears %v", err)
 			}
+			b.Page("staff/" + o.maya.String() + "?act=revoke")
+			b.Look("staff-out")
 			b.Page("devices/" + o.idOf(d).String() + "?act=wipe")
 			b.Look("device-wipe")
 			o.pass(time.Minute)
@@ -195,6 +271,14 @@ func TestDevicesLook(t *testing.T) {
 			b.Keys(kb.Enter)
 			b.Says(word("The order is given", "La orden está dada"))
 			b.Look("device-ordered")
+			// Their person, with all that they have.
+			b.Page("staff/" + o.maya.String())
+			b.PressGoes(word("Shut this person out", "Excluir a esta persona"))
+			o.pass(time.Minute)
+			b.Press("code", kb.End)
+			b.Keys(totp(secret, o.now()))
+			b.Keys(kb.Enter)
+			b.Says(word("This person is shut out, with all their devices.", "Esta persona está excluida, con todos sus dispositivos."))
 		})
 	}
 }

@@ -2,102 +2,19 @@ package console
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
+	"strings"
 
-	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server"
-	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/web"
 )
-
-// The job that proposes what may be purged, and the one that does a purge that two people
-// have decided on.
-const (
-	jobPropose, proposeEvery = "propose", 24 * time.Hour
-	jobPurge                 = "purge"
-)
-
-// proposals are what may be purged of each agency, by its id.
-type proposals struct {
-	AtMS     int64                `json:"at"`
-	Agencies map[string]*proposal `json:"agencies"`
-}
-
-type proposal struct {
-	Found     *server.Retention `json:"found"`
-	Purgeable int               `json:"purgeable"`
-	// List is that of Found, which leaves it out of its own JSON.
-	List []server.Expired `json:"list"`
-}
-
-// purging has a worker propose what may be purged, each day, and do what was approved. It
-// removes nothing that a person has not asked for and another one approved.
-func (c *Console) purging(w *jobs.Worker) {
-	admin := func(run *jobs.Run) *server.Admin {
-		return server.NewAdmin(c.store, run.Org, server.AdminOptions{Clock: c.o.Clock, Rand: c.o.Rand})
-	}
-	w.Every(jobPropose, proposeEvery, func(ctx context.Context, run *jobs.Run) error {
-		done := &proposals{AtMS: c.o.Clock().UnixMilli(), Agencies: map[string]*proposal{}}
-		var agencies []syncengine.ID
-		err := c.store.EachRecord(ctx, run.Org.ID, c.domain.KindByName("agency").Number, func(rec *syncengine.StoredRecord) error {
-			agencies = append(agencies, rec.ID)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		for _, agency := range agencies {
-			found, err := admin(run).Retention(ctx, agency)
-			if err != nil {
-				return err
-			}
-			done.Agencies[agency.String()] = &proposal{Found: found, Purgeable: len(found.Purgeable), List: found.List}
-		}
-		return finish(ctx, run, done, nil, func(tx *store.Tx) error { return propose(tx, agencies, done) })
-	})
-	w.Handle(jobPurge, func(ctx context.Context, run *jobs.Run) error {
-		id, ok := syncengine.IDFromBytes(run.Job.Payload)
-		if !ok {
-			return jobs.Permanent(store.ErrNoPurge)
-		}
-		p, err := admin(run).DoPurge(ctx, id)
-		if errors.Is(err, store.ErrNoPurge) {
-			// It was done: by another server, or by a command.
-			return finish(ctx, run, nil, nil, nil)
-		}
-		if err != nil {
-			return err
-		}
-		return finish(ctx, run, map[string]int{"erased": p.Erased, "kept": p.Kept}, nil, nil)
-	})
-}
-
-// propose notes of each agency that something may be purged, where nothing is under way.
-func propose(tx *store.Tx, agencies []syncengine.ID, done *proposals) error {
-	for _, id := range agencies {
-		p := done.Agencies[id.String()]
-		open, err := tx.OpenPurges(id)
-		if err != nil {
-			return err
-		}
-		if open > 0 || p.Purgeable == 0 {
-			continue
-		}
-		if err := tx.Audit(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_PURGE_PROPOSED, Subject: id[:], Count: uint64(p.Purgeable), Seq: p.Found.Seq}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // proposed is the newest proposal for an agency; nil where none was made.
 func (v *visit) proposed(agency syncengine.ID) (p *proposal, atMS int64, err error) {
@@ -144,6 +61,10 @@ func (v *visit) purgesShow(status int, why string) error {
 	if err != nil {
 		return err
 	}
+	work, err := v.jobs(jobPurge, mostJobs)
+	if err != nil {
+		return err
+	}
 	err = v.look("purges", syncengine.ID{}, func(s *sight) error {
 		open := false
 		for _, one := range all {
@@ -153,7 +74,7 @@ func (v *visit) purgesShow(status int, why string) error {
 			open = open || one.Open()
 			d.Rows = append(d.Rows, row{
 				Href: "purges/" + one.ID.String(), Title: sprintf(s.t("purgeOf"), one.People, one.Calls, len(one.Records)),
-				Sub: join(s.t(purgeState(one)), s.staffName(one.AskedBy)), When: s.moment(one.AskedMS),
+				Sub: join(s.t(purgeState(one, jobOf(work, one.ID))), s.staffName(one.AskedBy)), When: s.moment(one.AskedMS),
 			})
 		}
 		if p != nil {
@@ -169,17 +90,23 @@ func (v *visit) purgesShow(status int, why string) error {
 	return v.show(status, "purges", d)
 }
 
-// purgeState is the word for how far a purge is.
-func purgeState(p *store.Purge) string {
+// purgeState is the word for how far a purge is, which a job does.
+func purgeState(p *store.Purge, job *store.Job) string {
 	switch {
 	case p.DecidedMS == 0:
 		return "purgeAsked"
 	case !p.Approved:
 		return "purgeRefused"
-	case p.DoneMS == 0:
-		return "purgeApproved"
+	case p.DoneMS != 0:
+		return "purgeDone"
+	case job != nil && job.Failed:
+		return "purgeFailed"
+	case brokenOff(p, job):
+		return "purgeBroken"
+	case job.Error != "":
+		return "purgeAgain"
 	}
-	return "purgeDone"
+	return "purgeApproved"
 }
 
 // purgeWrong are the errors of a purge that a person can do something about, each with its
@@ -205,8 +132,13 @@ func (v *visit) wrongPurge(err error) string {
 	return ""
 }
 
-// askPurge asks for a purge of what may be purged now. It removes nothing.
+// askPurge asks for a purge of what may be purged now. It removes nothing. All records are read
+// for it: one of an org at a time.
 func (v *visit) askPurge() error {
+	if _, busy := v.c.asking.LoadOrStore(v.who.Org.ID, true); busy {
+		return v.purgesShow(http.StatusConflict, v.t("errPurgeAsking"))
+	}
+	defer v.c.asking.Delete(v.who.Org.ID)
 	p, err := v.office().AskPurge(v.ctx(), v.who.Staff, v.form("reason"))
 	if why := v.wrongPurge(err); why != "" {
 		return v.purgesShow(http.StatusConflict, why)
@@ -225,7 +157,9 @@ type purgeData struct {
 	ID    string
 	Why   string
 	Facts []fact
-	Acts  []string
+	// Next says how an approved purge goes on that has not come to its end.
+	Next string
+	Acts []string
 	// Act is the one that is to be confirmed, empty for none yet.
 	Act     string
 	Confirm *confirmation
@@ -247,15 +181,22 @@ func (v *visit) purgeShow(status int, act, why string) error {
 	}
 	i := slices.IndexFunc(all, func(p *store.Purge) bool { return p.ID == id })
 	d := &purgeData{Page: v.page("purgeTitle", "purges/"+id.String()), ID: id.String(), Why: why}
-	job, err := v.purgeJob(id)
+	work, err := v.jobs(jobPurge, mostJobs)
 	if err != nil {
 		return err
 	}
+	job := jobOf(work, id)
 	err = v.look("purge", id, func(s *sight) error {
 		if i < 0 || all[i].Agency != s.p.Agency {
 			return errAbsent
 		}
 		d.Facts, d.Acts = s.purgeFacts(all[i], job), purgeActs(all[i], job, v.who.Staff)
+		switch {
+		case brokenOff(all[i], job) && all[i].AskedBy == v.who.Staff:
+			d.Next = v.t("purgeNextAsker")
+		case brokenOff(all[i], job):
+			d.Next = v.t("purgeNext")
+		}
 		return nil
 	})
 	if err != nil {
@@ -271,14 +212,28 @@ func (v *visit) purgeShow(status int, act, why string) error {
 	return v.show(status, "purge", d)
 }
 
-// purgeJob is the newest job that does a purge; nil where there is none.
-func (v *visit) purgeJob(id syncengine.ID) (*store.Job, error) {
-	all, err := v.jobs(jobPurge, mostJobs)
-	i := slices.IndexFunc(all, func(j *store.Job) bool { return bytes.Equal(j.Payload, id[:]) })
-	if err != nil || i < 0 {
-		return nil, err
+// jobOf is the newest job that does a purge; nil where there is none.
+func jobOf(work []*store.Job, id syncengine.ID) *store.Job {
+	i := slices.IndexFunc(work, func(j *store.Job) bool { return bytes.Equal(j.Payload, id[:]) })
+	if i < 0 {
+		return nil
 	}
-	return all[i], nil
+	return work[i]
+}
+
+// purgeTrouble is why the newest attempt at a purge came to nothing, and how often it was tried.
+func (s *sight) purgeTrouble(job *store.Job) string {
+	why := job.Error
+	for _, one := range purgeWrong {
+		if strings.Contains(why, one.err.Error()) {
+			why = s.t(one.word)
+		}
+	}
+	trouble := sprintf(s.t("purgeTried"), job.Attempt) + " " + why
+	if !job.Ended() {
+		trouble += " " + sprintf(s.t("purgeTries"), s.moment(job.RunAtMS))
+	}
+	return trouble
 }
 
 // brokenOff reports whether an approved purge is not done, and no job goes on with it.
@@ -302,12 +257,8 @@ func purgeActs(p *store.Purge, job *store.Job, who syncengine.ID) []string {
 // purgeFacts are what is known of a purge, its certificate among it. It names nobody of whom
 // something was purged.
 func (s *sight) purgeFacts(p *store.Purge, job *store.Job) []fact {
-	state := purgeState(p)
-	if brokenOff(p, job) {
-		state = "purgeBroken"
-	}
 	facts := []fact{
-		{s.t("state"), s.t(state)}, {s.t("askedBy"), s.staffName(p.AskedBy) + " · " + s.moment(p.AskedMS)}, {s.t("purgeReason"), p.Reason},
+		{s.t("state"), s.t(purgeState(p, job))}, {s.t("askedBy"), s.staffName(p.AskedBy) + " · " + s.moment(p.AskedMS)}, {s.t("purgeReason"), p.Reason},
 		{s.t("purgeWhat"), sprintf(s.t("purgeOf"), p.People, p.Calls, len(p.Records))},
 	}
 	if p.DecidedMS != 0 {
@@ -315,6 +266,9 @@ func (s *sight) purgeFacts(p *store.Purge, job *store.Job) []fact {
 	}
 	if !p.Approved {
 		return facts
+	}
+	if p.DoneMS == 0 && job != nil && job.Error != "" {
+		facts = append(facts, fact{s.t("purgeTrouble"), s.purgeTrouble(job)})
 	}
 	facts = append(facts, fact{s.t("purgeErased"), strconv.Itoa(p.Erased)})
 	for _, number := range slices.Sorted(maps.Keys(p.ByKind)) {

@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -93,7 +95,7 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	at = ada.post("/console/purges", "reason", "past its retention, again").want(t, http.StatusOK, "Asked for.").path
 	bea.post(at, "act", "approve", "code", bea.code()).want(t, http.StatusOK, "Approved. The server is doing it.", "under way")
 	// While a job does it, nobody has another one do it, and nothing is noted.
-	cleo := w.signIn(must[syncengine.ID](t)(w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Cleo Third", Discipline: "other", Roles: []string{"admin"}, Agency: w.clinic, Teams: []syncengine.ID{w.night}})), "cleo.third")
+	cleo := w.signIn(w.thirdAdmin(), "cleo.third")
 	w.pass(8 * 24 * time.Hour)
 	ada.back("ada.admin")
 	bea.back("bea.second")
@@ -106,7 +108,14 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 10, func(*store.Job) error { jobs++; return nil }); err != nil || jobs != 1 {
 		t.Errorf("%d jobs, %v", jobs, err)
 	}
+	if n := w.naming(gone); n != 1 {
+		t.Errorf("%d proposals name who may be purged, want the newest", n)
+	}
 	w.work()
+	ada.get("/console/purges").want(t, http.StatusOK, "0 people and 0 calls, 0 records", "Done").never(t, "Ask for a purge")
+	if n := w.naming(gone); n != 0 {
+		t.Errorf("%d proposals name who was purged", n)
+	}
 	ada.get(at).want(t, http.StatusOK, "Done", "Records erased", "Bea Second", "past its retention, again").never(t, "Goneaway")
 	w.sync(maya)
 	if holds(t, maya, gone) {
@@ -118,6 +127,142 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	}
 	bea.lang = "es"
 	bea.get(at).want(t, http.StatusOK, "Registros borrados", "Hecha")
+}
+
+// naming counts the proposals that hold an id.
+func (w *whole) naming(id syncengine.ID) (n int) {
+	w.tb.Helper()
+	raw := must[[]byte](w.tb)(json.Marshal(id))
+	if err := w.st.Jobs(w.tb.Context(), w.org.ID, "propose", 200, func(j *store.Job) error {
+		if bytes.Contains(j.Result, raw) {
+			n++
+		}
+		return nil
+	}); err != nil {
+		w.tb.Fatal(err)
+	}
+	return n
+}
+
+// thirdAdmin is one more admin of the clinic.
+func (o *office) thirdAdmin() syncengine.ID {
+	o.tb.Helper()
+	return must[syncengine.ID](o.tb)(o.admin.AddStaff(o.tb.Context(), server.StaffOptions{Name: "Cleo Third", Discipline: "other", Roles: []string{"admin"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}}))
+}
+
+// A purge that does not come to its end says so, in the list and on its page: what stands in
+// the way, whether the server tries again, and how it goes on where it does not. Any admin but
+// who asked has it go on, with their own word in the audit log.
+func TestPurgeGivenUp(t *testing.T) { storetest.Each(t, testPurgeGivenUp) }
+
+func testPurgeGivenUp(t *testing.T, on storetest.Engine) {
+	t.Parallel()
+	w := newWhole(t, on)
+	maya := w.device(w.maya, "Car 12")
+	gone, _ := w.somebody(maya, "Gus", "Goneaway")
+	w.sync(maya)
+	second, third := w.secondAdmin(), w.thirdAdmin()
+	ada, bea, cleo := w.signIn(w.ada, "ada.admin"), w.signIn(second, "bea.second"), w.signIn(third, "cleo.third")
+	w.pass(10 * 366 * 24 * time.Hour)
+	ada.back("ada.admin")
+	bea.back("bea.second")
+	w.work()
+	w.sync(maya)
+	at := ada.post("/console/purges", "reason", "past its retention").want(t, http.StatusOK, "Asked for.").path
+	bea.post(at, "act", "approve", "code", bea.code()).want(t, http.StatusOK, "Approved. The server is doing it.")
+	if err := w.admin.BeginRecovery(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	// A server that was set back knows no session.
+	ada.back("ada.admin")
+	w.pass(time.Minute)
+	bea.back("bea.second")
+	ada.get("/console/purges").want(t, http.StatusOK, "tries again by itself").never(t, "under way")
+	bea.get(at).want(t, http.StatusOK, "tries again by itself", "Tried 1 times.", "The server was restored", "Next:").never(t, "under way", "Approve the purge", "approve it again")
+	for range 4 {
+		w.pass(31 * time.Minute)
+		w.work()
+	}
+	ada.back("ada.admin")
+	cleo.back("cleo.third")
+	ada.get("/console/purges").want(t, http.StatusOK, "has given it up").never(t, "under way")
+	ada.get(at).want(t, http.StatusOK, "has given it up", "Tried 5 times.", "The server was restored", "another admin of your agency approves it again").never(t, "under way", "Approve the purge")
+	cleo.get(at).want(t, http.StatusOK, "approve it again", "Approve the purge")
+	cleo.post(at, "act", "approve", "code", cleo.code()).want(t, http.StatusConflict, "The server was restored")
+	if _, err := w.admin.ConfirmRecovery(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.sync(maya)
+	cleo.post(at, "act", "approve", "code", cleo.code()).want(t, http.StatusOK, "Approved. The server is doing it.", "under way").never(t, "given it up")
+	w.work()
+	cleo.get(at).want(t, http.StatusOK, "Done", "Bea Second").never(t, "Tried", "approve it again")
+	w.sync(maya)
+	if holds(t, maya, gone) {
+		t.Error("a device still has what was purged")
+	}
+	var words []string
+	for _, who := range []syncengine.ID{third, second} {
+		for _, act := range w.acts(who) {
+			if strings.HasPrefix(act, "PURGE_DECIDED") {
+				words = append(words, strings.Fields(act)[1])
+			}
+		}
+	}
+	if !slices.Equal(words, []string{"resumed", "approved"}) {
+		t.Errorf("the audit log has %q", words)
+	}
+	// What may be purged was counted again.
+	cleo.get("/console/purges").want(t, http.StatusOK, "0 people and 0 calls, 0 records").never(t, "Ask for a purge")
+	cleo.lang = "es"
+	cleo.get("/console/purges").want(t, http.StatusOK, "Hecha")
+}
+
+// Who asks for a purge has all records read: while that is done for an org, nobody else has it
+// done for the same.
+func TestPurgeAskedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	maya := w.device(w.maya, "Car 12")
+	w.somebody(maya, "Gus", "Goneaway")
+	w.sync(maya)
+	askers := []*browser{w.signIn(w.ada, "ada.admin"), w.signIn(w.secondAdmin(), "bea.second")}
+	w.pass(10 * 366 * 24 * time.Hour)
+	askers[0].back("ada.admin")
+	askers[1].back("bea.second")
+	answers := make(chan answer, len(askers))
+	if err := w.st.Write(t.Context(), w.org.ID, 1, func(*store.Tx) error {
+		// The first of them waits for this one.
+		for _, b := range askers {
+			go func() { answers <- b.post("/console/purges", "reason", "past its retention") }()
+		}
+		select {
+		case a := <-answers:
+			a.want(t, http.StatusConflict, "being asked for already")
+		case <-time.After(20 * time.Second):
+			t.Error("both have it read")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a := <-answers
+	a.want(t, http.StatusOK, "Asked for.")
+}
+
+// givenUp has the job of a purge be one that has failed for good.
+func (w *whole) givenUp(t *testing.T) {
+	t.Helper()
+	var job *store.Job
+	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 1, func(j *store.Job) error { job = j; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		job.EndedMS, job.Attempt, job.Failed, job.Error = w.now().UnixMilli(), 5, true, server.ErrPurgeMoved.Error()
+		return tx.SaveJob(job)
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // The way of a second admin through a purge, by keyboard; screenshots of it.
@@ -162,8 +307,20 @@ func TestPurgesLook(t *testing.T) {
 			b.Keys(totp(secret, w.now()))
 			b.Keys(kb.Enter)
 			b.Says(word("Approved.", "Aprobada."))
+			at := browsertest.Eval[string](b, `location.pathname.replace("/console/", "")`)
+			w.givenUp(t)
+			b.Page("purges")
+			b.Look("purges-failed")
+			b.Page(at)
+			b.Look("purge-failed")
+			b.PressGoes(word("Approve the purge", "Aprobar la purga"))
+			w.pass(time.Minute)
+			b.Press("code", kb.End)
+			b.Keys(totp(secret, w.now()))
+			b.Keys(kb.Enter)
+			b.Says(word("Approved.", "Aprobada."))
 			w.work()
-			b.Page(browsertest.Eval[string](b, `location.pathname.replace("/console/", "")`))
+			b.Page(at)
 			b.Look("purge-done")
 		})
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -114,6 +116,53 @@ func TestTeamPage(t *testing.T) {
 		o.signIn(o.fred, "fred.foreign").get("/console/team").want(t, http.StatusOK, "Nora Elsewhere").never(t, "Maya Ortiz", "Luis Vega")
 		for login, who := range map[string]syncengine.ID{"dale.hunt": o.dale, "maya.ortiz": o.maya, "ada.admin": o.ada} {
 			o.signIn(who, login).get("/console/team").want(t, http.StatusForbidden).never(t, "Luis Vega")
+		}
+	})
+}
+
+// What was done longer ago than the comparison looks back is kept at hand no more.
+func TestTeamForgetsWhatWasDone(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		o.play(maya)
+		lena, login := o.lena, "lena.park"
+		done := func() (n int) {
+			t.Helper()
+			o.signIn(lena, login).get("/console/team").want(t, http.StatusOK)
+			err := o.st.ReadDesk(t.Context(), o.org.ID, func(view store.DeskView) error {
+				for in := range tandemv1.Compartment_name {
+					desk := syncengine.ScopeKey{Compartment: tandemv1.Compartment(in), Owner: syncengine.OwnerTeam, OwnerID: o.night, Open: true}
+					// 101 is a call that was taken.
+					found, err := view.Load([]syncengine.ScopeKey{desk}, 101, 0, 1<<60)
+					if err != nil {
+						return err
+					}
+					for _, k := range found {
+						n += k
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := done(); n != 1 {
+			t.Fatalf("%d calls at hand, want 1", n)
+		}
+		o.pass(40 * 24 * time.Hour)
+		lena = must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Second Lead", Discipline: "other", Roles: []string{"lead"}, Agency: o.clinic, Teams: []syncengine.ID{o.night}}))
+		login = "second.lead"
+		o.edit(maya, func(e *client.Edit) error {
+			_, err := e.Create(o.call("T4-1"))
+			return err
+		})
+		o.sync(maya)
+		if n := done(); n != 1 {
+			t.Errorf("%d calls at hand after 40 days, want the new one alone", n)
 		}
 	})
 }

@@ -213,6 +213,19 @@ func (tx *Tx) SetWork(desk syncengine.ScopeKey, record syncengine.ID, work []Wor
 	return nil
 }
 
+// oldWork deletes by a range of the primary key.
+const oldWork = "DELETE FROM work WHERE org = $1 AND desk = $2 AND reason = $3 AND due_ms < $4"
+
+// DropWork drops what stands at a desk for a reason and was due before a moment.
+func (tx *Tx) DropWork(desk syncengine.ScopeKey, reason int, beforeMS int64) error {
+	num, err := tx.mustScope(desk)
+	if err != nil {
+		return err
+	}
+	tx.writes++
+	return tx.c.exec(oldWork, tx.org.num, num, int64(reason), beforeMS)
+}
+
 // SetWorked notes up to which row of the scope index a scope is worked out.
 func (tx *Tx) SetWorked(scope syncengine.ScopeKey, seq uint64, record syncengine.ID) error {
 	num, err := tx.mustScope(scope)
