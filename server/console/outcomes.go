@@ -26,7 +26,7 @@ var errDays = errors.New("the days are no period")
 // mostLooks is how often a page asks again by itself how far a count is: a page that only
 // follows keeps no session alive for long.
 const (
-	mostLooks = 100
+	mostLooks = 200
 	lookEvery = 3
 )
 
@@ -212,8 +212,8 @@ func (v *visit) outcomes() error {
 	}
 	n, err := v.counted(ask, false)
 	switch {
-	case errors.Is(err, errCounting):
-		return v.busyCounting(ask)
+	case errors.Is(err, errCounting), errors.Is(err, errCountLong):
+		return v.notCounted(ask, err)
 	case err != nil:
 		return err
 	case !n.ended():
@@ -236,6 +236,11 @@ func (v *visit) outcomes() error {
 	}
 	d.When = n.begun.In(ask.options.Zone).Format("15:04")
 	return v.show(200, "outcomes", d)
+}
+
+// asker is who asks for a count; a page that only looks again follows what it asked for.
+func (v *visit) asker() asker {
+	return asker{org: v.who.Org.ID, person: v.who.Staff, follows: v.r.URL.Query().Get("look") != ""}
 }
 
 // lookAgain has the browser ask for a page again by itself, a number of times.
@@ -267,7 +272,7 @@ func (v *visit) metricsAsk(form url.Values) (ask *metricsAsk, err error) {
 // counted returns the count of a report, which may be under way.
 func (v *visit) counted(ask *metricsAsk, anew bool) (*count, error) {
 	org, o := v.who.Org.ID, ask.options
-	return v.c.counts.of(v.ctx(), "staff "+ask.question(org), ask.seq, anew, func(ctx context.Context, read *atomic.Int64) (any, error) {
+	return v.c.counts.of(v.ctx(), v.asker(), "staff "+ask.question(org), ask.seq, anew, func(ctx context.Context, read *atomic.Int64) (any, error) {
 		o.Read = read
 		r, err := report.Of(ctx, v.c.store, org, o)
 		if err != nil {
@@ -317,23 +322,31 @@ func (v *visit) countOutcomes() error {
 	if len(ask.programs) == 0 {
 		return errAbsent
 	}
-	if _, err := v.counted(ask, true); errors.Is(err, errCounting) {
+	if _, err := v.counted(ask, true); errors.Is(err, errCounting) || errors.Is(err, errCountLong) {
 		// What there is of an older state would seem to be the new one.
-		return v.busyCounting(ask)
+		return v.notCounted(ask, err)
 	} else if err != nil {
 		return err
 	}
 	return v.to("outcomes?" + ask.query.Encode())
 }
 
-// busyCounting says that too much is being counted to count a report anew.
-func (v *visit) busyCounting(ask *metricsAsk) error {
+// notCounted says why a report is not counted: too much is, or it took too long.
+func (v *visit) notCounted(ask *metricsAsk, err error) error {
 	d := &outcomesData{
-		Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, Why: v.t("errBusy"),
+		Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, Why: v.t(uncounted(err)),
 		Programs: ask.programs, Periods: ask.periods, From: ask.from, Until: ask.until,
 	}
 	v.w.Header().Set("Retry-After", "30")
 	return v.show(http.StatusServiceUnavailable, "outcomes", d)
+}
+
+// uncounted is the word that says so.
+func uncounted(err error) string {
+	if errors.Is(err, errCountLong) {
+		return "errCountLong"
+	}
+	return "errBusy"
 }
 
 func (v *visit) outcomesCSV() error { return v.outcomesFile("csv", "text/csv; charset=utf-8") }
@@ -354,7 +367,10 @@ func (v *visit) outcomesFile(form, media string) error {
 		return errAbsent
 	}
 	n, err := v.counted(ask, false)
-	if errors.Is(err, errCounting) || err == nil && !n.ended() {
+	if errors.Is(err, errCounting) || errors.Is(err, errCountLong) {
+		return v.notCounted(ask, err)
+	}
+	if err == nil && !n.ended() {
 		return v.to("outcomes?" + ask.query.Encode())
 	}
 	if err != nil {

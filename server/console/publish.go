@@ -190,8 +190,8 @@ func (*visit) publishWrong(err error) (status int, key string) {
 		return http.StatusUnprocessableEntity, "errOpenPeriod"
 	case errors.Is(err, report.ErrOverlap):
 		return http.StatusConflict, "errOverlap"
-	case errors.Is(err, errCounting):
-		return http.StatusServiceUnavailable, "errBusy"
+	case errors.Is(err, errCounting), errors.Is(err, errCountLong):
+		return http.StatusServiceUnavailable, uncounted(err)
 	}
 	return 0, ""
 }
@@ -261,7 +261,7 @@ func (v *visit) previewed(ask *publicAsk) (*count, error) {
 	o, now := ask.options, v.now()
 	question := strings.Join([]string{"public", v.who.Org.ID.String(), o.Program.String(), o.Zone.String(), o.From.Format(time.DateOnly), o.To.Format(time.DateOnly), o.AsOf.Format(time.DateOnly)}, " ")
 	org := v.who.Org
-	return v.c.counts.of(v.ctx(), question, ask.seq, false, func(ctx context.Context, read *atomic.Int64) (any, error) {
+	return v.c.counts.of(v.ctx(), v.asker(), question, ask.seq, false, func(ctx context.Context, read *atomic.Int64) (any, error) {
 		o.Read = read
 		p, err := report.Prepare(ctx, v.c.store, org, o, now)
 		if err != nil {

@@ -16,7 +16,8 @@ var outcomeWords = web.Words{
 	"withoutSUD":      {"Records of a substance use program (42 CFR Part 2) are not counted here: not all of these are yours to read.", "No se cuentan aquí los registros de un programa de consumo de sustancias (42 CFR parte 2): no todos son para su lectura."},
 	"noProgramsYours": {"There is no program whose metrics you read: none whose teams you lead, none of your agency.", "No hay ningún programa cuyas métricas lea: ninguno cuyos equipos dirija, ninguno de su agencia."},
 	"errDays":         {"These days are no period: give a first and a last day, the last one not before the first.", "Estos días no forman un período: indique un primer y un último día, el último no anterior al primero."},
-	"errBusy":         {"Too many reports are being counted. Nothing is lost: try again in half a minute.", "Se están contando demasiados informes. No se ha perdido nada: inténtelo dentro de medio minuto."},
+	"errBusy":      {"Too many reports are being counted, or one of yours that you asked for on another page. Nothing is lost: try again in half a minute.", "Se están contando demasiados informes, o uno suyo que pidió en otra página. No se ha perdido nada: inténtelo dentro de medio minuto."},
+	"errCountLong": {"Counting took too long and was ended. Nothing is lost: ask for fewer days or one program, or try again when less is going on.", "El recuento tardó demasiado y se detuvo. No se ha perdido nada: pida menos días o un solo programa, o inténtelo cuando haya menos actividad."},
 
 	// The team's load and its weeks.
 	"navTeam": {"Team", "Equipo"}, "notAssigned": {"Not assigned", "Sin asignar"}, "onlyOf": {"Only what is with: %s", "Solo lo que lleva: %s"}, "ofAll": {"Of everybody", "De todos"},
