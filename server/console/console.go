@@ -71,6 +71,9 @@ type Console struct {
 	// working holds one lock an org: work is worked out by one goroutine at a time.
 	workingMu sync.Mutex
 	working   map[syncengine.ID]chan struct{}
+	// opened are pages that were noted as opened, by session, page and what it is about.
+	openedMu sync.Mutex
+	opened   map[string]bool
 }
 
 // New returns the console of a server, over its store.
@@ -84,7 +87,7 @@ func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
 	c := &Console{
 		o: o, srv: srv, store: st, people: srv.People(), domain: record.New(), pages: map[string]*template.Template{},
 		counts: newCounts(o.Log, srv.Ending(), o.Clock),
-		turns:  make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{},
+		turns:  make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{}, opened: map[string]bool{},
 	}
 	for _, lang := range web.Langs {
 		t, err := web.Templates(lang, words, files, "pages/*.html")
