@@ -126,7 +126,7 @@ func publicOf(ctx context.Context, st *store.Store, org syncengine.ID, o Outcome
 	}
 	return &store.PublishedReport{
 		Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly),
-		Zone: o.Zone.String(), Seq: r.Seq, Hash: sha256.Sum256(body.Bytes()), CreatedMS: now.UnixMilli(), Body: body.Bytes(),
+		Zone: o.Zone.String(), Seq: r.Seq, Hash: sha256.Sum256(body.Bytes()), CreatedMS: now.UnixMilli(), Body: body.Bytes(), WithoutSUD: true,
 	}, nil
 }
 
