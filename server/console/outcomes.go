@@ -15,6 +15,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"github.com/tandem-response/tandem/web"
@@ -94,12 +95,18 @@ type metricsAsk struct {
 	seq uint64
 	// withheld: records of a substance use program are left out.
 	withheld bool
+	// population is the table of who lives where the agency of all these programs works; nil
+	// for none.
+	population *store.Population
 }
 
 // question tells what is counted from all else that is.
 func (a *metricsAsk) question(org syncengine.ID) string {
 	o := a.options
 	parts := []string{org.String(), o.Zone.String(), o.From.Format(time.DateOnly), o.To.Format(time.DateOnly), o.AsOf.Format(time.DateOnly), strconv.FormatBool(o.WithoutSUD)}
+	if a.population != nil {
+		parts = append(parts, a.population.Agency.String(), strconv.FormatInt(a.population.LoadedMS, 10))
+	}
 	for _, id := range o.Programs {
 		parts = append(parts, id.String())
 	}
@@ -122,6 +129,7 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 		part2[it.rec.ID.String()] = ok && m.GetPart2Program()
 	}
 	programs, led := s.measured()
+	agencies := map[string]bool{}
 	for _, it := range programs {
 		id := it.rec.ID.String()
 		a.programs = append(a.programs, web.Option{Code: id, Label: s.title(it), On: id == program})
@@ -130,6 +138,7 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 		}
 		a.options.Programs = append(a.options.Programs, it.rec.ID)
 		m, _ := it.msg.(*tandemv1.Program)
+		agencies[m.GetAgencyId()] = true
 		// Who reads these records as a lead counts them; all of a report, or none.
 		if !led[id] || m.GetAgencyId() != s.p.Agency.String() || !s.part2() {
 			a.options.WithoutSUD = true
@@ -140,15 +149,24 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 	if len(a.options.Programs) == 0 && (program != "" || len(a.programs) > 0) {
 		return nil, errAbsent
 	}
+	zone := s.zone
+	if len(agencies) == 1 {
+		for text := range agencies {
+			zone = s.zoneOf(text)
+			if a.population, err = s.populationOf(text); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if period == "" {
 		period = periods[0]
 	}
 	for _, p := range periods {
 		a.periods = append(a.periods, web.Option{Code: p, Label: s.t("period." + p), On: p == period})
 	}
-	y, m, d := s.now().In(s.zone).Date()
-	today := time.Date(y, m, d, 0, 0, 0, 0, s.zone)
-	a.options.Zone, a.options.AsOf = s.zone, today
+	y, m, d := s.now().In(zone).Date()
+	today := time.Date(y, m, d, 0, 0, 0, 0, zone)
+	a.options.Zone, a.options.AsOf = zone, today
 	for name, value := range map[string]string{"program": program, "period": period, "from": a.from, "until": a.until} {
 		if value != "" && (period == "own" || name == "program" || name == "period") {
 			a.query.Set(name, value)
@@ -181,8 +199,10 @@ type outcomesData struct {
 	Body             template.HTML
 	// Metrics are links to the parts of the report.
 	Metrics []row
-	// Admin: there is a public report to make.
-	Admin bool
+	// Admin: there is a public report to make, and a table of population to load. Populated is
+	// since when there is one; PopWhy what is wrong with what was sent.
+	Admin             bool
+	Populated, PopWhy string
 }
 
 // outcomes shows the metrics of the programs that a person reads them of.
@@ -190,7 +210,18 @@ func (v *visit) outcomes() error {
 	if err := v.r.ParseForm(); err != nil {
 		return errForm
 	}
-	d := &outcomesData{Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin}
+	return v.outcomesShow("")
+}
+
+// outcomesShow is the page, with what is wrong with a table that was sent.
+func (v *visit) outcomesShow(popWhy string) error {
+	d, status := &outcomesData{Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, PopWhy: popWhy}, http.StatusOK
+	if popWhy != "" {
+		d.Page.Here, status = "outcomes", http.StatusUnprocessableEntity
+	}
+	if err := v.populated(d); err != nil {
+		return err
+	}
 	ask, err := v.metricsAsk(v.r.URL.Query())
 	if ask == nil {
 		return err
@@ -201,7 +232,7 @@ func (v *visit) outcomes() error {
 		d.Why = v.t("errDays")
 		return v.show(http.StatusUnprocessableEntity, "outcomes", d)
 	case len(ask.programs) == 0:
-		return v.show(200, "outcomes", d)
+		return v.show(status, "outcomes", d)
 	}
 	query := ask.query.Encode()
 	d.Self, d.CSV, d.JSON, d.Withheld = "outcomes?"+query, "outcomes.csv?"+query, "outcomes.json?"+query, ask.withheld
@@ -219,7 +250,7 @@ func (v *visit) outcomes() error {
 	case !n.ended():
 		d.Counting, d.Read = true, n.read.Load()
 		v.lookAgain("outcomes", ask.query)
-		return v.show(200, "outcomes", d)
+		return v.show(status, "outcomes", d)
 	}
 	r, _, err := v.staffReport(n, ask, "page")
 	if err != nil {
@@ -235,7 +266,7 @@ func (v *visit) outcomes() error {
 		d.Metrics = append(d.Metrics, row{Href: d.Self + "#h-" + m.ID, Title: m.ID + " " + m.Title.In(v.lang)})
 	}
 	d.When = n.begun.In(ask.options.Zone).Format("15:04")
-	return v.show(200, "outcomes", d)
+	return v.show(status, "outcomes", d)
 }
 
 // asker is who asks for a count; a page that only looks again follows what it asked for.
@@ -274,6 +305,12 @@ func (v *visit) counted(ask *metricsAsk, anew bool) (*count, error) {
 	org, o := v.who.Org.ID, ask.options
 	return v.c.counts.of(v.ctx(), v.asker(), "staff "+ask.question(org), ask.seq, anew, func(ctx context.Context, read *atomic.Int64) (any, error) {
 		o.Read = read
+		if ask.population != nil {
+			var err error
+			if o.Population, err = report.ReadPopulation(bytes.NewReader(ask.population.Body)); err != nil {
+				return nil, err
+			}
+		}
 		r, err := report.Of(ctx, v.c.store, org, o)
 		if err != nil {
 			return nil, err

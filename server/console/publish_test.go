@@ -238,7 +238,9 @@ func (o *office) secondServer() *office {
 	o.tb.Helper()
 	srv := must[*server.Server](o.tb)(server.New(o.st, server.Options{
 		Clock: o.now, People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
-		Console: func(s *server.Server) (http.Handler, error) { return console.New(s, o.st, console.Options{Clock: o.now}) },
+		Console: func(s *server.Server) (http.Handler, error) {
+			return console.New(s, o.st, console.Options{Clock: o.now})
+		},
 	}))
 	site := httptest.NewTLSServer(srv)
 	o.tb.Cleanup(func() {
