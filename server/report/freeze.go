@@ -134,7 +134,7 @@ func publicOf(ctx context.Context, st *store.Store, org syncengine.ID, o Outcome
 // agency.
 func programZones(ctx context.Context, st *store.Store, org syncengine.ID) (all []zoned, err error) {
 	domain := record.New()
-	zones, first := map[string]*time.Location{}, (*time.Location)(nil)
+	zones, first, firstID := map[string]*time.Location{}, (*time.Location)(nil), syncengine.ID{}
 	err = st.EachRecord(ctx, org, domain.KindByName("agency").Number, func(rec *syncengine.StoredRecord) error {
 		if rec.Lifecycle() == record.Void {
 			return nil
@@ -149,8 +149,9 @@ func programZones(ctx context.Context, st *store.Store, org syncengine.ID) (all 
 			zone = time.UTC
 		}
 		zones[rec.ID.String()] = zone
-		if first == nil {
-			first = zone
+		// They come in no order.
+		if first == nil || rec.ID.Compare(firstID) < 0 {
+			first, firstID = zone, rec.ID
 		}
 		return nil
 	})
