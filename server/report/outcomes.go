@@ -340,10 +340,13 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 	out.Overlapping = out.Overlapping || m.shape == ShapeCount && m.base == ofEncounters
 	groups := slices.Collect(maps.Keys(by))
 	people := b.o.Population[dim]
-	live := 0
+	// Of whom it is not known, no group has them: all are compared with those of the table.
+	live, helped := 0, 0
 	for code, n := range people {
 		live += n
-		if by[code] == nil && n > 0 && m.perThousand {
+		if t := by[code]; t != nil && n > 0 {
+			helped += t.of
+		} else if n > 0 && m.perThousand {
 			// Who lives there and was not helped at all.
 			groups = append(groups, code)
 		}
@@ -363,7 +366,7 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 		case m.perThousand && people[code] > 0:
 			rate := 1000 * float64(t.of) / float64(people[code])
 			g.PerThousand, g.Inhabitants = new(tenth(rate)), new(people[code])
-			if whole := 1000 * float64(all.of) / float64(live); whole > 0 {
+			if whole := 1000 * float64(helped) / float64(live); whole > 0 {
 				g.Ratio = new(hundredth(rate / whole))
 				g.UnderServed = rate/whole < 0.8 && whole*float64(people[code])/1000 >= DefaultK && code != groupUnknown
 			}

@@ -24,6 +24,8 @@ func TestWhoIsLeftOut(t *testing.T) {
 	}
 	help("man", 40)
 	help("woman", 20)
+	// Who is in no group makes none look left out.
+	help("unknown", 100)
 	o := options(t)
 	population, err := report.ReadPopulation(strings.NewReader("\ufeffbreakdown,group,people\ngender,man,1000\ngender,woman,2000\ngender,nonbinary,900\ngender,another,50\n"))
 	if err != nil {
@@ -37,6 +39,9 @@ func TestWhoIsLeftOut(t *testing.T) {
 	got := map[string]string{}
 	for _, b := range found(t, r, "M21.service_rate").Breakdowns {
 		for _, g := range b.Groups {
+			if g.Inhabitants == nil {
+				continue
+			}
 			got[b.By+" "+g.Code] = fmt.Sprintf("%d of %d, %v, %v, %v", *g.Count.N, *g.Inhabitants, *g.PerThousand, *g.Ratio, g.UnderServed)
 		}
 	}
