@@ -109,12 +109,25 @@ func sortedScopes(digests map[syncengine.ScopeKey]syncengine.Sum) []syncengine.S
 	return keys
 }
 
-// agencyZone is the time zone of the org's first agency, UTC where it has none.
-func agencyZone(a *app, st *store.Store, org syncengine.ID, domain *record.Domain) (string, error) {
+// agencyZone is the time zone of a program's agency; for no program that of the org's first
+// agency, UTC where it has none.
+func agencyZone(a *app, st *store.Store, org syncengine.ID, domain *record.Domain, program syncengine.ID) (string, error) {
+	var of string
+	if !program.IsZero() {
+		err := st.EachRecord(a.ctx, org, domain.KindByName("program").Number, func(rec *syncengine.StoredRecord) error {
+			if rec.ID == program {
+				of = rec.Text(syncengine.FieldAgency)
+			}
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
 	var first *syncengine.Record
 	kind := domain.KindByName("agency")
 	err := st.EachRecord(a.ctx, org, kind.Number, func(rec *syncengine.StoredRecord) error {
-		if first == nil || rec.ID.Compare(first.ID) < 0 {
+		if first == nil && of == "" || rec.ID.String() == of || of == "" && rec.ID.Compare(first.ID) < 0 {
 			r := rec.Record
 			first = &r
 		}

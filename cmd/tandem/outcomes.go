@@ -19,13 +19,13 @@ import (
 type periodFlags struct {
 	From string `placeholder:"DATE" help:"First day, YYYY-MM-DD."`
 	To   string `placeholder:"DATE" help:"Day after the last, YYYY-MM-DD."`
-	Zone string `placeholder:"ZONE" help:"Time zone of the days, an IANA name; the agency's own (the first agency's) unless given."`
+	Zone string `placeholder:"ZONE" help:"Time zone of the days, an IANA name; that of the program's agency (for no program the first agency's) unless given."`
 }
 
-// read returns the period; the zone is the agency's where none is named.
-func (f *periodFlags) read(a *app, st *store.Store, org *store.Org) (zone *time.Location, from, to time.Time, err error) {
+// read returns the period; the zone is that of the program's agency where none is named.
+func (f *periodFlags) read(a *app, st *store.Store, org *store.Org, program syncengine.ID) (zone *time.Location, from, to time.Time, err error) {
 	if f.Zone == "" {
-		if f.Zone, err = agencyZone(a, st, org.ID, record.New()); err != nil {
+		if f.Zone, err = agencyZone(a, st, org.ID, record.New(), program); err != nil {
 			return nil, from, to, err
 		}
 	}
@@ -73,13 +73,13 @@ no data, and not 0. docs/outcomes.md has every formula.
 
 // options reads the flags that outcomes and publish share.
 func outcomeOptions(a *app, st *store.Store, org *store.Org, f *periodFlags, program, population string) (o report.OutcomeOptions, err error) {
-	if o.Zone, o.From, o.To, err = f.read(a, st, org); err != nil {
-		return o, err
-	}
 	if program != "" {
 		if o.Program, err = syncengine.ParseID(program); err != nil {
 			return o, exits(exitUsage, fmt.Errorf("--program: %w", err))
 		}
+	}
+	if o.Zone, o.From, o.To, err = f.read(a, st, org, o.Program); err != nil {
+		return o, err
 	}
 	if population != "" {
 		file, err := os.Open(population)

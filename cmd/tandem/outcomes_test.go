@@ -131,3 +131,37 @@ func TestOutcomes(t *testing.T) {
 		}
 	}
 }
+
+// The days of a report are those of the program's agency, and not those of whichever agency
+// was there first.
+func TestReportZone(t *testing.T) {
+	t.Parallel()
+	_, dir := newHome(t, homeOptions{})
+	run := func(args ...string) map[string]any {
+		t.Helper()
+		r := tandem(t.Context(), "", append(args, "--json", "--data", dir)...)
+		if r.code != exitOK {
+			t.Fatalf("tandem %s: exit code %d\n%s%s", strings.Join(args, " "), r.code, r.out, r.err)
+		}
+		return decode[map[string]any](t, r.out)
+	}
+	program := func(zone string) string {
+		agency, _ := run("admin", "agency", "create", "--name", "Example Health", "--type", "behavioral_health", "--tz", zone)["id"].(string)
+		id, _ := run("admin", "program", "create", "--name", "Example mobile crisis", "--model", "mct", "--agency", agency)["id"].(string)
+		return id
+	}
+	zone := func(args ...string) any {
+		t.Helper()
+		period, _ := run(append([]string{"report", "outcomes", "--from", "2026-01-01", "--to", "2026-02-01"}, args...)...)["period"].(map[string]any)
+		return period["zone"]
+	}
+	first, second := program("America/Chicago"), program("Pacific/Honolulu")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{{[]string{"--program", first}, "America/Chicago"}, {[]string{"--program", second}, "Pacific/Honolulu"}, {[]string{"--program", second, "--zone", "UTC"}, "UTC"}} {
+		if got := zone(c.args...); got != c.want {
+			t.Errorf("%v: %v, want %s", c.args, got, c.want)
+		}
+	}
+}

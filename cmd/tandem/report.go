@@ -47,7 +47,7 @@ the source's times allow.
 func (c *reportCallsCmd) Run(a *app) (err error) {
 	return c.admin(a, func(ad *server.Admin, st *store.Store, org *store.Org) (err error) {
 		o := report.CallOptions{}
-		if o.Zone, o.From, o.To, err = c.read(a, st, org); err != nil {
+		if o.Zone, o.From, o.To, err = c.read(a, st, org, syncengine.ID{}); err != nil {
 			return err
 		}
 		if o.Own, err = ownCodes(a, st, org); err != nil {

@@ -73,6 +73,9 @@ type Console struct {
 	working   map[syncengine.ID]chan struct{}
 	// asking are the orgs for which a purge is being asked for.
 	asking sync.Map
+	// opened are pages that were noted as opened, by session, page and what it is about.
+	openedMu sync.Mutex
+	opened   map[string]bool
 }
 
 // New returns the console of a server, over its store.
@@ -86,7 +89,7 @@ func New(srv *server.Server, st *store.Store, o Options) (*Console, error) {
 	c := &Console{
 		o: o, srv: srv, store: st, people: srv.People(), domain: record.New(), pages: map[string]*template.Template{},
 		counts: newCounts(o.Log, srv.Ending(), o.Clock),
-		turns:  make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{},
+		turns:  make(chan struct{}, open), working: map[syncengine.ID]chan struct{}{}, opened: map[string]bool{},
 	}
 	for _, lang := range web.Langs {
 		t, err := web.Templates(lang, words, files, "pages/*.html")
@@ -183,13 +186,14 @@ func (c *Console) routes() http.Handler {
 		"POST /console/approvals/{id}/approve": {desks, (*visit).approveExport},
 		"POST /console/approvals/{id}/refuse":  {desks, (*visit).refuseExport},
 
-		"GET /console/team":          {leads, (*visit).team},
-		"GET /console/outcomes":      {desks, (*visit).outcomes},
-		"POST /console/outcomes":     {desks, (*visit).countOutcomes},
-		"GET /console/outcomes.csv":  {desks, (*visit).outcomesCSV},
-		"GET /console/outcomes.json": {desks, (*visit).outcomesJSON},
-		"GET /console/publish":       {admins, (*visit).publishPage},
-		"POST /console/publish":      {admins, (*visit).publish},
+		"GET /console/team":                 {leads, (*visit).team},
+		"GET /console/outcomes":             {desks, (*visit).outcomes},
+		"POST /console/outcomes":            {desks, (*visit).countOutcomes},
+		"GET /console/outcomes.csv":         {desks, (*visit).outcomesCSV},
+		"GET /console/outcomes.json":        {desks, (*visit).outcomesJSON},
+		"POST /console/outcomes/population": {admins, (*visit).setPopulation},
+		"GET /console/publish":              {admins, (*visit).publishPage},
+		"POST /console/publish":             {admins, (*visit).publish},
 
 		"GET /console/setup":                {admins, (*visit).setup},
 		"POST /console/setup/program":       {admins, (*visit).addProgram},

@@ -15,6 +15,7 @@ import (
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/report"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
 	"github.com/tandem-response/tandem/web"
@@ -26,7 +27,7 @@ var errDays = errors.New("the days are no period")
 // mostLooks is how often a page asks again by itself how far a count is: a page that only
 // follows keeps no session alive for long.
 const (
-	mostLooks = 100
+	mostLooks = 200
 	lookEvery = 3
 )
 
@@ -94,12 +95,18 @@ type metricsAsk struct {
 	seq uint64
 	// withheld: records of a substance use program are left out.
 	withheld bool
+	// population is the table of who lives where the agency of all these programs works; nil
+	// for none.
+	population *store.Population
 }
 
 // question tells what is counted from all else that is.
 func (a *metricsAsk) question(org syncengine.ID) string {
 	o := a.options
 	parts := []string{org.String(), o.Zone.String(), o.From.Format(time.DateOnly), o.To.Format(time.DateOnly), o.AsOf.Format(time.DateOnly), strconv.FormatBool(o.WithoutSUD)}
+	if a.population != nil {
+		parts = append(parts, a.population.Agency.String(), strconv.FormatInt(a.population.LoadedMS, 10))
+	}
 	for _, id := range o.Programs {
 		parts = append(parts, id.String())
 	}
@@ -122,6 +129,7 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 		part2[it.rec.ID.String()] = ok && m.GetPart2Program()
 	}
 	programs, led := s.measured()
+	agencies := map[string]bool{}
 	for _, it := range programs {
 		id := it.rec.ID.String()
 		a.programs = append(a.programs, web.Option{Code: id, Label: s.title(it), On: id == program})
@@ -130,6 +138,7 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 		}
 		a.options.Programs = append(a.options.Programs, it.rec.ID)
 		m, _ := it.msg.(*tandemv1.Program)
+		agencies[m.GetAgencyId()] = true
 		// Who reads these records as a lead counts them; all of a report, or none.
 		if !led[id] || m.GetAgencyId() != s.p.Agency.String() || !s.part2() {
 			a.options.WithoutSUD = true
@@ -140,15 +149,24 @@ func (s *sight) metricsAsk(form url.Values) (*metricsAsk, error) {
 	if len(a.options.Programs) == 0 && (program != "" || len(a.programs) > 0) {
 		return nil, errAbsent
 	}
+	zone := s.zone
+	if len(agencies) == 1 {
+		for text := range agencies {
+			zone = s.zoneOf(text)
+			if a.population, err = s.populationOf(text); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if period == "" {
 		period = periods[0]
 	}
 	for _, p := range periods {
 		a.periods = append(a.periods, web.Option{Code: p, Label: s.t("period." + p), On: p == period})
 	}
-	y, m, d := s.now().In(s.zone).Date()
-	today := time.Date(y, m, d, 0, 0, 0, 0, s.zone)
-	a.options.Zone, a.options.AsOf = s.zone, today
+	y, m, d := s.now().In(zone).Date()
+	today := time.Date(y, m, d, 0, 0, 0, 0, zone)
+	a.options.Zone, a.options.AsOf = zone, today
 	for name, value := range map[string]string{"program": program, "period": period, "from": a.from, "until": a.until} {
 		if value != "" && (period == "own" || name == "program" || name == "period") {
 			a.query.Set(name, value)
@@ -181,8 +199,10 @@ type outcomesData struct {
 	Body             template.HTML
 	// Metrics are links to the parts of the report.
 	Metrics []row
-	// Admin: there is a public report to make.
-	Admin bool
+	// Admin: there is a public report to make, and a table of population to load. Populated is
+	// since when there is one; PopWhy what is wrong with what was sent.
+	Admin             bool
+	Populated, PopWhy string
 }
 
 // outcomes shows the metrics of the programs that a person reads them of.
@@ -190,7 +210,18 @@ func (v *visit) outcomes() error {
 	if err := v.r.ParseForm(); err != nil {
 		return errForm
 	}
-	d := &outcomesData{Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin}
+	return v.outcomesShow("")
+}
+
+// outcomesShow is the page, with what is wrong with a table that was sent.
+func (v *visit) outcomesShow(popWhy string) error {
+	d, status := &outcomesData{Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, PopWhy: popWhy}, http.StatusOK
+	if popWhy != "" {
+		d.Page.Here, status = "outcomes", http.StatusUnprocessableEntity
+	}
+	if err := v.populated(d); err != nil {
+		return err
+	}
 	ask, err := v.metricsAsk(v.r.URL.Query())
 	if ask == nil {
 		return err
@@ -201,7 +232,7 @@ func (v *visit) outcomes() error {
 		d.Why = v.t("errDays")
 		return v.show(http.StatusUnprocessableEntity, "outcomes", d)
 	case len(ask.programs) == 0:
-		return v.show(200, "outcomes", d)
+		return v.show(status, "outcomes", d)
 	}
 	query := ask.query.Encode()
 	d.Self, d.CSV, d.JSON, d.Withheld = "outcomes?"+query, "outcomes.csv?"+query, "outcomes.json?"+query, ask.withheld
@@ -212,14 +243,14 @@ func (v *visit) outcomes() error {
 	}
 	n, err := v.counted(ask, false)
 	switch {
-	case errors.Is(err, errCounting):
-		return v.busyCounting(ask)
+	case errors.Is(err, errCounting), errors.Is(err, errCountLong):
+		return v.notCounted(ask, err)
 	case err != nil:
 		return err
 	case !n.ended():
 		d.Counting, d.Read = true, n.read.Load()
 		v.lookAgain("outcomes", ask.query)
-		return v.show(200, "outcomes", d)
+		return v.show(status, "outcomes", d)
 	}
 	r, _, err := v.staffReport(n, ask, "page")
 	if err != nil {
@@ -235,7 +266,12 @@ func (v *visit) outcomes() error {
 		d.Metrics = append(d.Metrics, row{Href: d.Self + "#h-" + m.ID, Title: m.ID + " " + m.Title.In(v.lang)})
 	}
 	d.When = n.begun.In(ask.options.Zone).Format("15:04")
-	return v.show(200, "outcomes", d)
+	return v.show(status, "outcomes", d)
+}
+
+// asker is who asks for a count; a page that only looks again follows what it asked for.
+func (v *visit) asker() asker {
+	return asker{org: v.who.Org.ID, person: v.who.Staff, follows: v.r.URL.Query().Get("look") != ""}
 }
 
 // lookAgain has the browser ask for a page again by itself, a number of times.
@@ -267,8 +303,14 @@ func (v *visit) metricsAsk(form url.Values) (ask *metricsAsk, err error) {
 // counted returns the count of a report, which may be under way.
 func (v *visit) counted(ask *metricsAsk, anew bool) (*count, error) {
 	org, o := v.who.Org.ID, ask.options
-	return v.c.counts.of(v.ctx(), "staff "+ask.question(org), ask.seq, anew, func(ctx context.Context, read *atomic.Int64) (any, error) {
+	return v.c.counts.of(v.ctx(), v.asker(), "staff "+ask.question(org), ask.seq, anew, func(ctx context.Context, read *atomic.Int64) (any, error) {
 		o.Read = read
+		if ask.population != nil {
+			var err error
+			if o.Population, err = report.ReadPopulation(bytes.NewReader(ask.population.Body)); err != nil {
+				return nil, err
+			}
+		}
 		r, err := report.Of(ctx, v.c.store, org, o)
 		if err != nil {
 			return nil, err
@@ -317,23 +359,31 @@ func (v *visit) countOutcomes() error {
 	if len(ask.programs) == 0 {
 		return errAbsent
 	}
-	if _, err := v.counted(ask, true); errors.Is(err, errCounting) {
+	if _, err := v.counted(ask, true); errors.Is(err, errCounting) || errors.Is(err, errCountLong) {
 		// What there is of an older state would seem to be the new one.
-		return v.busyCounting(ask)
+		return v.notCounted(ask, err)
 	} else if err != nil {
 		return err
 	}
 	return v.to("outcomes?" + ask.query.Encode())
 }
 
-// busyCounting says that too much is being counted to count a report anew.
-func (v *visit) busyCounting(ask *metricsAsk) error {
+// notCounted says why a report is not counted: too much is, or it took too long.
+func (v *visit) notCounted(ask *metricsAsk, err error) error {
 	d := &outcomesData{
-		Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, Why: v.t("errBusy"),
+		Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, Why: v.t(uncounted(err)),
 		Programs: ask.programs, Periods: ask.periods, From: ask.from, Until: ask.until,
 	}
 	v.w.Header().Set("Retry-After", "30")
 	return v.show(http.StatusServiceUnavailable, "outcomes", d)
+}
+
+// uncounted is the word that says so.
+func uncounted(err error) string {
+	if errors.Is(err, errCountLong) {
+		return "errCountLong"
+	}
+	return "errBusy"
 }
 
 func (v *visit) outcomesCSV() error { return v.outcomesFile("csv", "text/csv; charset=utf-8") }
@@ -354,7 +404,10 @@ func (v *visit) outcomesFile(form, media string) error {
 		return errAbsent
 	}
 	n, err := v.counted(ask, false)
-	if errors.Is(err, errCounting) || err == nil && !n.ended() {
+	if errors.Is(err, errCounting) || errors.Is(err, errCountLong) {
+		return v.notCounted(ask, err)
+	}
+	if err == nil && !n.ended() {
 		return v.to("outcomes?" + ask.query.Encode())
 	}
 	if err != nil {

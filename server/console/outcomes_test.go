@@ -275,3 +275,63 @@ func TestPublicWithoutSUD(t *testing.T) {
 		}
 	}
 }
+
+// An admin loads who lives where their agency works: from then on M21 shows to its staff who is
+// left out. Another agency's reports are counted without it, nobody else loads one, and what is
+// wrong with a table changes nothing.
+func TestPopulationOfAnAgency(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		o.play(maya)
+		o.sync(maya)
+		ada, lena, fred := o.signIn(o.ada, "ada.admin"), o.signIn(o.lena, "lena.park"), o.signIn(o.fred, "fred.foreign")
+		const at = "/console/outcomes/population"
+		ada.ready("/console/outcomes").want(t, http.StatusOK, "Who lives where your agency works", "There is no table yet", "No population table was given")
+		lena.ready("/console/outcomes").want(t, http.StatusOK, "No population table was given").never(t, "Who lives where")
+		table := []byte("breakdown,group,people\ngender,woman,44000\ngender,nonbinary,900\n")
+		lena.upload(at, "table.csv", table).want(t, http.StatusForbidden)
+		fred.upload(at, "table.csv", table).want(t, http.StatusForbidden)
+		ada.upload(at, "table.csv", []byte("breakdown,group,people\ngender,Canarygroup,1\n")).want(t, http.StatusUnprocessableEntity, "Nothing was changed", "line 2").never(t, "Canarygroup")
+		ada.ready("/console/outcomes").want(t, http.StatusOK, "There is no table yet")
+		if n := len(o.entries(tandemv1.AuditAct_AUDIT_ACT_POPULATION_LOADED)); n != 0 {
+			t.Fatalf("%d tables were loaded", n)
+		}
+
+		ada.upload(at, "table.csv", table).want(t, http.StatusOK, "The table is loaded", "There is a table, loaded")
+		for _, b := range []*browser{ada, lena} {
+			b.ready("/console/outcomes").want(t, http.StatusOK, "Inhabitants", "44,000", "900").never(t, "No population table was given")
+		}
+		lena.lang = "es"
+		lena.ready("/console/outcomes").want(t, http.StatusOK, "Habitantes")
+		lena.lang = "en"
+		fred.ready("/console/outcomes").want(t, http.StatusOK, "No population table was given").never(t, "44,000")
+		all := o.entries(tandemv1.AuditAct_AUDIT_ACT_POPULATION_LOADED)
+		if len(all) != 1 || syncengine.ID(all[0].GetPerson()) != o.ada || syncengine.ID(all[0].GetSubject()) != o.clinic || all[0].GetCount() != 2 {
+			t.Errorf("noted: %v", all)
+		}
+		ada.upload(at, "table.csv", []byte("breakdown,group,people\ngender,woman,45000\n")).want(t, http.StatusOK)
+		lena.ready("/console/outcomes").want(t, http.StatusOK, "45,000").never(t, "44,000")
+		ada.upload(at, "table.csv", []byte("breakdown,group,people\n")).want(t, http.StatusOK, "The table is removed", "There is no table yet")
+		lena.ready("/console/outcomes").want(t, http.StatusOK, "No population table was given")
+	})
+}
+
+// The days of a report are those of the agency whose programs it counts.
+func TestOutcomesAreOfTheAgencysDays(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite)
+	far := must[syncengine.ID](t)(o.admin.AddAgency(t.Context(), server.AgencyOptions{Name: "Far Health", Type: "behavioral_health", TimeZone: "Pacific/Honolulu", Lang: "en"}))
+	program := must[syncengine.ID](t)(o.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Far away", Model: "mct", Agency: far}))
+	team := must[syncengine.ID](t)(o.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Island", Program: program}))
+	both := must[syncengine.ID](t)(o.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Bo Both", Discipline: "supervisor", Roles: []string{"lead"}, Agency: o.clinic, Teams: []syncengine.ID{team, o.night}}))
+	b := o.signIn(both, "bo.both")
+	for query, want := range map[string]string{
+		"&program=" + program.String(): "Pacific/Honolulu", "&program=" + o.programOf(o.night).String(): "America/Chicago", "": "America/Chicago",
+	} {
+		if r := b.figures("?period=last_month" + query); r.Period.Zone != want || !strings.HasSuffix(*r.Period.From, map[string]string{"Pacific/Honolulu": "-10:00"}[want]) {
+			t.Errorf("%q: from %s in %s, want %s", query, *r.Period.From, r.Period.Zone, want)
+		}
+	}
+}

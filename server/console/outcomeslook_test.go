@@ -6,6 +6,7 @@ import (
 
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server/store"
 )
 
 // The team's load, the metrics and the public report as they look, on every size: a lead, and
@@ -55,6 +56,17 @@ func TestOutcomesLook(t *testing.T) {
 			a.Prefix = l.name
 			secret := o.adminSits(a)
 			dress(a)
+			if err := o.st.Write(t.Context(), o.org.ID, 1, func(tx *store.Tx) error {
+				return tx.SavePopulation(&store.Population{Agency: o.clinic, Body: []byte("breakdown,group,people\ngender,man,43000\ngender,woman,44000\ngender,nonbinary,900\n")})
+			}); err != nil {
+				t.Fatal(err)
+			}
+			a.Page("outcomes")
+			a.Says(word("Who lives where your agency works", "Quién vive donde trabaja su agencia"), word("Inhabitants", "Habitantes"), word("There is a table, loaded", "Hay una tabla, cargada"))
+			a.Axe("population")
+			browsertest.Eval[bool](a, `([...document.querySelectorAll(".report section")].filter((s) => s.getAttribute("aria-labelledby") !== "h-M21").forEach((s) => s.remove()), true)`)
+			a.Look("population")
+
 			a.Page("publish")
 			a.Says(word("Nothing was published yet.", "Aún no se ha publicado nada."))
 			a.Look("publish")

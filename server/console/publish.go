@@ -134,12 +134,8 @@ type publishData struct {
 type publishedRow struct {
 	Name, Days, When, Href string
 	Seq                    uint64
-}
-
-// preview is a public report before it is published.
-type preview struct {
-	report *store.PublishedReport
-	frozen bool
+	// SUD: frozen while records of a substance use program were counted.
+	SUD bool
 }
 
 // publishPage lists what is published and frozen and, where a period is asked for, shows
@@ -187,8 +183,8 @@ func (*visit) publishWrong(err error) (status int, key string) {
 		return http.StatusUnprocessableEntity, "errOpenPeriod"
 	case errors.Is(err, report.ErrOverlap):
 		return http.StatusConflict, "errOverlap"
-	case errors.Is(err, errCounting):
-		return http.StatusServiceUnavailable, "errBusy"
+	case errors.Is(err, errCounting), errors.Is(err, errCountLong):
+		return http.StatusServiceUnavailable, uncounted(err)
 	}
 	return 0, ""
 }
@@ -224,7 +220,7 @@ func (v *visit) publicAsk(form url.Values, d *publishData) (ask *publicAsk, err 
 				default:
 					continue
 				}
-				row := publishedRow{Name: name, Days: p.FirstDay + " – " + dayBefore(p.EndDay), When: s.moment(p.CreatedMS), Seq: p.Seq}
+				row := publishedRow{Name: name, Days: p.FirstDay + " – " + dayBefore(p.EndDay), When: s.moment(p.CreatedMS), Seq: p.Seq, SUD: !link && !p.WithoutSUD}
 				if link {
 					row.Href = "/outcomes/" + p.ID.String() + "?lang=" + s.lang
 				}
@@ -258,30 +254,40 @@ func (v *visit) previewed(ask *publicAsk) (*count, error) {
 	o, now := ask.options, v.now()
 	question := strings.Join([]string{"public", v.who.Org.ID.String(), o.Program.String(), o.Zone.String(), o.From.Format(time.DateOnly), o.To.Format(time.DateOnly), o.AsOf.Format(time.DateOnly)}, " ")
 	org := v.who.Org
-	return v.c.counts.of(v.ctx(), question, ask.seq, false, func(ctx context.Context, read *atomic.Int64) (any, error) {
+	return v.c.counts.of(v.ctx(), v.asker(), question, ask.seq, false, func(ctx context.Context, read *atomic.Int64) (any, error) {
 		o.Read = read
 		p, err := report.Prepare(ctx, v.c.store, org, o, now)
 		if err != nil {
 			return nil, err
 		}
 		// What is frozen was made before.
-		return preview{p, p.CreatedMS != now.UnixMilli()}, nil
+		return &store.Preview{Report: p, Frozen: p.CreatedMS != now.UnixMilli()}, nil
 	})
 }
 
-// preview shows what would be published.
+// preview shows what would be published, and keeps it: that is what will be. A form that was
+// sent in vain shows what it was about.
 func (v *visit) preview(d *publishData, ask *publicAsk) error {
-	n, err := v.previewed(ask)
+	p, err := v.shown(ask)
 	if err != nil {
 		return err
 	}
-	if !n.ended() {
-		d.Counting, d.Read = true, n.read.Load()
-		v.lookAgain("publish", ask.query)
-		return nil
+	if p == nil {
+		n, err := v.previewed(ask)
+		if err != nil {
+			return err
+		}
+		if !n.ended() {
+			d.Counting, d.Read = true, n.read.Load()
+			v.lookAgain("publish", ask.query)
+			return nil
+		}
+		p, _ = n.value.(*store.Preview)
+		if err := v.c.store.Write(v.ctx(), v.who.Org.ID, 1, func(tx *store.Tx) error { return tx.KeepPreview(v.who.Staff, p) }); err != nil {
+			return err
+		}
 	}
-	p, _ := n.value.(preview)
-	r, err := report.ReadPublished(p.report)
+	r, err := report.ReadPublished(p.Report)
 	if err != nil {
 		return err
 	}
@@ -289,13 +295,32 @@ func (v *visit) preview(d *publishData, ask *publicAsk) error {
 	if err := r.WriteBody(&b, v.lang); err != nil {
 		return err
 	}
-	d.Hash, d.FromFrozen, d.Seq = hex.EncodeToString(p.report.Hash[:]), p.frozen, p.report.Seq
+	d.Hash, d.FromFrozen, d.Seq = hex.EncodeToString(p.Report.Hash[:]), p.Frozen, p.Report.Seq
 	if d.Passkey, err = v.c.people.Challenge(v.r, aboutReport(d.Hash)); err != nil {
 		return err
 	}
 	d.Name, d.Days, d.Withheld = r.ProgramName.In(v.lang), r.Days(v.lang), r.Withheld
 	d.Body = template.HTML(b.String()) //nolint:gosec // A template of its own has escaped it.
 	return nil
+}
+
+// shown is the preview that the form is about, of the report that it asks for; nil where this
+// person was not shown one within the hour.
+func (v *visit) shown(ask *publicAsk) (p *store.Preview, err error) {
+	raw, err := hex.DecodeString(v.form("hash"))
+	if err != nil || len(raw) != len(syncengine.Hash{}) {
+		return nil, nil //nolint:nilerr,nilnil // Said above.
+	}
+	err = v.c.store.ReadDesk(v.ctx(), v.who.Org.ID, func(view store.DeskView) error {
+		p, err = view.Preview(v.who.Staff, syncengine.Hash(raw))
+		return err
+	})
+	o := ask.options
+	day := func(at time.Time) string { return at.In(o.Zone).Format(time.DateOnly) }
+	if p == nil || p.Report.Program != o.Program || p.Report.FirstDay != day(o.From) || p.Report.EndDay != day(o.To) || p.Report.Zone != o.Zone.String() {
+		return nil, err
+	}
+	return p, err
 }
 
 // aboutReport is what a passkey confirms: the bytes of one report.
@@ -314,15 +339,14 @@ func (v *visit) publish() error {
 	if err != nil {
 		return v.publishShow(http.StatusUnprocessableEntity, form, "")
 	}
-	n, err := v.previewed(ask)
-	if err != nil || !n.ended() {
-		return v.publishShow(http.StatusConflict, form, "")
+	p, err := v.shown(ask)
+	if err != nil {
+		return err
 	}
-	p, _ := n.value.(preview)
-	hash := hex.EncodeToString(p.report.Hash[:])
-	if hash != v.form("hash") {
+	if p == nil {
 		return v.publishShow(http.StatusConflict, form, v.t("errOtherPreview"))
 	}
+	hash := hex.EncodeToString(p.Report.Hash[:])
 	chance := v.c.o.Rand
 	if chance == nil {
 		chance = rand.Reader
@@ -331,7 +355,7 @@ func (v *visit) publish() error {
 	if err != nil {
 		return err
 	}
-	one := *p.report
+	one := *p.Report
 	one.ID, one.CreatedMS = id, v.now().UnixMilli()
 	do := func(tx *store.Tx) error { return report.Keep(tx, &one, v.who.Staff) }
 	if v.form("credential") != "" {

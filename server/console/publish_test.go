@@ -4,13 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tandem-response/tandem/client"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/server/report"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -37,7 +42,7 @@ func TestPublishPage(t *testing.T) {
 		}
 
 		ada.get("/console/publish").want(t, http.StatusOK, "Nothing was published yet", "Nothing was frozen yet", "Co-response").never(t, "Elsewhere", "All programs together")
-		page := ada.ready(at).want(t, http.StatusOK, "Preview: nothing is published yet", "M1 People helped", "Counts of 1 and more that are below 11 are not shown", "Figures not shown: ", "nothing was frozen yet", "Co-response")
+		page := ada.ready(at).want(t, http.StatusOK, "Preview: nothing is published yet", "M1 People helped", "Counts of 1 and more that are below 11 are not shown", "Figures not shown: ", "nothing was frozen that may be published", "Co-response")
 		page.never(t, "Figures not shown: 0.", "For staff: small")
 		hash := page.value(t, "hash")
 
@@ -129,7 +134,7 @@ func TestPublishesOneOfTwo(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, storetest.SQLite)
 	now := o.now()
-	ask := report.OutcomeOptions{Zone: time.UTC, From: now.AddDate(0, 0, -40).Truncate(24 * time.Hour), To: now.AddDate(0, 0, -2).Truncate(24 * time.Hour), AsOf: now}
+	ask := report.OutcomeOptions{Zone: time.UTC, From: now.AddDate(0, 0, -40).Truncate(24 * time.Hour), To: now.AddDate(0, 0, -2).Truncate(24 * time.Hour), AsOf: now, Program: o.programOf(o.night)}
 	var two [2]*store.PublishedReport
 	for n := range two {
 		two[n] = must[*store.PublishedReport](t)(report.Prepare(t.Context(), o.st, o.org, ask, now))
@@ -162,9 +167,124 @@ func TestKeepsForAnAdminAlone(t *testing.T) {
 	if keep(o.ada, o.programOf(o.day)) == nil {
 		t.Error("an admin has published what is another agency's")
 	}
+	if err := keep(o.ada, syncengine.ID{}); !errors.Is(err, report.ErrNotAdmin) {
+		t.Errorf("an admin has published all programs, of which one is another agency's: %v", err)
+	}
 	if err := keep(o.ada, o.programOf(o.night)); err != nil {
 		t.Error(err)
 	}
+}
+
+// What is published is what stood on the screen of who confirms it, whichever server they then
+// reach and whatever has come in since; what stood on somebody else's, or too long ago, is not.
+func TestPublishesWhatWasShown(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		maya := o.device(o.maya, "Car 12")
+		o.play(maya)
+		o.pass(48 * time.Hour)
+		ada, eve := o.signIn(o.ada, "ada.admin"), o.signIn(o.secondAdmin(), "eve.admin")
+		day := func(ago int) string { return o.now().Add(-time.Duration(ago) * 24 * time.Hour).Format(time.DateOnly) }
+		ask := url.Values{"program": {o.programOf(o.night).String()}, "period": {"own"}, "from": {day(40)}, "until": {day(2)}}
+		fields := func(hash string) (all []string) {
+			for name, value := range ask {
+				all = append(all, name, value[0])
+			}
+			return append(all, "hash", hash)
+		}
+		hash := ada.ready("/console/publish?"+ask.Encode()).want(t, http.StatusOK, "Preview: nothing is published yet").value(t, "hash")
+		o.edit(maya, func(e *client.Edit) error {
+			_, err := e.Create(o.call("T3-9"))
+			return err
+		})
+		o.sync(maya)
+
+		// Another server, which has counted nothing.
+		other := o.secondServer()
+		adaThere, eveThere := *ada, *eve
+		adaThere.o, eveThere.o = other, other
+		eveThere.post("/console/publish", append(fields(hash), "code", eve.code())...).want(t, http.StatusConflict, "not what stood on your screen")
+		o.pass(time.Minute)
+		adaThere.post("/console/publish", append(fields(hash), "code", "000000")...).want(t, http.StatusForbidden, "Preview: nothing is published yet")
+		if got := adaThere.post("/console/publish", append(fields(hash), "code", "000000")...).value(t, "hash"); got != hash {
+			t.Errorf("after a wrong code the page shows %s, and it was %s", got, hash)
+		}
+		ask.Set("until", day(3))
+		adaThere.post("/console/publish", append(fields(hash), "code", ada.code())...).want(t, http.StatusConflict, "not what stood on your screen")
+		ask.Set("until", day(2))
+		o.pass(61 * time.Minute)
+		late := *o.again(ada, "ada.admin")
+		late.o = other
+		o.pass(time.Minute)
+		late.post("/console/publish", append(fields(hash), "code", late.code())...).want(t, http.StatusConflict, "not what stood on your screen")
+		if n := len(must[[]*store.PublishedReport](t)(o.st.PublishedReports(t.Context(), o.org.ID))); n != 0 {
+			t.Fatalf("%d reports", n)
+		}
+
+		hash = late.ready("/console/publish?"+ask.Encode()).want(t, http.StatusOK).value(t, "hash")
+		late.o = o
+		o.pass(time.Minute)
+		late.post("/console/publish", append(fields(hash), "code", late.code())...).want(t, http.StatusOK, "The report is published")
+		all := must[[]*store.PublishedReport](t)(o.st.PublishedReports(t.Context(), o.org.ID))
+		if len(all) != 1 || hexOf(all[0].Hash) != hash {
+			t.Errorf("published: %+v, and shown was %s", all, hash)
+		}
+	})
+}
+
+// secondServer is another server of the same database, behind the same name.
+func (o *office) secondServer() *office {
+	o.tb.Helper()
+	srv := must[*server.Server](o.tb)(server.New(o.st, server.Options{
+		Clock: o.now, People: people.Options{SecondFactor: people.Admins, Cost: people.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
+		Console: func(s *server.Server) (http.Handler, error) {
+			return console.New(s, o.st, console.Options{Clock: o.now})
+		},
+	}))
+	site := httptest.NewTLSServer(srv)
+	o.tb.Cleanup(func() {
+		srv.End()
+		site.Close()
+	})
+	return &office{tb: o.tb, st: o.st, org: o.org, tls: site, srv: srv}
+}
+
+// Metrics that were frozen while records of a substance use program were counted are neither
+// shown nor published: the newest state is, without those, and the page says why.
+func TestFrozenWithSUDIsNotShown(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	program := w.programOf(w.night)
+	zone := must[*time.Location](t)(time.LoadLocation("America/Chicago"))
+	y, m, _ := w.now().In(zone).Date()
+	o := report.OutcomeOptions{Zone: zone, From: time.Date(y, m, 1, 0, 0, 0, 0, zone), To: time.Date(y, m+1, 1, 0, 0, 0, 0, zone), AsOf: w.now(), Program: program}
+	w.pass(200 * 24 * time.Hour)
+	now := w.now()
+	old := must[*store.PublishedReport](t)(report.Prepare(t.Context(), w.st, w.org, o, now))
+	old.CreatedMS, old.WithoutSUD = now.UnixMilli()-1, false
+	keeps := func() bool {
+		var kept bool
+		if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) (err error) {
+			kept, err = tx.FreezeMetrics(old)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return kept
+	}
+	if !keeps() {
+		t.Fatal("nothing was frozen")
+	}
+	ada := w.signIn(w.ada, "ada.admin")
+	ask := url.Values{"program": {program.String()}, "period": {"own"}, "from": {old.FirstDay}, "until": {o.To.AddDate(0, 0, -1).Format(time.DateOnly)}}
+	const why = "counts records of a substance use program (42 CFR Part 2): it is not published"
+	page := ada.ready("/console/publish?"+ask.Encode()).want(t, http.StatusOK, "of this period nothing was frozen that may be published", why)
+	if got := page.value(t, "hash"); got == hexOf(old.Hash) {
+		t.Error("what counts records of a substance use program is published")
+	}
+	ada.lang = "es"
+	ada.get("/console/publish").want(t, http.StatusOK, "no se publica")
 }
 
 func hexOf(h syncengine.Hash) string { return fmt.Sprintf("%x", h[:]) }

@@ -106,8 +106,12 @@ func (v *visit) team() error {
 	if d.Behind, err = v.c.workOut(v.ctx(), v.who.Org.ID, v.desks()); err != nil {
 		return err
 	}
+	e := &tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_METRICS_READ}
 	err = v.look("team", syncengine.ID{}, func(s *sight) error {
 		if d.Page.At, err = s.mark(); err != nil {
+			return err
+		}
+		if e.Records, e.Code, err = s.desksAre(); err != nil {
 			return err
 		}
 		if err := s.loads(d); err != nil {
@@ -118,11 +122,35 @@ func (v *visit) team() error {
 	if err != nil {
 		return err
 	}
-	err = v.note(&tandemv1.AuditEntry{Act: tandemv1.AuditAct_AUDIT_ACT_METRICS_READ, Code: "team", Count: uint64(len(d.Staff))})
-	if err != nil {
+	e.Count = uint64(len(d.Staff))
+	if err = v.noteOpening(e); err != nil {
 		return err
 	}
 	return v.show(200, "team", d)
+}
+
+// desksAre are the programs whose desks the page counts, and in a word whether there are
+// records of a substance use program among what it counts.
+func (s *sight) desksAre() (programs []byte, code string, err error) {
+	_, led := s.measured()
+	for _, it := range s.reference("program") {
+		if led[it.rec.ID.String()] {
+			programs = append(programs, it.rec.ID[:]...)
+		}
+	}
+	for k := range s.held {
+		if k.Compartment != tandemv1.Compartment_COMPARTMENT_SUD {
+			continue
+		}
+		d, err := s.view.Digest(k)
+		if err != nil {
+			return nil, "", err
+		}
+		if d.Total() != (syncengine.Sum{}) {
+			return programs, "team sud", nil
+		}
+	}
+	return programs, "team no sud", nil
 }
 
 // loads counts what is with whom: each who has something, and whoever takes care of people

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/server/people"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
@@ -165,4 +166,52 @@ func TestTeamForgetsWhatWasDone(t *testing.T) {
 			t.Errorf("%d calls at hand after 40 days, want the new one alone", n)
 		}
 	})
+}
+
+// The audit log has one entry for each time that somebody opens the page, with the programs
+// and whether records of a substance use program were counted: what the page then fetches by
+// itself is no opening, and a page that nobody has opened cannot be followed unnoted.
+func TestTeamIsNotedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, storetest.SQLite)
+	night, elsewhere := w.programOf(w.night), w.programOf(w.day)
+	opens := func(b *browser, follows bool) {
+		t.Helper()
+		a := must[answer](t)(b.send(t.Context(), http.MethodGet, "/console/team", nil, func(r *http.Request) {
+			if follows {
+				r.Header.Set(people.FollowHeader, "1")
+			}
+		}))
+		a.want(t, http.StatusOK)
+	}
+	noted := func(want int, code string, program syncengine.ID) {
+		t.Helper()
+		all := w.entries(tandemv1.AuditAct_AUDIT_ACT_METRICS_READ)
+		if len(all) != want {
+			t.Fatalf("%d entries, want %d", len(all), want)
+		}
+		if e := all[len(all)-1]; e.GetCode() != code || string(e.GetRecords()) != string(program[:]) {
+			t.Errorf("noted: %q of %x, want %q of %x", e.GetCode(), e.GetRecords(), code, program[:])
+		}
+	}
+	lena, fred := w.signIn(w.lena, "lena.park"), w.signIn(w.fred, "fred.foreign")
+	opens(lena, false)
+	for range 3 {
+		opens(lena, true)
+	}
+	noted(1, "team no sud", night)
+	opens(fred, true)
+	noted(2, "team no sud", elsewhere)
+	opens(lena, false)
+	noted(3, "team no sud", night)
+	// With other records it is another reading.
+	maya := w.device(w.maya, "Car 12")
+	w.play(maya)
+	opens(lena, true)
+	noted(3, "team no sud", night)
+	w.changeAgency()
+	w.playSUD(maya)
+	w.sync(maya)
+	opens(lena, true)
+	noted(4, "team sud", night)
 }

@@ -11,7 +11,7 @@ import (
 const maxUpload = 8 << 20
 
 // uploads are the addresses to which files are sent.
-var uploads = map[string]bool{"/console/forms/import": true, "/console/directory": true, "/console/directory/apply": true}
+var uploads = map[string]bool{"/console/forms/import": true, "/console/directory": true, "/console/directory/apply": true, "/console/outcomes/population": true}
 
 // file is a file of the form that was sent. It is held in memory and nowhere else.
 func (v *visit) file(name string) ([]byte, string, error) {

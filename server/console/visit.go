@@ -102,6 +102,32 @@ func (v *visit) noteThen(do func(*store.Tx) error, entries ...*tandemv1.AuditEnt
 	})
 }
 
+// mostOpenings is how many opened pages are remembered.
+const mostOpenings = 8192
+
+// noteOpening is note, once for each time that a page is opened, and not for each time that
+// it then shows by itself what is new. A server that has not seen it opened notes it.
+func (v *visit) noteOpening(e *tandemv1.AuditEntry) error {
+	opening := string(v.who.Session.ID[:]) + e.GetCode() + string(e.GetRecords())
+	c := v.c
+	c.openedMu.Lock()
+	known := c.opened[opening]
+	c.openedMu.Unlock()
+	if known && v.r.Header.Get(people.FollowHeader) != "" {
+		return nil
+	}
+	if err := v.note(e); err != nil {
+		return err
+	}
+	c.openedMu.Lock()
+	defer c.openedMu.Unlock()
+	if len(c.opened) >= mostOpenings {
+		clear(c.opened)
+	}
+	c.opened[opening] = true
+	return nil
+}
+
 // id is the record or change that the address names.
 func (v *visit) id() (syncengine.ID, error) {
 	id, err := syncengine.ParseID(v.r.PathValue("id"))

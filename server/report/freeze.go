@@ -126,7 +126,7 @@ func publicOf(ctx context.Context, st *store.Store, org syncengine.ID, o Outcome
 	}
 	return &store.PublishedReport{
 		Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly),
-		Zone: o.Zone.String(), Seq: r.Seq, Hash: sha256.Sum256(body.Bytes()), CreatedMS: now.UnixMilli(), Body: body.Bytes(),
+		Zone: o.Zone.String(), Seq: r.Seq, Hash: sha256.Sum256(body.Bytes()), CreatedMS: now.UnixMilli(), Body: body.Bytes(), WithoutSUD: true,
 	}, nil
 }
 
@@ -134,7 +134,7 @@ func publicOf(ctx context.Context, st *store.Store, org syncengine.ID, o Outcome
 // agency.
 func programZones(ctx context.Context, st *store.Store, org syncengine.ID) (all []zoned, err error) {
 	domain := record.New()
-	zones, first := map[string]*time.Location{}, (*time.Location)(nil)
+	zones, first, firstID := map[string]*time.Location{}, (*time.Location)(nil), syncengine.ID{}
 	err = st.EachRecord(ctx, org, domain.KindByName("agency").Number, func(rec *syncengine.StoredRecord) error {
 		if rec.Lifecycle() == record.Void {
 			return nil
@@ -149,8 +149,9 @@ func programZones(ctx context.Context, st *store.Store, org syncengine.ID) (all 
 			zone = time.UTC
 		}
 		zones[rec.ID.String()] = zone
-		if first == nil {
-			first = zone
+		// They come in no order.
+		if first == nil || rec.ID.Compare(firstID) < 0 {
+			first, firstID = zone, rec.ID
 		}
 		return nil
 	})

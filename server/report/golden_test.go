@@ -295,7 +295,7 @@ M4.minutes model mct=2
 M4.minutes race_ethnicity asian=1 black=1 white=1 two_or_more=1 unknown=0
 M4.minutes response_mode co_response=1 mobile_crisis=1 unknown=0
 M4.minutes zip unknown=2
-M21.service_rate gender woman=1.1 (0.37) man=10 (3.33) unknown=1`), "\n")
+M21.service_rate gender woman=1.1 (0.56) man=10 (5) unknown=1`), "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -78,6 +78,7 @@ func (r *Outcomes) write(w io.Writer, name string, o HTMLOptions) error {
 		"show":  func(f Figure) string { return f.Show(r.K, o.Lang) },
 		"ref":   func(f *Figure) Figure { return *f },
 		"float": func(v *float64) string { return showFloat(v, o.Lang) },
+		"int":   func(n *int) string { return number(float64(*n), o.Lang) },
 		"pct":   showPercent,
 		"dim":   func(dim string) string { return dimText(dim).In(o.Lang) },
 		"group": func(dim, code string) string { return GroupText(dim, code).In(o.Lang) },

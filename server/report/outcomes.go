@@ -123,10 +123,12 @@ type Group struct {
 
 	// Ratio is the group's rate to that of all; nil where there is none.
 	Ratio *float64 `json:"ratio,omitempty"`
-	// PerThousand is the number for each 1,000 inhabitants.
+	// PerThousand is the number for each 1,000 inhabitants, of whom there are Inhabitants.
 	PerThousand *float64 `json:"per_thousand,omitempty"`
+	Inhabitants *int     `json:"inhabitants,omitempty"`
 	// UnderServed: more would be better, the ratio is below 0.8, and the group is large
-	// enough to say so.
+	// enough to say so: it counts [DefaultK] at least, or for each 1,000 inhabitants would if
+	// its ratio were 1.
 	UnderServed bool `json:"under_served,omitempty"`
 }
 
@@ -337,14 +339,24 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 	// Different people are counted in every group that they were seen in.
 	out.Overlapping = out.Overlapping || m.shape == ShapeCount && m.base == ofEncounters
 	groups := slices.Collect(maps.Keys(by))
-	sortGroups(dim, groups)
 	people := b.o.Population[dim]
-	live := 0
-	for _, n := range people {
+	// Of whom it is not known, no group has them: all are compared with those of the table.
+	live, helped := 0, 0
+	for code, n := range people {
 		live += n
+		if t := by[code]; t != nil && n > 0 {
+			helped += t.of
+		} else if n > 0 && m.perThousand {
+			// Who lives there and was not helped at all.
+			groups = append(groups, code)
+		}
 	}
+	sortGroups(dim, groups)
 	for _, code := range groups {
 		t := by[code]
+		if t == nil {
+			t = &tally{}
+		}
 		g := Group{Code: code, Cell: cell(m, t)}
 		switch {
 		case m.shape == ShapeRate && t.of > 0 && all.hit > 0:
@@ -353,10 +365,10 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 			g.UnderServed = m.better && ratio < 0.8 && t.of >= DefaultK && code != groupUnknown
 		case m.perThousand && people[code] > 0:
 			rate := 1000 * float64(t.of) / float64(people[code])
-			g.PerThousand = new(tenth(rate))
-			if whole := 1000 * float64(all.of) / float64(live); whole > 0 {
+			g.PerThousand, g.Inhabitants = new(tenth(rate)), new(people[code])
+			if whole := 1000 * float64(helped) / float64(live); whole > 0 {
 				g.Ratio = new(hundredth(rate / whole))
-				g.UnderServed = rate/whole < 0.8 && t.of >= DefaultK && code != groupUnknown
+				g.UnderServed = rate/whole < 0.8 && whole*float64(people[code])/1000 >= DefaultK && code != groupUnknown
 			}
 		}
 		out.Groups = append(out.Groups, g)

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // maxPopulation bounds the rows of a table of population.
@@ -19,11 +23,16 @@ func ReadPopulation(r io.Reader) (map[string]map[string]int, error) {
 	in := csv.NewReader(r)
 	in.FieldsPerRecord = 3
 	head, err := in.Read()
+	if err == nil {
+		// Spreadsheets begin a file so.
+		head[0] = strings.TrimPrefix(head[0], "\ufeff")
+	}
 	if err != nil || !slices.Equal(head, []string{"breakdown", "group", "people"}) {
 		return nil, errors.New("the population table begins with the line breakdown,group,people")
 	}
 	all := map[string]map[string]int{}
 	known := append(slices.Clone(ofCalls), byModel)
+	domain := record.New()
 	for line := 2; ; line++ {
 		row, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -39,6 +48,9 @@ func ReadPopulation(r io.Reader) (map[string]map[string]int, error) {
 		if err != nil || n < 0 || !slices.Contains(known, row[0]) || row[1] == "" {
 			return nil, fmt.Errorf("the population table, line %d: want one of the breakdowns %v, a group, and a number of people", line, known)
 		}
+		if !groupOf(domain, row[0], row[1]) {
+			return nil, fmt.Errorf("the population table, line %d: this is no group of the breakdown %s: docs/outcomes.md has the groups of each", line, row[0])
+		}
 		if all[row[0]] == nil {
 			all[row[0]] = map[string]int{}
 		}
@@ -47,4 +59,37 @@ func ReadPopulation(r io.Reader) (map[string]map[string]int, error) {
 		}
 		all[row[0]][row[1]] = n
 	}
+}
+
+var (
+	zipGroup  = regexp.MustCompile(`^[0-9]{5}$`)
+	langGroup = regexp.MustCompile(`^[a-z]{2,3}$`)
+	hourGroup = regexp.MustCompile(`^(00-05|06-11|12-17|18-23)$`)
+)
+
+// groupOf reports whether somebody can be in a group: one that is spelt otherwise would look
+// as if nobody of it were helped.
+func groupOf(domain *record.Domain, dim, code string) bool {
+	if code == groupUnknown {
+		return false
+	}
+	switch dim {
+	case byAge:
+		for _, b := range bands {
+			if b.name == code {
+				return true
+			}
+		}
+		return false
+	case byZIP:
+		return zipGroup.MatchString(code)
+	case byLang:
+		return langGroup.MatchString(code)
+	case byHour:
+		return hourGroup.MatchString(code)
+	case byRace:
+		return code == groupSeveral || domain.HasCode(groupList(dim), code)
+	}
+	list := groupList(dim)
+	return list == "" || domain.HasCode(list, code)
 }

@@ -77,19 +77,39 @@ func MayPublish(o OutcomeOptions, published []*store.PublishedReport, now time.T
 	if o.From.IsZero() || o.To.IsZero() || o.To.After(now) || !o.From.Before(o.To) {
 		return ErrOpenPeriod
 	}
-	of := &store.PublishedReport{Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly)}
+	of := &store.PublishedReport{Program: o.Program, FirstDay: o.From.In(o.Zone).Format(time.DateOnly), EndDay: o.To.In(o.Zone).Format(time.DateOnly), Zone: o.Zone.String()}
 	if overlaps(of, published) {
 		return ErrOverlap
 	}
 	return nil
 }
 
-// overlaps reports whether a report could be subtracted from one of others.
+// overlaps reports whether a report could be subtracted from one of others: they share a
+// moment, or a day, which some records have alone, by the clocks of whatever zone.
 func overlaps(p *store.PublishedReport, others []*store.PublishedReport) bool {
+	first, end := moments(p)
 	return slices.ContainsFunc(others, func(other *store.PublishedReport) bool {
 		same := other.Program == p.Program || other.Program.IsZero() || p.Program.IsZero()
-		return same && other.FirstDay < p.EndDay && p.FirstDay < other.EndDay
+		otherFirst, otherEnd := moments(other)
+		return same && (otherFirst.Before(end) && first.Before(otherEnd) || other.FirstDay < p.EndDay && p.FirstDay < other.EndDay)
 	})
+}
+
+// moments are when the days of a report begin and end. Of a zone that is not known here they
+// are the widest there can be.
+func moments(p *store.PublishedReport) (first, end time.Time) {
+	zone, err := time.LoadLocation(p.Zone)
+	var wide time.Duration
+	if err != nil {
+		zone, wide = time.UTC, 14*time.Hour
+	}
+	if first, err = time.ParseInLocation(time.DateOnly, p.FirstDay, zone); err != nil {
+		first = time.Unix(0, 0)
+	}
+	if end, err = time.ParseInLocation(time.DateOnly, p.EndDay, zone); err != nil {
+		end = time.Unix(1<<40, 0)
+	}
+	return first.Add(-wide), end.Add(wide)
 }
 
 // Keep publishes a report that Prepare has made, with its ID and CreatedMS, in the name of a
@@ -136,35 +156,75 @@ func mayKeep(view syncengine.ServerView, program, person syncengine.ID) error {
 	if !slices.Contains(who.Roles, "admin") {
 		return ErrNotAdmin
 	}
+	ids := []syncengine.ID{program}
 	if program.IsZero() {
-		return nil
+		if ids, err = programsOf(view, domain.Grants(view.Org(), who)); err != nil {
+			return err
+		}
 	}
-	of, err := view.Record(program)
-	if err != nil {
-		return err
-	}
-	if of == nil {
-		return ErrNoProgram
-	}
-	msg, err := domain.Message(&of.Record)
-	if err != nil {
-		return err
-	}
-	if m, ok := msg.(*tandemv1.Program); !ok || m.GetAgencyId() != who.Agency.String() {
-		return ErrNotAdmin
+	for _, id := range ids {
+		of, err := view.Record(id)
+		if err != nil {
+			return err
+		}
+		if of == nil {
+			return ErrNoProgram
+		}
+		msg, err := domain.Message(&of.Record)
+		if err != nil {
+			return err
+		}
+		if m, ok := msg.(*tandemv1.Program); !ok || m.GetAgencyId() != who.Agency.String() {
+			return ErrNotAdmin
+		}
 	}
 	return nil
 }
 
+// programsOf are the programs in some scopes, but for those that are void.
+func programsOf(view syncengine.ServerView, scopes []syncengine.ScopeKey) (ids []syncengine.ID, err error) {
+	kind := record.New().KindByName("program").Number
+	for _, k := range scopes {
+		if k.Compartment != tandemv1.Compartment_COMPARTMENT_REF {
+			continue
+		}
+		const some = 512
+		for seq, last, n := uint64(0), (syncengine.ID{}), some; n == some; {
+			members, err := view.Members(k, seq, last, some)
+			if err != nil {
+				return nil, err
+			}
+			var found []syncengine.ID
+			for _, m := range members {
+				if seq, last = m.Seq, m.Record; m.Live {
+					found = append(found, m.Record)
+				}
+			}
+			recs, err := view.Records(found)
+			if err != nil {
+				return nil, err
+			}
+			for _, rec := range recs {
+				if rec.Kind == kind && rec.Lifecycle() != record.Void {
+					ids = append(ids, rec.ID)
+				}
+			}
+			n = len(members)
+		}
+	}
+	return ids, nil
+}
+
 // frozenOr returns the frozen metrics of a period; where there are none that were taken after
-// it had settled, or a population is to be counted by, the newest.
+// it had settled and leave out records of a substance use program, or a population is to be
+// counted by, the newest.
 func frozenOr(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
 	if o.Population == nil {
 		p, err := st.FrozenMetricsOf(ctx, org, o.Program, o.From.In(o.Zone).Format(time.DateOnly), o.To.In(o.Zone).Format(time.DateOnly), o.Zone.String())
 		if err != nil {
 			return nil, err
 		}
-		if p != nil && time.UnixMilli(p.CreatedMS).Sub(o.To) >= settled {
+		if p != nil && p.WithoutSUD && time.UnixMilli(p.CreatedMS).Sub(o.To) >= settled {
 			_, err := ReadPublished(p)
 			return p, err
 		}

@@ -67,6 +67,10 @@ type DeskView interface {
 	// from a number on, at most limit.
 	AuditSize() (int64, error)
 	EachAudit(from int64, limit int, f func(n int64, raw []byte) error) error
+	// Preview returns a public report that a person was shown within the hour.
+	Preview(person syncengine.ID, hash syncengine.Hash) (*Preview, error)
+	// Population returns the table of who lives where an agency works.
+	Population(agency syncengine.ID) (*Population, error)
 	// OpenItems returns the open work items about a record.
 	OpenItems(record syncengine.ID) ([]syncengine.Item, error)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/tandem-response/tandem/syncengine"
 )
 
-const frozenColumns = "program, first_day, end_day, zone, seq, hash, created_ms"
+const frozenColumns = "program, first_day, end_day, zone, seq, hash, created_ms, without_sud"
 
 // FreezeMetrics keeps the metrics of a period as they are; the id of p says nothing. It
 // reports false, and changes nothing, where there are some of that program and period.
@@ -19,8 +19,8 @@ func (tx *Tx) FreezeMetrics(p *PublishedReport) (frozen bool, err error) {
 		return false, err
 	}
 	tx.writes++
-	return true, tx.c.exec("INSERT INTO metric_snapshot (org, "+frozenColumns+", body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		tx.org.num, optional(p.Program), textArg(p.FirstDay), textArg(p.EndDay), textArg(p.Zone), int64(p.Seq), p.Hash[:], p.CreatedMS, p.Body)
+	return true, tx.c.exec("INSERT INTO metric_snapshot (org, "+frozenColumns+", body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		tx.org.num, optional(p.Program), textArg(p.FirstDay), textArg(p.EndDay), textArg(p.Zone), int64(p.Seq), p.Hash[:], p.CreatedMS, boolArg(p.WithoutSUD), p.Body)
 }
 
 // FrozenMetrics returns the frozen metrics of an org without their bodies, the newest period
@@ -63,9 +63,9 @@ func (s *Store) FrozenMetricsOf(ctx context.Context, org, program syncengine.ID,
 func scanFrozen(rows *sql.Rows, more ...any) (*PublishedReport, error) {
 	p := &PublishedReport{}
 	var program, hash []byte
-	var seq int64
-	err := rows.Scan(append([]any{&program, &p.FirstDay, &p.EndDay, &p.Zone, &seq, &hash, &p.CreatedMS}, more...)...)
-	p.Seq = uint64(seq)
+	var seq, withoutSUD int64
+	err := rows.Scan(append([]any{&program, &p.FirstDay, &p.EndDay, &p.Zone, &seq, &hash, &p.CreatedMS, &withoutSUD}, more...)...)
+	p.Seq, p.WithoutSUD = uint64(seq), withoutSUD != 0
 	p.Program, _ = syncengine.IDFromBytes(program)
 	copy(p.Hash[:], hash)
 	return p, err

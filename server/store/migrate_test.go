@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,4 +209,39 @@ func strip(text string) string {
 		}
 	}
 	return strings.Join(out, "\n")
+}
+
+// Metrics that were frozen before reports left out records of a substance use program are
+// taken to count some, but for an org that never had a scope of such records.
+func TestFrozenBeforeWithoutSUD(t *testing.T) {
+	t.Parallel()
+	all := versionsFor(t, &sqliteDialect)
+	all = all[:slices.IndexFunc(all, func(v version) bool { return v.number == 42 })]
+	// Two orgs, of which the second has a scope of such records.
+	all[len(all)-1].statements = append(all[len(all)-1].statements,
+		"INSERT INTO scope (org, num, owner, owner_id, compartment, open) VALUES (1, 1, 1, x'01', 3, 1), (2, 1, 1, x'01', 4, 1)",
+		"INSERT INTO metric_snapshot (org, program, first_day, end_day, zone, seq, hash, created_ms, body) VALUES (1, x'', '2026-01-01', '2026-02-01', 'UTC', 1, x'', 1, x''), (2, x'', '2026-01-01', '2026-02-01', 'UTC', 1, x'', 1, x'')")
+	total := 0
+	for _, v := range all {
+		total += len(v.statements)
+	}
+	// It is killed in one that is not there, when those have been committed.
+	dir := killedAfter(t, append(all, version{statements: []string{"SELECT 1", "SELECT 1"}}), total+1)
+	s, err := Open(t.Context(), dir, Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // It was only read.
+	var got []int64
+	err = s.snapshot(t.Context(), noOrg, func(c *conn) error {
+		return c.each("SELECT without_sud FROM metric_snapshot ORDER BY org", nil, func(rows *sql.Rows) error {
+			var one int64
+			err := rows.Scan(&one)
+			got = append(got, one)
+			return err
+		})
+	})
+	if err != nil || !slices.Equal(got, []int64{1, 0}) {
+		t.Errorf("got %v, %v", got, err)
+	}
 }

@@ -23,6 +23,8 @@ type PublishedReport struct {
 	CreatedMS int64
 	// Body is the report in JSON; nil in lists.
 	Body []byte
+	// WithoutSUD is of frozen metrics: no record of a substance use program is in them.
+	WithoutSUD bool
 }
 
 const publishedColumns = "id, program, first_day, end_day, zone, seq, hash, created_ms"

@@ -217,8 +217,13 @@ const (
 	// are at seq: hash is theirs.
 	AuditAct_AUDIT_ACT_METRICS_FROZEN AuditAct = 120
 	// Metrics for staff were shown in the console, as they are at seq: subject is the program,
-	// of one, code the form and the period.
+	// of one, records all of them, code the form and the period, and whether records of a
+	// substance use program were counted (sud, no sud). What a page then shows by itself is no
+	// other entry.
 	AuditAct_AUDIT_ACT_METRICS_READ AuditAct = 115
+	// A table of who lives where an agency, subject, works was loaded: count groups, none where
+	// it was removed.
+	AuditAct_AUDIT_ACT_POPULATION_LOADED AuditAct = 131
 	// Records, in records, were erased by law: count, by the purge that is subject; of a
 	// replay of the security journal there is none.
 	AuditAct_AUDIT_ACT_ERASED AuditAct = 121
@@ -327,6 +332,7 @@ var (
 		119: "AUDIT_ACT_BACKUP_DRILLED",
 		120: "AUDIT_ACT_METRICS_FROZEN",
 		115: "AUDIT_ACT_METRICS_READ",
+		131: "AUDIT_ACT_POPULATION_LOADED",
 		121: "AUDIT_ACT_ERASED",
 		111: "AUDIT_ACT_ERASURE_TAKEN_BACK",
 		128: "AUDIT_ACT_PURGE_ASKED",
@@ -422,6 +428,7 @@ var (
 		"AUDIT_ACT_BACKUP_DRILLED":     119,
 		"AUDIT_ACT_METRICS_FROZEN":     120,
 		"AUDIT_ACT_METRICS_READ":       115,
+		"AUDIT_ACT_POPULATION_LOADED":  131,
 		"AUDIT_ACT_ERASED":             121,
 		"AUDIT_ACT_ERASURE_TAKEN_BACK": 111,
 		"AUDIT_ACT_PURGE_ASKED":        128,
@@ -795,7 +802,7 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\fAuditRefusal\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x120\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x16.tandem.v1.OutcomeCodeR\averdict\x12,\n" +
-	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xcd\x13\n" +
+	"\arefusal\x18\x03 \x01(\x0e2\x12.tandem.v1.RefusalR\arefusal*\xef\x13\n" +
 	"\bAuditAct\x12\x19\n" +
 	"\x15AUDIT_ACT_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_ACT_BEGAN\x10\x01\x12\x14\n" +
@@ -883,7 +890,8 @@ const file_tandem_v1_audit_proto_rawDesc = "" +
 	"\x1bAUDIT_ACT_RETENTION_COUNTED\x10v\x12\x1c\n" +
 	"\x18AUDIT_ACT_BACKUP_DRILLED\x10w\x12\x1c\n" +
 	"\x18AUDIT_ACT_METRICS_FROZEN\x10x\x12\x1a\n" +
-	"\x16AUDIT_ACT_METRICS_READ\x10s\x12\x14\n" +
+	"\x16AUDIT_ACT_METRICS_READ\x10s\x12 \n" +
+	"\x1bAUDIT_ACT_POPULATION_LOADED\x10\x83\x01\x12\x14\n" +
 	"\x10AUDIT_ACT_ERASED\x10y\x12 \n" +
 	"\x1cAUDIT_ACT_ERASURE_TAKEN_BACK\x10o\x12\x1a\n" +
 	"\x15AUDIT_ACT_PURGE_ASKED\x10\x80\x01\x12\x1c\n" +
