@@ -11,8 +11,8 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
-	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/server/people"
+	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 )
 
