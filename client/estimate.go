@@ -49,7 +49,7 @@ func (c *Client) Estimate(ctx context.Context) (Estimate, error) {
 	var e Estimate
 	err := c.store.read(ctx, "estimating what waits", func(rtx *sql.Tx) error {
 		var sums []waiting
-		rows, err := rtx.QueryContext(ctx, `SELECT rank, count(*), sum(bytes) FROM outbox WHERE state = 1 GROUP BY rank ORDER BY rank`)
+		rows, err := rtx.QueryContext(ctx, `SELECT rank, count(*), sum(bytes) FROM outbox INDEXED BY outbox_queue WHERE state = 1 AND state IN (1, 7) GROUP BY rank ORDER BY rank`)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (c *Client) urgent(ctx context.Context, rtx *sql.Tx, part *Waiting) (needed
 	kinds := map[syncengine.ID]string{}
 	seen := map[uint64]bool{}
 	var open []uint64
-	rows, err := rtx.QueryContext(ctx, `SELECT op, records, needs FROM outbox WHERE state = 1 AND rank = 1 ORDER BY op`)
+	rows, err := rtx.QueryContext(ctx, `SELECT op, records, needs FROM outbox INDEXED BY outbox_queue WHERE state = 1 AND state IN (1, 7) AND rank = 1 ORDER BY op`)
 	if err != nil {
 		return nil, err
 	}

@@ -254,8 +254,8 @@ func (c *Client) filesWaiting(ctx context.Context) (waiting []waitingFile, err e
 // again that are not any more, and removes those that were for long.
 func (t *tx) voidFiles(now time.Time) error {
 	err := errors.Join(
-		t.exec(`UPDATE blob SET state = 3, at = $1 WHERE state = 1 AND record IN (SELECT id FROM rec WHERE lifecycle = 'void' AND pending = 0 AND base_hash IS NOT NULL)`, now.UnixMilli()),
-		t.exec(`UPDATE blob SET state = 1 WHERE state = 3 AND record IN (SELECT id FROM rec WHERE lifecycle <> 'void')`))
+		t.exec(`UPDATE blob SET state = 3, at = $1 WHERE state = 1 AND EXISTS (SELECT 1 FROM rec WHERE id = record AND lifecycle = 'void' AND pending = 0 AND base_hash IS NOT NULL)`, now.UnixMilli()),
+		t.exec(`UPDATE blob SET state = 1 WHERE state = 3 AND EXISTS (SELECT 1 FROM rec WHERE id = record AND lifecycle <> 'void')`))
 	if err != nil {
 		return err
 	}

@@ -189,6 +189,10 @@ func (v *view) WorkOf(desk syncengine.ScopeKey, record syncengine.ID) (work []Wo
 	return work, err
 }
 
+// noWork takes away what a record asks for at a desk. It finds the rows first, and deletes by the
+// whole key: for a DELETE, SQLite would go through all of a desk rather than look up the record.
+const noWork = "DELETE FROM work WHERE org = $1 AND desk = $2 AND record = $3 AND (reason, due_ms) IN (SELECT reason, due_ms FROM work WHERE org = $1 AND desk = $2 AND record = $3)"
+
 // SetWork puts what a record asks for at a desk in the place of what it asked for.
 func (tx *Tx) SetWork(desk syncengine.ScopeKey, record syncengine.ID, work []Work) error {
 	num, err := tx.mustScope(desk)
@@ -196,7 +200,7 @@ func (tx *Tx) SetWork(desk syncengine.ScopeKey, record syncengine.ID, work []Wor
 		return err
 	}
 	tx.writes++
-	if err := tx.c.exec("DELETE FROM work WHERE org = $1 AND desk = $2 AND record = $3", tx.org.num, num, record[:]); err != nil {
+	if err := tx.c.exec(noWork, tx.org.num, num, record[:]); err != nil {
 		return err
 	}
 	for _, w := range work {

@@ -22,10 +22,11 @@ var aboutErased = []string{
 	"DELETE FROM awaited WHERE org = $1 AND record = $2",
 	"DELETE FROM follower WHERE org = $1 AND record = $2",
 	"DELETE FROM item WHERE org = $1 AND record = $2",
-	// Desk by desk, since their indexes begin with it.
-	"DELETE FROM work WHERE org = $1 AND desk IN (SELECT num FROM scope WHERE org = $1) AND record = $2",
+	// Desk by desk, since their indexes begin with it; work by its whole key, see noWork.
+	"DELETE FROM work WHERE org = $1 AND record = $2 AND (desk, reason, due_ms) IN (SELECT desk, reason, due_ms FROM work WHERE org = $1 AND desk IN (SELECT num FROM scope WHERE org = $1) AND record = $2)",
 	"DELETE FROM likeness WHERE org = $1 AND desk IN (SELECT num FROM scope WHERE org = $1) AND record = $2",
-	"DELETE FROM apart WHERE org = $1 AND (low = $2 OR high = $2)",
+	"DELETE FROM apart WHERE org = $1 AND low = $2",
+	"DELETE FROM apart WHERE org = $1 AND high = $2 AND low IN (SELECT low FROM apart WHERE org = $1 AND high = $2)",
 	"DELETE FROM blob_chunk WHERE org = $1 AND record = $2",
 	"DELETE FROM blob WHERE org = $1 AND record = $2",
 	"DELETE FROM blob_read WHERE org = $1 AND record = $2",

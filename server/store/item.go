@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -57,25 +59,45 @@ func (s *Store) Items(ctx context.Context, org syncengine.ID, openOnly bool) ([]
 	}
 	var items []WorkItem
 	err = s.viewing(ctx, o, func(v *view) error {
-		return v.c.each(`SELECT i.record, i.kind, i.path, i.opened_seq, i.closed_seq, COALESCE(c.author, r.person), c.at_ms, c.corrected_ms, c.uncertainty_ms
-			FROM item i LEFT JOIN change c ON c.org = i.org AND c.seq = i.opened_seq LEFT JOIN replica r ON r.org = c.org AND r.num = c.replica
-			WHERE i.org = $1`+where+` ORDER BY i.opened_seq, i.record, i.kind, i.path`,
-			[]any{o.num}, func(rows *sql.Rows) error {
-				var w WorkItem
-				var kind string
-				var path []byte
-				var opened int64
-				var closed, at, corrected, uncertainty sql.NullInt64
-				if err := rows.Scan((*scanID)(&w.Record), &kind, &path, &opened, &closed, (*scanID)(&w.Author), &at, &corrected, &uncertainty); err != nil {
-					return err
-				}
-				w.AtMS, w.CorrectedMS, w.UncertaintyMS = at.Int64, corrected.Int64, uncertainty.Int64
-				u := unpack(path)
-				w.Kind, w.Path = syncengine.ItemKind(kind), u.path()
-				w.OpenedSeq, w.ClosedSeq = uint64(opened), uint64(closed.Int64)
-				items = append(items, w)
-				return u.err()
-			})
+		if err := v.c.each("SELECT i.record, i.kind, i.path, i.opened_seq, i.closed_seq FROM item i WHERE i.org = $1"+where+
+			" ORDER BY i.opened_seq, i.record, i.kind, i.path", []any{o.num}, func(rows *sql.Rows) error {
+			var w WorkItem
+			var kind string
+			var path []byte
+			var opened int64
+			var closed sql.NullInt64
+			if err := rows.Scan((*scanID)(&w.Record), &kind, &path, &opened, &closed); err != nil {
+				return err
+			}
+			u := unpack(path)
+			w.Kind, w.Path = syncengine.ItemKind(kind), u.path()
+			w.OpenedSeq, w.ClosedSeq = uint64(opened), uint64(closed.Int64)
+			items = append(items, w)
+			return u.err()
+		}); err != nil || len(items) == 0 {
+			return err
+		}
+		return v.openers(items)
 	})
 	return items, err
+}
+
+// openers says of items, in the order in which they were opened, who did it and when. The log has
+// no index by sequence, so that all of it since the first is gone through once.
+func (v *view) openers(items []WorkItem) error {
+	return v.c.each(`SELECT c.seq, COALESCE(c.author, r.person), c.at_ms, c.corrected_ms, c.uncertainty_ms
+		FROM change c LEFT JOIN replica r ON r.org = c.org AND r.num = c.replica WHERE c.org = $1 AND c.seq >= $2`,
+		[]any{v.org.num, int64(items[0].OpenedSeq)}, func(rows *sql.Rows) error {
+			var w WorkItem
+			var seq int64
+			var at, corrected, uncertainty sql.NullInt64
+			if err := rows.Scan(&seq, (*scanID)(&w.Author), &at, &corrected, &uncertainty); err != nil {
+				return err
+			}
+			i, _ := slices.BinarySearchFunc(items, uint64(seq), func(w WorkItem, seq uint64) int { return cmp.Compare(w.OpenedSeq, seq) })
+			for ; i < len(items) && items[i].OpenedSeq == uint64(seq); i++ {
+				items[i].Author, items[i].AtMS, items[i].CorrectedMS, items[i].UncertaintyMS = w.Author, at.Int64, corrected.Int64, uncertainty.Int64
+			}
+			return nil
+		})
 }

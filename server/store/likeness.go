@@ -49,6 +49,8 @@ func eachID(into *[]syncengine.ID) func(*sql.Rows) error {
 	}
 }
 
+const noLikeness = "DELETE FROM likeness WHERE org = $1 AND desk = $2 AND record = $3"
+
 // SetLikeness puts the keys of a record at a desk in the place of those that it had.
 func (tx *Tx) SetLikeness(desk syncengine.ScopeKey, record syncengine.ID, keys []int64) error {
 	num, err := tx.mustScope(desk)
@@ -56,7 +58,7 @@ func (tx *Tx) SetLikeness(desk syncengine.ScopeKey, record syncengine.ID, keys [
 		return err
 	}
 	tx.writes++
-	if err := tx.c.exec("DELETE FROM likeness WHERE org = $1 AND desk = $2 AND record = $3", tx.org.num, num, record[:]); err != nil {
+	if err := tx.c.exec(noLikeness, tx.org.num, num, record[:]); err != nil {
 		return err
 	}
 	for _, key := range keys {

@@ -301,6 +301,11 @@ func (tx *Tx) QuarantinedByStamp(s syncengine.Stamp) (*syncengine.StoredChange, 
 	return tx.ChangeByStamp(s)
 }
 
+// heldOf counts what a replica has in quarantine. By the replica's index alone: what is closed stays
+// in the table, and SQLite would go through it.
+const heldOf = `SELECT count(*), CAST(COALESCE(sum(bytes), 0) AS BIGINT) FROM quarantine
+	WHERE org = $1 AND (stamp, id) IN (SELECT stamp, id FROM quarantine WHERE org = $1 AND replica = $2 AND closed = 0)`
+
 // QuarantineUse implements syncengine.QuarantineTx.
 func (tx *Tx) QuarantineUse(replica syncengine.ID) (count int, bytes int64, err error) {
 	if u := tx.used[replica]; u != nil {
@@ -314,8 +319,7 @@ func (tx *Tx) QuarantineUse(replica syncengine.ID) (count int, bytes int64, err 
 	if err != nil || r == nil {
 		return 0, 0, err
 	}
-	_, err = tx.c.one("SELECT count(*), CAST(COALESCE(sum(bytes), 0) AS BIGINT) FROM quarantine WHERE org = $1 AND replica = $2 AND closed = 0",
-		[]any{tx.org.num, r.num}, &count, &bytes)
+	_, err = tx.c.one(heldOf, []any{tx.org.num, r.num}, &count, &bytes)
 	if err == nil {
 		tx.used[replica] = &quarantineUse{count, bytes}
 	}

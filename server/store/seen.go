@@ -18,6 +18,8 @@ type Seen struct {
 	Hash syncengine.RowHash
 }
 
+const notSeen = "DELETE FROM seen_by_lead WHERE org = $1 AND person = $2 AND record = $3"
+
 // SeenByLead notes for a person that a lead has opened a record of theirs, in a state.
 func (tx *Tx) SeenByLead(person, record syncengine.ID, hash syncengine.RowHash, atMS int64) error {
 	var old int64
@@ -30,7 +32,7 @@ func (tx *Tx) SeenByLead(person, record syncengine.ID, hash syncengine.RowHash, 
 		return err
 	}
 	tx.writes += 2
-	if err := tx.c.exec("DELETE FROM seen_by_lead WHERE org = $1 AND person = $2 AND record = $3", tx.org.num, person[:], record[:]); err != nil {
+	if err := tx.c.exec(notSeen, tx.org.num, person[:], record[:]); err != nil {
 		return err
 	}
 	return tx.c.exec("INSERT INTO seen_by_lead (org, person, n, record, at_ms, row_hash) VALUES ($1, $2, $3, $4, $5, $6)",
