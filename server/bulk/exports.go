@@ -373,7 +373,10 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	// Of those that are done the spool may be there still.
 	keep, done := map[string]bool{}, map[string]bool{}
 	for _, org := range orgs {
-		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()) }); err != nil {
+		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+			_, err := tx.DropJobs(hereKind, e.o.Clock().Add(-hereFor).UnixMilli())
+			return errors.Join(err, tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()))
+		}); err != nil {
 			return err
 		}
 		over := false

@@ -78,6 +78,9 @@ func child(place string) error {
 		return err
 	}
 	defer st.Close()
+	if how := os.Getenv(hereEnv); how != "" {
+		return hereUntil(ctx, st, strings.Split(how, "\n"))
+	}
 	worker, err := jobs.New(st, jobs.Options{Log: zerolog.Nop(), Lease: time.Hour, Poll: 50 * time.Millisecond})
 	if err != nil {
 		return err
@@ -95,11 +98,11 @@ func child(place string) error {
 }
 
 // start begins a server; what it says comes out of lines, and kill ends it as a power cut does.
-func (w *world) start(hangs string) (lines *bufio.Reader, kill func()) {
+func (w *world) start(hangs string, env ...string) (lines *bufio.Reader, kill func()) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+w.place)
-	cmd.Env = append(cmd.Env, hangEnv+"="+hangs)
+	cmd.Env = append(append(cmd.Env, hangEnv+"="+hangs), env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	w.ok(err)

@@ -97,6 +97,17 @@ func (j *job) asked() (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
+// Of reports whether it is of an export that asks for this, with the same ID and At, by the same
+// program.
+func (k *Kept) Of(o Options) (bool, error) {
+	j := newJob(o)
+	if err := j.choose(); err != nil {
+		return false, err
+	}
+	asked, err := j.asked()
+	return asked == k.Asked && k.Since == o.Since, err
+}
+
 // spooled is the state that the export is of, as an earlier attempt has spooled it, or as it is
 // now.
 func (j *job) spooled(ctx context.Context, st *store.Store, org *store.Org) (*spool, error) {
