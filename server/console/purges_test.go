@@ -129,6 +129,38 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	bea.get(at).want(t, http.StatusOK, "Registros borrados", "Hecha")
 }
 
+// Where a command does what was approved, the job finds nothing to do, and what may be purged is
+// counted again: no proposal names who is gone.
+func TestPurgeByCommand(t *testing.T) { storetest.Each(t, testPurgeByCommand) }
+
+func testPurgeByCommand(t *testing.T, on storetest.Engine) {
+	t.Parallel()
+	w := newWhole(t, on)
+	maya := w.device(w.maya, "Car 12")
+	gone, _ := w.somebody(maya, "Gus", "Goneaway")
+	w.sync(maya)
+	ada, bea := w.signIn(w.ada, "ada.admin"), w.signIn(w.secondAdmin(), "bea.second")
+	w.pass(10 * 366 * 24 * time.Hour)
+	ada.back("ada.admin")
+	bea.back("bea.second")
+	w.work()
+	w.sync(maya)
+	at := ada.post("/console/purges", "reason", "past its retention").want(t, http.StatusOK, "Asked for.").path
+	bea.post(at, "act", "approve", "code", bea.code()).want(t, http.StatusOK, "Approved. The server is doing it.")
+	if n := w.naming(gone); n != 1 {
+		t.Errorf("%d proposals name who may be purged", n)
+	}
+	id := must[syncengine.ID](t)(syncengine.ParseID(at[strings.LastIndex(at, "/")+1:]))
+	if done, err := w.admin.DoPurge(t.Context(), id); err != nil || done.Erased != 2 {
+		t.Fatalf("the command: %+v, %v", done, err)
+	}
+	w.work()
+	if n := w.naming(gone); n != 0 {
+		t.Errorf("%d proposals name who was purged", n)
+	}
+	ada.get("/console/purges").want(t, http.StatusOK, "0 people and 0 calls, 0 records", "Done").never(t, "Ask for a purge")
+}
+
 // naming counts the proposals that hold an id.
 func (w *whole) naming(id syncengine.ID) (n int) {
 	w.tb.Helper()

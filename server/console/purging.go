@@ -71,19 +71,18 @@ func (c *Console) purging(w *jobs.Worker) {
 			return jobs.Permanent(store.ErrNoPurge)
 		}
 		p, err := admin(run).DoPurge(ctx, id)
-		if errors.Is(err, store.ErrNoPurge) {
-			// It was done: by another server, or by a command.
-			return finish(ctx, run, nil, nil, nil)
-		}
-		if err != nil {
+		// Else it was done: by another server, by a command, or by an attempt that did not come
+		// to note it.
+		var did map[string]int
+		switch {
+		case err == nil:
+			did = map[string]int{"erased": p.Erased, "kept": p.Kept}
+		case !errors.Is(err, store.ErrNoPurge):
 			return err
 		}
 		// What was counted before is over.
 		again, err := w.New(jobPropose, "", syncengine.ID{}, nil)
-		if err != nil {
-			return err
-		}
-		return finish(ctx, run, map[string]int{"erased": p.Erased, "kept": p.Kept}, nil, func(tx *store.Tx) error {
+		return finish(ctx, run, did, err, func(tx *store.Tx) error {
 			_, err := tx.AddJob(again)
 			return err
 		})
