@@ -6,13 +6,17 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
+	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/audit"
@@ -104,9 +108,9 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	for _, b := range []*browser{bea, cleo} {
 		b.post(at, "act", "approve", "code", b.code()).want(t, http.StatusConflict, "does not wait for a decision")
 	}
-	jobs := 0
-	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 10, func(*store.Job) error { jobs++; return nil }); err != nil || jobs != 1 {
-		t.Errorf("%d jobs, %v", jobs, err)
+	work := 0
+	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 10, func(*store.Job) error { work++; return nil }); err != nil || work != 1 {
+		t.Errorf("%d jobs, %v", work, err)
 	}
 	if n := w.naming(gone); n != 1 {
 		t.Errorf("%d proposals name who may be purged, want the newest", n)
@@ -161,17 +165,70 @@ func testPurgeByCommand(t *testing.T, on storetest.Engine) {
 	ada.get("/console/purges").want(t, http.StatusOK, "0 people and 0 calls, 0 records", "Done").never(t, "Ask for a purge")
 }
 
+// Of two proposals that two servers make at once only the newer one names anybody, whichever
+// comes to its end first.
+func TestProposalsAtOnce(t *testing.T) { storetest.Each(t, testProposalsAtOnce) }
+
+func testProposalsAtOnce(t *testing.T, on storetest.Engine) {
+	t.Parallel()
+	w := newWhole(t, on)
+	maya := w.device(w.maya, "Car 12")
+	gone, _ := w.somebody(maya, "Gus", "Goneaway")
+	w.sync(maya)
+	w.pass(10 * 366 * 24 * time.Hour)
+	w.work()
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel)
+	slow := must[*jobs.Worker](t)(jobs.New(w.st, jobs.Options{Clock: w.now, Log: log}))
+	add := func() {
+		if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+			j, err := slow.New("propose", "", syncengine.ID{}, nil)
+			if err == nil {
+				_, err = tx.AddJob(j)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	var between sync.Once
+	must[http.Handler](t)(console.New(w.srv, w.st, console.Options{Log: log, Jobs: slow, Clock: func() time.Time {
+		// It has begun, and another server is asked for a newer one.
+		between.Do(func() { add(); w.work() })
+		return w.now()
+	}}))
+	add()
+	if n := must[int](t)(slow.Once(t.Context())); n != 1 {
+		t.Fatalf("%d jobs", n)
+	}
+	var who []bool
+	for _, j := range w.proposed() {
+		if !j.Ended() || j.Failed {
+			t.Errorf("a proposal did not come to its end: %s", j.Error)
+		}
+		who = append(who, bytes.Contains(j.Result, must[[]byte](t)(json.Marshal(gone))))
+	}
+	if want := []bool{true, false, false}; !slices.Equal(who, want) {
+		t.Errorf("of the proposals, the newest first, these name somebody: %v, want %v", who, want)
+	}
+}
+
+// proposed are the jobs that propose, the newest first.
+func (w *whole) proposed() (all []*store.Job) {
+	w.tb.Helper()
+	if err := w.st.Jobs(w.tb.Context(), w.org.ID, "propose", 200, func(j *store.Job) error { all = append(all, j); return nil }); err != nil {
+		w.tb.Fatal(err)
+	}
+	return all
+}
+
 // naming counts the proposals that hold an id.
 func (w *whole) naming(id syncengine.ID) (n int) {
 	w.tb.Helper()
 	raw := must[[]byte](w.tb)(json.Marshal(id))
-	if err := w.st.Jobs(w.tb.Context(), w.org.ID, "propose", 200, func(j *store.Job) error {
+	for _, j := range w.proposed() {
 		if bytes.Contains(j.Result, raw) {
 			n++
 		}
-		return nil
-	}); err != nil {
-		w.tb.Fatal(err)
 	}
 	return n
 }
