@@ -277,6 +277,12 @@ func testPurgeGivenUp(t *testing.T, on storetest.Engine) {
 	cleo.back("cleo.third")
 	ada.get("/console/purges").want(t, http.StatusOK, "has given it up").never(t, "under way")
 	ada.get(at).want(t, http.StatusOK, "has given it up", "Tried 5 times.", "The server was restored", "another admin of your agency approves it again").never(t, "under way", "Approve the purge")
+	// What no person at a console can do anything about is in the server's log.
+	w.givenUp(t, "disk I/O error (10)")
+	ada.get(at).want(t, http.StatusOK, "Tried 5 times.", "the server’s log says what").never(t, "disk I/O")
+	ada.lang = "es"
+	ada.get(at).want(t, http.StatusOK, "Intentos: 5.", "los registros técnicos del servidor dicen qué").never(t, "disk I/O")
+	ada.lang = "en"
 	cleo.get(at).want(t, http.StatusOK, "approve it again", "Approve the purge")
 	cleo.post(at, "act", "approve", "code", cleo.code()).want(t, http.StatusConflict, "The server was restored")
 	if _, err := w.admin.ConfirmRecovery(t.Context()); err != nil {
@@ -339,15 +345,15 @@ func TestPurgeAskedAtOnce(t *testing.T) {
 	a.want(t, http.StatusOK, "Asked for.")
 }
 
-// givenUp has the job of a purge be one that has failed for good.
-func (w *whole) givenUp(t *testing.T) {
+// givenUp has the job of a purge be one that has failed for good, and says why.
+func (w *whole) givenUp(t *testing.T, why string) {
 	t.Helper()
 	var job *store.Job
 	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 1, func(j *store.Job) error { job = j; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-		job.EndedMS, job.Attempt, job.Failed, job.Error = w.now().UnixMilli(), 5, true, server.ErrPurgeMoved.Error()
+		job.EndedMS, job.Attempt, job.Failed, job.Error = w.now().UnixMilli(), 5, true, why
 		return tx.SaveJob(job)
 	}); err != nil {
 		t.Fatal(err)
@@ -397,7 +403,7 @@ func TestPurgesLook(t *testing.T) {
 			b.Keys(kb.Enter)
 			b.Says(word("Approved.", "Aprobada."))
 			at := browsertest.Eval[string](b, `location.pathname.replace("/console/", "")`)
-			w.givenUp(t)
+			w.givenUp(t, server.ErrPurgeMoved.Error())
 			b.Page("purges")
 			b.Look("purges-failed")
 			b.Page(at)
