@@ -205,7 +205,7 @@ func testProposalsAtOnce(t *testing.T, on storetest.Engine) {
 		if !j.Ended() || j.Failed {
 			t.Errorf("a proposal did not come to its end: %s", j.Error)
 		}
-		who = append(who, bytes.Contains(j.Result, must[[]byte](t)(json.Marshal(gone))))
+		who = append(who, w.names(j, gone))
 	}
 	if want := []bool{true, false, false}; !slices.Equal(who, want) {
 		t.Errorf("of the proposals, the newest first, these name somebody: %v, want %v", who, want)
@@ -224,13 +224,21 @@ func (w *whole) proposed() (all []*store.Job) {
 // naming counts the proposals that hold an id.
 func (w *whole) naming(id syncengine.ID) (n int) {
 	w.tb.Helper()
-	raw := must[[]byte](w.tb)(json.Marshal(id))
 	for _, j := range w.proposed() {
-		if bytes.Contains(j.Result, raw) {
+		if w.names(j, id) {
 			n++
 		}
 	}
 	return n
+}
+
+func (w *whole) names(proposal *store.Job, id syncengine.ID) bool {
+	w.tb.Helper()
+	raw, err := json.Marshal(id)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return bytes.Contains(proposal.Result, raw)
 }
 
 // thirdAdmin is one more admin of the clinic.
