@@ -258,10 +258,10 @@ func (a *Admin) revoke(kind string, id syncengine.ID, field uint32, code string,
 			}
 			all[i] = &next
 		}
-		if err := endSuspensions(tx, all); err != nil {
+		if err := applyLocal(engine, tx, encoded, now); err != nil {
 			return err
 		}
-		if err := applyLocal(engine, tx, encoded, now); err != nil {
+		if err := a.endSuspensions(tx, all, now); err != nil {
 			return err
 		}
 		if kind == "staff" {

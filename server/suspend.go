@@ -8,6 +8,7 @@ import (
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
 
 // Errors of a suspension. Nothing was changed.
@@ -205,8 +206,8 @@ func outForGood(all []*syncengine.Replica, device syncengine.ID) bool {
 	return len(stores) > 0 && !slices.ContainsFunc(stores, func(r *syncengine.Replica) bool { return !r.Revoked || r.WipeShut })
 }
 
-// endSuspensions ends those of devices that are out for good.
-func endSuspensions(tx *store.Tx, all []*syncengine.Replica) error {
+// endSuspensions ends those of devices that are out for good: their records say so too.
+func (a *Admin) endSuspensions(tx *store.Tx, all []*syncengine.Replica, now int64) error {
 	suspended, err := tx.Suspensions()
 	if err != nil {
 		return err
@@ -218,8 +219,32 @@ func endSuspensions(tx *store.Tx, all []*syncengine.Replica) error {
 		if err := tx.LiftSuspension(s.Device); err != nil {
 			return err
 		}
+		if err := a.suspendedIsOut(tx, s.Device, now); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// suspendedIsOut has the record of a device say that it is shut out, where it still says that it
+// is suspended.
+func (a *Admin) suspendedIsOut(tx *store.Tx, device syncengine.ID, now int64) error {
+	rec, err := tx.Record(device)
+	if err != nil || rec == nil || rec.Lifecycle() == record.Void || rec.Text(fieldDeviceState) != "suspended" {
+		return err
+	}
+	change, err := syncengine.NewID(now, a.rand)
+	if err != nil {
+		return err
+	}
+	encoded, err := setCode(a.org.ID, change, rec, fieldDeviceState, "revoked", now)
+	if err != nil {
+		return err
+	}
+	if err := tx.Journal(&store.JournalEvent{What: store.EventLifted, Device: device.String(), Change: encoded}); err != nil {
+		return err
+	}
+	return applyLocal(a.engine(), tx, encoded, now)
 }
 
 // replaySuspensions makes the suspensions true to the security journal, by the replicas as it

@@ -241,6 +241,15 @@ func testSuspendedAndOut(t *testing.T, on engine) {
 		}
 		return at
 	}
+	stands := func(when string, want ...string) {
+		t.Helper()
+		all := must[[]*server.DeviceState](t)(w.admin.Devices(ctx))
+		for i, d := range []*device{one, other, third} {
+			if is := all[slices.IndexFunc(all, func(s *server.DeviceState) bool { return s.ID == d.dev })].State; is != want[i] {
+				t.Errorf("%s: the record of device %d says %s, want %s", when, i, is, want[i])
+			}
+		}
+	}
 	for _, d := range []*device{one, other, third} {
 		if err := w.admin.SuspendDevice(ctx, d.dev); err != nil {
 			t.Fatal(err)
@@ -269,11 +278,37 @@ func testSuspendedAndOut(t *testing.T, on engine) {
 	if got := since(); got[third.dev] == 0 {
 		t.Error("after the order was taken back it is not suspended as it was")
 	}
-	if err := w.admin.RevokePerson(ctx, w.second); err != nil {
+	stands("before their person was shut out", "revoked", "suspended", "suspended")
+	if err := w.admin.WipeDevice(ctx, third.dev); err != nil {
 		t.Fatal(err)
 	}
-	if got := since(); len(got) != 0 {
-		t.Errorf("after their person was shut out %d are", len(got))
+	back = w.copied()
+	for _, when := range []string{"after their person was shut out", "after an older copy has come back", "at the next start"} {
+		switch when {
+		case "after their person was shut out":
+			if err := w.admin.RevokePerson(ctx, w.second); err != nil {
+				t.Fatal(err)
+			}
+		case "after an older copy has come back":
+			w.restart(back, one, other)
+		default:
+			if err := w.srv.ReplayJournal(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := since(); len(got) != 0 {
+			t.Errorf("%s %d are", when, len(got))
+		}
+		stands(when, "revoked", "revoked", "wipe_pending")
+	}
+	lifted := 0
+	for _, e := range must[[]*store.JournalEvent](t)(w.s.Journal(ctx, w.org.ID)) {
+		if e.What == store.EventLifted {
+			lifted++
+		}
+	}
+	if lifted != 1 {
+		t.Errorf("the journal has %d records that were suspended as out, want that of the second device", lifted)
 	}
 }
 

@@ -27,13 +27,15 @@ type deviceRow struct {
 	ID, Label, Who, State, Version string
 	Seen, Unsent, Since, Clock     string
 	Notes                          []string
+	// Known: the device has a record, without which nothing can be done with it.
+	Known bool
 	// Kept says whether what it has unsent is kept sealed to the org as well; of a device
 	// that was not heard of nobody knows.
 	Kept string
 }
 
 // devices lists the devices of the person's agency: whoever works with one may be of another by
-// now.
+// now. One without a record, as a replay of the journal leaves it, is of its person's.
 func (v *visit) devices() error {
 	d := &devicesData{Page: v.page("navDevices", "devices")}
 	replicas, err := v.office().Replicas(v.ctx())
@@ -46,7 +48,10 @@ func (v *visit) devices() error {
 			ids = append(ids, r.Device)
 		}
 		s.load(ids...)
-		d.Rows = s.deviceRows(replicas, v.c.srv.Seen(v.who.Org.ID), func(r *syncengine.Replica) bool { return s.ownDevice(r.Device) != nil })
+		mine := s.colleagues()
+		d.Rows = s.deviceRows(replicas, v.c.srv.Seen(v.who.Org.ID), func(r *syncengine.Replica) bool {
+			return s.ownDevice(r.Device) != nil || s.see(r.Device) == nil && mine[r.Person]
+		})
 		return nil
 	})
 	if err != nil {
@@ -86,7 +91,7 @@ func (s *sight) deviceRow(r *syncengine.Replica, seen map[syncengine.ID]server.D
 	row := deviceRow{ID: r.Device.String(), Label: s.t("unknownDevice"), Who: s.staffName(r.Person), Seen: s.t("notSeen")}
 	if it := s.see(r.Device); it != nil {
 		if m, ok := it.msg.(*tandemv1.Device); ok {
-			row.Label, row.Version = m.GetLabel(), m.GetAppVersion()
+			row.Known, row.Label, row.Version = true, m.GetLabel(), m.GetAppVersion()
 			row.State = s.code(s.c.domain.FieldCodes("device", "state"), m.GetState())
 		}
 	}

@@ -162,6 +162,28 @@ func TestDevicesOfAnAgency(t *testing.T) {
 	})
 }
 
+// A store whose device has no record, as a replay of the journal leaves it, is listed for the
+// agency of its person, without what needs a record.
+func TestDeviceWithoutRecord(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		t.Parallel()
+		o := newOffice(t, on)
+		if err := o.st.Write(t.Context(), o.org.ID, 1, func(tx *store.Tx) error {
+			for i, who := range []syncengine.ID{o.maya, o.fred} {
+				if err := tx.SaveReplica(&syncengine.Replica{ID: syncengine.ID{1, byte(i)}, Device: syncengine.ID{2, byte(i)}, Person: who, Key: make([]byte, 32)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		ada := o.signIn(o.ada, "ada.admin")
+		ada.get("/console/devices").want(t, http.StatusOK, "Device without a record", "Maya Ortiz").never(t, "Fred", "What can be done")
+		ada.get("/console/devices/"+syncengine.ID{2, 0}.String()).want(t, http.StatusNotFound)
+	})
+}
+
 // moves has a member of staff work for another agency, which nobody but the server may.
 func (o *office) moves(staff, agency syncengine.ID) {
 	o.tb.Helper()

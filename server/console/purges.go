@@ -222,10 +222,11 @@ func jobOf(work []*store.Job, id syncengine.ID) *store.Job {
 }
 
 // purgeTrouble is why the newest attempt at a purge came to nothing, and how often it was tried.
+// What no person at a console can do anything about is in the server's log.
 func (s *sight) purgeTrouble(job *store.Job) string {
-	why := job.Error
+	why := s.t("purgeFault")
 	for _, one := range purgeWrong {
-		if strings.Contains(why, one.err.Error()) {
+		if strings.Contains(job.Error, one.err.Error()) {
 			why = s.t(one.word)
 		}
 	}

@@ -6,13 +6,17 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
+	"github.com/rs/zerolog"
 	"github.com/tandem-response/tandem/internal/browsertest"
 	"github.com/tandem-response/tandem/internal/storetest"
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/console"
+	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/audit"
@@ -104,9 +108,9 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	for _, b := range []*browser{bea, cleo} {
 		b.post(at, "act", "approve", "code", b.code()).want(t, http.StatusConflict, "does not wait for a decision")
 	}
-	jobs := 0
-	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 10, func(*store.Job) error { jobs++; return nil }); err != nil || jobs != 1 {
-		t.Errorf("%d jobs, %v", jobs, err)
+	work := 0
+	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 10, func(*store.Job) error { work++; return nil }); err != nil || work != 1 {
+		t.Errorf("%d jobs, %v", work, err)
 	}
 	if n := w.naming(gone); n != 1 {
 		t.Errorf("%d proposals name who may be purged, want the newest", n)
@@ -129,19 +133,112 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 	bea.get(at).want(t, http.StatusOK, "Registros borrados", "Hecha")
 }
 
+// Where a command does what was approved, the job finds nothing to do, and what may be purged is
+// counted again: no proposal names who is gone.
+func TestPurgeByCommand(t *testing.T) { storetest.Each(t, testPurgeByCommand) }
+
+func testPurgeByCommand(t *testing.T, on storetest.Engine) {
+	t.Parallel()
+	w := newWhole(t, on)
+	maya := w.device(w.maya, "Car 12")
+	gone, _ := w.somebody(maya, "Gus", "Goneaway")
+	w.sync(maya)
+	ada, bea := w.signIn(w.ada, "ada.admin"), w.signIn(w.secondAdmin(), "bea.second")
+	w.pass(10 * 366 * 24 * time.Hour)
+	ada.back("ada.admin")
+	bea.back("bea.second")
+	w.work()
+	w.sync(maya)
+	at := ada.post("/console/purges", "reason", "past its retention").want(t, http.StatusOK, "Asked for.").path
+	bea.post(at, "act", "approve", "code", bea.code()).want(t, http.StatusOK, "Approved. The server is doing it.")
+	if n := w.naming(gone); n != 1 {
+		t.Errorf("%d proposals name who may be purged", n)
+	}
+	id := must[syncengine.ID](t)(syncengine.ParseID(at[strings.LastIndex(at, "/")+1:]))
+	if done, err := w.admin.DoPurge(t.Context(), id); err != nil || done.Erased != 2 {
+		t.Fatalf("the command: %+v, %v", done, err)
+	}
+	w.work()
+	if n := w.naming(gone); n != 0 {
+		t.Errorf("%d proposals name who was purged", n)
+	}
+	ada.get("/console/purges").want(t, http.StatusOK, "0 people and 0 calls, 0 records", "Done").never(t, "Ask for a purge")
+}
+
+// Of two proposals that two servers make at once only the newer one names anybody, whichever
+// comes to its end first.
+func TestProposalsAtOnce(t *testing.T) { storetest.Each(t, testProposalsAtOnce) }
+
+func testProposalsAtOnce(t *testing.T, on storetest.Engine) {
+	t.Parallel()
+	w := newWhole(t, on)
+	maya := w.device(w.maya, "Car 12")
+	gone, _ := w.somebody(maya, "Gus", "Goneaway")
+	w.sync(maya)
+	w.pass(10 * 366 * 24 * time.Hour)
+	w.work()
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel)
+	slow := must[*jobs.Worker](t)(jobs.New(w.st, jobs.Options{Clock: w.now, Log: log}))
+	add := func() {
+		if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+			j, err := slow.New("propose", "", syncengine.ID{}, nil)
+			if err == nil {
+				_, err = tx.AddJob(j)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	var between sync.Once
+	must[http.Handler](t)(console.New(w.srv, w.st, console.Options{Log: log, Jobs: slow, Clock: func() time.Time {
+		// It has begun, and another server is asked for a newer one.
+		between.Do(func() { add(); w.work() })
+		return w.now()
+	}}))
+	add()
+	if n := must[int](t)(slow.Once(t.Context())); n != 1 {
+		t.Fatalf("%d jobs", n)
+	}
+	var who []bool
+	for _, j := range w.proposed() {
+		if !j.Ended() || j.Failed {
+			t.Errorf("a proposal did not come to its end: %s", j.Error)
+		}
+		who = append(who, w.names(j, gone))
+	}
+	if want := []bool{true, false, false}; !slices.Equal(who, want) {
+		t.Errorf("of the proposals, the newest first, these name somebody: %v, want %v", who, want)
+	}
+}
+
+// proposed are the jobs that propose, the newest first.
+func (w *whole) proposed() (all []*store.Job) {
+	w.tb.Helper()
+	if err := w.st.Jobs(w.tb.Context(), w.org.ID, "propose", 200, func(j *store.Job) error { all = append(all, j); return nil }); err != nil {
+		w.tb.Fatal(err)
+	}
+	return all
+}
+
 // naming counts the proposals that hold an id.
 func (w *whole) naming(id syncengine.ID) (n int) {
 	w.tb.Helper()
-	raw := must[[]byte](w.tb)(json.Marshal(id)) //nolint:errchkjson // It is checked.
-	if err := w.st.Jobs(w.tb.Context(), w.org.ID, "propose", 200, func(j *store.Job) error {
-		if bytes.Contains(j.Result, raw) {
+	for _, j := range w.proposed() {
+		if w.names(j, id) {
 			n++
 		}
-		return nil
-	}); err != nil {
-		w.tb.Fatal(err)
 	}
 	return n
+}
+
+func (w *whole) names(proposal *store.Job, id syncengine.ID) bool {
+	w.tb.Helper()
+	raw, err := json.Marshal(id)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return bytes.Contains(proposal.Result, raw)
 }
 
 // thirdAdmin is one more admin of the clinic.
@@ -188,6 +285,12 @@ func testPurgeGivenUp(t *testing.T, on storetest.Engine) {
 	cleo.back("cleo.third")
 	ada.get("/console/purges").want(t, http.StatusOK, "has given it up").never(t, "under way")
 	ada.get(at).want(t, http.StatusOK, "has given it up", "Tried 5 times.", "The server was restored", "another admin of your agency approves it again").never(t, "under way", "Approve the purge")
+	// What no person at a console can do anything about is in the server's log.
+	w.givenUp(t, "disk I/O error (10)")
+	ada.get(at).want(t, http.StatusOK, "Tried 5 times.", "the server’s log says what").never(t, "disk I/O")
+	ada.lang = "es"
+	ada.get(at).want(t, http.StatusOK, "Intentos: 5.", "los registros técnicos del servidor dicen qué").never(t, "disk I/O")
+	ada.lang = "en"
 	cleo.get(at).want(t, http.StatusOK, "approve it again", "Approve the purge")
 	cleo.post(at, "act", "approve", "code", cleo.code()).want(t, http.StatusConflict, "The server was restored")
 	if _, err := w.admin.ConfirmRecovery(t.Context()); err != nil {
@@ -250,15 +353,15 @@ func TestPurgeAskedAtOnce(t *testing.T) {
 	a.want(t, http.StatusOK, "Asked for.")
 }
 
-// givenUp has the job of a purge be one that has failed for good.
-func (w *whole) givenUp(t *testing.T) {
+// givenUp has the job of a purge be one that has failed for good, and says why.
+func (w *whole) givenUp(t *testing.T, why string) {
 	t.Helper()
 	var job *store.Job
 	if err := w.st.Jobs(t.Context(), w.org.ID, "purge", 1, func(j *store.Job) error { job = j; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.st.Write(t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-		job.EndedMS, job.Attempt, job.Failed, job.Error = w.now().UnixMilli(), 5, true, server.ErrPurgeMoved.Error()
+		job.EndedMS, job.Attempt, job.Failed, job.Error = w.now().UnixMilli(), 5, true, why
 		return tx.SaveJob(job)
 	}); err != nil {
 		t.Fatal(err)
@@ -308,7 +411,7 @@ func TestPurgesLook(t *testing.T) {
 			b.Keys(kb.Enter)
 			b.Says(word("Approved.", "Aprobada."))
 			at := browsertest.Eval[string](b, `location.pathname.replace("/console/", "")`)
-			w.givenUp(t)
+			w.givenUp(t, server.ErrPurgeMoved.Error())
 			b.Page("purges")
 			b.Look("purges-failed")
 			b.Page(at)

@@ -57,13 +57,20 @@ func (c *Console) purging(w *jobs.Worker) {
 			}
 			done.Agencies[agency.String()] = &proposal{Found: found, Purgeable: len(found.Purgeable), List: found.List}
 		}
-		named, err := c.named(ctx, run.Org.ID)
-		if err != nil {
-			return err
+		conclude := func() error {
+			return finish(ctx, run, done, nil, func(tx *store.Tx) error {
+				if err := unname(tx, run.Job.Num, done); err != nil {
+					return err
+				}
+				return propose(tx, agencies, done)
+			})
 		}
-		return finish(ctx, run, done, nil, func(tx *store.Tx) error {
-			return errors.Join(unname(tx, named), propose(tx, agencies, done))
-		})
+		err = conclude()
+		if errors.Is(err, errNewer) {
+			done.unname()
+			err = conclude()
+		}
+		return err
 	})
 	w.Handle(jobPurge, func(ctx context.Context, run *jobs.Run) error {
 		id, ok := syncengine.IDFromBytes(run.Job.Payload)
@@ -71,35 +78,22 @@ func (c *Console) purging(w *jobs.Worker) {
 			return jobs.Permanent(store.ErrNoPurge)
 		}
 		p, err := admin(run).DoPurge(ctx, id)
-		if errors.Is(err, store.ErrNoPurge) {
-			// It was done: by another server, or by a command.
-			return finish(ctx, run, nil, nil, nil)
-		}
-		if err != nil {
+		// Else it was done: by another server, by a command, or by an attempt that did not come
+		// to note it.
+		var did map[string]int
+		switch {
+		case err == nil:
+			did = map[string]int{"erased": p.Erased, "kept": p.Kept}
+		case !errors.Is(err, store.ErrNoPurge):
 			return err
 		}
 		// What was counted before is over.
 		again, err := w.New(jobPropose, "", syncengine.ID{}, nil)
-		if err != nil {
-			return err
-		}
-		return finish(ctx, run, map[string]int{"erased": p.Erased, "kept": p.Kept}, nil, func(tx *store.Tx) error {
+		return finish(ctx, run, did, err, func(tx *store.Tx) error {
 			_, err := tx.AddJob(again)
 			return err
 		})
 	})
-}
-
-// named are the earlier proposals that name anybody.
-func (c *Console) named(ctx context.Context, org syncengine.ID) (ids []syncengine.ID, err error) {
-	err = c.store.Jobs(ctx, org, jobPropose, mostJobs, func(j *store.Job) error {
-		var all proposals
-		if j.Ended() && json.Unmarshal(j.Result, &all) == nil && all.names() {
-			ids = append(ids, j.ID)
-		}
-		return nil
-	})
-	return ids, err
 }
 
 func (p *proposals) names() bool {
@@ -111,20 +105,41 @@ func (p *proposals) names() bool {
 	return false
 }
 
-// unname takes out of proposals whom they name: they are in the newest one, or gone.
-func unname(tx *store.Tx, ids []syncengine.ID) error {
-	for _, id := range ids {
-		j, err := tx.Job(id)
-		if err != nil {
-			return err
+func (p *proposals) unname() {
+	for _, one := range p.Agencies {
+		one.List = nil
+	}
+}
+
+// errNewer: a newer proposal has come to its end first.
+var errNewer = errors.New("a newer proposal names who may be purged")
+
+// unname takes out of the proposals before one whom they name: they are in this one, or gone.
+// It fails where this one names anybody and is not the newest any more.
+func unname(tx *store.Tx, num uint64, done *proposals) error {
+	var before []*store.Job
+	newer := false
+	err := tx.Jobs(jobPropose, mostJobs, func(j *store.Job) error {
+		switch made := j.Ended() && !j.Failed && !j.Cancelled; {
+		case made && j.Num > num:
+			newer = true
+		case made && j.Num < num:
+			before = append(before, j)
 		}
+		return nil
+	})
+	if err == nil && newer && done.names() {
+		err = errNewer
+	}
+	if err != nil {
+		return err
+	}
+	for _, j := range before {
 		var all proposals
-		if j == nil || json.Unmarshal(j.Result, &all) != nil {
+		if json.Unmarshal(j.Result, &all) != nil || !all.names() {
 			continue
 		}
-		for _, one := range all.Agencies {
-			one.List = nil
-		}
+		all.unname()
 		if j.Result, err = json.Marshal(&all); err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ var graveWords = web.Words{
 	"purgeFailed":    {"Approved, and the server has given it up", "Aprobada, y el servidor la ha abandonado"},
 	"purgeAgain":     {"Approved, and the server tries again by itself", "Aprobada, y el servidor lo vuelve a intentar solo"},
 	"purgeTrouble":   {"What stands in the way", "Lo que lo impide"},
+	"purgeFault":     {"Something went wrong on the server, and the server’s log says what: tell whoever runs it.", "Algo falló en el servidor, y los registros técnicos del servidor dicen qué: avise a quien lo administra."},
 	"purgeTried":     {"Tried %d times.", "Intentos: %d."},
 	"purgeTries":     {"Next: %s.", "Siguiente: %s."},
 	"purgeNext":      {"What was erased stays erased, and nothing else is touched. Once nothing stands in the way, approve it again: the server goes on where it was.", "Lo borrado queda borrado y no se toca nada más. Cuando nada lo impida, apruébela otra vez: el servidor sigue donde estaba."},

@@ -195,12 +195,15 @@ func (s *Store) Jobs(ctx context.Context, org syncengine.ID, kind string, limit 
 	if err != nil {
 		return err
 	}
-	return s.viewing(ctx, o, func(v *view) error {
-		if kind == "" {
-			return v.eachJob("ORDER BY num DESC LIMIT CAST($2 AS BIGINT)", []any{int64(limit)}, f)
-		}
-		return v.eachJob("AND kind = $2 ORDER BY num DESC LIMIT CAST($3 AS BIGINT)", []any{kind, int64(limit)}, f)
-	})
+	return s.viewing(ctx, o, func(v *view) error { return v.Jobs(kind, limit, f) })
+}
+
+// Jobs is that of the store, in a transaction. f must not use the transaction.
+func (v *view) Jobs(kind string, limit int, f func(*Job) error) error {
+	if kind == "" {
+		return v.eachJob("ORDER BY num DESC LIMIT CAST($2 AS BIGINT)", []any{int64(limit)}, f)
+	}
+	return v.eachJob("AND kind = $2 ORDER BY num DESC LIMIT CAST($3 AS BIGINT)", []any{kind, int64(limit)}, f)
 }
 
 // Job returns one of an org; nil where there is none.

@@ -35,7 +35,7 @@ const (
 	EventWipeTold = "wipe told"
 	EventUnwiped  = "unwiped"
 	// EventSuspended and EventLifted: nothing is taken of a device and nothing sent to it, or
-	// it is again.
+	// it is again, or it is shut out, and suspended no more.
 	EventSuspended = "suspended"
 	EventLifted    = "lifted"
 	// EventRekeyed: a replica has another key.
