@@ -213,7 +213,8 @@ func (v *visit) outcomes() error {
 	return v.outcomesShow("")
 }
 
-// outcomesShow is the page, with what is wrong with a table that was sent.
+// outcomesShow is the page. With what is wrong with a table that was sent it shows no report:
+// nobody asked for one, and the reason stands there until it is read.
 func (v *visit) outcomesShow(popWhy string) error {
 	d, status := &outcomesData{Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, PopWhy: popWhy}, http.StatusOK
 	if popWhy != "" {
@@ -231,7 +232,7 @@ func (v *visit) outcomesShow(popWhy string) error {
 	case err != nil:
 		d.Why = v.t("errDays")
 		return v.show(http.StatusUnprocessableEntity, "outcomes", d)
-	case len(ask.programs) == 0:
+	case len(ask.programs) == 0, popWhy != "":
 		return v.show(status, "outcomes", d)
 	}
 	query := ask.query.Encode()
