@@ -19,6 +19,12 @@ func TestRefusedPopulation(t *testing.T) {
 	if to := a.head.Get("Refresh"); to != "" {
 		t.Errorf("the reason goes away by itself: %q", to)
 	}
+	ada.lang = "es"
+	for file, says := range map[string]string{
+		"group,people\n": "empieza con la línea", "breakdown,group,people\ngender,woman\n": "línea 2: se esperan tres valores", "breakdown,group,people\ngender,Canarygroup,1\n": "línea 2: este no es un grupo",
+	} {
+		ada.upload("/console/outcomes/population", "table.csv", []byte(file)).want(t, http.StatusUnprocessableEntity, "No se ha cambiado nada", says).never(t, "line ", "begins", "Canarygroup")
+	}
 	if n := len(o.entries(tandemv1.AuditAct_AUDIT_ACT_METRICS_READ)); n != 0 {
 		t.Errorf("%d readings are noted of figures that nobody saw", n)
 	}

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -80,6 +81,8 @@ func TestPopulationGroups(t *testing.T) {
 			t.Errorf("%q is taken", line)
 		} else if strings.Contains(err.Error(), "women") {
 			t.Errorf("the error echoes the file: %v", err)
+		} else if wrong, ok := errors.AsType[*report.PopulationError](err); !ok || wrong.Line < 2 || !strings.HasPrefix(wrong.In("es"), "línea ") || wrong.Says.EN == wrong.Says.ES {
+			t.Errorf("%q: not said in both languages: %v", line, err)
 		}
 	}
 	for _, line := range []string{"gender,woman,10", "age_band,65+,10", "zip,61820,10", "language,ase,10", "hour_block,12-17,10", "race_ethnicity,two_or_more,10", "beat,North 3,10", "model,crt,10"} {
