@@ -188,9 +188,8 @@ type outcomesData struct {
 	// form that asks for the same.
 	Self, CSV, JSON string
 	Hidden          [][2]string
-	// Counting: it is not there yet, Read records were read.
-	Counting bool
-	Read     int64
+	// Counting says that it is not there yet; empty where it is.
+	Counting string
 	// Name, Days, Seq and When are those of the report, Body its figures. Moved: there is a
 	// newer state. Withheld as in metricsAsk.
 	Name, Days, When string
@@ -249,8 +248,7 @@ func (v *visit) outcomesShow(popWhy string) error {
 	case err != nil:
 		return err
 	case !n.ended():
-		d.Counting, d.Read = true, n.read.Load()
-		v.lookAgain("outcomes", ask.query)
+		d.Counting = v.lookAgain("outcomes", ask.query, n)
 		return v.show(status, "outcomes", d)
 	}
 	r, _, err := v.staffReport(n, ask, "page")
@@ -275,16 +273,20 @@ func (v *visit) asker() asker {
 	return asker{org: v.who.Org.ID, person: v.who.Staff, follows: v.r.URL.Query().Get("look") != ""}
 }
 
-// lookAgain has the browser ask for a page again by itself, a number of times.
-func (v *visit) lookAgain(page string, query url.Values) {
+// lookAgain has the browser ask for a page again by itself, a number of times, and says how
+// far its count is. One that waits long in line outlasts that: then the person is told to ask,
+// since a count that nobody asks for ends.
+func (v *visit) lookAgain(page string, query url.Values, of *count) string {
 	n, err := strconv.Atoi(v.r.URL.Query().Get("look"))
 	if err != nil || n < 0 {
 		n = 0
 	}
-	if n < mostLooks {
-		query.Set("look", strconv.Itoa(n+1))
-		v.w.Header().Set("Refresh", sprintf("%d; url=%s%s?%s", lookEvery, base, page, query.Encode()))
+	if n >= mostLooks {
+		return sprintf(v.t("isCountingStill"), of.read.Load())
 	}
+	query.Set("look", strconv.Itoa(n+1))
+	v.w.Header().Set("Refresh", sprintf("%d; url=%s%s?%s", lookEvery, base, page, query.Encode()))
+	return sprintf(v.t("isCounting"), of.read.Load())
 }
 
 // metricsAsk reads what report is asked for.
