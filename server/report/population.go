@@ -1,4 +1,3 @@
-//nolint:misspell // Half of it is Spanish.
 package report
 
 import (
