@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/tandem-response/tandem/server"
+	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/export"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -46,7 +48,8 @@ func (exportCmd) Help() string {
 	return `Writes records as files that other programs read: one moment of the database, under one
 person's rights, with a codebook and a manifest of checksums. Who received what and why
 is in the accounting of disclosures before the first byte is written. Half an export never
-looks whole: what was broken off begins anew, as of that later moment.
+looks whole. Where it was killed, the same command into the same directory goes on within a
+day, as of the moment of the first one; what is stopped with Ctrl-C leaves nothing.
 
   tandem export --data tandem-data --to q1 --purpose "quarterly report" --recipient "County health" --basis payment_ops
   tandem export --preview --purpose "quarterly report" --recipient "County health" --basis payment_ops
@@ -101,27 +104,21 @@ func (c *exportCmd) Run(a *app) (err error) {
 		if c.Preview {
 			return c.preview(a, st, org, ad, o)
 		}
-		note := &server.ExportNote{ID: o.ID, By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.form()}
+		note := &server.ExportNote{By: o.Person, Recipient: c.Recipient, Purpose: c.Purpose, Basis: c.Basis, What: []string{"other"}, Form: c.form()}
 		if err := note.CheckExport(); err != nil {
 			return exits(exitUsage, err)
 		}
-		done := &exported{ID: o.ID.String(), To: c.To}
-		o.Begin = func(cut export.Cut) error {
-			note.Teams, note.Seq, note.What = cut.Teams, cut.Seq, cut.What
-			return ad.BeginExport(a.ctx, note)
-		}
-		o.End = func(m *export.Manifest, digest syncengine.Hash) error {
-			done.Manifest = fmt.Sprintf("%x", digest[:])
-			return ad.EndExport(a.ctx, note, m.Records, digest)
-		}
+		here := &bulk.Here{Store: st, Org: org, Admin: ad, To: c.To, Note: note, Keys: c.ToAge}
 		add, finish := a.progress(0, "exporting")
 		o.Progress = add
-		m, err := export.Write(a.ctx, st, org, c.To, o)
+		m, digest, err := here.Write(a.ctx, o)
 		finish()
 		if err != nil {
 			return exportExit(err)
 		}
-		done.Seq, done.Records, done.Files, done.LeftOut = m.Seq, m.Records, len(m.Files)+1, m.LeftOut
+		done := &exported{
+			ID: m.ID, To: c.To, Seq: m.Seq, Records: m.Records, Files: len(m.Files) + 1, Manifest: hex.EncodeToString(digest[:]), LeftOut: m.LeftOut,
+		}
 		if c.JSON {
 			return a.json(done)
 		}

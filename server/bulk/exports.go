@@ -167,7 +167,7 @@ func (e *Exports) discard(id syncengine.ID) error {
 }
 
 // errFell says that an export was made of what does not stand any more.
-var errFell = errors.New("something was erased by law, or the rights of those who export changed, while the export was made: it begins anew")
+var errFell = errors.New("something was erased by law, or a record or the rights of those who export changed, while the export was made: it begins anew")
 
 func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	var r Request
@@ -233,7 +233,7 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	// Until it is finished nobody is given the key: an attempt that was broken off has passed
 	// nothing on, and is not accounted for.
 	if err := run.Finish(ctx, result, func(tx *store.Tx) error {
-		if stands, err := export.Stands(ctx, tx, run.Org, o, kept); err != nil {
+		if stands, err := export.Stands(ctx, tx, run.Org, e.dir(run.Job.ID), o, kept); err != nil {
 			return err
 		} else if !stands {
 			return errFell
@@ -258,7 +258,7 @@ func (e *Exports) resume(ctx context.Context, run *jobs.Run, o *export.Options, 
 	o.Kept = done.Kept
 	o.Whole = func(path string, f export.File) bool { return whole(path, identity, done.Fetched[f.Name]) }
 	o.Keep = func(k *export.Kept) error {
-		if done.Kept = k; k.Parts == 0 {
+		if done.Kept = k; k.Parts == 0 && k.Within == nil {
 			// By then all that is in the state had been accepted.
 			done.AtMS = e.o.Clock().UnixMilli()
 		}
@@ -268,6 +268,10 @@ func (e *Exports) resume(ctx context.Context, run *jobs.Run, o *export.Options, 
 		}
 		if err := run.Keep(ctx, text); err != nil {
 			return err
+		}
+		if k.Within != nil {
+			e.o.Log.Debug().Stringer("export", run.Job.ID).Int64("held", k.Records).Msg("export's place kept")
+			return nil
 		}
 		e.o.Log.Info().Stringer("export", run.Job.ID).Int("part", k.Parts).Msg("export part kept")
 		return nil
@@ -369,7 +373,10 @@ func (e *Exports) Sweep(ctx context.Context) error {
 	// Of those that are done the spool may be there still.
 	keep, done := map[string]bool{}, map[string]bool{}
 	for _, org := range orgs {
-		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error { return tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()) }); err != nil {
+		if err := e.store.Write(ctx, org.ID, 1, func(tx *store.Tx) error {
+			_, err := tx.DropJobs(hereKind, e.o.Clock().Add(-hereFor).UnixMilli())
+			return errors.Join(err, tx.DropApprovals(e.o.Clock().Add(-Waits).UnixMilli()))
+		}); err != nil {
 			return err
 		}
 		over := false

@@ -49,6 +49,9 @@ const (
 	kept    = `"part":2`
 	// under way: most records are read from the spool, and not all.
 	underway = `"records":9000`
+	// within: in the middle of the first kind, at its place that is kept, and some way after it.
+	within    = `"held":10000`
+	wellafter = `"records":11000`
 )
 
 // longest is how long a test waits for another process, which takes seconds.
@@ -75,6 +78,9 @@ func child(place string) error {
 		return err
 	}
 	defer st.Close()
+	if how := os.Getenv(hereEnv); how != "" {
+		return hereUntil(ctx, st, strings.Split(how, "\n"))
+	}
 	worker, err := jobs.New(st, jobs.Options{Log: zerolog.Nop(), Lease: time.Hour, Poll: 50 * time.Millisecond})
 	if err != nil {
 		return err
@@ -92,11 +98,11 @@ func child(place string) error {
 }
 
 // start begins a server; what it says comes out of lines, and kill ends it as a power cut does.
-func (w *world) start(hangs string) (lines *bufio.Reader, kill func()) {
+func (w *world) start(hangs string, env ...string) (lines *bufio.Reader, kill func()) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+w.place)
-	cmd.Env = append(cmd.Env, hangEnv+"="+hangs)
+	cmd.Env = append(append(cmd.Env, hangEnv+"="+hangs), env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	w.ok(err)
@@ -125,7 +131,7 @@ func (w *world) fill() {
 		body, err := domain.Body(msg)
 		w.ok(err)
 		w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
-			for n := range []int{5000, 10, 5000}[i] {
+			for n := range []int{11_500, 10, 5000}[i] {
 				if err := w.save(tx, syncengine.ID{9, byte(i), byte(n >> 8), byte(n)}, msg, body, 1); err != nil {
 					return err
 				}
@@ -143,6 +149,7 @@ const (
 	changed meanwhile = "the database has changed"
 	damaged meanwhile = "a file is damaged"
 	spoilt  meanwhile = "the spool is damaged"
+	torn    meanwhile = "the journal is damaged"
 	erased  meanwhile = "a record was erased by law"
 	moved   meanwhile = "who approved has another role"
 )
@@ -176,6 +183,11 @@ func TestResume(t *testing.T) {
 			{export.FHIR, export.Full, kept, changed, nil},
 			{export.CSV, export.Full, kept, changed, key},
 			{export.CSV, export.Full, spooled, changed, nil},
+			{export.CSV, export.Full, within, changed, nil},
+			{export.CSV, export.Full, wellafter, changed, key},
+			{export.FHIR, export.Full, wellafter, changed, nil},
+			{export.FHIR, export.Full, wellafter, torn, nil},
+			{export.CSV, export.Full, wellafter, erased, nil},
 			{export.XLSX, export.Full, underway, changed, nil},
 			{export.CSV, export.Limited, underway, changed, nil},
 			{export.Parquet, export.SafeHarbor, underway, changed, nil},
@@ -215,6 +227,9 @@ func (w *world) breakOff(t *testing.T, c broken) {
 	}
 	kill()
 	before, k := w.kept(t, id, map[string]int{kept: 2}[c.at])
+	if (k.Within != nil) != (c.at == within || c.at == wellafter) || k.Within != nil && k.Records != 10_000 {
+		t.Fatalf("kept: %+v", k)
+	}
 	w.free(id)
 	o := export.Options{
 		ID: id, Person: who[0], Approver: who[1], Purpose: ask.Purpose, Recipient: ask.Recipient, Basis: ask.Basis, Format: c.format, Set: c.set, Agreement: ask.Agreement,
@@ -227,7 +242,7 @@ func (w *world) breakOff(t *testing.T, c broken) {
 	if !c.happens.anew() {
 		want = w.straight(t, o, c.key != nil)
 	}
-	w.happen(c.happens, id, who, before)
+	w.happen(c.happens, id, who, before, k)
 	if c.happens.anew() {
 		want = w.straight(t, o, c.key != nil)
 	}
@@ -307,7 +322,7 @@ func (w *world) edit(id syncengine.ID, msg proto.Message, change func()) {
 	}))
 }
 
-func (w *world) happen(what meanwhile, id syncengine.ID, who [2]syncengine.ID, before map[string]os.FileInfo) {
+func (w *world) happen(what meanwhile, id syncengine.ID, who [2]syncengine.ID, before map[string]os.FileInfo, k *export.Kept) {
 	w.t.Helper()
 	flip := func(name string, at func(size int) int) {
 		name = filepath.Join(w.dir, name)
@@ -323,10 +338,12 @@ func (w *world) happen(what meanwhile, id syncengine.ID, who [2]syncengine.ID, b
 		w.change(7)
 	case damaged:
 		flip(filepath.Join(id.String()+".unfinished", slices.Sorted(maps.Keys(before))[0]), func(size int) int { return size - 1 })
+	case torn:
+		flip(filepath.Join(id.String()+".unfinished", "journal"), func(int) int { return 20_000 })
 	case spoilt:
 		flip(id.String()+".spool", func(size int) int { return size / 2 })
 	case erased:
-		w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return tx.Erase(syncengine.ID{9, 0, 0, 200}, nil, 1) }))
+		w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error { return tx.Erase(syncengine.ID{9, 0, 0, byte(200 + k.Parts)}, nil, 1) }))
 	case moved:
 		msg := &tandemv1.Staff{}
 		w.edit(who[1], msg, func() { msg.Roles = []string{"lead"} })

@@ -11,12 +11,58 @@ import (
 	"github.com/rs/zerolog"
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
 	"github.com/tandem-response/tandem/internal/storetest"
+	"github.com/tandem-response/tandem/server"
 	"github.com/tandem-response/tandem/server/bulk"
 	"github.com/tandem-response/tandem/server/export"
 	"github.com/tandem-response/tandem/server/jobs"
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
+	"github.com/tandem-response/tandem/syncengine/record"
 )
+
+// placed keeps a person where a team has them.
+func (w *world) placed(id, team syncengine.ID) {
+	w.t.Helper()
+	body, err := record.New().Body(&tandemv1.Person{
+		AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), TeamId: new(team.String()), Lifecycle: new("active"), Tz: new("America/Chicago"),
+	})
+	w.ok(err)
+	w.batch(func(b *syncengine.Batch) error {
+		_, err := b.Load(&syncengine.Loaded{
+			Write:  &tandemv1.RecordWrite{Record: id[:], Kind: record.New().KindByName("person").Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
+			Author: w.org.ID, AtMS: w.now().UnixMilli(),
+		})
+		return err
+	})
+}
+
+func (w *world) batch(f func(*syncengine.Batch) error) {
+	w.t.Helper()
+	w.ok(w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) error {
+		b, err := (&syncengine.Server{Rules: record.New(), Secrets: w.org.Secrets}).Begin(tx, w.now().UnixMilli())
+		if err != nil {
+			return err
+		}
+		if err := f(b); err != nil {
+			return err
+		}
+		_, err = b.Commit()
+		return err
+	}))
+}
+
+// goes has a person go to another team, which may be of another agency.
+func (w *world) goes(id, agency, team syncengine.ID) {
+	w.t.Helper()
+	msg := &tandemv1.Person{}
+	w.edit(id, msg, func() { msg.AgencyId, msg.TeamId = new(agency.String()), new(team.String()) })
+	w.batch(func(b *syncengine.Batch) error {
+		if moved, err := b.Rehome(id); err != nil || !moved {
+			w.t.Errorf("moved %v: %v", moved, err)
+		}
+		return nil
+	})
+}
 
 // someone is the nth person of TestStands.
 func someone(n byte) syncengine.ID { return syncengine.ID{9, n} }
@@ -51,6 +97,18 @@ func TestStands(t *testing.T) {
 			next++
 			w.eraseNow(someone(next))
 		}
+		other, err := w.admin.AddAgency(t.Context(), server.AgencyOptions{Name: "Other Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"})
+		w.ok(err)
+		program, err := w.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Elsewhere", Model: "crt", Agency: other})
+		w.ok(err)
+		theirs, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Theirs", Program: program})
+		w.ok(err)
+		day, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
+		w.ok(err)
+		inside, outside := syncengine.ID{8, 1}, syncengine.ID{8, 2}
+		w.placed(inside, w.team)
+		w.placed(outside, w.team)
+		gone := false
 		var who [2]syncengine.ID
 		demote := func() {
 			msg := &tandemv1.Staff{}
@@ -79,6 +137,13 @@ func TestStands(t *testing.T) {
 			"who approved is less": {func(n int, _ func()) {
 				if n == 1 {
 					demote()
+				}
+			}, nil, 2, 1, false},
+			"somebody goes to another team of the agency": {func(int, func()) { w.goes(inside, w.agency, day) }, nil, 1, 1, false},
+			"somebody goes to another agency": {func(n int, _ func()) {
+				if n == 1 {
+					w.goes(outside, other, theirs)
+					gone = true
 				}
 			}, nil, 2, 1, false},
 			"who asked is no longer there": {func(int, func()) { w.ok(w.admin.RevokePerson(t.Context(), who[0])) }, nil, 1, 1, true},
@@ -136,12 +201,16 @@ func TestStands(t *testing.T) {
 					}
 					return
 				}
-				if n := w.disclosures(); n != before+1 {
+				// One for each of the two teams.
+				if n := w.disclosures(); n != before+2 {
 					t.Errorf("%d disclosures", n-before)
 				}
 				_, _, done, err := w.exports.Get(t.Context(), w.org, who[0], id)
 				w.ok(err)
 				people := string(w.fetch(t, id, &ask, done, "people.csv", nil))
+				if !strings.Contains(people, inside.String()) || strings.Contains(people, outside.String()) == gone {
+					t.Errorf("who has gone is there: %v", !gone)
+				}
 				for n := range byte(20) {
 					if there := strings.Contains(people, someone(n).String()); there != (n == 0 || n > next) {
 						t.Errorf("person %d is there: %v", n, there)

@@ -306,7 +306,7 @@ func (v *visit) preview(d *publishData, ask *publicAsk) error {
 func (v *visit) shown(ask *publicAsk) (p *store.Preview, err error) {
 	raw, err := hex.DecodeString(v.form("hash"))
 	if err != nil || len(raw) != len(syncengine.Hash{}) {
-		return nil, nil //nolint:nilerr,nilnil // Said above.
+		return nil, nil //nolint:nilnil // Said above.
 	}
 	err = v.c.store.ReadDesk(v.ctx(), v.who.Org.ID, func(view store.DeskView) error {
 		p, err = view.Preview(v.who.Staff, syncengine.Hash(raw))

@@ -132,7 +132,7 @@ func testPurgePage(t *testing.T, on storetest.Engine) {
 // naming counts the proposals that hold an id.
 func (w *whole) naming(id syncengine.ID) (n int) {
 	w.tb.Helper()
-	raw := must[[]byte](w.tb)(json.Marshal(id))
+	raw := must[[]byte](w.tb)(json.Marshal(id)) //nolint:errchkjson // It is checked.
 	if err := w.st.Jobs(w.tb.Context(), w.org.ID, "propose", 200, func(j *store.Job) error {
 		if bytes.Contains(j.Result, raw) {
 			n++

@@ -38,6 +38,8 @@ type fhirForm struct {
 	files map[string]*fhirFile
 	// made counts the files of each type, those of earlier parts too.
 	made map[string]int
+	// open are the files of a part that was broken off, by type.
+	open map[string]string
 	// here remembers whether records are in the set, some of them.
 	here  map[syncengine.ID]bool
 	lists map[string]bool
@@ -58,7 +60,16 @@ func (j *job) newFHIR(from source) *fhirForm {
 
 func (*fhirForm) tabular() bool { return false }
 
-func (*fhirForm) begin([]*table) error { return nil }
+// begin goes on with the files of a part that was broken off.
+func (f *fhirForm) begin([]*table) error {
+	for typ, name := range f.open {
+		if at := f.job.dir.open(name); at != nil {
+			f.files[typ] = &fhirFile{file: at, bytes: at.size}
+		}
+	}
+	f.open = nil
+	return nil
+}
 
 // part closes the files: the next part begins new ones, so that those are whole.
 func (f *fhirForm) part() error {
@@ -71,19 +82,25 @@ type fhirKept struct {
 	Made  map[string]int  `json:"made"`
 	Lists map[string]bool `json:"lists"`
 	Gone  []any           `json:"gone,omitempty"`
+	// Open are the files of a part that is not whole yet, by type.
+	Open map[string]string `json:"open,omitempty"`
 }
 
 func (f *fhirForm) save() (json.RawMessage, error) {
-	return json.Marshal(fhirKept{f.made, f.lists, f.gone})
+	open := map[string]string{}
+	for typ, at := range f.files {
+		open[typ] = at.name
+	}
+	return json.Marshal(fhirKept{f.made, f.lists, f.gone, open})
 }
 
 func (f *fhirForm) restore(text json.RawMessage) error {
 	if text == nil {
 		return nil
 	}
-	k := fhirKept{f.made, f.lists, f.gone}
+	k := fhirKept{f.made, f.lists, f.gone, nil}
 	err := json.Unmarshal(text, &k)
-	f.made, f.lists, f.gone = k.Made, k.Lists, k.Gone
+	f.made, f.lists, f.gone, f.open = k.Made, k.Lists, k.Gone, k.Open
 	return err
 }
 

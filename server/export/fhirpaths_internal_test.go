@@ -56,7 +56,7 @@ func fhirLeaves(t *testing.T, j *job, all inMemory, kinds []uint32) map[string]s
 	check(err)
 	check(j.allow(all, &store.Org{}))
 	j.form = j.newForm(all)
-	check(j.read(all, func(of []*table, r *row) error { return j.form.write(of, r, nil) }, kinds...))
+	check(j.read(all, syncengine.ID{}, func(of []*table, r *row) error { return j.form.write(of, r, nil) }, kinds...))
 	leaves := map[string]string{}
 	for _, f := range j.dir.files {
 		// What is in memory yet; the disk need not have it.

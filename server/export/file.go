@@ -30,6 +30,8 @@ type directory struct {
 	encrypt func(string, io.Writer) (io.WriteCloser, error)
 	lock    *flock.Flock
 	files   []*file
+	// journal is that of the part that is being made, nil where it has none.
+	journal *journal
 	// kept are the names of the files that an earlier attempt has finished.
 	kept map[string]bool
 }
@@ -60,8 +62,10 @@ func (d *directory) spool() string { return d.to + spoolEnd }
 
 // keep removes what an export that was killed left of its own, but for what it has kept: all of
 // that, or nothing.
-func (d *directory) keep(kept []File, whole func(string, File) bool) error {
-	d.kept = d.stillWhole(kept, whole)
+func (d *directory) keep(k *Kept, whole func(string, File) bool) error {
+	if d.kept = d.stillWhole(k.Files, whole); d.kept != nil && k.Within != nil {
+		d.kept[journalName] = true
+	}
 	if err := d.clear(); err != nil {
 		return fmt.Errorf("removing an export that was broken off: %w", err)
 	}
@@ -112,6 +116,9 @@ func (d *directory) abandon(leave bool) error {
 			err = errors.Join(err, f.f.Close())
 		}
 	}
+	if d.journal != nil {
+		err = errors.Join(err, d.journal.f.Close())
+	}
 	if !leave {
 		err = errors.Join(err, os.RemoveAll(d.at), os.RemoveAll(d.spool()))
 	}
@@ -144,8 +151,27 @@ func syncDir(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// open is a file that is being written, nil where there is none of that name.
+func (d *directory) open(name string) *file {
+	for _, f := range d.files {
+		if f.name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// flush writes what waits in memory.
+func (d *directory) flush() (err error) {
+	for _, f := range d.files {
+		err = errors.Join(err, f.b.Flush())
+	}
+	return err
+}
+
 // file is one file of an export.
 type file struct {
+	dir  *directory
 	name string
 	f    *os.File
 	b    *bufio.Writer
@@ -165,7 +191,7 @@ func (d *directory) create(name string) (*file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a file of the export: %w", err)
 	}
-	out := &file{name: name, f: f, sum: sha256.New()}
+	out := &file{dir: d, name: name, f: f, sum: sha256.New()}
 	d.files = append(d.files, out)
 	if d.encrypt != nil {
 		if out.sealed, err = d.encrypt(name, f); err != nil {
@@ -189,6 +215,9 @@ func (c counting) Write(b []byte) (int, error) {
 	c.f.sum.Write(b[:n])
 	if err != nil {
 		return n, fmt.Errorf("writing the export: %w", err)
+	}
+	if l := c.f.dir.journal; l != nil {
+		return n, l.add(c.f.name, b)
 	}
 	return n, nil
 }

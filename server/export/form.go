@@ -23,7 +23,7 @@ var ErrFormat = errors.New("there is no such form of files: take " + strings.Joi
 type form interface {
 	// tabular: it takes entries, not records.
 	tabular() bool
-	// begin makes the files of a part.
+	// begin makes the files of a part, or goes on with those that are there.
 	begin(tables []*table) error
 	// write writes a record, as its entry where the form is tabular.
 	write(of []*table, r *row, e *entry) error
@@ -157,11 +157,19 @@ func (j *job) csv(name string) (*csvFile, error) {
 	if j.o.BOM {
 		_, err = f.b.WriteString(bom)
 	}
-	return &csvFile{file: f, csv: &csvWriter{w: f.b, safe: j.o.ExcelSafe}}, err
+	return j.csvOn(f), err
+}
+
+func (j *job) csvOn(f *file) *csvFile {
+	return &csvFile{file: f, csv: &csvWriter{w: f.b, safe: j.o.ExcelSafe}}
 }
 
 func (c *csvForm) begin(tables []*table) error {
 	for _, t := range tables {
+		if f := c.job.dir.open(t.name + ".csv"); f != nil {
+			c.files[t] = c.job.csvOn(f)
+			continue
+		}
 		f, err := c.job.csv(t.name + ".csv")
 		if err != nil {
 			return err

@@ -400,7 +400,7 @@ func (f *tableFile) gather(r *row) error {
 			return err
 		}
 		list := r.msg.Mutable(f.t.field).List()
-		r.ordinal, r.place = 0, 0
+		r.ordinal, r.place, r.code = 0, 0, ""
 		if f.t.field.Kind() != protoreflect.MessageKind {
 			if _, err := f.read(r); err != nil {
 				return err

@@ -32,6 +32,10 @@ type anything struct {
 	w      *world
 	r      *rand.Rand
 	domain *record.Domain
+	// texts, times and numbers to take, none for those of every day.
+	texts   []string
+	times   []int64
+	numbers []float64
 }
 
 var texts = []string{nasty, "'=1+1", "=1+1", "\r\nlines\r\n\r", "x", " ", "NULL", "true", `""`, "a,b", "\ufeffmark", "ñ 火", "-1", "2024-01-01"}
@@ -73,6 +77,9 @@ func (a *anything) text(f protoreflect.FieldDescriptor) string {
 	if rules.GetRef() != "" {
 		return a.w.id().String()
 	}
+	if len(a.texts) > 0 {
+		return a.texts[a.r.IntN(len(a.texts))]
+	}
 	return texts[a.r.IntN(len(texts))]
 }
 
@@ -85,6 +92,9 @@ func (a *anything) value(f protoreflect.FieldDescriptor) protoreflect.Value {
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(a.r.IntN(2) == 0)
 	case protoreflect.DoubleKind:
+		if len(a.numbers) > 0 {
+			return protoreflect.ValueOfFloat64(a.numbers[a.r.IntN(len(a.numbers))])
+		}
 		return protoreflect.ValueOfFloat64([]float64{0, -87.25, 1e300, 5e-324, a.r.NormFloat64()}[a.r.IntN(5)])
 	case protoreflect.Uint32Kind:
 		return protoreflect.ValueOfUint32(a.r.Uint32() >> a.r.IntN(32))
@@ -93,6 +103,9 @@ func (a *anything) value(f protoreflect.FieldDescriptor) protoreflect.Value {
 	case protoreflect.Uint64Kind:
 		return protoreflect.ValueOfUint64(a.r.Uint64())
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind:
+		if len(a.times) > 0 {
+			return protoreflect.ValueOfInt64(a.times[a.r.IntN(len(a.times))])
+		}
 		return protoreflect.ValueOfInt64(int64(a.r.Uint64()) >> (18 + a.r.IntN(46)))
 	}
 	panic("a field of kind " + f.Kind().String() + ", which nothing is made up for")
@@ -126,8 +139,14 @@ func (a *anything) record(tx *store.Tx, k *syncengine.Kind) error {
 	if a.r.IntN(2) == 0 {
 		l.Device = device
 	}
+	if len(a.times) > 0 {
+		l.AtMS, l.Rev = a.times[a.r.IntN(len(a.times))], a.r.Uint32()
+	}
 	if a.r.IntN(4) == 0 {
 		l.Write.ImportedFrom = &tandemv1.Import{Mapping: "a, mapping", File: bytes.Repeat([]byte{7}, 32), Row: uint64(a.r.IntN(1e6) + 2)}
+		if len(a.texts) > 0 {
+			l.Write.ImportedFrom.Mapping, l.Write.ImportedFrom.Row = a.texts[a.r.IntN(len(a.texts))], a.r.Uint64()
+		}
 	}
 	if k.Compartment == clinical && a.r.IntN(4) == 0 {
 		l.Write.Compartment = tandemv1.Compartment_COMPARTMENT_SUD

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
 )
 
 // Preview says what an export would hold.
@@ -47,7 +48,7 @@ func Count(ctx context.Context, st *store.Store, org *store.Org, o Options) (*Pr
 			return err
 		}
 		all := whom{}
-		err := j.read(snap, func(of []*table, r *row) error {
+		err := j.read(snap, syncengine.ID{}, func(of []*table, r *row) error {
 			if j.counts() {
 				if err := j.name(all, r.rec); err != nil {
 					return err

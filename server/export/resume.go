@@ -1,7 +1,6 @@
 package export
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,16 +34,26 @@ type Kept struct {
 	Records int64   `json:"records"`
 	LeftOut LeftOut `json:"left_out"`
 	Files   []File  `json:"files"`
+	// Within is how far the next part is, nil where nothing of it was kept. Records and LeftOut
+	// are of that too.
+	Within *Within `json:"within,omitempty"`
 	// Form is what a form of files has to know of the parts before, in its own words.
 	Form json.RawMessage `json:"form,omitempty"`
 }
 
 // A full set is made part by part: all records of some kinds, whose files are whole and on
-// the disk before the next ones begin. Each part is a reading of its own, so there are few.
+// the disk before the next ones begin. Each part is a reading of its own, so there are few. What
+// there is of a large one is kept piece by piece: see journal.
 const (
 	leastPart = 5000
 	mostParts = 6
 )
+
+// kindsPart is the kinds that are read together, and how many records of them there are.
+type kindsPart struct {
+	kinds   []uint32
+	records int64
+}
 
 // whole reports whether an export has one part: one workbook is one file, and a set whose ids
 // are its own is only known once all of it is.
@@ -63,17 +72,17 @@ func (j *job) divide(from source) error {
 			all += c.Records
 		}
 	}
-	least, held := max(leastPart, all/mostParts), int64(0)
+	least := max(leastPart, all/mostParts)
 	for _, t := range j.tables {
 		if t.field != nil {
 			continue
 		}
-		if len(j.parts) == 0 || held >= least && !j.whole() {
-			j.parts, held = append(j.parts, nil), 0
+		if len(j.parts) == 0 || j.parts[len(j.parts)-1].records >= least && !j.whole() {
+			j.parts = append(j.parts, kindsPart{})
 		}
-		last := len(j.parts) - 1
-		j.parts[last] = append(j.parts[last], t.kind.Number)
-		held += records[t.kind.Number]
+		last := &j.parts[len(j.parts)-1]
+		last.kinds = append(last.kinds, t.kind.Number)
+		last.records += records[t.kind.Number]
 	}
 	return nil
 }
@@ -84,8 +93,19 @@ func (j *job) asked() (string, error) {
 	o := j.o
 	o.Since = 0
 	text, err := json.Marshal(o)
-	sum := sha256.Sum256(fmt.Appendf(text, " %d %d %d", schemaVersion, leastPart, mostParts))
+	sum := sha256.Sum256(fmt.Appendf(text, " %d %d %d %d", schemaVersion, leastPart, mostParts, piece))
 	return hex.EncodeToString(sum[:]), err
+}
+
+// Of reports whether it is of an export that asks for this, with the same ID and At, by the same
+// program.
+func (k *Kept) Of(o Options) (bool, error) {
+	j := newJob(o)
+	if err := j.choose(); err != nil {
+		return false, err
+	}
+	asked, err := j.asked()
+	return asked == k.Asked && k.Since == o.Since, err
 }
 
 // spooled is the state that the export is of, as an earlier attempt has spooled it, or as it is
@@ -163,45 +183,6 @@ func (j *job) again(ctx context.Context, st *store.Store, org *store.Org, k *Kep
 
 // oldest is how long a state is gone on from: what has changed since is not in the export.
 const oldest = 24 * time.Hour
-
-// Standing is what an export stands on: which database, what had been erased by law there by then,
-// and a digest of the rights of those who export.
-type Standing struct {
-	Epoch  syncengine.ID `json:"epoch"`
-	Erased [2]int64      `json:"erased"`
-	Rights string        `json:"rights"`
-}
-
-// standing finds it.
-func (j *job) standing(snap *store.Snapshot, org *store.Org) (is Standing, err error) {
-	if err := j.allow(snap, org); err != nil {
-		return is, err
-	}
-	if is.Rights, err = j.rights.digest(); err != nil {
-		return is, err
-	}
-	head, err := snap.Head()
-	if err != nil {
-		return is, err
-	}
-	is.Epoch = head.Epoch
-	is.Erased[0], is.Erased[1], err = snap.Erased()
-	return is, err
-}
-
-// Stands reports whether an export that was made of what is kept may be handed out by a
-// transaction: nothing was erased by law since its state was read, and the rights are the same. The
-// error is one that Refused knows where the person may not export any longer.
-func Stands(ctx context.Context, tx *store.Tx, org *store.Org, o Options, k *Kept) (bool, error) {
-	o.Format = cmp.Or(o.Format, CSV)
-	j := newJob(o)
-	snap, err := tx.Snapshot(ctx)
-	if err != nil {
-		return false, err
-	}
-	is, err := j.standing(snap, org)
-	return err == nil && is == k.Standing, err
-}
 
 // spoolOf writes a state down. Of what no export of these options passes on it has no more than
 // that it is there, and what it is about.
@@ -323,13 +304,19 @@ func (j *job) resume() error {
 	if j.whole() || k.Parts > len(j.parts) {
 		k = Kept{}
 	}
-	if err := j.dir.keep(k.Files, j.o.Whole); err != nil {
-		return err
-	}
-	if len(j.dir.kept) < len(k.Files) {
+	if k.Within != nil && !j.holds(&k) {
 		k = Kept{}
 	}
-	j.kept = &Kept{Asked: j.kept.Asked, Key: j.kept.Key, Standing: j.kept.Standing, Since: j.kept.Since, Parts: k.Parts, Records: k.Records, LeftOut: k.LeftOut, Files: slices.Clone(k.Files), Form: k.Form}
+	if err := j.dir.keep(&k, j.o.Whole); err != nil {
+		return err
+	}
+	if j.dir.kept == nil {
+		k = Kept{}
+	}
+	j.kept = &Kept{
+		Asked: j.kept.Asked, Key: j.kept.Key, Standing: j.kept.Standing, Since: j.kept.Since,
+		Parts: k.Parts, Records: k.Records, LeftOut: k.LeftOut, Files: slices.Clone(k.Files), Within: k.Within, Form: k.Form,
+	}
 	j.n, j.left = k.Records, k.LeftOut
 	return nil
 }
@@ -348,25 +335,20 @@ func (j *job) keep() (err error) {
 	}
 	j.dir.files = nil
 	j.kept.Parts++
-	j.kept.Records, j.kept.LeftOut = j.n, j.left
-	if f, ok := j.form.(*fhirForm); ok {
-		if j.kept.Form, err = f.save(); err != nil {
-			return err
-		}
-	}
-	if j.o.Keep == nil {
-		return nil
+	j.kept.Within = nil
+	if err := j.progressed(); err != nil || j.o.Keep == nil {
+		return err
 	}
 	if err := syncDir(j.dir.at); err != nil {
 		return err
 	}
-	return j.o.Keep(j.kept)
+	return errors.Join(j.o.Keep(j.kept), j.dir.endJournal())
 }
 
 // tablesOf are the tables of a part.
-func (j *job) tablesOf(part []uint32) (of []*table) {
+func (j *job) tablesOf(p kindsPart) (of []*table) {
 	for _, t := range j.tables {
-		if slices.Contains(part, t.kind.Number) {
+		if slices.Contains(p.kinds, t.kind.Number) {
 			of = append(of, t)
 		}
 	}

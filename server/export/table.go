@@ -162,7 +162,7 @@ var stamped = []column{
 		value: func(r *row) any { return int64(r.rec.Seq) }},
 	{name: "record_rev", typ: typeInteger, required: true, en: "Revision", es: "Revisión", about: "Signed and amended states so far; 0 is a draft.",
 		value: func(r *row) any { return int64(r.stamps.GetRev()) }, set: func(r *row, cell string) error {
-			rev, err := strconv.ParseUint(cell, 10, 31)
+			rev, err := strconv.ParseUint(cell, 10, 32)
 			r.stamps.Rev = uint32(rev)
 			return err
 		}},
@@ -209,8 +209,10 @@ var stamped = []column{
 				return nil
 			}
 			return int64(r.stamps.GetImportedFrom().GetRow())
-		}, set: func(r *row, cell string) (err error) {
-			r.imported().Row, err = strconv.ParseUint(cell, 10, 63)
+		}, set: func(r *row, cell string) error {
+			// A device may say any number: one beyond what the column holds is one below zero there.
+			n, err := strconv.ParseInt(cell, 10, 64)
+			r.imported().Row = uint64(n)
 			return err
 		}},
 }

@@ -74,8 +74,9 @@ type Options struct {
 	// Progress is called with the number of records read since the last call.
 	Progress func(records int) `json:"-"`
 	// Keep is called when the state is read, which is written down sealed before anything is made
-	// of it, and each time that some files of a full set are whole, with what an export of the same
-	// ID that is given it as Kept goes on from. What was kept lies beside the place of the export
+	// of it, each time that some files of a full set are whole, and between after every 10,000 records
+	// that are passed on as CSV or FHIR, with what an export of the same ID that is given it as Kept
+	// goes on from. What was kept lies beside the place of the export
 	// until Discard, but for a full disk and what is refused, where it goes at once. An error ends
 	// the export. Where Keep is nil the database is read as the files are made.
 	Keep func(*Kept) error `json:"-"`
@@ -185,8 +186,8 @@ type job struct {
 	period *period
 	dir    *directory
 	from   *sure
-	// parts are the kinds that are read together; kept says how far it is.
-	parts [][]uint32
+	// parts are made one after the other; kept says how far it is.
+	parts []kindsPart
 	kept  *Kept
 	left  LeftOut
 	n     int64
@@ -459,8 +460,8 @@ func (j *job) write(from source) error {
 			return err
 		}
 	}
-	for _, part := range j.parts[j.kept.Parts:] {
-		if err := j.writePart(from, part); err != nil {
+	for _, p := range j.parts[j.kept.Parts:] {
+		if err := j.writePart(from, p); err != nil {
 			return err
 		}
 	}
@@ -468,8 +469,17 @@ func (j *job) write(from source) error {
 }
 
 // writePart fills the files of some kinds.
-func (j *job) writePart(from source, part []uint32) error {
-	if err := j.form.begin(j.tablesOf(part)); err != nil {
+func (j *job) writePart(from source, p kindsPart) error {
+	var after syncengine.ID
+	if j.journaled(p) {
+		if j.kept.Within != nil {
+			after = j.kept.Within.After
+		}
+		if err := j.replay(); err != nil {
+			return err
+		}
+	}
+	if err := j.form.begin(j.tablesOf(p)); err != nil {
 		return err
 	}
 	put := func(of []*table, r *row) error { return j.form.write(of, r, nil) }
@@ -481,10 +491,20 @@ func (j *job) writePart(from source, part []uint32) error {
 		waiting = j.newWaiting()
 		put = waiting.add
 	}
-	if len(j.parts) == 1 {
-		part = nil
+	if j.dir.journal != nil {
+		write, next := put, j.n+piece
+		put = func(of []*table, r *row) error {
+			if err := write(of, r); err != nil || j.n < next {
+				return err
+			}
+			next += piece
+			return j.hold(r.rec.ID)
+		}
 	}
-	if err := j.read(from, put, part...); err != nil {
+	if len(j.parts) == 1 {
+		p.kinds = nil
+	}
+	if err := j.read(from, after, put, p.kinds...); err != nil {
 		return errors.Join(err, waiting.remove())
 	}
 	if err := waiting.release(); err != nil {
@@ -497,17 +517,20 @@ func (j *job) writePart(from source, part []uint32) error {
 func (j *job) look(from source, f func([]*table, *row) error) error {
 	progress := j.o.Progress
 	j.o.Progress = nil
-	err := j.read(from, f)
+	err := j.read(from, syncengine.ID{}, f)
 	j.o.Progress, j.n, j.left = progress, 0, LeftOut{}
 	return err
 }
 
-// read goes through the records of some kinds once, of every kind for none, by id, and calls f
-// with the tables of each.
-func (j *job) read(from source, f func([]*table, *row) error, kinds ...uint32) error {
+// read goes through the records of some kinds once, of every kind for none, by id from the one
+// after the given one, and calls f with the tables of each.
+func (j *job) read(from source, after syncengine.ID, f func([]*table, *row) error, kinds ...uint32) error {
 	zones := map[string]*time.Location{}
 	read := 0
 	err := from.EachOf(kinds, func(rec *syncengine.StoredRecord) error {
+		if rec.ID.Compare(after) <= 0 {
+			return nil
+		}
 		if read++; read == 1000 && j.o.Progress != nil {
 			j.o.Progress(read)
 			read = 0
@@ -546,10 +569,12 @@ func (j *job) admits(rec *syncengine.StoredRecord) (bool, error) {
 		}
 		return false, nil
 	}
-	if !j.o.Program.IsZero() && kind.Compartment != tandemv1.Compartment_COMPARTMENT_REF && rec.Text(syncengine.FieldProgram) != j.o.Program.String() {
-		return false, nil
-	}
-	return rec.Seq > j.o.Since || j.o.Since == 0, nil
+	return j.ofProgram(kind, rec) && (rec.Seq > j.o.Since || j.o.Since == 0), nil
+}
+
+// ofProgram reports whether a record is of the program that is asked for, where one is.
+func (j *job) ofProgram(kind *syncengine.Kind, rec *syncengine.StoredRecord) bool {
+	return j.o.Program.IsZero() || kind.Compartment == tandemv1.Compartment_COMPARTMENT_REF || rec.Text(syncengine.FieldProgram) == j.o.Program.String()
 }
 
 // row takes a record apart, nil where it is not in the export.

@@ -231,7 +231,7 @@ func TestFrozenBeforeWithoutSUD(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // It was only read.
+	defer s.Close()
 	var got []int64
 	err = s.snapshot(t.Context(), noOrg, func(c *conn) error {
 		return c.each("SELECT without_sud FROM metric_snapshot ORDER BY org", nil, func(rows *sql.Rows) error {

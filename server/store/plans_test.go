@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,8 +11,10 @@ import (
 // wide is a line of a plan that goes through all of an org or of a desk.
 var wide = regexp.MustCompile(`^SCAN |\(org=\?( AND desk=\?)?\)$`)
 
-// What is over of a desk's work is deleted by its time. What one record's work and one record's erasure delete is looked up by that record, and what a
-// device has in quarantine by that device, however many others there are. SQLite plans by the statement alone, since no figures of the tables are kept.
+// What is over of a desk's work is deleted by its time. What one record's work and one record's
+// erasure delete is looked up by that record, and what a device has in quarantine by that device,
+// however many others there are. SQLite plans by the statement alone, since no figures of the
+// tables are kept.
 func TestPlans(t *testing.T) {
 	s, err := Open(t.Context(), t.TempDir(), Options{Create: true, Volatile: true})
 	if err != nil {
@@ -23,25 +26,16 @@ func TestPlans(t *testing.T) {
 		for !strings.Contains(statement, fmt.Sprintf("$%d", len(args))) {
 			args = args[:len(args)-1]
 		}
-		rows, err := s.writer.c.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, args...)
-		if err != nil {
-			t.Fatal(fmt.Errorf("%s: %w", statement, err))
-		}
-		for rows.Next() {
+		if err := s.writer.each("EXPLAIN QUERY PLAN "+statement, args, func(rows *sql.Rows) error {
 			var id, parent, unused int
 			var line string
-			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
-				t.Fatal(err)
-			}
+			err := rows.Scan(&id, &parent, &unused, &line)
 			if wide.MatchString(line) && !strings.HasPrefix(line, "SEARCH scope ") {
 				t.Errorf("%s\n%s", statement, line)
 			}
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := rows.Close(); err != nil {
-			t.Fatal(err)
+			return err
+		}); err != nil {
+			t.Fatal(fmt.Errorf("%s: %w", statement, err))
 		}
 	}
 }

@@ -1,0 +1,97 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/tandem-response/tandem/server/store"
+	"github.com/tandem-response/tandem/syncengine"
+)
+
+// Standing is what an export stands on: which database, what had been erased by law there by then,
+// and a digest of the rights of those who export.
+type Standing struct {
+	Epoch  syncengine.ID `json:"epoch"`
+	Erased [2]int64      `json:"erased"`
+	Rights string        `json:"rights"`
+}
+
+// standing finds it.
+func (j *job) standing(snap *store.Snapshot, org *store.Org) (is Standing, err error) {
+	if err := j.allow(snap, org); err != nil {
+		return is, err
+	}
+	if is.Rights, err = j.rights.digest(); err != nil {
+		return is, err
+	}
+	head, err := snap.Head()
+	if err != nil {
+		return is, err
+	}
+	is.Epoch = head.Epoch
+	is.Erased[0], is.Erased[1], err = snap.Erased()
+	return is, err
+}
+
+// Stands reports whether an export that was made in a directory, of what is kept, may be handed out
+// by a transaction: nothing was erased by law since its state was read, the rights are the same, and
+// no record has gone since to where those who export do not read it. The error is one that Refused
+// knows where the person may not export any longer.
+func Stands(ctx context.Context, tx *store.Tx, org *store.Org, to string, o Options, k *Kept) (bool, error) {
+	j := newJob(o)
+	if err := j.choose(); err != nil {
+		return false, err
+	}
+	snap, err := tx.Snapshot(ctx)
+	if err != nil {
+		return false, err
+	}
+	if is, err := j.standing(snap, org); err != nil || is != k.Standing {
+		return false, err
+	}
+	s, err := openSpool(ctx, filepath.Clean(to)+spoolEnd, k.Key)
+	if err != nil {
+		return false, err
+	}
+	strayed, err := j.strayed(tx, s)
+	return err == nil && !strayed, errors.Join(err, s.close())
+}
+
+// strayed reports whether a record that was spooled to be passed on is not theirs any more who
+// export: of another agency, program or team, or in another compartment.
+func (j *job) strayed(tx *store.Tx, s *spool) (bool, error) {
+	ids, err := tx.ChangedSince(s.spooled.Head.Seq)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range ids {
+		was, err := s.Record(id)
+		if err != nil {
+			return false, err
+		}
+		if passed, err := j.theirs(was); err != nil {
+			return false, err
+		} else if !passed {
+			continue
+		}
+		is, err := tx.Record(id)
+		if err != nil {
+			return false, err
+		}
+		if still, err := j.theirs(is); err != nil || !still {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// theirs reports whether a record is one that those who export are given, as it is now.
+func (j *job) theirs(rec *syncengine.StoredRecord) (bool, error) {
+	if rec == nil || j.byKind[rec.Kind] == nil {
+		return false, nil
+	}
+	kind := j.domain.Kind(rec.Kind)
+	ok, err := j.rights.reads(rec, rec.Compartment(kind))
+	return ok && j.ofProgram(kind, rec), err
+}
