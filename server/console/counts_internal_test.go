@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -203,4 +207,20 @@ func TestCountsEnd(t *testing.T) {
 		}
 		close(stuck)
 	})
+}
+
+// A page that has asked often enough by itself says so, and what the person is to do: what
+// nobody asks for ends.
+func TestPageStopsAsking(t *testing.T) {
+	t.Parallel()
+	for _, lang := range []string{"en", "es"} {
+		for look, again := range map[string]bool{"": true, fmt.Sprint(mostLooks - 1): true, fmt.Sprint(mostLooks): false} {
+			w := httptest.NewRecorder()
+			v := &visit{w: w, r: httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/console/outcomes?look="+look, nil), lang: lang}
+			says := v.lookAgain("outcomes", url.Values{}, &count{})
+			if (w.Header().Get("Refresh") != "") != again || strings.Contains(says, said.In(lang, "lookAgain")) == again {
+				t.Errorf("after %q looks: %q, and it says %q", look, w.Header().Get("Refresh"), says)
+			}
+		}
+	}
 }

@@ -188,9 +188,8 @@ type outcomesData struct {
 	// form that asks for the same.
 	Self, CSV, JSON string
 	Hidden          [][2]string
-	// Counting: it is not there yet, Read records were read.
-	Counting bool
-	Read     int64
+	// Counting says that it is not there yet; empty where it is.
+	Counting string
 	// Name, Days, Seq and When are those of the report, Body its figures. Moved: there is a
 	// newer state. Withheld as in metricsAsk.
 	Name, Days, When string
@@ -213,7 +212,8 @@ func (v *visit) outcomes() error {
 	return v.outcomesShow("")
 }
 
-// outcomesShow is the page, with what is wrong with a table that was sent.
+// outcomesShow is the page. With what is wrong with a table that was sent it shows no report:
+// nobody asked for one, and the reason stands there until it is read.
 func (v *visit) outcomesShow(popWhy string) error {
 	d, status := &outcomesData{Page: v.page("navOutcomes", "outcomes"), Tabs: "outcomes", Admin: v.admin, PopWhy: popWhy}, http.StatusOK
 	if popWhy != "" {
@@ -231,7 +231,7 @@ func (v *visit) outcomesShow(popWhy string) error {
 	case err != nil:
 		d.Why = v.t("errDays")
 		return v.show(http.StatusUnprocessableEntity, "outcomes", d)
-	case len(ask.programs) == 0:
+	case len(ask.programs) == 0, popWhy != "":
 		return v.show(status, "outcomes", d)
 	}
 	query := ask.query.Encode()
@@ -248,8 +248,7 @@ func (v *visit) outcomesShow(popWhy string) error {
 	case err != nil:
 		return err
 	case !n.ended():
-		d.Counting, d.Read = true, n.read.Load()
-		v.lookAgain("outcomes", ask.query)
+		d.Counting = v.lookAgain("outcomes", ask.query, n)
 		return v.show(status, "outcomes", d)
 	}
 	r, _, err := v.staffReport(n, ask, "page")
@@ -274,16 +273,20 @@ func (v *visit) asker() asker {
 	return asker{org: v.who.Org.ID, person: v.who.Staff, follows: v.r.URL.Query().Get("look") != ""}
 }
 
-// lookAgain has the browser ask for a page again by itself, a number of times.
-func (v *visit) lookAgain(page string, query url.Values) {
+// lookAgain has the browser ask for a page again by itself, a number of times, and says how
+// far its count is. One that waits long in line outlasts that: then the person is told to ask,
+// since a count that nobody asks for ends.
+func (v *visit) lookAgain(page string, query url.Values, of *count) string {
 	n, err := strconv.Atoi(v.r.URL.Query().Get("look"))
 	if err != nil || n < 0 {
 		n = 0
 	}
-	if n < mostLooks {
-		query.Set("look", strconv.Itoa(n+1))
-		v.w.Header().Set("Refresh", sprintf("%d; url=%s%s?%s", lookEvery, base, page, query.Encode()))
+	if n >= mostLooks {
+		return sprintf(v.t("isCountingStill"), of.read.Load())
 	}
+	query.Set("look", strconv.Itoa(n+1))
+	v.w.Header().Set("Refresh", sprintf("%d; url=%s%s?%s", lookEvery, base, page, query.Encode()))
+	return sprintf(v.t("isCounting"), of.read.Load())
 }
 
 // metricsAsk reads what report is asked for.

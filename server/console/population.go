@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
 	tandemv1 "github.com/tandem-response/tandem/gen/tandem/v1"
@@ -57,8 +58,10 @@ func (v *visit) setPopulation() error {
 		return errLong
 	}
 	table, err := report.ReadPopulation(bytes.NewReader(raw))
-	if err != nil {
-		return v.outcomesShow(err.Error())
+	if wrong, ok := errors.AsType[*report.PopulationError](err); ok {
+		return v.outcomesShow(wrong.In(v.lang))
+	} else if err != nil {
+		return err
 	}
 	groups := 0
 	for _, of := range table {

@@ -113,10 +113,8 @@ type publishData struct {
 	From, Until       string
 	// Published and Frozen are what there is.
 	Published, Frozen []publishedRow
-	// Counting: the preview is not there yet, Read records were read; Self is its address.
-	Counting bool
-	Read     int64
-	Self     string
+	// Counting says that the preview is not there yet; Self is its address.
+	Counting, Self string
 	// Name and Days are those of the preview, Body its figures, Withheld how many are not
 	// shown. FromFrozen: it is what was frozen, at Seq.
 	Name, Days string
@@ -278,8 +276,7 @@ func (v *visit) preview(d *publishData, ask *publicAsk) error {
 			return err
 		}
 		if !n.ended() {
-			d.Counting, d.Read = true, n.read.Load()
-			v.lookAgain("publish", ask.query)
+			d.Counting = v.lookAgain("publish", ask.query, n)
 			return nil
 		}
 		p, _ = n.value.(*store.Preview)

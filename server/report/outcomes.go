@@ -340,15 +340,14 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 	out.Overlapping = out.Overlapping || m.shape == ShapeCount && m.base == ofEncounters
 	groups := slices.Collect(maps.Keys(by))
 	people := b.o.Population[dim]
-	// Of whom it is not known, no group has them: all are compared with those of the table.
-	live, helped := 0, 0
-	for code, n := range people {
-		live += n
-		if t := by[code]; t != nil && n > 0 {
-			helped += t.of
-		} else if n > 0 && m.perThousand {
-			// Who lives there and was not helped at all.
-			groups = append(groups, code)
+	whole := 0.0
+	if m.perThousand {
+		whole = perThousandOfAll(dim, people, by)
+		for code, n := range people {
+			if by[code] == nil && n > 0 {
+				// Who lives there and was not helped at all.
+				groups = append(groups, code)
+			}
 		}
 	}
 	sortGroups(dim, groups)
@@ -366,7 +365,7 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 		case m.perThousand && people[code] > 0:
 			rate := 1000 * float64(t.of) / float64(people[code])
 			g.PerThousand, g.Inhabitants = new(tenth(rate)), new(people[code])
-			if whole := 1000 * float64(helped) / float64(live); whole > 0 {
+			if whole > 0 {
 				g.Ratio = new(hundredth(rate / whole))
 				g.UnderServed = rate/whole < 0.8 && whole*float64(people[code])/1000 >= DefaultK && code != groupUnknown
 			}
@@ -374,6 +373,28 @@ func (b *book) breakdown(m *measure, dim string, all *tally, by map[string]*tall
 		out.Groups = append(out.Groups, g)
 	}
 	return out
+}
+
+// perThousandOfAll is how many different people of the groups of a table were helped for each
+// 1,000 who live there; 0 where it cannot be told. Of whom it is not known, no group has them.
+// Of several races the table counts people in each and among those of two or more, as groups
+// do: all but the last, less the last, has them once.
+func perThousandOfAll(dim string, people map[string]int, by map[string]*tally) float64 {
+	live, helped := 0, map[int64]bool{}
+	for code, n := range people {
+		if dim == byRace && code == groupSeveral {
+			live -= n
+		} else {
+			live += n
+		}
+		if t := by[code]; t != nil && n > 0 {
+			maps.Copy(helped, t.seen)
+		}
+	}
+	if live <= 0 {
+		return 0
+	}
+	return 1000 * float64(len(helped)) / float64(live)
 }
 
 func hundredth(v float64) float64 { return math.Round(v*100) / 100 }

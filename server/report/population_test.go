@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -80,6 +81,8 @@ func TestPopulationGroups(t *testing.T) {
 			t.Errorf("%q is taken", line)
 		} else if strings.Contains(err.Error(), "women") {
 			t.Errorf("the error echoes the file: %v", err)
+		} else if wrong, ok := errors.AsType[*report.PopulationError](err); !ok || wrong.Line < 2 || !strings.HasPrefix(wrong.In("es"), "línea ") || wrong.Says.EN == wrong.Says.ES {
+			t.Errorf("%q: not said in both languages: %v", line, err)
 		}
 	}
 	for _, line := range []string{"gender,woman,10", "age_band,65+,10", "zip,61820,10", "language,ase,10", "hour_block,12-17,10", "race_ethnicity,two_or_more,10", "beat,North 3,10", "model,crt,10"} {
@@ -89,5 +92,49 @@ func TestPopulationGroups(t *testing.T) {
 	}
 	if _, err := report.ReadPopulation(strings.NewReader("group,people\n")); err == nil {
 		t.Error("a file of other columns is taken")
+	}
+}
+
+// The rate of all is of different people: who is of several races counts in each of them and
+// among those of two or more, here as in the table, and once in the whole. Else those whom all
+// others are compared with would be counted several times, and others look left out.
+func TestSeveralRacesCountOnceInAll(t *testing.T) {
+	t.Parallel()
+	w := &world{tb: t}
+	help := func(n int, races ...string) {
+		for range n {
+			who := w.add(&tandemv1.Person{Lifecycle: new("active"), RaceEthnicity: races})
+			w.add(&tandemv1.Encounter{
+				Lifecycle: new("signed"), Type: new("crisis_response"), StartedAt: clock(t, "03-05 14:00"), Disposition: new("resolved_on_scene"), PersonId: &who,
+			})
+		}
+	}
+	help(64, "white")
+	help(6, "black")
+	help(40, "white", "black")
+	o := options(t)
+	// 800 are white alone, 100 black alone, 100 both.
+	table := "breakdown,group,people\nrace_ethnicity,white,900\nrace_ethnicity,black,200\nrace_ethnicity,two_or_more,100\n"
+	population, err := report.ReadPopulation(strings.NewReader(table))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Population = population
+	r, err := report.ComputeOutcomes(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 110 of 1,000.
+	want := map[string]string{"white": "104 of 900: 1.05, false", "black": "46 of 200: 2.09, false", "two_or_more": "40 of 100: 3.64, false"}
+	for _, b := range found(t, r, "M21.service_rate").Breakdowns {
+		for _, g := range b.Groups {
+			if got := fmt.Sprintf("%d of %d: %v, %v", *g.Count.N, *g.Inhabitants, *g.Ratio, g.UnderServed); got != want[g.Code] {
+				t.Errorf("%s: %s, want %s", g.Code, got, want[g.Code])
+			}
+			delete(want, g.Code)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
 	}
 }
