@@ -120,6 +120,9 @@ func writeReport(w io.Writer, r *report.Outcomes, format, lang, snapshot string)
 }
 
 func (c *reportOutcomesCmd) Run(a *app) (err error) {
+	if c.Public && c.Population != "" {
+		return exits(exitUsage, errors.New("--population: what is published has no such table, since small counts could be reckoned from it: leave --population or --public out"))
+	}
 	return c.admin(a, func(ad *server.Admin, st *store.Store, org *store.Org) (err error) {
 		o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, c.Population)
 		if err != nil {
@@ -153,9 +156,8 @@ type reportPublishCmd struct {
 	dataFlag
 	periodFlags
 
-	Program    string `placeholder:"ID" help:"One program; every program unless given."`
-	Population string `placeholder:"FILE" help:"How many people live there: CSV of the columns breakdown,group,people."`
-	JSON       bool   `help:"Print one line of JSON."`
+	Program string `placeholder:"ID" help:"One program; every program unless given."`
+	JSON    bool   `help:"Print one line of JSON."`
 }
 
 func (reportPublishCmd) Help() string {
@@ -169,7 +171,7 @@ what they differ by could be read from them.
 
 func (c *reportPublishCmd) Run(a *app) (err error) {
 	return c.admin(a, func(_ *server.Admin, st *store.Store, org *store.Org) (err error) {
-		o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, c.Population)
+		o, err := outcomeOptions(a, st, org, &c.periodFlags, c.Program, "")
 		if err != nil {
 			return err
 		}

@@ -101,6 +101,9 @@ func TestOutcomes(t *testing.T) {
 	if err := os.WriteFile(population, []byte("breakdown,group,people\ngender,woman,many\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if r := tandem(t.Context(), "", "report", "outcomes", "--public", "--population", population, "--data", dir); r.code != exitUsage || !strings.Contains(r.err, "leave --population or --public out") {
+		t.Errorf("a population for the public: exit code %d %s", r.code, r.err)
+	}
 	if r := tandem(t.Context(), "", "report", "outcomes", "--population", population, "--data", dir); r.code != exitBadInput || !strings.Contains(r.err, "line 2") {
 		t.Errorf("a population that is no number: exit code %d %s", r.code, r.err)
 	}

@@ -179,9 +179,11 @@ func programZones(ctx context.Context, st *store.Store, org syncengine.ID) (all 
 }
 
 // PublicOf computes the metrics of an org as they may be published: small counts are hidden, and
-// records of a substance use program are left out. Errors are those of Of.
+// records of a substance use program are left out. No population is taken: from a group's rate and
+// its ratio to all one could reckon how many are in the groups that are hidden. Errors are those of
+// Of.
 func PublicOf(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions) (*Outcomes, error) {
-	o.WithoutSUD = true
+	o.WithoutSUD, o.Population = true, nil
 	r, err := Of(ctx, st, org, o)
 	if err != nil {
 		return nil, err

@@ -218,12 +218,8 @@ func (b Breakdown) public(shape Shape, whole Cell, k int, withheld *int) Breakdo
 					p.Ratio, p.UnderServed = x.Ratio, x.UnderServed
 				}
 			}
-		} else {
-			if p.Count.N == nil {
-				*withheld++
-			} else {
-				p.PerThousand, p.Ratio, p.UnderServed = x.PerThousand, x.Ratio, x.UnderServed
-			}
+		} else if p.Count.N == nil {
+			*withheld++
 		}
 		out.Groups = append(out.Groups, p)
 	}

@@ -58,7 +58,7 @@ func Publish(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOpti
 }
 
 // Prepare makes the public report that Publish would keep now: of the frozen metrics (Freeze)
-// where the period has some and no population is given, of the newest state else. It refuses
+// where the period has some, of the newest state else. It refuses
 // what Publish refuses.
 func Prepare(ctx context.Context, st *store.Store, org *store.Org, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
 	others, err := st.PublishedReports(ctx, org.ID)
@@ -216,18 +216,15 @@ func programsOf(view syncengine.ServerView, scopes []syncengine.ScopeKey) (ids [
 }
 
 // frozenOr returns the frozen metrics of a period; where there are none that were taken after
-// it had settled and leave out records of a substance use program, or a population is to be
-// counted by, the newest.
+// it had settled and leave out records of a substance use program, the newest.
 func frozenOr(ctx context.Context, st *store.Store, org syncengine.ID, o OutcomeOptions, now time.Time) (*store.PublishedReport, error) {
-	if o.Population == nil {
-		p, err := st.FrozenMetricsOf(ctx, org, o.Program, o.From.In(o.Zone).Format(time.DateOnly), o.To.In(o.Zone).Format(time.DateOnly), o.Zone.String())
-		if err != nil {
-			return nil, err
-		}
-		if p != nil && p.WithoutSUD && time.UnixMilli(p.CreatedMS).Sub(o.To) >= settled {
-			_, err := ReadPublished(p)
-			return p, err
-		}
+	p, err := st.FrozenMetricsOf(ctx, org, o.Program, o.From.In(o.Zone).Format(time.DateOnly), o.To.In(o.Zone).Format(time.DateOnly), o.Zone.String())
+	if err != nil {
+		return nil, err
+	}
+	if p != nil && p.WithoutSUD && time.UnixMilli(p.CreatedMS).Sub(o.To) >= settled {
+		_, err := ReadPublished(p)
+		return p, err
 	}
 	return publicOf(ctx, st, org, o, now)
 }
