@@ -342,7 +342,11 @@ func (j *job) keep() (err error) {
 	if err := syncDir(j.dir.at); err != nil {
 		return err
 	}
-	return errors.Join(j.o.Keep(j.kept), j.dir.endJournal())
+	// Until then the part before is what a next attempt is given, with its journal.
+	if err := j.o.Keep(j.kept); err != nil {
+		return err
+	}
+	return j.dir.endJournal()
 }
 
 // tablesOf are the tables of a part.
