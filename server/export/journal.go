@@ -37,10 +37,19 @@ type Within struct {
 }
 
 // journaled reports whether a part keeps its place. Parquet says at the end of a file where all of
-// it stands, which only the one who has written the file knows.
+// it stands, which only the one who has written the file knows. Where there is no room for a journal
+// beside the files the part is made without.
 func (j *job) journaled(p kindsPart) bool {
-	return j.o.Keep != nil && !j.whole() && j.o.Format != Parquet && p.records > piece
+	if j.o.Keep == nil || j.whole() || j.o.Format == Parquet || p.records <= piece {
+		return false
+	}
+	needs := (p.bytes + p.records*spoolEach) * journalTimes[j.o.Format]
+	// The files are as large again.
+	return j.kept.Within != nil || spoolRoom(j.dir.at, 2*needs) == nil
 }
+
+// journalTimes is about how many times the bytes of records are in files of a form.
+var journalTimes = map[string]int64{CSV: 2, FHIR: 4}
 
 // journal is one that is written.
 type journal struct {

@@ -91,6 +91,33 @@ func TestJournalPartNotKept(t *testing.T) {
 	}
 }
 
+// TestJournalNoRoom: where there is no room for a journal beside the files a part is made without
+// one.
+func TestJournalNoRoom(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	w.fill(10_500)
+	o := w.options()
+	dir, _ := w.write(o)
+	to, parts := filepath.Join(t.TempDir(), "out"), 0
+	o.Keep = func(k *export.Kept) error {
+		if k.Within != nil {
+			t.Error("kept its place")
+		}
+		if parts = k.Parts; parts == 0 {
+			export.NoRoom(t)
+		}
+		return nil
+	}
+	_, err := export.Write(t.Context(), w.s, w.org, to, o)
+	w.ok(err)
+	if parts == 0 {
+		t.Error("no part was kept")
+	}
+	if diff := cmp.Diff(w.files(dir), w.files(to)); diff != "" {
+		t.Error("the files differ")
+	}
+}
+
 // fill keeps many people.
 func (w *world) fill(people int) {
 	w.t.Helper()
