@@ -230,10 +230,14 @@ func (e *Exports) attempt(ctx context.Context, run *jobs.Run) error {
 	if err != nil {
 		return err
 	}
+	still, err := export.Stands(ctx, e.store, run.Org, e.dir(run.Job.ID), o, kept)
+	if err != nil {
+		return err
+	}
 	// Until it is finished nobody is given the key: an attempt that was broken off has passed
 	// nothing on, and is not accounted for.
 	if err := run.Finish(ctx, result, func(tx *store.Tx) error {
-		if stands, err := export.Stands(ctx, tx, run.Org, e.dir(run.Job.ID), o, kept); err != nil {
+		if stands, err := still(tx); err != nil {
 			return err
 		} else if !stands {
 			return errFell

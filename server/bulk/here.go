@@ -195,8 +195,12 @@ func drop(tx *store.Tx, id syncengine.ID) error {
 
 // stands refuses what is not to be handed out any more.
 func (h *Here) stands(ctx context.Context, o export.Options, k *export.Kept) error {
+	still, err := export.Stands(ctx, h.Store, h.Org, h.To, o, k)
+	if err != nil {
+		return err
+	}
 	return h.Store.Write(ctx, h.Org.ID, 1, func(tx *store.Tx) error {
-		stands, err := export.Stands(ctx, tx, h.Org, h.To, o, k)
+		stands, err := still(tx)
 		if err == nil && !stands {
 			err = ErrStrayed
 		}

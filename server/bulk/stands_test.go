@@ -18,18 +18,25 @@ import (
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
 	"github.com/tandem-response/tandem/syncengine/record"
+	"google.golang.org/protobuf/proto"
 )
 
 // placed keeps a person where a team has them.
 func (w *world) placed(id, team syncengine.ID) {
 	w.t.Helper()
-	body, err := record.New().Body(&tandemv1.Person{
+	w.load(id, &tandemv1.Person{
 		AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), TeamId: new(team.String()), Lifecycle: new("active"), Tz: new("America/Chicago"),
 	})
+}
+
+// load keeps a record as an import does.
+func (w *world) load(id syncengine.ID, msg proto.Message) {
+	w.t.Helper()
+	body, err := record.New().Body(msg)
 	w.ok(err)
 	w.batch(func(b *syncengine.Batch) error {
 		_, err := b.Load(&syncengine.Loaded{
-			Write:  &tandemv1.RecordWrite{Record: id[:], Kind: record.New().KindByName("person").Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
+			Write:  &tandemv1.RecordWrite{Record: id[:], Kind: record.New().KindOf(msg).Number, Act: tandemv1.Act_ACT_CREATE, Body: body},
 			Author: w.org.ID, AtMS: w.now().UnixMilli(),
 		})
 		return err
@@ -56,6 +63,12 @@ func (w *world) goes(id, agency, team syncengine.ID) {
 	w.t.Helper()
 	msg := &tandemv1.Person{}
 	w.edit(id, msg, func() { msg.AgencyId, msg.TeamId = new(agency.String()), new(team.String()) })
+	w.rehome(id)
+}
+
+// rehome has a record be where it belongs now.
+func (w *world) rehome(id syncengine.ID) {
+	w.t.Helper()
 	w.batch(func(b *syncengine.Batch) error {
 		if moved, err := b.Rehome(id); err != nil || !moved {
 			w.t.Errorf("moved %v: %v", moved, err)
@@ -97,12 +110,7 @@ func TestStands(t *testing.T) {
 			next++
 			w.eraseNow(someone(next))
 		}
-		other, err := w.admin.AddAgency(t.Context(), server.AgencyOptions{Name: "Other Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"})
-		w.ok(err)
-		program, err := w.admin.AddProgram(t.Context(), server.ProgramOptions{NameEN: "Elsewhere", Model: "crt", Agency: other})
-		w.ok(err)
-		theirs, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Theirs", Program: program})
-		w.ok(err)
+		other, theirs := w.elsewhere()
 		day, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
 		w.ok(err)
 		inside, outside := syncengine.ID{8, 1}, syncengine.ID{8, 2}
@@ -219,6 +227,134 @@ func TestStands(t *testing.T) {
 			})
 		}
 	})
+}
+
+// exported makes an export, and returns where and what was kept of it.
+func (w *world) exported(o export.Options) (to string, kept *export.Kept) {
+	w.t.Helper()
+	to = filepath.Join(w.t.TempDir(), "out")
+	o.Keep = func(k *export.Kept) error { kept = k; return nil }
+	_, err := export.Write(w.t.Context(), w.s, w.org, to, o)
+	w.ok(err)
+	return to, kept
+}
+
+// still asks a transaction whether an export stands.
+func (w *world) still(ask func(*store.Tx) (bool, error)) (stands bool, err error) {
+	w.t.Helper()
+	err = w.s.Write(w.t.Context(), w.org.ID, 1, func(tx *store.Tx) (err error) {
+		stands, err = ask(tx)
+		return err
+	})
+	return stands, err
+}
+
+// elsewhere is a team of another agency.
+func (w *world) elsewhere() (agency, team syncengine.ID) {
+	w.t.Helper()
+	agency, err := w.admin.AddAgency(w.t.Context(), server.AgencyOptions{Name: "Other Health", Type: "behavioral_health", TimeZone: "America/Chicago", Lang: "en"})
+	w.ok(err)
+	program, err := w.admin.AddProgram(w.t.Context(), server.ProgramOptions{NameEN: "Elsewhere", Model: "crt", Agency: agency})
+	w.ok(err)
+	team, err = w.admin.AddTeam(w.t.Context(), server.TeamOptions{Name: "Theirs", Program: program})
+	w.ok(err)
+	return agency, team
+}
+
+// TestStandsMeanwhile: the transaction that hands an export out looks at what has changed since the
+// snapshot that was looked at before, and at nothing else.
+func TestStandsMeanwhile(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, on storetest.Engine) {
+		w := newWorld(t, on)
+		other, theirs := w.elsewhere()
+		stays, goes := syncengine.ID{8, 1}, syncengine.ID{8, 2}
+		w.placed(stays, w.team)
+		w.placed(goes, w.team)
+		admin, err := w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Testperson admin", Discipline: "other", Roles: []string{"admin"}, Agency: w.agency, Teams: []syncengine.ID{w.team}})
+		w.ok(err)
+		o := export.Options{ID: syncengine.ID{1}, Person: admin, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Generator: "test"}
+		to, kept := w.exported(o)
+		day, err := w.admin.AddTeam(t.Context(), server.TeamOptions{Name: "Day", Program: w.program[0]})
+		w.ok(err)
+		w.goes(stays, w.agency, day)
+		still, err := export.Stands(t.Context(), w.s, w.org, to, o, kept)
+		w.ok(err)
+		// The block in which both of them are: it cannot be read any more, and need not be.
+		b, err := os.ReadFile(to + ".spool")
+		w.ok(err)
+		spoilt := append([]byte{b[0] ^ 1}, b[1:]...)
+		w.ok(os.WriteFile(to+".spool", spoilt, 0o600))
+		if stands, err := w.still(still); err != nil || !stands {
+			t.Errorf("nothing has happened meanwhile: %v, %v", stands, err)
+		}
+		w.ok(os.WriteFile(to+".spool", b, 0o600))
+		w.goes(goes, other, theirs)
+		if stands, err := w.still(still); err != nil || stands {
+			t.Errorf("somebody has gone meanwhile: %v, %v", stands, err)
+		}
+		still, err = export.Stands(t.Context(), w.s, w.org, to, o, kept)
+		w.ok(err)
+		if stands, err := w.still(still); err != nil || stands {
+			t.Errorf("somebody had gone before: %v, %v", stands, err)
+		}
+	})
+}
+
+// TestStandsPassedOn: an export still stands where what goes to another agency is nothing that it
+// passes on.
+func TestStandsPassedOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite)
+	other, theirs := w.elsewhere()
+	admin, err := w.admin.AddStaff(t.Context(), server.StaffOptions{Name: "Testperson admin", Discipline: "other", Roles: []string{"admin"}, Agency: w.agency, Teams: []syncengine.ID{w.team}})
+	w.ok(err)
+	head := func() (seq uint64) {
+		w.ok(w.s.Snapshot(t.Context(), w.org.ID, func(snap *store.Snapshot) error {
+			h, err := snap.Head()
+			seq = h.Seq
+			return err
+		}))
+		return seq
+	}
+	for n, c := range []struct {
+		name, state string
+		with        func(*export.Options)
+		stands      bool
+	}{
+		{"signed", "signed", func(*export.Options) {}, false},
+		{"a draft", "draft", func(*export.Options) {}, true},
+		{"a draft, with drafts", "draft", func(o *export.Options) { o.Drafts = true }, false},
+		{"void", "void", func(*export.Options) {}, true},
+		{"of another kind", "signed", func(o *export.Options) { o.Kinds = []string{"person"} }, true},
+		{"not changed since", "signed", func(o *export.Options) { o.Since = head() }, true},
+		{"changed since", "signed", func(o *export.Options) { o.Since = head() - 1 }, false},
+		{"after the period", "signed", func(o *export.Options) { o.Until = "2023-12-31" }, true},
+		{"in the period", "signed", func(o *export.Options) { o.From = "2024-01-01" }, false},
+		{"of another program", "signed", func(o *export.Options) { o.Program = w.program[1] }, true},
+		{"in a de-identified set", "signed", func(o *export.Options) { o.Set = export.SafeHarbor }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.t = t
+			id := syncengine.ID{7, byte(n + 1)}
+			w.load(id, &tandemv1.Encounter{
+				AgencyId: new(w.agency.String()), ProgramId: new(w.program[0].String()), TeamId: new(w.team.String()), Lifecycle: new(c.state), Tz: new("America/Chicago"),
+				StartedAt: &tandemv1.Instant{AtMs: new(time.Date(2024, 6, 1, 12, 0, 0, 0, time.UTC).UnixMilli())},
+			})
+			o := export.Options{ID: syncengine.ID{1}, Person: admin, Purpose: "a test", Recipient: "nobody", Basis: "payment_ops", Generator: "test"}
+			c.with(&o)
+			to, kept := w.exported(o)
+			// As asked by time: the attempt finds another sequence than that of what was kept.
+			o.Since = min(o.Since, 1)
+			msg := &tandemv1.Encounter{}
+			w.edit(id, msg, func() { msg.AgencyId, msg.TeamId = new(other.String()), new(theirs.String()) })
+			w.rehome(id)
+			still, err := export.Stands(t.Context(), w.s, w.org, to, o, kept)
+			w.ok(err)
+			if stands, err := w.still(still); err != nil || stands != c.stands {
+				t.Errorf("stands: %v, %v", stands, err)
+			}
+		})
+	}
 }
 
 // TestTwoServers: where one server takes a job for lost that is not, the one is kept from the files

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/tandem-response/tandem/syncengine"
 )
@@ -36,10 +37,19 @@ type Within struct {
 }
 
 // journaled reports whether a part keeps its place. Parquet says at the end of a file where all of
-// it stands, which only the one who has written the file knows.
+// it stands, which only the one who has written the file knows. Where there is no room for a journal
+// beside the files the part is made without.
 func (j *job) journaled(p kindsPart) bool {
-	return j.o.Keep != nil && !j.whole() && j.o.Format != Parquet && p.records > piece
+	if j.o.Keep == nil || j.whole() || j.o.Format == Parquet || p.records <= piece {
+		return false
+	}
+	needs := (p.bytes + p.records*spoolEach) * journalTimes[j.o.Format]
+	// The files are as large again.
+	return j.kept.Within != nil || spoolRoom(j.dir.at, 2*needs) == nil
 }
+
+// journalTimes is about how many times the bytes of records are in files of a form.
+var journalTimes = map[string]int64{CSV: 2, FHIR: 4}
 
 // journal is one that is written.
 type journal struct {
@@ -67,8 +77,25 @@ func (j *job) journalSeal(parts int) (cipher.AEAD, error) {
 	return spoolSeal(key)
 }
 
+// Sizes of a journal's blocks: of what a file is given, and of all that is sealed. The length of a
+// block is not, and nothing is made as long as it says before it is known to be one.
+const (
+	journalPiece = 64 << 10
+	journalMost  = journalPiece + 1<<10
+)
+
 // add notes what a file is given.
 func (l *journal) add(name string, b []byte) error {
+	for some := range slices.Chunk(b, journalPiece) {
+		if err := l.put(name, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put writes a block.
+func (l *journal) put(name string, b []byte) error {
 	text := append(binary.AppendUvarint(nil, uint64(len(name))), name...)
 	text = append(text, b...)
 	block := make([]byte, 4+journalNonce, 4+journalNonce+len(text)+l.seal.Overhead())
@@ -101,7 +128,7 @@ func readJournal(path string, seal cipher.AEAD, size int64, f func(name string, 
 			return 0, errSpool
 		}
 		n := int64(binary.BigEndian.Uint32(head[:]))
-		if left -= int64(len(head)) + n; left < 0 {
+		if left -= int64(len(head)) + n; left < 0 || n > journalMost {
 			return 0, errSpool
 		}
 		b := make([]byte, n)

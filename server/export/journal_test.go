@@ -56,6 +56,68 @@ func TestJournal(t *testing.T) {
 	}
 }
 
+// TestJournalPartNotKept: where the end of a part could not be kept its journal is there still, from
+// which the next attempt goes on.
+func TestJournalPartNotKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite)
+	w.fill(12_000)
+	o := w.options()
+	dir, m := w.write(o)
+	var kept *export.Kept
+	read, failed := 0, false
+	o.Whole, o.Progress = asWritten, func(n int) { read += n }
+	o.Keep = func(k *export.Kept) error {
+		if k.Parts == 1 && !failed {
+			failed = true
+			return errHalfway
+		}
+		now := *k
+		kept = &now
+		return nil
+	}
+	to := filepath.Join(t.TempDir(), "out")
+	if _, err := export.Write(t.Context(), w.s, w.org, to, o); !errors.Is(err, errHalfway) || kept.Within == nil {
+		t.Fatalf("%v: %+v", err, kept)
+	}
+	o.Kept = kept
+	_, err := export.Write(t.Context(), w.s, w.org, to, o)
+	w.ok(err)
+	if again := read - int(m.Records); again > 2500 {
+		t.Errorf("%d records made again", again)
+	}
+	if diff := cmp.Diff(w.files(dir), w.files(to)); diff != "" {
+		t.Error("the files differ")
+	}
+}
+
+// TestJournalNoRoom: where there is no room for a journal beside the files a part is made without
+// one.
+func TestJournalNoRoom(t *testing.T) {
+	w := newWorld(t, storetest.SQLite)
+	w.fill(10_500)
+	o := w.options()
+	dir, _ := w.write(o)
+	to, parts := filepath.Join(t.TempDir(), "out"), 0
+	o.Keep = func(k *export.Kept) error {
+		if k.Within != nil {
+			t.Error("kept its place")
+		}
+		if parts = k.Parts; parts == 0 {
+			export.NoRoom(t)
+		}
+		return nil
+	}
+	_, err := export.Write(t.Context(), w.s, w.org, to, o)
+	w.ok(err)
+	if parts == 0 {
+		t.Error("no part was kept")
+	}
+	if diff := cmp.Diff(w.files(dir), w.files(to)); diff != "" {
+		t.Error("the files differ")
+	}
+}
+
 // fill keeps many people.
 func (w *world) fill(people int) {
 	w.t.Helper()

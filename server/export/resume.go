@@ -49,10 +49,11 @@ const (
 	mostParts = 6
 )
 
-// kindsPart is the kinds that are read together, and how many records of them there are.
+// kindsPart is the kinds that are read together, how many records of them there are, and how many
+// bytes are in those.
 type kindsPart struct {
-	kinds   []uint32
-	records int64
+	kinds          []uint32
+	records, bytes int64
 }
 
 // whole reports whether an export has one part: one workbook is one file, and a set whose ids
@@ -65,10 +66,10 @@ func (j *job) divide(from source) error {
 	if err != nil {
 		return err
 	}
-	records := map[uint32]int64{}
+	of := map[uint32]store.KindCount{}
 	all := int64(0)
 	for _, c := range counts {
-		if records[c.Kind] = c.Records; j.byKind[c.Kind] != nil {
+		if of[c.Kind] = c; j.byKind[c.Kind] != nil {
 			all += c.Records
 		}
 	}
@@ -82,7 +83,8 @@ func (j *job) divide(from source) error {
 		}
 		last := &j.parts[len(j.parts)-1]
 		last.kinds = append(last.kinds, t.kind.Number)
-		last.records += records[t.kind.Number]
+		last.records += of[t.kind.Number].Records
+		last.bytes += of[t.kind.Number].Bytes
 	}
 	return nil
 }
@@ -342,7 +344,11 @@ func (j *job) keep() (err error) {
 	if err := syncDir(j.dir.at); err != nil {
 		return err
 	}
-	return errors.Join(j.o.Keep(j.kept), j.dir.endJournal())
+	// Until then the part before is what a next attempt is given, with its journal.
+	if err := j.o.Keep(j.kept); err != nil {
+		return err
+	}
+	return j.dir.endJournal()
 }
 
 // tablesOf are the tables of a part.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/tandem-response/tandem/server/store"
 	"github.com/tandem-response/tandem/syncengine"
@@ -34,48 +36,79 @@ func (j *job) standing(snap *store.Snapshot, org *store.Org) (is Standing, err e
 	return is, err
 }
 
-// Stands reports whether an export that was made in a directory, of what is kept, may be handed out
-// by a transaction: nothing was erased by law since its state was read, the rights are the same, and
-// no record has gone since to where those who export do not read it. The error is one that Refused
-// knows where the person may not export any longer.
-func Stands(ctx context.Context, tx *store.Tx, org *store.Org, to string, o Options, k *Kept) (bool, error) {
+// Stands looks whether an export that was made in a directory, of what is kept, may be handed out:
+// nothing was erased by law since its state was read, the rights are the same, and no record has gone
+// since to where those who export do not read it. What it returns reports that to the transaction that
+// hands the export out, and looks at no more records than have changed meanwhile: writers do not
+// wait for the rest. The errors are ones that Refused knows where the person may not export any
+// longer.
+func Stands(ctx context.Context, st *store.Store, org *store.Org, to string, o Options, k *Kept) (still func(*store.Tx) (bool, error), err error) {
+	var upTo uint64
+	stood := false
+	if err := st.Snapshot(ctx, org.ID, func(snap *store.Snapshot) error {
+		head, err := snap.Head()
+		if err == nil {
+			upTo = head.Seq
+			stood, err = stands(ctx, snap, org, to, o, k, 0)
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return func(tx *store.Tx) (bool, error) {
+		snap, err := tx.Snapshot(ctx)
+		if err != nil || !stood {
+			return false, err
+		}
+		return stands(ctx, snap, org, to, o, k, upTo)
+	}, nil
+}
+
+// stands looks at what has changed after a sequence, and after the state was read.
+func stands(ctx context.Context, snap *store.Snapshot, org *store.Org, to string, o Options, k *Kept, after uint64) (bool, error) {
 	j := newJob(o)
 	if err := j.choose(); err != nil {
-		return false, err
-	}
-	snap, err := tx.Snapshot(ctx)
-	if err != nil {
 		return false, err
 	}
 	if is, err := j.standing(snap, org); err != nil || is != k.Standing {
 		return false, err
 	}
+	// That of the state, whoever asks by time.
+	j.o.Since = k.Since
 	s, err := openSpool(ctx, filepath.Clean(to)+spoolEnd, k.Key)
 	if err != nil {
 		return false, err
 	}
-	strayed, err := j.strayed(tx, s)
+	strayed, err := j.strayed(snap, s, max(after, s.spooled.Head.Seq))
 	return err == nil && !strayed, errors.Join(err, s.close())
 }
 
-// strayed reports whether a record that was spooled to be passed on is not theirs any more who
-// export: of another agency, program or team, or in another compartment.
-func (j *job) strayed(tx *store.Tx, s *spool) (bool, error) {
-	ids, err := tx.ChangedSince(s.spooled.Head.Seq)
+// strayed reports whether a record that is passed on is not theirs any more who export: of another
+// agency, program or team, or in another compartment. Types of FHIR resources are not looked at, nor
+// in a period whom it is about, nor what a de-identified set leaves out for being rare: there more
+// may be taken to be passed on than is.
+func (j *job) strayed(snap *store.Snapshot, s *spool, after uint64) (bool, error) {
+	ids, err := snap.ChangedSince(after)
 	if err != nil {
 		return false, err
 	}
+	// As they stand in the spool, of which each block is opened once.
+	slices.SortFunc(ids, syncengine.ID.Compare)
+	zones := map[string]*time.Location{}
 	for _, id := range ids {
 		was, err := s.Record(id)
 		if err != nil {
 			return false, err
 		}
-		if passed, err := j.theirs(was); err != nil {
-			return false, err
-		} else if !passed {
+		if was == nil {
 			continue
 		}
-		is, err := tx.Record(id)
+		if passed, err := j.candidate(was, zones); err != nil {
+			return false, err
+		} else if passed == nil {
+			continue
+		}
+		is, err := snap.Record(id)
 		if err != nil {
 			return false, err
 		}

@@ -579,6 +579,17 @@ func (j *job) ofProgram(kind *syncengine.Kind, rec *syncengine.StoredRecord) boo
 
 // row takes a record apart, nil where it is not in the export.
 func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location) (*row, error) {
+	r, err := j.candidate(rec, zones)
+	if err == nil && r != nil && j.veil != nil && j.veil.classes != nil {
+		if r.level = j.veil.classes.of(r); r.level >= gone || j.veil.classes.merged(rec.ID) {
+			return nil, nil //nolint:nilnil // Said above.
+		}
+	}
+	return r, err
+}
+
+// candidate is row before it is known who is alike.
+func (j *job) candidate(rec *syncengine.StoredRecord, zones map[string]*time.Location) (*row, error) {
 	if ok, err := j.admits(rec); err != nil || !ok {
 		return nil, err
 	}
@@ -601,11 +612,6 @@ func (j *job) row(rec *syncengine.StoredRecord, zones map[string]*time.Location)
 	}
 	if j.period != nil && !j.period.has(r) {
 		return nil, nil //nolint:nilnil // Said above.
-	}
-	if j.veil != nil && j.veil.classes != nil {
-		if r.level = j.veil.classes.of(r); r.level >= gone || j.veil.classes.merged(rec.ID) {
-			return nil, nil //nolint:nilnil // Said above.
-		}
 	}
 	return r, nil
 }

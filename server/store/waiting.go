@@ -124,9 +124,16 @@ func (tx *Tx) ChangedSince(seq uint64) (ids []syncengine.ID, err error) {
 	if err := tx.flush(); err != nil {
 		return nil, err
 	}
+	return tx.changedSince(seq)
+}
+
+// ChangedSince returns the records whose row in any scope is newer than a sequence.
+func (s *Snapshot) ChangedSince(seq uint64) ([]syncengine.ID, error) { return s.v.changedSince(seq) }
+
+func (v *view) changedSince(seq uint64) (ids []syncengine.ID, err error) {
 	// Scope by scope, since the index begins with it.
-	err = tx.c.each("SELECT DISTINCT record FROM scope_index WHERE org = $1 AND scope IN (SELECT num FROM scope WHERE org = $1) AND seq > $2",
-		[]any{tx.org.num, int64(seq)}, eachID(&ids))
+	err = v.c.each("SELECT DISTINCT record FROM scope_index WHERE org = $1 AND scope IN (SELECT num FROM scope WHERE org = $1) AND seq > $2",
+		[]any{v.org.num, int64(seq)}, eachID(&ids))
 	return ids, err
 }
 
