@@ -272,12 +272,12 @@ func TestMenu(t *testing.T) {
 		"/console/staff": "staff page", "/console/staff/" + o.maya.String(): "staff true", form: "forms true", form + "/item?link=1": "forms true", "/console/codes": "forms true",
 		"/console/jobs": "jobs page", "/console/backups": "jobs true", "/console/retention": "jobs true", "/console/purges": "jobs true", "/console/publish": "outcomes true", "/console/nowhere": "",
 	} {
-		got := ""
+		var got strings.Builder
 		for _, m := range marked.FindAllStringSubmatch(b.get(path).body, -1) {
-			got += m[1] + " " + m[2]
+			got.WriteString(m[1] + " " + m[2])
 		}
-		if got != want {
-			t.Errorf("%s: the menu marks %q, want %q", path, got, want)
+		if got.String() != want {
+			t.Errorf("%s: the menu marks %q, want %q", path, got.String(), want)
 		}
 	}
 	page := b.get("/console/codes")
