@@ -154,7 +154,7 @@ func (h *Here) save(ctx context.Context, l *left) error {
 			return err
 		}
 		if j == nil {
-			if err := drop(tx, l.instead); err != nil {
+			if err := tx.DropJob(l.instead); err != nil {
 				return err
 			}
 			j = &store.Job{ID: l.ID, Kind: hereKind, Name: l.ID.String(), Payload: place}
@@ -176,21 +176,7 @@ func (h *Here) save(ctx context.Context, l *left) error {
 
 // forget removes what was left, and its key with it.
 func (h *Here) forget(ctx context.Context, id syncengine.ID) error {
-	return h.Store.Write(ctx, h.Org.ID, 1, func(tx *store.Tx) error { return drop(tx, id) })
-}
-
-func drop(tx *store.Tx, id syncengine.ID) error {
-	j, err := tx.Job(id)
-	if err != nil || j == nil {
-		return err
-	}
-	// As if it had ended long ago.
-	j.Result, j.EndedMS = nil, 1
-	if err := tx.SaveJob(j); err != nil {
-		return err
-	}
-	_, err = tx.DropJobs(hereKind, j.EndedMS+1)
-	return err
+	return h.Store.Write(ctx, h.Org.ID, 1, func(tx *store.Tx) error { return tx.DropJob(id) })
 }
 
 // stands refuses what is not to be handed out any more.

@@ -166,12 +166,19 @@ func (tx *Tx) DropJobs(kind string, beforeMS int64) (n int, err error) {
 		return 0, err
 	}
 	for _, id := range ids {
-		tx.writes++
-		if err := tx.c.exec("DELETE FROM job WHERE org = $1 AND id = $2", tx.org.num, id); err != nil {
+		if err := tx.dropJob(id); err != nil {
 			return 0, err
 		}
 	}
 	return len(ids), nil
+}
+
+// DropJob forgets a job, however it stands; where there is none nothing happens.
+func (tx *Tx) DropJob(id syncengine.ID) error { return tx.dropJob(id[:]) }
+
+func (tx *Tx) dropJob(id []byte) error {
+	tx.writes++
+	return tx.c.exec("DELETE FROM job WHERE org = $1 AND id = $2", tx.org.num, id)
 }
 
 func jobID(id syncengine.ID) []byte {
